@@ -1,0 +1,7 @@
+/**
+ * The laboratory: real servers, real images and comparisons on one machine, for tests, benchmarks and the demo.
+ * Every server listens on a free loopback port, keeps to its own directory and ends with its scope.
+ *
+ * @packageDocumentation
+ */
+export * from './temporary.ts';

@@ -1,0 +1,20 @@
+/**
+ * What the parts of Drakkar share: names, documents, digests, tables, envelopes and errors. No I/O.
+ *
+ * @example
+ * ```ts
+ * import { digestOf, parseReference } from '@drakkar/protocol';
+ *
+ * const image = parseReference('debian:12'); // { registry: 'docker.io', repository: 'library/debian', tag: '12', … }
+ * const digest = digestOf(new TextEncoder().encode('hello'));
+ * ```
+ *
+ * @packageDocumentation
+ */
+export * from './digest.ts';
+export * from './dsse.ts';
+export * from './errors.ts';
+export * from './oci.ts';
+export * from './pieces.ts';
+export * from './reference.ts';
+export * from './snapshot.ts';

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { type Digest, isDigest } from './digest.ts';
+import { DrakkarError } from './errors.ts';
+
+/** Media types of a snapshot artifact; see docs/ARCHITECTURE.md, "The artifact". */
+export const SNAPSHOT_MEDIA_TYPES = {
+  artifact: 'application/vnd.drakkar.snapshot.v1+json',
+  /** A DSSE envelope whose payload is a {@link SnapshotConfig} in JSON. */
+  config: 'application/vnd.drakkar.snapshot.config.v1.dsse+json',
+  configPayload: 'application/vnd.drakkar.snapshot.config.v1+json',
+  /** One EROFS image, metadata only, as a zstd seekable blob. */
+  meta: 'application/vnd.drakkar.snapshot.meta.v1.erofs+zstd',
+  /** The file contents that one or more layers add, as a zstd seekable blob. */
+  device: 'application/vnd.drakkar.snapshot.device.v1+zstd',
+  /** The piece table of a meta or device blob, as `encodePieceTable` writes it. */
+  pieces: 'application/vnd.drakkar.snapshot.pieces.v1',
+} as const;
+
+/** EROFS's own block, and the unit in which devices are addressed. */
+export const EROFS_BLOCK_BYTES = 4096;
+
+/** Uncompressed bytes of one zstd frame of a snapshot blob, unless the builder is told otherwise. */
+export const DEFAULT_BLOCK_BYTES = 512 * 1024;
+
+/** An image never has more devices than this. A page of mount options would hold about 40; `fsconfig` has no such limit. */
+export const MAX_DEVICES = 64;
+
+const digestSchema = z.custom<Digest>(isDigest, 'not a sha256 digest');
+const sizeSchema = z.int().min(0);
+
+/** One file of a snapshot in both its forms: raw as it is mounted, and compressed as it travels. */
+const volumeFileSchema = z.object({
+  /** sha256 and size of the raw form: the EROFS meta image, or the device. A multiple of 4096. */
+  rawDigest: digestSchema,
+  rawSizeBytes: sizeSchema,
+  /** sha256 and size of the zstd seekable blob. */
+  blobDigest: digestSchema,
+  blobSizeBytes: sizeSchema,
+  /** sha256 and size of the blob's encoded piece table, itself a blob. */
+  piecesDigest: digestSchema,
+  piecesSizeBytes: sizeSchema,
+});
+export type VolumeFile = z.infer<typeof volumeFileSchema>;
+
+const snapshotConfigSchema = z.object({
+  formatVersion: z.literal(1),
+  /** Program and version that built it. */
+  builder: z.string().max(255),
+  /** The image manifest that this is a snapshot of: one platform. */
+  manifestDigest: digestSchema,
+  /** Uncompressed bytes of one zstd frame. */
+  blockBytes: z
+    .int()
+    .min(EROFS_BLOCK_BYTES)
+    .max(16 * 1024 * 1024)
+    .multipleOf(EROFS_BLOCK_BYTES),
+  meta: volumeFileSchema,
+  /** In the order of the device slots of `meta`. */
+  devices: z.array(volumeFileSchema).max(MAX_DEVICES),
+  files: z.int().min(0),
+});
+export type SnapshotConfig = z.infer<typeof snapshotConfigSchema>;
+
+export const MAX_SNAPSHOT_CONFIG_BYTES = 1024 * 1024;
+
+/** Canonical: the same config gives the same bytes. */
+export function encodeSnapshotConfig(config: SnapshotConfig): Uint8Array {
+  return Buffer.from(JSON.stringify(snapshotConfigSchema.parse(config)));
+}
+
+/** @throws `invalid_content` | `limit_exceeded` */
+export function decodeSnapshotConfig(bytes: Uint8Array): SnapshotConfig {
+  if (bytes.length > MAX_SNAPSHOT_CONFIG_BYTES) {
+    throw new DrakkarError('limit_exceeded', `the snapshot config has ${bytes.length} bytes`);
+  }
+  try {
+    return snapshotConfigSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  } catch (cause) {
+    throw new DrakkarError('invalid_content', 'the snapshot config is not valid', { cause });
+  }
+}

@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config';
+
+const packages = ['protocol', 'snapshotter', 'daemon', 'lab', 'cli', 'bench'];
+
+/** One vitest project per level, so that a level can be run alone: `vitest run --project unit`. */
+export default defineConfig({
+  test: {
+    projects: ['unit', 'integration', 'e2e'].map((level) => ({
+      test: {
+        name: level,
+        include: packages.map((folder) => `${folder}/test/${level}/**/*.test.ts`),
+        testTimeout: level === 'unit' ? 60_000 : 300_000,
+        hookTimeout: 300_000,
+        fileParallelism: level === 'unit',
+      },
+    })),
+  },
+});
