@@ -1,0 +1,44 @@
+//! A writable layer over a volume.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use rustix::mount::MountAttrFlags;
+
+use super::Filesystem;
+use crate::error::{Context, Result};
+use crate::wire::IdMap;
+
+/// Makes the upper and work directories. The root of an overlay looks like the root of its upper directory, so that one
+/// takes over the owner and mode of the volume's root.
+pub fn make_directories(upper: &Path, work: &Path, lower: &Path, id_map: Option<IdMap>) -> Result<()> {
+    let root = fs::metadata(lower).context(|| format!("examining {}", lower.display()))?;
+    let (uid, gid) = id_map.map_or((root.uid(), root.gid()), |map| {
+        (
+            root.uid().saturating_add(map.host_uid),
+            root.gid().saturating_add(map.host_gid),
+        )
+    });
+    for (directory, mode) in [(upper, root.mode() & 0o7777), (work, 0o700)] {
+        if directory.is_dir() {
+            continue;
+        }
+        let doing = || format!("making {}", directory.display());
+        fs::create_dir_all(directory).context(doing)?;
+        chown(directory, Some(uid), Some(gid)).context(doing)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).context(doing)?;
+    }
+    Ok(())
+}
+
+/// A detached mount of `upper` over `lower`.
+pub fn mount(lower: &Path, upper: &Path, work: &Path) -> Result<OwnedFd> {
+    let filesystem = Filesystem::open("overlay")?;
+    filesystem.set("source", "drakkar")?;
+    filesystem.set("lowerdir", &lower.to_string_lossy())?;
+    filesystem.set("upperdir", &upper.to_string_lossy())?;
+    filesystem.set("workdir", &work.to_string_lossy())?;
+    filesystem.create(MountAttrFlags::empty())
+}

@@ -1,0 +1,74 @@
+//! The kernel's table of mounts.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::error::{Context, Result};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    pub kind: String,
+    pub source: String,
+}
+
+/// What is mounted on top at each path. Source: proc(5), `/proc/pid/mountinfo`.
+pub fn mounts() -> Result<BTreeMap<PathBuf, Mount>> {
+    let text = fs::read("/proc/self/mountinfo").context(|| "reading the mount table".into())?;
+    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+}
+
+fn parse_line(line: &[u8]) -> Option<(PathBuf, Mount)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let target = unescape(fields.nth(4)?);
+    let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = String::from_utf8_lossy(tail.next()?).into_owned();
+    let source = String::from_utf8_lossy(&unescape(tail.next()?)).into_owned();
+    Some((PathBuf::from(OsString::from_vec(target)), Mount { kind, source }))
+}
+
+/// Blanks, tabs, newlines and backslashes are written as `\ooo`.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, others)) = rest.split_first() {
+        let octal = others
+            .get(..3)
+            .filter(|_| first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &others[3..];
+            }
+            None => {
+                plain.push(first);
+                rest = others;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_line_with_optional_fields_and_escapes() {
+        let line = br"42 27 0:39 / /tmp/a\040b ro,relatime shared:1 master:2 - erofs /proc/self/fd/4 ro";
+        let (path, mount) = parse_line(line).unwrap();
+        assert_eq!(path, PathBuf::from("/tmp/a b"));
+        assert_eq!(
+            mount,
+            Mount {
+                kind: "erofs".into(),
+                source: "/proc/self/fd/4".into()
+            }
+        );
+        assert_eq!(parse_line(b""), None);
+        assert_eq!(unescape(br"a\1"), br"a\1");
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::error::{Code, Error, Result};
+
+pub const USAGE: &str = "\
+drakkar-native: mounts volumes and overlays for the Drakkar daemon
+
+usage: drakkar-native --root DIR --content DIR --socket PATH --uid UID [--end-with-parent]
+       drakkar-native --probe DIR
+
+  --root DIR          mount points and state; belongs to root, on a disk
+  --content DIR       the daemon's raw snapshot files (<state>/volumes)
+  --socket PATH       where to listen
+  --uid UID           the only user that may connect
+  --end-with-parent   stop when the process that started this one ends
+  --probe DIR         say as JSON what this kernel can do, trying it in DIR, and end";
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Serve(Options),
+    Probe(PathBuf),
+    Help,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    pub root: PathBuf,
+    pub content: PathBuf,
+    pub socket: PathBuf,
+    pub uid: u32,
+    pub end_with_parent: bool,
+}
+
+pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let mut arguments = arguments.peekable();
+    let (mut root, mut content, mut socket, mut uid, mut end_with_parent) = (None, None, None, None, false);
+    while let Some(name) = arguments.next() {
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| refuse(format!("{name} needs a value")))
+        };
+        match name.as_str() {
+            "--help" | "-h" => return Ok(Command::Help),
+            "--probe" => return Ok(Command::Probe(value()?.into())),
+            "--root" => root = Some(value()?.into()),
+            "--content" => content = Some(value()?.into()),
+            "--socket" => socket = Some(value()?.into()),
+            "--uid" => {
+                let text = value()?;
+                uid = Some(
+                    text.parse()
+                        .map_err(|_| refuse(format!("--uid {text} is not a user's number")))?,
+                );
+            }
+            "--end-with-parent" => end_with_parent = true,
+            _ => return Err(refuse(format!("unknown argument {name}"))),
+        }
+    }
+    let missing = |name: &str| refuse(format!("{name} is missing"));
+    Ok(Command::Serve(Options {
+        root: root.ok_or_else(|| missing("--root"))?,
+        content: content.ok_or_else(|| missing("--content"))?,
+        socket: socket.ok_or_else(|| missing("--socket"))?,
+        uid: uid.ok_or_else(|| missing("--uid"))?,
+        end_with_parent,
+    }))
+}
+
+fn refuse(why: String) -> Error {
+    Error::new(Code::InvalidArgument, why).hint("see drakkar-native --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn says_what_is_missing_or_wrong() {
+        assert!(parsed("--root /r --content /c --socket /s --uid 7").is_ok());
+        assert_eq!(parsed("--help").unwrap(), Command::Help);
+        for line in ["", "--root /r", "--uid x", "--root", "--frobnicate"] {
+            assert_eq!(parsed(line).unwrap_err().code, Code::InvalidArgument, "{line}");
+        }
+    }
+}

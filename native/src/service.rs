@@ -1,0 +1,349 @@
+//! The verbs: each brings the machine to what was asked for, however often it is asked and whatever died in between.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::content::ContentDir;
+use crate::error::{Code, Context, Error, Result};
+use crate::ids::{ContentId, Id};
+use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
+use crate::state::State;
+use crate::wire::{Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+
+/// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
+const MAX_DEVICES: usize = 64;
+
+pub struct Service {
+    root: PathBuf,
+    content: ContentDir,
+    state: State,
+    _lock: File,
+}
+
+impl Service {
+    /// Takes the root directory for this process alone, and takes down what a crash left there.
+    pub fn open(root: PathBuf, content: PathBuf) -> Result<Self> {
+        for directory in [root.clone(), root.join("volumes"), root.join("overlays")] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .context(|| format!("making {}", directory.display()))?;
+        }
+        let root = fs::canonicalize(&root).context(|| format!("resolving {}", root.display()))?;
+        let lock = File::create(root.join("lock")).context(|| "making the lock file".into())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            Error::new(
+                Code::Busy,
+                format!("another helper already uses {}", root.display()),
+            )
+            .hint("stop it first, or give this one a root directory of its own")
+        })?;
+        let state = State::load(root.clone())?;
+        let service = Self {
+            root,
+            content: ContentDir::new(content),
+            state,
+            _lock: lock,
+        };
+        service.clean_up();
+        Ok(service)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn mount_volume(&mut self, wanted: MountVolume) -> Result<VolumeStatus> {
+        if wanted.devices.len() > MAX_DEVICES {
+            let message = format!(
+                "volume {} has {} devices; the limit is 64",
+                wanted.volume,
+                wanted.devices.len()
+            );
+            return Err(Error::new(Code::LimitExceeded, message));
+        }
+        let known = self.state.intents().volumes.get(&wanted.volume);
+        if known.is_some_and(|known| known.meta != wanted.meta || known.devices != wanted.devices) {
+            let message = format!("volume {} is another snapshot", wanted.volume);
+            return Err(Error::new(Code::AlreadyExists, message).hint("unmount it first, or use another id"));
+        }
+        let is_new = known.is_none();
+        self.state
+            .update(|intents| drop(intents.volumes.insert(wanted.volume.clone(), wanted.clone())))?;
+        if let Err(error) = self.ensure_mounted(&wanted) {
+            if is_new {
+                let _ = fs::remove_dir(self.volume_path(&wanted.volume));
+                self.state
+                    .update(|intents| drop(intents.volumes.remove(&wanted.volume)))?;
+            }
+            return Err(error);
+        }
+        self.volume_status(&wanted)
+    }
+
+    pub fn umount_volume(&mut self, volume: &Id) -> Result<()> {
+        if let Some(user) = self.overlays_of(volume).first() {
+            return Err(
+                Error::new(Code::Busy, format!("volume {volume} is in use by overlay {user}"))
+                    .hint("remove the overlay first: its container must have ended"),
+            );
+        }
+        let path = self.volume_path(volume);
+        if table::mounts()?.contains_key(&path) {
+            mount::detach(&path)?;
+        }
+        remove_if_there(fs::remove_dir(&path)).context(|| format!("removing {}", path.display()))?;
+        self.state.update(|intents| drop(intents.volumes.remove(volume)))
+    }
+
+    pub fn volumes(&self) -> Result<Vec<VolumeStatus>> {
+        self.state
+            .intents()
+            .volumes
+            .values()
+            .map(|volume| self.volume_status(volume))
+            .collect()
+    }
+
+    pub fn prepare_overlay(&mut self, wanted: PrepareOverlay) -> Result<OverlayStatus> {
+        let volume = self
+            .state
+            .intents()
+            .volumes
+            .get(&wanted.volume)
+            .cloned()
+            .ok_or_else(|| {
+                Error::new(Code::NotFound, format!("there is no volume {}", wanted.volume))
+                    .hint("mount it first")
+            })?;
+        let known = self.state.intents().overlays.get(&wanted.overlay);
+        if known.is_some_and(|known| known.volume != wanted.volume || known.id_map != wanted.id_map) {
+            let message = format!("overlay {} stands on another volume or id map", wanted.overlay);
+            return Err(Error::new(Code::AlreadyExists, message).hint("remove it first, or use another id"));
+        }
+        let is_new = known.is_none();
+        self.state
+            .update(|intents| drop(intents.overlays.insert(wanted.overlay.clone(), wanted.clone())))?;
+        match self
+            .ensure_mounted(&volume)
+            .and_then(|()| self.ensure_overlay(&wanted))
+        {
+            Err(error) if is_new => {
+                self.remove_overlay(&wanted.overlay)?;
+                Err(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub fn remove_overlay(&mut self, overlay: &Id) -> Result<()> {
+        let directory = self.overlay_path(overlay);
+        let mounts = table::mounts()?;
+        for name in ["rootfs", "lower"] {
+            let path = directory.join(name);
+            if mounts.contains_key(&path) {
+                mount::detach(&path)?;
+            }
+        }
+        remove_if_there(fs::remove_dir_all(&directory))
+            .context(|| format!("removing {}", directory.display()))?;
+        self.state
+            .update(|intents| drop(intents.overlays.remove(overlay)))
+    }
+
+    pub fn attach_loop(&mut self, image: &ContentId) -> Result<PathBuf> {
+        self.state.update(|intents| {
+            intents.loops.insert(image.clone());
+        })?;
+        if let Some(device) = self.loop_of(image) {
+            return Ok(device);
+        }
+        let attached = self
+            .content
+            .open(image)
+            .and_then(|file| loopdev::attach(&file, loopdev::Lifetime::UntilDetached));
+        match attached {
+            Ok(device) => Ok(device.path),
+            Err(error) => {
+                self.state.update(|intents| {
+                    intents.loops.remove(image);
+                })?;
+                Err(error)
+            }
+        }
+    }
+
+    pub fn detach_loop(&mut self, image: &ContentId) -> Result<()> {
+        if self.state.intents().loops.contains(image)
+            && let Some(device) = self.loop_of(image)
+        {
+            if table::mounts()?
+                .values()
+                .any(|mount| Path::new(&mount.source) == device)
+            {
+                return Err(Error::new(Code::Busy, format!("{} is mounted", device.display()))
+                    .hint("unmount it first"));
+            }
+            loopdev::detach(&device)?;
+        }
+        self.state.update(|intents| {
+            intents.loops.remove(image);
+        })
+    }
+
+    fn ensure_mounted(&self, volume: &MountVolume) -> Result<()> {
+        let path = self.volume_path(&volume.volume);
+        if table::mounts()?.contains_key(&path) {
+            return Ok(());
+        }
+        let meta = self.content.open(&volume.meta)?;
+        let devices = volume
+            .devices
+            .iter()
+            .map(|id| self.content.open(id))
+            .collect::<Result<Vec<_>>>()?;
+        fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
+        let (mounted, backing) = erofs::mount(&meta, &devices, volume.backing)?;
+        mount::attach(mounted.as_fd(), &path)?;
+        tracing::info!(volume = %volume.volume, devices = devices.len(), ?backing, "volume mounted");
+        Ok(())
+    }
+
+    fn ensure_overlay(&self, wanted: &PrepareOverlay) -> Result<OverlayStatus> {
+        let directory = self.overlay_path(&wanted.overlay);
+        let [upper, work, rootfs, mapped] =
+            ["upper", "work", "rootfs", "lower"].map(|name| directory.join(name));
+        let volume = self.volume_path(&wanted.volume);
+        overlay::make_directories(&upper, &work, &volume, wanted.id_map)?;
+        fs::create_dir_all(&rootfs).context(|| format!("making {}", rootfs.display()))?;
+        let mounts = table::mounts()?;
+        let lower = match wanted.id_map {
+            None => volume,
+            Some(map) => {
+                if !mounts.contains_key(&mapped) {
+                    fs::create_dir_all(&mapped).context(|| format!("making {}", mapped.display()))?;
+                    mount::attach(idmap::clone_mapped(&volume, map)?.as_fd(), &mapped)?;
+                }
+                mapped
+            }
+        };
+        let was_mounted = mounts.contains_key(&rootfs);
+        if wanted.mount && !was_mounted {
+            mount::attach(overlay::mount(&lower, &upper, &work)?.as_fd(), &rootfs)?;
+        }
+        Ok(OverlayStatus {
+            overlay: wanted.overlay.clone(),
+            volume: wanted.volume.clone(),
+            lowerdir: text(&lower),
+            upperdir: text(&upper),
+            workdir: text(&work),
+            rootfs: text(&rootfs),
+            mounted: wanted.mount || was_mounted,
+        })
+    }
+
+    fn volume_status(&self, volume: &MountVolume) -> Result<VolumeStatus> {
+        let path = self.volume_path(&volume.volume);
+        let mounts = table::mounts()?;
+        let backing = mounts
+            .get(&path)
+            .map(|mount| match mount.source.starts_with("/dev/loop") {
+                true => Backing::Loop,
+                false => Backing::File,
+            });
+        Ok(VolumeStatus {
+            volume: volume.volume.clone(),
+            meta: volume.meta.clone(),
+            devices: volume.devices.clone(),
+            mounted: backing.is_some(),
+            backing,
+            path: text(&path),
+            overlays: self.overlays_of(&volume.volume),
+        })
+    }
+
+    fn overlays_of(&self, volume: &Id) -> Vec<Id> {
+        let overlays = self.state.intents().overlays.values();
+        overlays
+            .filter(|overlay| overlay.volume == *volume)
+            .map(|overlay| overlay.overlay.clone())
+            .collect()
+    }
+
+    fn loop_of(&self, image: &ContentId) -> Option<PathBuf> {
+        let autoclear = |device: &Path| {
+            let name = device.file_name().unwrap_or_default();
+            let flag = Path::new("/sys/block").join(name).join("loop/autoclear");
+            fs::read_to_string(flag).is_ok_and(|text| text.trim() == "1")
+        };
+        loopdev::attached()
+            .into_iter()
+            .find(|(device, backing)| {
+                self.content.owns(backing)
+                    && backing.file_name().is_some_and(|name| name == image.as_str())
+                    && !autoclear(device)
+            })
+            .map(|(device, _)| device)
+    }
+
+    /// Takes down mounts and empty mount points that nobody asked for. What can't be taken down is said and left.
+    fn clean_up(&self) {
+        let wanted_volumes = &self.state.intents().volumes;
+        let wanted_overlays = &self.state.intents().overlays;
+        let stray = |path: &Path| {
+            let mut names = path
+                .strip_prefix(&self.root)
+                .ok()?
+                .components()
+                .map(|name| name.as_os_str().to_owned());
+            let kind = names.next()?;
+            let id = Id::try_from(names.next()?.into_string().ok()?).ok()?;
+            let wanted = if kind == "volumes" {
+                wanted_volumes.contains_key(&id)
+            } else {
+                wanted_overlays.contains_key(&id)
+            };
+            Some(!wanted)
+        };
+        for path in table::mounts().unwrap_or_default().into_keys().rev() {
+            if stray(&path) == Some(true)
+                && let Err(error) = mount::detach(&path)
+            {
+                tracing::warn!(path = %path.display(), %error, "a mount that nobody asked for stays");
+            }
+        }
+        for entry in fs::read_dir(self.root.join("volumes"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if stray(&entry.path()) == Some(true) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+
+    fn volume_path(&self, volume: &Id) -> PathBuf {
+        self.root.join("volumes").join(volume.as_str())
+    }
+
+    fn overlay_path(&self, overlay: &Id) -> PathBuf {
+        self.root.join("overlays").join(overlay.as_str())
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn remove_if_there(outcome: std::io::Result<()>) -> std::io::Result<()> {
+    match outcome {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

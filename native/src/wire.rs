@@ -1,0 +1,220 @@
+//! What goes over the socket: frames of JSON, each with its length before it, as big-endian `u32`.
+//!
+//! The first frame of each side is [`Hello`]. The TypeScript side of this boundary is `daemon/src/native.ts`: the same
+//! names in the same order.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{Code, Context, Error, Result};
+use crate::ids::{ContentId, Id};
+
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// 64 devices and an overlay's names fit many times over.
+pub const MAX_FRAME_BYTES: u32 = 1024 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    pub id: u64,
+    #[serde(flatten)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "verb", content = "params")]
+pub enum Verb {
+    #[serde(rename = "probe")]
+    Probe {},
+    #[serde(rename = "volume.mount")]
+    VolumeMount(MountVolume),
+    #[serde(rename = "volume.umount")]
+    VolumeUmount { volume: Id },
+    #[serde(rename = "volume.status")]
+    VolumeStatus {},
+    #[serde(rename = "overlay.prepare")]
+    OverlayPrepare(PrepareOverlay),
+    #[serde(rename = "overlay.remove")]
+    OverlayRemove { overlay: Id },
+    #[serde(rename = "loop.attach")]
+    LoopAttach { image: ContentId },
+    #[serde(rename = "loop.detach")]
+    LoopDetach { image: ContentId },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MountVolume {
+    pub volume: Id,
+    /// The EROFS image that holds the metadata.
+    pub meta: ContentId,
+    /// In the order of the image's device slots.
+    pub devices: Vec<ContentId>,
+    #[serde(default)]
+    pub backing: Backing,
+}
+
+/// What the kernel reads a local volume from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backing {
+    /// Files where the kernel can, else loop devices.
+    #[default]
+    Auto,
+    /// The files themselves (Linux 6.12 and later).
+    File,
+    /// A loop device a file.
+    Loop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrepareOverlay {
+    pub overlay: Id,
+    pub volume: Id,
+    /// Mount it as well; else only the directories are made and named.
+    pub mount: bool,
+    /// The host's ids that stand for 0..size inside: the volume is then seen through an id-mapped mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_map: Option<IdMap>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdMap {
+    pub host_uid: u32,
+    pub host_gid: u32,
+    pub size: u32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    pub volume: Id,
+    pub meta: ContentId,
+    pub devices: Vec<ContentId>,
+    pub mounted: bool,
+    /// `None` while it is not mounted.
+    pub backing: Option<Backing>,
+    pub path: String,
+    pub overlays: Vec<Id>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayStatus {
+    pub overlay: Id,
+    pub volume: Id,
+    pub lowerdir: String,
+    pub upperdir: String,
+    pub workdir: String,
+    pub rootfs: String,
+    pub mounted: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+}
+
+/// The next frame, or `None` where the other side has ended the connection between two frames.
+pub fn read_frame<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>> {
+    let mut head = [0u8; 4];
+    match stream.read(&mut head[..1]).context(|| "reading a frame".into())? {
+        0 => return Ok(None),
+        _ => stream
+            .read_exact(&mut head[1..])
+            .context(|| "reading a frame's length".into())?,
+    }
+    let length = u32::from_be_bytes(head);
+    if length > MAX_FRAME_BYTES {
+        let message = format!("a frame of {length} bytes; the limit is {MAX_FRAME_BYTES}");
+        return Err(Error::new(Code::LimitExceeded, message));
+    }
+    let mut body = Vec::new();
+    let read = stream
+        .take(u64::from(length))
+        .read_to_end(&mut body)
+        .context(|| "reading a frame".into())?;
+    if read != length as usize {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "the connection ended inside a frame",
+        ));
+    }
+    serde_json::from_slice(&body).map(Some).map_err(|cause| {
+        Error::new(
+            Code::InvalidArgument,
+            format!("not a message of this protocol: {cause}"),
+        )
+    })
+}
+
+pub fn write_frame(stream: &mut impl Write, message: &impl Serialize) -> Result<()> {
+    let mut frame = vec![0u8; 4];
+    serde_json::to_writer(&mut frame, message)
+        .map_err(|cause| Error::new(Code::Internal, format!("encoding an answer: {cause}")))?;
+    let length = u32::try_from(frame.len() - 4)
+        .ok()
+        .filter(|length| *length <= MAX_FRAME_BYTES);
+    let Some(length) = length else {
+        return Err(Error::new(
+            Code::LimitExceeded,
+            "the answer is larger than a frame may be",
+        ));
+    };
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    stream.write_all(&frame).context(|| "answering".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_what_the_daemon_sends() {
+        let text = br#"{"id":7,"verb":"volume.umount","params":{"volume":"v1"}}"#;
+        let mut frame = (text.len() as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(text);
+        let request: Request = read_frame(&mut &frame[..]).unwrap().unwrap();
+        assert_eq!(request.id, 7);
+        assert!(matches!(request.verb, Verb::VolumeUmount { volume } if volume.as_str() == "v1"));
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        let frame = [0xff, 0xff, 0xff, 0xff, b'{'];
+        assert_eq!(
+            read_frame::<Request>(&mut &frame[..]).unwrap_err().code,
+            Code::LimitExceeded
+        );
+        let short = [0, 0, 0, 9, b'{'];
+        assert_eq!(
+            read_frame::<Request>(&mut &short[..]).unwrap_err().code,
+            Code::InvalidArgument
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut framed = (bytes.len() as u32).to_be_bytes().to_vec();
+            framed.extend_from_slice(&bytes);
+            let _ = read_frame::<Request>(&mut &framed[..]);
+            let _ = read_frame::<Request>(&mut &bytes[..]);
+        }
+    }
+}
