@@ -4,4 +4,7 @@
  *
  * @packageDocumentation
  */
+export * from './child.ts';
+export * from './ports.ts';
+export * from './registry.ts';
 export * from './temporary.ts';
