@@ -1,0 +1,116 @@
+import { spawn } from 'node:child_process';
+import { watch } from 'node:fs';
+import { access, mkdir, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
+
+export interface ContainerOptions {
+  readonly id: string;
+  /** The bundle is made below this directory, which only root may enter. */
+  readonly directory: string;
+  readonly spec: object;
+  readonly terminal: boolean;
+  /** Pass the caller's stdin on. */
+  readonly interactive: boolean;
+  /** Where the container's output goes: shown as it comes, or to our stderr so that stdout stays machine-readable. */
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
+/** Called at most once each. */
+export interface ContainerEvents {
+  created(): void;
+  firstOutput(): void;
+}
+
+/** Passed on to the container's first process. */
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'];
+
+/**
+ * Runs a container with runc in the foreground, until it ends.
+ *
+ * @returns its exit code; 128 + the signal's number where one ended it
+ * @throws `unsupported` without runc, `internal` where runc could not make the container
+ */
+export async function runContainer(options: ContainerOptions, events: ContainerEvents): Promise<number> {
+  const bundle = join(options.directory, options.id);
+  await mkdir(bundle, { recursive: true, mode: 0o700 });
+  try {
+    await writeFile(join(bundle, 'config.json'), JSON.stringify(options.spec), { mode: 0o600 });
+    return await runBundle(bundle, options, events);
+  } finally {
+    await rm(bundle, { recursive: true, force: true });
+  }
+}
+
+async function runBundle(bundle: string, options: ContainerOptions, events: ContainerEvents): Promise<number> {
+  const created = once(() => events.created());
+  const firstOutput = once(() => {
+    created();
+    events.firstOutput();
+  });
+  const watcher = watch(bundle, (_, name) => name === 'pid' && created());
+  const args = ['--log', join(bundle, 'runc.log'), 'run', '--bundle', bundle];
+  const child = spawn('runc', [...args, '--pid-file', join(bundle, 'pid'), options.id], {
+    stdio: [
+      options.interactive ? 'inherit' : 'ignore',
+      options.terminal ? 'inherit' : 'pipe',
+      options.terminal ? 'inherit' : 'pipe',
+    ],
+  });
+  const outputs = [
+    [child.stdout, options.stdout],
+    [child.stderr, options.stderr],
+  ] as const;
+  for (const [from, to] of outputs) {
+    from?.once('data', firstOutput);
+    from?.pipe(to, { end: false });
+  }
+  const forward = (signal: NodeJS.Signals) => void child.kill(signal);
+  // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us.
+  const forwarded = FORWARDED.filter((signal) => !options.terminal || !['SIGINT', 'SIGQUIT'].includes(signal));
+  for (const signal of forwarded) process.on(signal, forward);
+  try {
+    const code = await ended(child);
+    if (await existed(join(bundle, 'pid'))) return code;
+    throw new DrakkarError('internal', `runc could not start the container (exit code ${code})`, {
+      hint: 'its message is above',
+      details: { exitCode: code },
+    });
+  } finally {
+    watcher.close();
+    for (const signal of forwarded) process.off(signal, forward);
+  }
+}
+
+function ended(child: ReturnType<typeof spawn>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause) => {
+      const missing = errnoOf(cause) === 'ENOENT';
+      reject(
+        new DrakkarError(missing ? 'unsupported' : 'internal', `runc can't be started: ${cause.message}`, {
+          hint: missing ? 'install runc' : undefined,
+          cause,
+        }),
+      );
+    });
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
+  });
+}
+
+async function existed(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function once(action: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    action();
+  };
+}

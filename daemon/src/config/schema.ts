@@ -1,0 +1,142 @@
+import { DEFAULT_BLOCK_BYTES } from '@drakkar/protocol';
+import { z } from 'zod';
+
+const GIBIBYTE = 1024 ** 3;
+
+/** `10GiB`, `500 MB` or a number of bytes. */
+const byteSize = z.union([z.int().min(0), z.string()]).transform((value, context) => {
+  if (typeof value === 'number') return value;
+  const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([kMGT]i?)?B?\s*$/.exec(value);
+  const [, number = '', unit = ''] = match ?? [];
+  const power = ['', 'k', 'M', 'G', 'T'].indexOf(unit.charAt(0));
+  const bytes = Math.round(Number(number) * (unit.endsWith('i') ? 1024 : 1000) ** power);
+  if (match === null || !Number.isSafeInteger(bytes)) {
+    context.addIssue({ code: 'custom', message: 'is not a size; write it as 10GiB, 500MB or a number of bytes' });
+    return z.NEVER;
+  }
+  return bytes;
+});
+
+const port = z.int().min(0).max(65_535);
+
+const credentialSchema = z.strictObject({
+  registry: z.string().describe('Host of the registry, as image references name it.'),
+  username: z.string(),
+  password: z.string().optional().describe('The password or access token.'),
+  passwordFile: z.string().optional().describe('A file that holds it, instead.'),
+});
+
+/**
+ * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
+ * printed from this schema.
+ */
+export const configSchema = z.strictObject({
+  stateDirectory: z
+    .string()
+    .default('/var/lib/drakkar/daemon')
+    .describe('Blobs, snapshots and their index. Needs a disk: ext4, xfs or btrfs.'),
+  log: z
+    .strictObject({
+      level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+    })
+    .prefault({})
+    .describe('What the daemon says on stderr, in JSON lines.'),
+  mirror: z
+    .strictObject({
+      address: z.string().default('127.0.0.1').describe('Where containerd reaches the mirror. Keep it on loopback.'),
+      port: port.default(4001).describe('0 takes a free port.'),
+      tagTtlMs: z.int().min(0).default(30_000).describe('How long a tag is trusted before it is asked for again.'),
+      tagMaxAgeMs: z
+        .int()
+        .min(0)
+        .default(86_400_000)
+        .describe('How old the last known digest of a tag may be when the registry is away.'),
+      verdictTtlMs: z
+        .int()
+        .min(0)
+        .default(60_000)
+        .describe('How long a registry’s answer to “may this caller have it?” is good.'),
+      verdictGraceMs: z
+        .int()
+        .min(0)
+        .default(3_600_000)
+        .describe('How long it stays good while the registry is away.'),
+    })
+    .prefault({})
+    .describe('The registry mirror for containerd.'),
+  registries: z
+    .strictObject({
+      allow: z
+        .array(z.string())
+        .default(['*'])
+        .describe('Registries that may be used, as host names with * for any run of characters.'),
+      plainHttp: z
+        .array(z.string())
+        .default([])
+        .describe('Registries that are spoken to without TLS. Loopback addresses always may be.'),
+      certificateFiles: z.array(z.string()).default([]).describe('PEM files of further certificate authorities.'),
+      credentials: z
+        .array(credentialSchema)
+        .default([])
+        .describe('Besides these, ~/.docker/config.json and its credential helpers are used.'),
+      dockerConfigFile: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe('Instead of ~/.docker/config.json.'),
+      maxConnectionsPerHost: z.int().min(1).max(256).default(8),
+      headerTimeoutMs: z.int().min(1).default(30_000).describe('A registry that does not answer by then is away.'),
+      idleTimeoutMs: z.int().min(1).default(30_000).describe('A body that stands still this long is cut and resumed.'),
+      minimumBytesPerSecond: z
+        .int()
+        .min(0)
+        .default(1024)
+        .describe('A body slower than this, over the idle timeout, counts as standing still.'),
+    })
+    .prefault({})
+    .describe('Upstream registries.'),
+  store: z
+    .strictObject({
+      quotaBytes: byteSize
+        .prefault(50 * GIBIBYTE)
+        .describe('What the store may hold. The least recently used goes first; what is mounted stays.'),
+    })
+    .prefault({})
+    .describe('Blobs and raw snapshot files.'),
+  snapshots: z
+    .strictObject({
+      blockBytes: z
+        .int()
+        .multipleOf(4096)
+        .min(4096)
+        .max(16 * 1024 ** 2)
+        .default(DEFAULT_BLOCK_BYTES)
+        .describe('Uncompressed bytes of one independently compressed block.'),
+      useRegistry: z.boolean().default(true).describe('Look in the image’s registry for a snapshot before building one.'),
+      trustedBuilders: z
+        .array(z.string())
+        .default([])
+        .describe('Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.'),
+      maxEntries: z.int().min(1).default(2_000_000).describe('Tar entries of one image.'),
+      maxRawBytes: byteSize.prefault(256 * GIBIBYTE).describe('Uncompressed bytes of one layer.'),
+      maxFileBytes: byteSize.prefault(1024 * GIBIBYTE).describe('Apparent size of one file.'),
+      stallTimeoutMs: z.int().min(1000).default(120_000).describe('A build that makes no progress this long is ended.'),
+    })
+    .prefault({})
+    .describe('Block snapshots.'),
+  native: z
+    .strictObject({
+      socket: z.string().default('/run/drakkar/native.sock').describe('Where drakkar-native listens.'),
+      backing: z
+        .enum(['auto', 'file', 'loop'])
+        .default('auto')
+        .describe('What local volumes are mounted from: files (Linux ≥ 6.12) or loop devices.'),
+    })
+    .prefault({})
+    .describe('The privileged helper.'),
+});
+
+/** What a person may write. */
+export type RawConfig = z.input<typeof configSchema>;
+/** Complete: every default is in. */
+export type Config = z.output<typeof configSchema>;

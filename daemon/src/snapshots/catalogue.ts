@@ -1,0 +1,125 @@
+import { DatabaseSync } from 'node:sqlite';
+import { type Digest, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+
+/** A snapshot that this host knows. Whether its files are here is the store's to say. */
+export interface SnapshotRecord {
+  /** The image manifest that it is a snapshot of. */
+  readonly manifestDigest: Digest;
+  /** Canonical reference under which it was last asked for. */
+  readonly image: string;
+  readonly platform: string;
+  /** The image's own config blob: how to run it without asking anybody. */
+  readonly imageConfig: Uint8Array;
+  /** Compressed bytes of the image's own layers. */
+  readonly imageSizeBytes: number;
+  readonly config: SnapshotConfig;
+  /** The signed config as it travels, and the artifact manifest that names it. */
+  readonly envelope: Uint8Array;
+  readonly artifact: Uint8Array;
+  /** Public key of the builder who signed it. */
+  readonly signer: string;
+  readonly origin: 'built' | 'registry';
+  readonly createdAtMs: number;
+}
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS snapshots (
+    manifest TEXT PRIMARY KEY,
+    image TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    image_config BLOB NOT NULL,
+    image_size_bytes INTEGER NOT NULL,
+    config TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    artifact BLOB NOT NULL,
+    signer TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS snapshots_by_image ON snapshots (image, platform, created_at_ms);
+`;
+
+interface Row {
+  manifest: string;
+  image: string;
+  platform: string;
+  image_config: Uint8Array;
+  image_size_bytes: number;
+  config: string;
+  envelope: Uint8Array;
+  artifact: Uint8Array;
+  signer: string;
+  origin: string;
+  created_at_ms: number;
+}
+
+/** The snapshots of this host, in `<state>/snapshots.sqlite`. A record is written last, so what is listed is whole. */
+export class Catalogue implements Disposable {
+  readonly #database: DatabaseSync;
+
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path);
+    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    this.#database.exec(SCHEMA);
+  }
+
+  get(manifestDigest: Digest): SnapshotRecord | undefined {
+    const row = this.#database.prepare('SELECT * FROM snapshots WHERE manifest = ?').get(hexOf(manifestDigest));
+    return row === undefined ? undefined : recordOf(row as unknown as Row);
+  }
+
+  /** The newest snapshot of an image by name: what a tag last meant here. */
+  latest(image: string, platform: string): SnapshotRecord | undefined {
+    const row = this.#database
+      .prepare('SELECT * FROM snapshots WHERE image = ? AND platform = ? ORDER BY created_at_ms DESC LIMIT 1')
+      .get(image, platform);
+    return row === undefined ? undefined : recordOf(row as unknown as Row);
+  }
+
+  list(): SnapshotRecord[] {
+    const rows = this.#database.prepare('SELECT * FROM snapshots ORDER BY created_at_ms').all();
+    return rows.map((row) => recordOf(row as unknown as Row));
+  }
+
+  put(record: SnapshotRecord): void {
+    this.#database
+      .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+      .run(
+        hexOf(record.manifestDigest),
+        record.image,
+        record.platform,
+        record.imageConfig,
+        record.imageSizeBytes,
+        JSON.stringify(record.config),
+        record.envelope,
+        record.artifact,
+        record.signer,
+        record.origin,
+        record.createdAtMs,
+      );
+  }
+
+  remove(manifestDigest: Digest): void {
+    this.#database.prepare('DELETE FROM snapshots WHERE manifest = ?').run(hexOf(manifestDigest));
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+}
+
+function recordOf(row: Row): SnapshotRecord {
+  return {
+    manifestDigest: digestFromHex(row.manifest),
+    image: row.image,
+    platform: row.platform,
+    imageConfig: row.image_config,
+    imageSizeBytes: row.image_size_bytes,
+    config: JSON.parse(row.config) as SnapshotConfig,
+    envelope: row.envelope,
+    artifact: row.artifact,
+    signer: row.signer,
+    origin: row.origin === 'registry' ? 'registry' : 'built',
+    createdAtMs: row.created_at_ms,
+  };
+}
