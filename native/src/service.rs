@@ -143,6 +143,11 @@ impl Service {
 
     pub fn remove_overlay(&mut self, overlay: &Id) -> Result<()> {
         let directory = self.overlay_path(overlay);
+        if let Some(process) = table::user_of_upper(&directory.join("upper")) {
+            let message =
+                format!("overlay {overlay} is in use by process {process} in a mount namespace of its own");
+            return Err(Error::new(Code::Busy, message).hint("its container must have ended"));
+        }
         let mounts = table::mounts()?;
         for name in ["rootfs", "lower"] {
             let path = directory.join(name);

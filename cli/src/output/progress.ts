@@ -45,11 +45,16 @@ class TerminalView implements ProgressView {
   #startedAtMs = 0;
 
   constructor(output: NodeJS.WriteStream) {
-    const format = (_: unknown, params: { progress: number; value: number; total: number }, payload: unknown) => {
+    const format = (
+      _: unknown,
+      params: { progress: number; value: number; total: number },
+      payload: unknown,
+    ) => {
       const { phase } = payload as { phase: Progress['phase'] };
       const seconds = Math.max(0.001, (Date.now() - this.#startedAtMs) / 1000);
       const rate = params.value / seconds;
-      const remaining = rate > 0 && params.total > 1 ? formatDuration(((params.total - params.value) / rate) * 1000) : '–';
+      const remaining =
+        rate > 0 && params.total > 1 ? formatDuration(((params.total - params.value) / rate) * 1000) : '–';
       const filled = Math.round(params.progress * 30);
       const bar = '█'.repeat(filled) + '░'.repeat(30 - filled);
       const sizes = `${formatBytes(params.value)} of ${formatBytes(params.total)}`;

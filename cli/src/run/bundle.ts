@@ -84,9 +84,11 @@ export function runtimeSpec(
     mounts: mounts(options.network),
     linux: {
       cgroupsPath: `/drakkar/${id}`,
-      namespaces: ['pid', 'ipc', 'mount', ...(options.network === 'none' ? ['network', 'uts'] : [])].map((type) => ({
-        type,
-      })),
+      namespaces: ['pid', 'ipc', 'mount', ...(options.network === 'none' ? ['network', 'uts'] : [])].map(
+        (type) => ({
+          type,
+        }),
+      ),
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READONLY_PATHS,
       resources: { devices: [{ allow: false, access: 'rwm' }, ...allowedDevices()] },
@@ -96,7 +98,8 @@ export function runtimeSpec(
 
 /** Entrypoint and command, as the image and the caller say together. */
 export function processArguments(image: ImageConfig, options: RunOptions): string[] {
-  const entrypoint = options.entrypoint === undefined ? (image.config?.Entrypoint ?? []) : [options.entrypoint];
+  const entrypoint =
+    options.entrypoint === undefined ? (image.config?.Entrypoint ?? []) : [options.entrypoint];
   const imageCommand = options.entrypoint === undefined ? (image.config?.Cmd ?? []) : [];
   const all = [...entrypoint, ...(options.command.length > 0 ? options.command : imageCommand)];
   if (all.length === 0 || all[0] === '') {
@@ -137,7 +140,14 @@ function mounts(network: RunOptions['network']): object[] {
   return [
     mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
-    mount('/dev/pts', 'devpts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
+    mount('/dev/pts', 'devpts', 'devpts', [
+      'nosuid',
+      'noexec',
+      'newinstance',
+      'ptmxmode=0666',
+      'mode=0620',
+      'gid=5',
+    ]),
     mount('/dev/shm', 'tmpfs', 'shm', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
     mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
     mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', 'ro']),

@@ -25,7 +25,15 @@ export interface ContainerEvents {
 }
 
 /** Passed on to the container's first process. */
-const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'];
+const FORWARDED: readonly NodeJS.Signals[] = [
+  'SIGINT',
+  'SIGTERM',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGWINCH',
+];
 
 /**
  * Runs a container with runc in the foreground, until it ends.
@@ -44,7 +52,11 @@ export async function runContainer(options: ContainerOptions, events: ContainerE
   }
 }
 
-async function runBundle(bundle: string, options: ContainerOptions, events: ContainerEvents): Promise<number> {
+async function runBundle(
+  bundle: string,
+  options: ContainerOptions,
+  events: ContainerEvents,
+): Promise<number> {
   const created = once(() => events.created());
   const firstOutput = once(() => {
     created();
@@ -69,7 +81,9 @@ async function runBundle(bundle: string, options: ContainerOptions, events: Cont
   }
   const forward = (signal: NodeJS.Signals) => void child.kill(signal);
   // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us.
-  const forwarded = FORWARDED.filter((signal) => !options.terminal || !['SIGINT', 'SIGQUIT'].includes(signal));
+  const forwarded = FORWARDED.filter(
+    (signal) => !options.terminal || !['SIGINT', 'SIGQUIT'].includes(signal),
+  );
   for (const signal of forwarded) process.on(signal, forward);
   try {
     const code = await ended(child);

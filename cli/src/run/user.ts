@@ -74,7 +74,9 @@ function parsePasswd(text: string): PasswdEntry[] {
     const [name = '', , uidText = '', gidText = '', , home = ''] = line.split(':');
     const uid = parseId(uidText);
     const gid = parseId(gidText);
-    return name === '' || uid === undefined || gid === undefined ? [] : [{ name, uid, gid, home: home || '/' }];
+    return name === '' || uid === undefined || gid === undefined
+      ? []
+      : [{ name, uid, gid, home: home || '/' }];
   });
 }
 

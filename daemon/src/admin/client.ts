@@ -90,7 +90,12 @@ export class AdminClient {
     return (text === '' ? undefined : JSON.parse(text)) as Result;
   }
 
-  async #events<Result>(method: string, path: string, body: object, call: AdminCall<Result>): Promise<Result> {
+  async #events<Result>(
+    method: string,
+    path: string,
+    body: object,
+    call: AdminCall<Result>,
+  ): Promise<Result> {
     const response = await successful(await this.#send(method, path, body, call.signal));
     for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
       const event = JSON.parse(line) as ProgressEvent<Result>;
@@ -103,7 +108,12 @@ export class AdminClient {
     });
   }
 
-  #send(method: string, path: string, body: object | undefined, signal?: AbortSignal): Promise<IncomingMessage> {
+  #send(
+    method: string,
+    path: string,
+    body: object | undefined,
+    signal?: AbortSignal,
+  ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const payload = body === undefined ? undefined : JSON.stringify(body);
       const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
@@ -115,10 +125,13 @@ export class AdminClient {
   }
 
   #unreachable(cause: Error): Error {
-    if (cause.name === 'AbortError') return new DrakkarError('cancelled', 'the call was cancelled', { cause });
+    if (cause.name === 'AbortError')
+      return new DrakkarError('cancelled', 'the call was cancelled', { cause });
     const denied = errnoOf(cause) === 'EACCES';
     return new DrakkarError('unavailable', `no daemon answers at ${this.socketPath}: ${cause.message}`, {
-      hint: denied ? 'run this as the user that runs the daemon, or as root' : 'start one with `drakkar up` (as root)',
+      hint: denied
+        ? 'run this as the user that runs the daemon, or as root'
+        : 'start one with `drakkar up` (as root)',
       cause,
     });
   }
@@ -135,7 +148,10 @@ async function successful(response: IncomingMessage): Promise<IncomingMessage> {
   try {
     document = JSON.parse(text) as ErrorDocument;
   } catch {
-    document = { code: 'internal', message: `the daemon answered ${response.statusCode}: ${text.slice(0, 300)}` };
+    document = {
+      code: 'internal',
+      message: `the daemon answered ${response.statusCode}: ${text.slice(0, 300)}`,
+    };
   }
   throw DrakkarError.fromJSON(document);
 }

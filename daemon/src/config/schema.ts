@@ -11,7 +11,10 @@ const byteSize = z.union([z.int().min(0), z.string()]).transform((value, context
   const power = ['', 'k', 'M', 'G', 'T'].indexOf(unit.charAt(0));
   const bytes = Math.round(Number(number) * (unit.endsWith('i') ? 1024 : 1000) ** power);
   if (match === null || !Number.isSafeInteger(bytes)) {
-    context.addIssue({ code: 'custom', message: 'is not a size; write it as 10GiB, 500MB or a number of bytes' });
+    context.addIssue({
+      code: 'custom',
+      message: 'is not a size; write it as 10GiB, 500MB or a number of bytes',
+    });
     return z.NEVER;
   }
   return bytes;
@@ -43,9 +46,16 @@ export const configSchema = z.strictObject({
     .describe('What the daemon says on stderr, in JSON lines.'),
   mirror: z
     .strictObject({
-      address: z.string().default('127.0.0.1').describe('Where containerd reaches the mirror. Keep it on loopback.'),
+      address: z
+        .string()
+        .default('127.0.0.1')
+        .describe('Where containerd reaches the mirror. Keep it on loopback.'),
       port: port.default(4001).describe('0 takes a free port.'),
-      tagTtlMs: z.int().min(0).default(30_000).describe('How long a tag is trusted before it is asked for again.'),
+      tagTtlMs: z
+        .int()
+        .min(0)
+        .default(30_000)
+        .describe('How long a tag is trusted before it is asked for again.'),
       tagMaxAgeMs: z
         .int()
         .min(0)
@@ -74,19 +84,26 @@ export const configSchema = z.strictObject({
         .array(z.string())
         .default([])
         .describe('Registries that are spoken to without TLS. Loopback addresses always may be.'),
-      certificateFiles: z.array(z.string()).default([]).describe('PEM files of further certificate authorities.'),
+      certificateFiles: z
+        .array(z.string())
+        .default([])
+        .describe('PEM files of further certificate authorities.'),
       credentials: z
         .array(credentialSchema)
         .default([])
         .describe('Besides these, ~/.docker/config.json and its credential helpers are used.'),
-      dockerConfigFile: z
-        .string()
-        .nullable()
-        .default(null)
-        .describe('Instead of ~/.docker/config.json.'),
+      dockerConfigFile: z.string().nullable().default(null).describe('Instead of ~/.docker/config.json.'),
       maxConnectionsPerHost: z.int().min(1).max(256).default(8),
-      headerTimeoutMs: z.int().min(1).default(30_000).describe('A registry that does not answer by then is away.'),
-      idleTimeoutMs: z.int().min(1).default(30_000).describe('A body that stands still this long is cut and resumed.'),
+      headerTimeoutMs: z
+        .int()
+        .min(1)
+        .default(30_000)
+        .describe('A registry that does not answer by then is away.'),
+      idleTimeoutMs: z
+        .int()
+        .min(1)
+        .default(30_000)
+        .describe('A body that stands still this long is cut and resumed.'),
       minimumBytesPerSecond: z
         .int()
         .min(0)
@@ -112,15 +129,24 @@ export const configSchema = z.strictObject({
         .max(16 * 1024 ** 2)
         .default(DEFAULT_BLOCK_BYTES)
         .describe('Uncompressed bytes of one independently compressed block.'),
-      useRegistry: z.boolean().default(true).describe('Look in the image’s registry for a snapshot before building one.'),
+      useRegistry: z
+        .boolean()
+        .default(true)
+        .describe('Look in the image’s registry for a snapshot before building one.'),
       trustedBuilders: z
         .array(z.string())
         .default([])
-        .describe('Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.'),
+        .describe(
+          'Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.',
+        ),
       maxEntries: z.int().min(1).default(2_000_000).describe('Tar entries of one image.'),
       maxRawBytes: byteSize.prefault(256 * GIBIBYTE).describe('Uncompressed bytes of one layer.'),
       maxFileBytes: byteSize.prefault(1024 * GIBIBYTE).describe('Apparent size of one file.'),
-      stallTimeoutMs: z.int().min(1000).default(120_000).describe('A build that makes no progress this long is ended.'),
+      stallTimeoutMs: z
+        .int()
+        .min(1000)
+        .default(120_000)
+        .describe('A build that makes no progress this long is ended.'),
     })
     .prefault({})
     .describe('Block snapshots.'),

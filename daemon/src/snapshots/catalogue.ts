@@ -64,7 +64,9 @@ export class Catalogue implements Disposable {
   }
 
   get(manifestDigest: Digest): SnapshotRecord | undefined {
-    const row = this.#database.prepare('SELECT * FROM snapshots WHERE manifest = ?').get(hexOf(manifestDigest));
+    const row = this.#database
+      .prepare('SELECT * FROM snapshots WHERE manifest = ?')
+      .get(hexOf(manifestDigest));
     return row === undefined ? undefined : recordOf(row as unknown as Row);
   }
 

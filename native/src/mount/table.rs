@@ -1,10 +1,10 @@
 //! The kernel's table of mounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
 
@@ -18,6 +18,33 @@ pub struct Mount {
 pub fn mounts() -> Result<BTreeMap<PathBuf, Mount>> {
     let text = fs::read("/proc/self/mountinfo").context(|| "reading the mount table".into())?;
     Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+}
+
+/// A process in another mount namespace that has an overlay with this upper directory: a container that runs. Unmounting
+/// here would succeed and pull its files away from under it.
+pub fn user_of_upper(upper: &Path) -> Option<u32> {
+    let needle = format!("upperdir={}", upper.display());
+    let ours = fs::read_link("/proc/self/ns/mnt").ok();
+    let mut seen: BTreeSet<PathBuf> = ours.into_iter().collect();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok())
+        .filter(|process| {
+            fs::read_link(format!("/proc/{process}/ns/mnt")).is_ok_and(|namespace| seen.insert(namespace))
+        })
+        .find(|process| {
+            let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+            table
+                .split(|byte| *byte == b'\n')
+                .any(|line| names_upper(line, &needle))
+        })
+}
+
+fn names_upper(line: &[u8], needle: &str) -> bool {
+    let options = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    unescape(options)
+        .split(|byte| *byte == b',')
+        .any(|option| option == needle.as_bytes())
 }
 
 fn parse_line(line: &[u8]) -> Option<(PathBuf, Mount)> {

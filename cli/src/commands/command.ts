@@ -1,0 +1,6 @@
+import type { Context } from '../context.ts';
+
+/** Gives a command's action its context, and reports what it throws. */
+export type Run = <Args extends unknown[]>(
+  action: (context: Context, ...args: Args) => Promise<void>,
+) => (...args: Args) => Promise<void>;

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { AdminClient, type Config, loadConfig } from '@drakkar/daemon';
+import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol';
+import type { Command } from 'commander';
+import { NO_PROGRESS, type ProgressView, progressView } from './output/progress.ts';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly config?: string;
+  readonly socket?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * What a command works with: what was asked for globally, the daemon, and where to say things. Results for machines go
+ * to stdout, words for people to stderr, so that `--json` output can be piped as it is.
+ */
+export interface Context {
+  readonly json: boolean;
+  readonly signal: AbortSignal;
+  config(): Promise<Config>;
+  client(): Promise<AdminClient>;
+  progress(): ProgressView;
+  /** Words for people, on stderr. */
+  say(text: string): void;
+  /** The outcome: `document` as one line of JSON with `--json`, else `text` on stdout. */
+  answer(document: unknown, text: string): void;
+}
+
+export function contextOf(command: Command, signal: AbortSignal): Context {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const json = options.json === true;
+  const config = () => loadConfig(options.config);
+  return {
+    json,
+    signal,
+    config,
+    client: async () => new AdminClient(options.socket ?? process.env.DRAKKAR_SOCKET ?? adminSocket(await config())),
+    progress: () => (json ? NO_PROGRESS : progressView(process.stderr)),
+    say: (text) => {
+      process.stderr.write(`${text}\n`);
+    },
+    answer: (document, text) => {
+      process.stdout.write(json ? `${JSON.stringify(document)}\n` : text === '' ? '' : `${text}\n`);
+    },
+  };
+}
+
+export function adminSocket(config: Config): string {
+  return join(config.stateDirectory, 'admin.sock');
+}
+
+/** Exit codes that scripts can use; documented in the README. */
+export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
+  internal: 1,
+  invalid_argument: 2,
+  not_found: 3,
+  unauthorized: 4,
+  forbidden: 4,
+  unavailable: 5,
+  timeout: 5,
+  invalid_content: 6,
+  limit_exceeded: 6,
+  no_space: 7,
+  busy: 8,
+  already_exists: 8,
+  unsupported: 9,
+  cancelled: 130,
+};
+
+/** Says an error the way the caller reads: one JSON line, or words with what to do. */
+export function reportError(cause: unknown, json: boolean): DrakkarError {
+  const error = toDrakkarError(cause);
+  if (json) process.stdout.write(`${JSON.stringify({ error })}\n`);
+  const hint = error.hint === undefined ? '' : `\n  ${error.hint}`;
+  process.stderr.write(`drakkar: ${error.message}${hint}\n`);
+  if (error.code === 'internal' && process.env.DRAKKAR_DEBUG) process.stderr.write(`${error.stack}\n`);
+  return error;
+}

@@ -1,0 +1,21 @@
+import { DrakkarError } from '@drakkar/protocol';
+
+const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
+
+const controller = new AbortController();
+
+function stop(signal: NodeJS.Signals): void {
+  if (controller.signal.aborted) process.exit(130);
+  controller.abort(new DrakkarError('cancelled', `ended by ${signal}`));
+}
+
+/** Aborts at the first Ctrl-C or SIGTERM; a second one ends the process at once. */
+export function untilInterrupted(): AbortSignal {
+  for (const signal of SIGNALS) if (!process.listeners(signal).includes(stop)) process.on(signal, stop);
+  return controller.signal;
+}
+
+/** From here on somebody else handles the signals: a container that is to hear them all. */
+export function releaseInterrupts(): void {
+  for (const signal of SIGNALS) process.off(signal, stop);
+}

@@ -1,0 +1,204 @@
+import type { Readable } from 'node:stream';
+import {
+  type Digest,
+  DrakkarError,
+  digestOf,
+  formatReference,
+  isDigest,
+  parseImageConfig,
+  parseReference,
+} from '@drakkar/protocol';
+import type {
+  BuildResult,
+  MountResult,
+  SnapshotDetail,
+  SnapshotSummary,
+  StartResult,
+  VerifyResult,
+} from '../admin/api.ts';
+import type { VolumeStatus } from '../native.ts';
+import type { Acquirer, Acquisition } from './acquire.ts';
+import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import type { Images } from './images.ts';
+import type { Abortable, Store } from './modules.ts';
+import { rawDigests, type Volumes, volumeId } from './volumes.ts';
+import type { Work } from './work.ts';
+
+export interface ImageChoice {
+  readonly image: string;
+  readonly platform?: string | undefined;
+}
+
+export interface ServiceModules {
+  readonly images: Images;
+  readonly acquirer: Acquirer;
+  readonly catalogue: Catalogue;
+  readonly volumes: Volumes;
+  readonly store: Store;
+  /** Reads every byte of a snapshot's files and checks it. */
+  verify(record: SnapshotRecord, work: Work): Promise<number>;
+  /** One block image of a snapshot, as bytes. */
+  flatten(record: SnapshotRecord, options: Abortable): Readable;
+}
+
+/** Everything that can be done with snapshots on this host; the admin API is this over HTTP. */
+export class SnapshotService {
+  readonly #modules: ServiceModules;
+
+  constructor(modules: ServiceModules) {
+    this.#modules = modules;
+  }
+
+  async list(options: Abortable = {}): Promise<SnapshotSummary[]> {
+    const mounted = await this.#modules.volumes.mounted(options);
+    return this.#modules.catalogue.list().map((record) => this.#summary(record, mounted));
+  }
+
+  async inspect(name: string, options: Abortable = {}): Promise<SnapshotDetail> {
+    const record = this.find(name);
+    const summary = this.#summary(record, await this.#modules.volumes.mounted(options));
+    return { ...summary, artifactDigest: digestOf(record.artifact), config: record.config };
+  }
+
+  /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
+  async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
+    const acquisition = await this.#acquire(choice, choice.rebuild, work);
+    const { record, found } = acquisition;
+    if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
+    const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
+    return {
+      ...summary,
+      found,
+      artifactDigest: digestOf(record.artifact),
+      pushed: choice.push,
+      receipt: work.receipt,
+      marks: work.timeline.marks,
+    };
+  }
+
+  /** Prepares a writable root file system for a container of the image. */
+  async start(choice: ImageChoice, work: Work): Promise<StartResult> {
+    const { record, found, image } = await this.#acquire(choice, false, work);
+    const { id, rootfs } = await this.#modules.volumes.prepareStart(record.config, work);
+    work.timeline.mark('mounted');
+    return {
+      id,
+      rootfs,
+      image: image.name,
+      manifestDigest: record.manifestDigest,
+      imageConfig: parseImageConfig(record.imageConfig),
+      found,
+      receipt: work.receipt,
+      marks: work.timeline.marks,
+    };
+  }
+
+  endStart(id: string, options: Abortable = {}): Promise<void> {
+    return this.#modules.volumes.endStart(id, options);
+  }
+
+  async mount(name: string, options: Abortable = {}): Promise<MountResult> {
+    const { path, backing } = await this.#modules.volumes.mount(this.find(name).config, options);
+    return { path, backing };
+  }
+
+  async umount(name: string, options: Abortable = {}): Promise<void> {
+    await this.#modules.volumes.umount(this.find(name).config, options);
+  }
+
+  async verify(name: string, work: Work): Promise<VerifyResult> {
+    const record = this.find(name);
+    const verifiedBytes = await this.#modules.verify(record, work);
+    return { manifestDigest: record.manifestDigest, verifiedBytes };
+  }
+
+  flatImage(name: string, options: Abortable = {}): Readable {
+    return this.#modules.flatten(this.find(name), options);
+  }
+
+  /** @throws `busy` while it is mounted */
+  async remove(name: string, options: Abortable = {}): Promise<void> {
+    const record = this.find(name);
+    if ((await this.#modules.volumes.mounted(options)).has(volumeId(record.config))) {
+      throw new DrakkarError('busy', `the snapshot of ${record.image} is mounted`, {
+        hint: 'end the containers that use it, then `drakkar snapshot umount` it',
+      });
+    }
+    this.#modules.catalogue.remove(record.manifestDigest);
+    const others = new Set(this.#modules.catalogue.list().flatMap(({ config }) => rawDigests(config)));
+    for (const digest of rawDigests(record.config)) {
+      if (!others.has(digest) && this.#modules.store.has(digest)) await this.#modules.store.remove(digest);
+    }
+  }
+
+  /** A snapshot by image reference, manifest digest, or the first hex digits of one. */
+  find(name: string): SnapshotRecord {
+    const { catalogue } = this.#modules;
+    const byDigest = isDigest(name) ? catalogue.get(name) : undefined;
+    if (byDigest !== undefined) return byDigest;
+    const hex = name.replace(/^sha256:/, '');
+    const records = catalogue.list();
+    const byPrefix = /^[0-9a-f]{4,64}$/.test(hex)
+      ? records.filter(({ manifestDigest }) => manifestDigest.startsWith(`sha256:${hex}`))
+      : [];
+    const matches = byPrefix.length > 0 ? byPrefix : records.filter(({ image }) => image === canonical(name));
+    const [match, ...rest] = matches;
+    if (match === undefined) {
+      throw new DrakkarError('not_found', `there is no snapshot ${JSON.stringify(name.slice(0, 300))} here`, {
+        hint: '`drakkar snapshot ls` lists them; `drakkar snapshot build IMAGE` makes one',
+      });
+    }
+    if (rest.length > 0 && byPrefix.length > 0) {
+      throw new DrakkarError(
+        'invalid_argument',
+        `${name} begins the digests of ${matches.length} snapshots`,
+        {
+          hint: 'give more of its digits',
+        },
+      );
+    }
+    return matches.at(-1) ?? match;
+  }
+
+  async #acquire(choice: ImageChoice, rebuild: boolean, work: Work): Promise<Acquisition> {
+    const image = await this.#modules.images.resolve(choice.image, choice.platform, work);
+    work.timeline.mark('resolved');
+    return this.#modules.acquirer.acquire(image, { rebuild }, work);
+  }
+
+  #summary(record: SnapshotRecord, mounted: ReadonlyMap<string, VolumeStatus>): SnapshotSummary {
+    const { config } = record;
+    const files = [config.meta, ...config.devices];
+    const sum = (size: (file: (typeof files)[number]) => number) =>
+      files.reduce((total, file) => total + size(file), 0);
+    return {
+      image: record.image,
+      manifestDigest: record.manifestDigest,
+      platform: record.platform,
+      origin: record.origin,
+      signer: record.signer,
+      createdAtMs: record.createdAtMs,
+      files: config.files,
+      devices: config.devices.length,
+      imageSizeBytes: record.imageSizeBytes,
+      blobSizeBytes: sum((file) => file.blobSizeBytes + file.piecesSizeBytes),
+      metaBlobSizeBytes: config.meta.blobSizeBytes,
+      rawSizeBytes: sum(({ rawSizeBytes }) => rawSizeBytes),
+      local: isLocal(record, this.#modules.store),
+      path: mounted.get(volumeId(config))?.path ?? null,
+    };
+  }
+}
+
+/** Whether all that a mount needs is here. */
+export function isLocal(record: SnapshotRecord, store: Store): boolean {
+  return rawDigests(record.config).every((digest: Digest) => store.has(digest));
+}
+
+function canonical(name: string): string | undefined {
+  try {
+    return formatReference(parseReference(name));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,33 @@
+import type { Progress } from '../admin/api.ts';
+import type { ReceiptCounter } from './modules.ts';
+import { type Mark, Timeline } from './timeline.ts';
+
+export interface WorkOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onMark?: ((mark: Mark) => void) | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** One thing that somebody asked for and waits for: its moments, its bytes, its progress and its end. */
+export class Work {
+  readonly timeline: Timeline;
+  readonly receipt: ReceiptCounter;
+  readonly signal: AbortSignal;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
+
+  constructor(options: WorkOptions = {}, parent?: Work) {
+    this.timeline = parent?.timeline ?? new Timeline(options.onMark);
+    this.receipt = parent?.receipt ?? { storeBytes: 0, upstreamBytes: 0 };
+    this.signal = options.signal ?? new AbortController().signal;
+    this.#onProgress = parent === undefined ? options.onProgress : parent.#onProgress;
+  }
+
+  /** The same work with another end: for a part that others wait for, too. */
+  until(signal: AbortSignal): Work {
+    return new Work({ signal }, this);
+  }
+
+  progress(phase: Progress['phase'], doneBytes: number, totalBytes: number): void {
+    this.#onProgress?.({ phase, doneBytes, totalBytes });
+  }
+}
