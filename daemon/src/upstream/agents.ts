@@ -1,0 +1,87 @@
+import { type LookupAddress, lookup } from 'node:dns';
+import { readFileSync } from 'node:fs';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import type { LookupFunction } from 'node:net';
+import { getCACertificates } from 'node:tls';
+import { DrakkarError } from '@drakkar/protocol';
+import { HttpProxyAgent } from 'http-proxy-agent';
+import { HttpsProxyAgent } from 'https-proxy-agent';
+import { getProxyForUrl } from 'proxy-from-env';
+import { isPrivateAddress } from './hosts.ts';
+import type { UpstreamOptions } from './options.ts';
+
+/** Keep-alive connections, bounded per host; through the proxy that the environment names for a URL. */
+export interface Agents extends Disposable {
+  /** `publicOnly` refuses to connect to a name that resolves to a private address. */
+  for(url: URL, publicOnly: boolean): HttpAgent;
+}
+
+/** Resolves like the system, and refuses private answers at the moment of connecting, so that no second answer can differ. */
+const publicLookup: LookupFunction = (hostname, options, callback) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+    const first = addresses?.[0];
+    const inside = error === null ? addresses.find(({ address }) => isPrivateAddress(address)) : undefined;
+    if (error !== null || first === undefined) callback(error ?? new Error(`no address for ${hostname}`), '');
+    else if (inside !== undefined) callback(refusal(hostname, inside.address), '');
+    else if (options.all === true) callback(null, addresses);
+    else callback(null, first.address, first.family);
+  });
+};
+
+function refusal(hostname: string, address: string): DrakkarError {
+  return new DrakkarError(
+    'forbidden',
+    `a public registry redirected to ${hostname}, which is the private address ${address}`,
+    { hint: 'add the host to upstream.allowPrivateRedirects if that is meant' },
+  );
+}
+
+/** @throws `invalid_argument` for a CA file that cannot be read */
+export function createAgents(options: UpstreamOptions): Agents {
+  const authorities = readAuthorities(options.caFiles);
+  const shared = {
+    keepAlive: true,
+    maxSockets: options.connectionsPerHost,
+    maxFreeSockets: options.connectionsPerHost,
+    scheduling: 'lifo' as const,
+    ...(authorities === undefined ? {} : { ca: authorities }),
+  };
+  const agents = new Map<string, HttpAgent>();
+  const make = (secure: boolean, proxy: string, publicOnly: boolean): HttpAgent => {
+    if (proxy !== '') return secure ? new HttpsProxyAgent(proxy, shared) : new HttpProxyAgent(proxy, shared);
+    const own = publicOnly ? { ...shared, lookup: publicLookup } : shared;
+    return secure ? new HttpsAgent(own) : new HttpAgent(own);
+  };
+  return {
+    for(url, publicOnly) {
+      const secure = url.protocol === 'https:';
+      const proxy = getProxyForUrl(url.href);
+      const key = `${secure} ${publicOnly} ${proxy}`;
+      let agent = agents.get(key);
+      if (agent === undefined) {
+        agent = make(secure, proxy, publicOnly);
+        agents.set(key, agent);
+      }
+      return agent;
+    },
+    [Symbol.dispose]() {
+      for (const agent of agents.values()) agent.destroy();
+    },
+  };
+}
+
+function readAuthorities(files: readonly string[]): string[] | undefined {
+  if (files.length === 0) return undefined;
+  const own = files.map((file) => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (cause) {
+      throw new DrakkarError('invalid_argument', `the CA file ${file} cannot be read`, {
+        hint: 'correct upstream.caFiles',
+        cause,
+      });
+    }
+  });
+  return [...getCACertificates('default'), ...own];
+}

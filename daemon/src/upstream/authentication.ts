@@ -1,0 +1,192 @@
+import { DrakkarError } from '@drakkar/protocol';
+import { z } from 'zod';
+import type { Agents } from './agents.ts';
+import { readLimited } from './body.ts';
+import { type Challenge, preferredChallenge } from './challenge.ts';
+import { storedCredential } from './credentials.ts';
+import { BoundedMap } from './lru.ts';
+import type { StoredCredential, UpstreamOptions } from './options.ts';
+import { type Answer, discard, exchange, guardRedirect } from './transport.ts';
+
+/**
+ * On whose behalf a registry is asked: `undefined` is the daemon with its stored credentials, `null` is nobody (tokens that
+ * the registry gives to anyone are fetched), a string is the `Authorization` header of a caller, passed on as it is.
+ */
+export type Caller = string | null | undefined;
+
+interface Token {
+  readonly header: string;
+  readonly expiresAtMs: number;
+}
+
+const tokenSchema = z.object({
+  token: z.string().optional(),
+  access_token: z.string().optional(),
+  expires_in: z.number().optional(),
+});
+
+/** Source: distribution's token specification: 60 s when nothing is said. */
+const DEFAULT_TOKEN_SECONDS = 60;
+/** A token is renewed this long before it ends, so that it does not end on the way. */
+const RENEW_EARLY_MS = 5_000;
+const MAX_TOKENS = 1024;
+const MAX_REGISTRIES = 256;
+const MAX_TOKEN_ANSWER_BYTES = 1024 * 1024;
+const CREDENTIAL_LIFE_MS = 60_000;
+
+interface Question {
+  readonly registry: string;
+  readonly endpoint: URL;
+  readonly scope: string;
+  readonly caller: Caller;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Answers the challenges of registries. Tokens are kept per registry, scope and identity until shortly before they end. */
+export class Authenticator {
+  readonly #options: UpstreamOptions;
+  readonly #agents: Agents;
+  readonly #challenges = new BoundedMap<string, Challenge>(MAX_REGISTRIES);
+  readonly #tokens = new BoundedMap<string, Token>(MAX_TOKENS);
+  readonly #credentials = new BoundedMap<string, { value: StoredCredential | undefined; atMs: number }>(
+    MAX_REGISTRIES,
+  );
+
+  constructor(options: UpstreamOptions, agents: Agents) {
+    this.#options = options;
+    this.#agents = agents;
+  }
+
+  /** What to send before any challenge: what the registry is known to want, else nothing. */
+  async foresee(question: Question): Promise<string | undefined> {
+    if (typeof question.caller === 'string') return question.caller;
+    const challenge = this.#challenges.get(question.registry);
+    return challenge === undefined ? undefined : this.#meet(challenge, question);
+  }
+
+  /**
+   * What to send after a 401, or `undefined` when there is nothing better than what was `refused`.
+   * @throws as the token server's exchange does
+   */
+  async answer(header: string, question: Question, refused: string | undefined): Promise<string | undefined> {
+    if (typeof question.caller === 'string') return undefined;
+    const challenge = preferredChallenge(header);
+    if (challenge === undefined) return undefined;
+    this.#challenges.set(question.registry, challenge);
+    this.#tokens.delete(tokenKey(question));
+    const authorization = await this.#meet(challenge, question);
+    return authorization === refused ? undefined : authorization;
+  }
+
+  async #meet(challenge: Challenge, question: Question): Promise<string | undefined> {
+    const credential = question.caller === null ? undefined : await this.#credential(question.registry);
+    if (challenge.scheme === 'basic') return basic(credential);
+    const kept = this.#tokens.get(tokenKey(question));
+    if (kept !== undefined && kept.expiresAtMs > Date.now()) return kept.header;
+    const token = await this.#fetchToken(challenge, credential, question);
+    if (token !== undefined) this.#tokens.set(tokenKey(question), token);
+    return token?.header;
+  }
+
+  async #credential(registry: string): Promise<StoredCredential | undefined> {
+    const kept = this.#credentials.get(registry);
+    if (kept !== undefined && kept.atMs + CREDENTIAL_LIFE_MS > Date.now()) return kept.value;
+    const value = await storedCredential(registry, this.#options);
+    this.#credentials.set(registry, { value, atMs: Date.now() });
+    return value;
+  }
+
+  async #fetchToken(
+    challenge: Challenge,
+    credential: StoredCredential | undefined,
+    question: Question,
+  ): Promise<Token | undefined> {
+    const realm = challenge.parameters.get('realm') ?? '';
+    if (!URL.canParse(realm)) return undefined;
+    const url = new URL(realm);
+    if (url.host !== question.endpoint.host) await guardRedirect(question.endpoint, url, this.#options);
+    const service = challenge.parameters.get('service');
+    const answer =
+      credential?.identityToken === undefined
+        ? await this.#askWithPassword(url, service, credential, question)
+        : await this.#askWithIdentityToken(url, service, credential.identityToken, question);
+    if (!answer.response.ok) {
+      discard(answer.response, this.#options);
+      if (answer.response.status < 500 && answer.response.status !== 429) return undefined;
+      throw new DrakkarError(
+        'unavailable',
+        `the token server ${url.host} answered ${answer.response.status}`,
+        {
+          details: { registry: question.registry, status: answer.response.status },
+        },
+      );
+    }
+    return parseToken(
+      await readLimited(answer.response, MAX_TOKEN_ANSWER_BYTES, 'the token', this.#options),
+      url,
+    );
+  }
+
+  #askWithPassword(
+    realm: URL,
+    service: string | undefined,
+    credential: StoredCredential | undefined,
+    question: Question,
+  ): Promise<Answer> {
+    const url = new URL(realm);
+    if (service !== undefined) url.searchParams.set('service', service);
+    url.searchParams.set('scope', question.scope);
+    const authorization = basic(credential);
+    const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
+    return exchange({ url, method: 'GET', headers, signal: question.signal }, this.#agents, this.#options);
+  }
+
+  #askWithIdentityToken(
+    url: URL,
+    service: string | undefined,
+    identityToken: string,
+    question: Question,
+  ): Promise<Answer> {
+    const form = new URLSearchParams({
+      grant_type: 'refresh_token',
+      client_id: 'drakkar',
+      scope: question.scope,
+      refresh_token: identityToken,
+      ...(service === undefined ? {} : { service }),
+    });
+    return exchange(
+      {
+        url,
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: () => form.toString(),
+        signal: question.signal,
+      },
+      this.#agents,
+      this.#options,
+    );
+  }
+}
+
+function tokenKey({ registry, scope, caller }: Question): string {
+  return `${caller === null ? 'anonymous' : 'daemon'} ${registry} ${scope}`;
+}
+
+function basic(credential: StoredCredential | undefined): string | undefined {
+  if (credential?.username === undefined || credential.password === undefined) return undefined;
+  return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
+}
+
+function parseToken(bytes: Buffer, realm: URL): Token {
+  try {
+    const answer = tokenSchema.parse(JSON.parse(bytes.toString('utf8')));
+    const token = answer.token ?? answer.access_token;
+    if (token === undefined || !/^[\x21-\x7e]+$/.test(token)) throw new Error('no token in it');
+    const lifeMs = (answer.expires_in ?? DEFAULT_TOKEN_SECONDS) * 1000;
+    return { header: `Bearer ${token}`, expiresAtMs: Date.now() + Math.max(0, lifeMs - RENEW_EARLY_MS) };
+  } catch (cause) {
+    throw new DrakkarError('invalid_content', `the token server ${realm.host} gave no valid token`, {
+      cause,
+    });
+  }
+}

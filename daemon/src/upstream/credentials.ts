@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import { z } from 'zod';
+import type { StoredCredential, UpstreamOptions } from './options.ts';
+
+const dockerConfigSchema = z.object({
+  auths: z
+    .record(
+      z.string(),
+      z.object({
+        auth: z.string().optional(),
+        username: z.string().optional(),
+        password: z.string().optional(),
+        identitytoken: z.string().optional(),
+      }),
+    )
+    .optional(),
+  credHelpers: z.record(z.string(), z.string()).optional(),
+  credsStore: z.string().optional(),
+});
+type DockerConfig = z.infer<typeof dockerConfigSchema>;
+
+const helperAnswerSchema = z.object({ Username: z.string(), Secret: z.string() });
+const MAX_HELPER_OUTPUT_CHARACTERS = 64 * 1024;
+const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
+/** Docker's name for Docker Hub. */
+const HUB_KEY = 'https://index.docker.io/v1/';
+/** The user name by which helpers mark a refresh token. Source: docker-credential-helpers. */
+const TOKEN_USER = '<token>';
+
+/** The daemon's own credential for a registry: from the options, else from Docker's configuration; `undefined` for none. */
+export async function storedCredential(
+  registry: string,
+  options: Pick<UpstreamOptions, 'credentials' | 'dockerConfigFile' | 'credentialHelperTimeoutMs'>,
+): Promise<StoredCredential | undefined> {
+  const configured = options.credentials[registry];
+  if (configured !== undefined) return configured;
+  if (options.dockerConfigFile === null) return undefined;
+  const config = await readDockerConfig(options.dockerConfigFile);
+  if (config === undefined) return undefined;
+  const key = registry === 'docker.io' ? HUB_KEY : registry;
+  const helper = findByHost(config.credHelpers, registry) ?? config.credsStore;
+  if (helper !== undefined) {
+    const found = await askHelper(helper, key, options.credentialHelperTimeoutMs);
+    if (found !== undefined) return found;
+  }
+  return fromAuth(findByHost(config.auths, registry));
+}
+
+/** @throws `invalid_argument` for a file that is there and makes no sense */
+async function readDockerConfig(file: string): Promise<DockerConfig | undefined> {
+  try {
+    const text = await readFile(file, 'utf8');
+    if (text.length > MAX_CONFIG_BYTES) throw new Error('it is too large');
+    return dockerConfigSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return undefined;
+    throw new DrakkarError('invalid_argument', `Docker’s configuration ${file} cannot be used`, {
+      hint: 'repair it, or set upstream.dockerConfigFile to null',
+      cause,
+    });
+  }
+}
+
+/** Keys are hosts or URLs of any age: `ghcr.io`, `https://ghcr.io`, `https://index.docker.io/v1/`. */
+function findByHost<T>(map: Readonly<Record<string, T>> | undefined, registry: string): T | undefined {
+  for (const [key, value] of Object.entries(map ?? {})) {
+    const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+    const name = host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
+    if (name === registry) return value;
+  }
+  return undefined;
+}
+
+function fromAuth(
+  entry: NonNullable<DockerConfig['auths']>[string] | undefined,
+): StoredCredential | undefined {
+  if (entry === undefined) return undefined;
+  if (entry.identitytoken) return { identityToken: entry.identitytoken };
+  if (entry.username && entry.password) return { username: entry.username, password: entry.password };
+  if (!entry.auth) return undefined;
+  const text = Buffer.from(entry.auth, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon <= 0) return undefined;
+  return { username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
+}
+
+/** Runs `docker-credential-NAME get`. `undefined` when it has nothing for the registry. */
+async function askHelper(
+  name: string,
+  serverUrl: string,
+  timeoutMs: number,
+): Promise<StoredCredential | undefined> {
+  const program = `docker-credential-${name}`;
+  const fail = (why: string, cause?: unknown): DrakkarError =>
+    new DrakkarError('unauthorized', `the credential helper ${program} ${why} for ${serverUrl}`, {
+      hint: 'run it by hand, or remove it from Docker’s configuration',
+      cause,
+    });
+  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw fail('has an impossible name');
+  const child = spawn(program, ['get'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+    if (output.length > MAX_HELPER_OUTPUT_CHARACTERS) child.kill('SIGKILL');
+  });
+  child.stdin.on('error', () => {});
+  child.stdin.end(`${serverUrl}\n`);
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', (cause) => reject(fail('cannot be run', cause)));
+    child.once('close', resolve);
+  });
+  if (code === null) throw fail('gave no answer in time, or too long a one');
+  if (code !== 0) {
+    if (/credentials not found/i.test(output)) return undefined;
+    throw fail(`failed with exit code ${code}`);
+  }
+  try {
+    const { Username, Secret } = helperAnswerSchema.parse(JSON.parse(output));
+    return Username === TOKEN_USER ? { identityToken: Secret } : { username: Username, password: Secret };
+  } catch (cause) {
+    throw fail('gave no valid answer', cause);
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * The client of upstream registries: authentication, redirects, proxies, retries, resumed transfers, verified documents.
+ *
+ * @example
+ * ```ts
+ * using client = createRegistryClient({ dockerConfigFile: '/home/me/.docker/config.json' });
+ * const image = await client.resolveImage(parseReference('debian:12'), hostPlatform());
+ * for (const layer of image.manifest.layers) {
+ *   const blob = await client.openBlob({ registry: 'docker.io', repository: 'library/debian', digest: layer.digest });
+ *   for await (const chunk of blob.chunks) …
+ * }
+ * ```
+ */
+export type { Caller } from './authentication.ts';
+export type { BlobName, BlobRange, BlobStream } from './blobs.ts';
+export { createRegistryClient, type RegistryClient } from './client.ts';
+export type { ResolvedImage } from './images.ts';
+export {
+  type FetchedManifest,
+  type ManifestName,
+  manifestNameOf,
+  type ResolvedManifest,
+} from './manifests.ts';
+export {
+  completeUpstreamOptions,
+  type StoredCredential,
+  UPSTREAM_DEFAULTS,
+  type UpstreamOptions,
+} from './options.ts';
+export type { BlobSource, PushedManifest, PushOptions } from './push.ts';
+export type { CallOptions, RepositoryName } from './session.ts';

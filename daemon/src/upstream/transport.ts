@@ -1,0 +1,179 @@
+import { Readable } from 'node:stream';
+import { DrakkarError, errnoOf, isDrakkarError } from '@drakkar/protocol';
+import fetch, { type Response } from 'node-fetch';
+import type { Agents } from './agents.ts';
+import { bareHostname, isPrivateAddress, isPrivateHost, listed } from './hosts.ts';
+import type { UpstreamOptions } from './options.ts';
+
+/** One HTTP exchange, redirects included; no retries and no authentication. */
+export interface Exchange {
+  readonly url: URL;
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
+  readonly headers: Readonly<Record<string, string>>;
+  /** Makes the body anew for each time that it is sent. */
+  readonly body?: (() => Readable | string) | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** An answer, and the URL that gave it after redirects. */
+export interface Answer {
+  readonly response: Response;
+  readonly url: URL;
+}
+
+const USER_AGENT = 'drakkar/0.1';
+const DRAINED_BYTES = 16 * 1024;
+
+/** Frees the connection of an answer whose body nobody wants: kept alive when the rest is short. */
+export function discard(response: Response, options: Pick<UpstreamOptions, 'answerTimeoutMs'>): void {
+  const body = response.body;
+  if (!(body instanceof Readable)) return;
+  body.on('error', () => {});
+  const length = Number(response.headers.get('content-length') ?? Number.NaN);
+  if (!(length <= DRAINED_BYTES)) {
+    body.destroy();
+    return;
+  }
+  const timer = setTimeout(() => body.destroy(), options.answerTimeoutMs).unref();
+  body.once('close', () => clearTimeout(timer));
+  body.resume();
+}
+
+/**
+ * @throws `unavailable` | `timeout` | `cancelled`; `forbidden` for a redirect that must not be followed; `limit_exceeded` for
+ *   too many of them
+ */
+export async function exchange(wanted: Exchange, agents: Agents, options: UpstreamOptions): Promise<Answer> {
+  let url = wanted.url;
+  let headers = wanted.headers;
+  let publicOnly = false;
+  for (let hops = 0; ; hops += 1) {
+    const response = await once({ ...wanted, url, headers }, agents, options, publicOnly);
+    const target = redirectTarget(response, url, wanted.method);
+    if (target === undefined) return { response, url };
+    discard(response, options);
+    if (hops >= options.redirects) {
+      throw new DrakkarError(
+        'limit_exceeded',
+        `${wanted.url.host} redirected more than ${options.redirects} times for ${wanted.url.pathname}`,
+        { details: { url: wanted.url.href } },
+      );
+    }
+    if (target.host !== url.host) {
+      publicOnly = await guardRedirect(wanted.url, target, options);
+    } else if (url.protocol === 'https:' && target.protocol !== 'https:') {
+      throw downgrade(wanted.url, target);
+    }
+    if (target.origin !== url.origin) headers = withoutAuthorization(headers);
+    url = target;
+  }
+}
+
+function redirectTarget(response: Response, from: URL, method: string): URL | undefined {
+  const { status } = response;
+  const follows = status === 307 || status === 308 || (status >= 301 && status <= 303);
+  const location = response.headers.get('location');
+  if (!follows || location === null) return undefined;
+  if (status <= 303 && method !== 'GET' && method !== 'HEAD') return undefined;
+  if (!URL.canParse(location, from.href)) return undefined;
+  return new URL(location, from);
+}
+
+function downgrade(from: URL, to: URL): DrakkarError {
+  return new DrakkarError('forbidden', `${from.host} redirected from https to ${to.protocol}//${to.host}`, {
+    hint: 'the registry must redirect to https',
+  });
+}
+
+/**
+ * Whether a URL that a registry named may be asked: never plain HTTP after HTTPS, and no private address for a public
+ * registry. The result says whether the connection itself must check the address again.
+ */
+export async function guardRedirect(from: URL, to: URL, options: UpstreamOptions): Promise<boolean> {
+  if (to.protocol !== 'https:' && (to.protocol !== 'http:' || from.protocol === 'https:')) {
+    throw downgrade(from, to);
+  }
+  if (listed(options.allowPrivateRedirects, to.host) || (await isPrivateHost(from))) return false;
+  if (isPrivateAddress(bareHostname(to))) {
+    throw new DrakkarError('forbidden', `${from.host} redirected to the private address ${to.host}`, {
+      hint: 'add the host to upstream.allowPrivateRedirects if that is meant',
+    });
+  }
+  return true;
+}
+
+function withoutAuthorization(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'authorization'));
+}
+
+async function once(
+  wanted: Exchange,
+  agents: Agents,
+  options: UpstreamOptions,
+  publicOnly: boolean,
+): Promise<Response> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), options.answerTimeoutMs);
+  const signal = wanted.signal === undefined ? late.signal : AbortSignal.any([wanted.signal, late.signal]);
+  const body = wanted.body?.();
+  try {
+    return await fetch(wanted.url.href, {
+      method: wanted.method,
+      redirect: 'manual',
+      compress: false,
+      headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...wanted.headers },
+      agent: agents.for(wanted.url, publicOnly),
+      signal,
+      ...(body === undefined
+        ? {}
+        : { body: typeof body === 'string' ? body : sendingKeepsAlive(body, timer) }),
+    });
+  } catch (error) {
+    throw explain(error, wanted, late.signal.aborted, options);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** While a body still moves, the registry need not answer yet. */
+function sendingKeepsAlive(body: Readable, timer: NodeJS.Timeout): Readable {
+  return Readable.from(
+    (async function* () {
+      for await (const chunk of body) {
+        timer.refresh();
+        yield chunk;
+      }
+      timer.refresh();
+    })(),
+    { objectMode: false },
+  );
+}
+
+function explain(error: unknown, wanted: Exchange, late: boolean, options: UpstreamOptions): DrakkarError {
+  const where = `${wanted.method} ${wanted.url.origin}${wanted.url.pathname}`;
+  if (wanted.signal?.aborted === true) {
+    return new DrakkarError('cancelled', `${where} was cancelled`, { cause: error });
+  }
+  if (late) {
+    return new DrakkarError('timeout', `${where}: no answer within ${options.answerTimeoutMs} ms`, {
+      hint: 'check that the registry is reachable; upstream.answerTimeoutMs is how long to wait',
+    });
+  }
+  const cause = error instanceof Error && 'cause' in error ? error.cause : undefined;
+  if (isDrakkarError(cause)) return cause;
+  const code = errnoOf(error) ?? errnoOf(cause);
+  if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)) {
+    return new DrakkarError('forbidden', `${where}: the certificate is not trusted (${code})`, {
+      hint: 'add the authority’s PEM file to upstream.caFiles',
+      cause: error,
+    });
+  }
+  return new DrakkarError(
+    'unavailable',
+    `${where}: ${error instanceof Error ? error.message : String(error)}`,
+    {
+      hint: 'check that the registry is up and the network and proxy settings are right',
+      cause: error,
+    },
+  );
+}
