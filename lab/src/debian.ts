@@ -1,0 +1,137 @@
+import { execFile, spawn } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { createGunzip } from 'node:zlib';
+import { type Digest, Digester, digestOf, errnoOf } from '@drakkar/protocol';
+
+/** A realistic image on disk: the layers of a Debian system with some packages. */
+export interface DebianImage {
+  /** Files of the layers, gzip, lowest first. */
+  readonly layers: readonly DebianLayer[];
+  /** Compressed bytes of all layers. */
+  readonly sizeBytes: number;
+}
+
+export interface DebianLayer {
+  readonly path: string;
+  readonly digest: Digest;
+  readonly diffId: Digest;
+  readonly sizeBytes: number;
+}
+
+export interface DebianOptions {
+  readonly packages: readonly string[];
+  /** Kept between runs. Default: {@link labCacheDirectory}. */
+  readonly cacheDirectory?: string;
+  readonly onStep?: (what: string) => void;
+}
+
+const SUITE = 'bookworm';
+
+/** Part of the cache's key: raise it when the layers are made in another way. */
+const RECIPE = 1;
+
+/** Which paths stand in which layer; what no pattern takes is the base. As in real images, the top holds the application. */
+const UPPER_LAYERS: readonly (readonly string[])[] = [
+  ['./usr/share'],
+  ['./usr/lib/python3*', './usr/lib/node*', './usr/lib/jvm'],
+];
+
+const run = promisify(execFile);
+
+/** Where the laboratory keeps what takes long to make. */
+export function labCacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'drakkar');
+}
+
+/**
+ * Makes the layers with mmdebstrap, or takes them from the cache.
+ *
+ * @throws with mmdebstrap's own words, where the Debian mirror can't be reached for example
+ */
+export async function debianImage(options: DebianOptions): Promise<DebianImage> {
+  const cache = options.cacheDirectory ?? labCacheDirectory();
+  const key = digestOf(JSON.stringify([RECIPE, SUITE, options.packages, UPPER_LAYERS])).slice(7, 23);
+  const directory = join(cache, `debian-${key}`);
+  const known = await readImage(directory);
+  if (known !== undefined) return known;
+  await mkdir(cache, { recursive: true });
+  const making = await mkdtemp(join(cache, 'making-'));
+  try {
+    options.onStep?.(`making a Debian image with ${options.packages.join(', ')} (kept for the next time)`);
+    await makeLayers(making, options.packages);
+    await rename(making, directory);
+  } finally {
+    await rm(making, { recursive: true, force: true });
+  }
+  const made = await readImage(directory);
+  if (made === undefined) throw new Error(`${directory} vanished while it was made`);
+  return made;
+}
+
+async function makeLayers(directory: string, packages: readonly string[]): Promise<void> {
+  const root = join(directory, 'root');
+  const include = packages.length > 0 ? [`--include=${packages.join(',')}`] : [];
+  await run('mmdebstrap', ['--variant=minbase', '--quiet', ...include, SUITE, root], {
+    maxBuffer: 16 * 1024 ** 2,
+  });
+  const selections = [[...UPPER_LAYERS.flat().map((pattern) => `--exclude=${pattern}/*`), '.']];
+  for (const patterns of UPPER_LAYERS) selections.push(await existing(root, patterns));
+  const layers: DebianLayer[] = [];
+  for (const members of selections.filter(({ length }) => length > 0)) {
+    const path = join(directory, `layer-${layers.length}.tar.gz`);
+    await tarGzip(root, members, path);
+    layers.push(await describeLayer(path));
+  }
+  await rm(root, { recursive: true, force: true });
+  const relative = layers.map((layer) => ({ ...layer, path: layer.path.slice(directory.length + 1) }));
+  await writeFile(join(directory, 'layers.json'), JSON.stringify(relative));
+}
+
+async function existing(root: string, patterns: readonly string[]): Promise<string[]> {
+  const { stdout } = await run('sh', [
+    '-c',
+    `cd "$1" && shift && ls -d ${patterns.join(' ')} 2>/dev/null || true`,
+    'sh',
+    root,
+  ]);
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+function tarGzip(root: string, members: readonly string[], path: string): Promise<void> {
+  const command =
+    'root=$1; out=$2; shift 2; tar -C "$root" --sort=name --xattrs --numeric-owner -cf - "$@" | gzip -n -6 > "$out"';
+  return new Promise((resolve, reject) => {
+    const child = spawn('sh', ['-c', command, 'sh', root, path, ...members], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    child.once('error', reject);
+    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(`tar ended with ${code}`))));
+  });
+}
+
+async function describeLayer(path: string): Promise<DebianLayer> {
+  const compressed = new Digester();
+  const raw = new Digester();
+  const source = createReadStream(path);
+  source.on('data', (bytes) => compressed.update(bytes as Buffer));
+  await pipeline(source, createGunzip(), async (bytes: AsyncIterable<Buffer>) => {
+    for await (const part of bytes) raw.update(part);
+  });
+  return { path, digest: compressed.digest(), diffId: raw.digest(), sizeBytes: compressed.sizeBytes };
+}
+
+async function readImage(directory: string): Promise<DebianImage | undefined> {
+  try {
+    const layers = JSON.parse(await readFile(join(directory, 'layers.json'), 'utf8')) as DebianLayer[];
+    const absolute = layers.map((layer) => ({ ...layer, path: join(directory, layer.path) }));
+    return { layers: absolute, sizeBytes: layers.reduce((total, { sizeBytes }) => total + sizeBytes, 0) };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
