@@ -1,0 +1,76 @@
+import type { Directory, Inode } from './tree.ts';
+
+/** A link that leads through more links than this leads nowhere. Source: continuity fs/path.go, walkLink. */
+const MAX_LINKS = 255;
+
+/** `path` seen from the root, as an absolute path without `.`, `..` and empty components; `..` stops at the root. */
+export function cleanPath(path: string): string {
+  const absolute = path.startsWith('/') ? path : `/${path}`;
+  if (!/\/(?:\.{0,2})(?:\/|$)/.test(absolute)) return absolute;
+  const kept: string[] = [];
+  for (const component of absolute.split('/')) {
+    if (component === '..') kept.pop();
+    else if (component !== '' && component !== '.') kept.push(component);
+  }
+  return `/${kept.join('/')}`;
+}
+
+/** The components of a clean path; none for the root. */
+export function componentsOf(path: string): string[] {
+  return path === '/' ? [] : path.slice(1).split('/');
+}
+
+/** Something that finds nodes by clean absolute path without following links. */
+export type Lookup = (path: string) => Inode | undefined;
+
+export function lookupIn(root: Directory): Lookup {
+  return (path) => {
+    let node: Inode = root;
+    for (const component of componentsOf(path)) {
+      const next: Inode | undefined = node.kind === 'directory' ? node.entries.get(component) : undefined;
+      if (next === undefined) return undefined;
+      node = next;
+    }
+    return node;
+  };
+}
+
+/**
+ * Follows every symbolic link in `path`, the last component too, as containerd does: inside the root, clamped there,
+ * and textually, so that `..` behind a link to a link steps back from the first link's target. What does not exist
+ * counts as no link. Source: continuity fs/path.go, RootPath.
+ *
+ * @returns a clean path; `undefined` when the links go in a circle
+ */
+export function resolveLinks(lookup: Lookup, path: string): string | undefined {
+  let followed = 0;
+
+  const targetOf = (at: string): string | undefined => {
+    const node = at === '/' ? undefined : lookup(at);
+    if (node?.kind !== 'symlink') return undefined;
+    followed += 1;
+    return node.target;
+  };
+
+  /** One pass: each link on the way is replaced once. */
+  const pass = (current: string): string => {
+    if (followed > MAX_LINKS) return '/';
+    const slash = current.lastIndexOf('/');
+    const last = current.slice(slash + 1);
+    if (slash < 0) return targetOf(cleanPath(last)) ?? cleanPath(last);
+    if (last === '') return slash === 0 ? '/' : pass(current.slice(0, slash));
+    const parent = pass(current.slice(0, slash + 1));
+    const here = cleanPath(`${parent}/${last}`);
+    const target = targetOf(here);
+    if (target === undefined) return here;
+    return target.startsWith('/') ? target : cleanPath(`${parent}/${target}`);
+  };
+
+  for (let current = path; ; ) {
+    const before = followed;
+    const next = pass(current);
+    if (followed > MAX_LINKS) return undefined;
+    if (followed === before && cleanPath(next) === next) return next;
+    current = next;
+  }
+}
