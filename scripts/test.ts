@@ -57,7 +57,11 @@ async function vitest(selection: string[]): Promise<Count> {
   const report = join(directory, 'report.json');
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-    const { ok } = await run('node_modules/.bin/vitest', ['run', ...reporters, ...selection], false);
+    const { ok } = await run(
+      process.execPath,
+      ['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...selection],
+      false,
+    );
     const counts = vitestReport.parse(JSON.parse(await readFile(report, 'utf8')));
     // On CI every part must be there: a skipped test is a failed one.
     const skipped = process.env.CI && selection.length === 0 ? counts.numPendingTests : 0;

@@ -35,7 +35,8 @@ export function contextOf(command: Command, signal: AbortSignal): Context {
     json,
     signal,
     config,
-    client: async () => new AdminClient(options.socket ?? process.env.DRAKKAR_SOCKET ?? adminSocket(await config())),
+    client: async () =>
+      new AdminClient(options.socket ?? process.env.DRAKKAR_SOCKET ?? adminSocket(await config())),
     progress: () => (json ? NO_PROGRESS : progressView(process.stderr)),
     say: (text) => {
       process.stderr.write(`${text}\n`);

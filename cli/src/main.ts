@@ -15,7 +15,10 @@ import { untilInterrupted } from './interrupt.ts';
 const program = new Command('drakkar')
   .description('containers that start from block snapshots')
   .option('--config <file>', 'configuration file (default: /etc/drakkar/config.yaml)')
-  .option('--socket <path>', 'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)')
+  .option(
+    '--socket <path>',
+    'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)',
+  )
   .option('--json', 'results as JSON on stdout: one object, or one a line')
   .showHelpAfterError('(add --help for the whole of it)')
   .exitOverride();

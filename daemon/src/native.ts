@@ -4,8 +4,17 @@
  * Frames of JSON over a unix socket, each with its length before it as a big-endian u32. The first frame of each side is
  * {@link Hello}.
  */
+import { execFile } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
-import { type Digest, DrakkarError, type ErrorDocument, errnoOf, hexOf } from '@drakkar/protocol';
+import { promisify } from 'node:util';
+import {
+  type Digest,
+  DrakkarError,
+  type ErrorDocument,
+  errnoOf,
+  hexOf,
+  isDrakkarError,
+} from '@drakkar/protocol';
 
 const PROTOCOL_VERSION = 1;
 const MAX_FRAME_BYTES = 1024 * 1024;
@@ -157,7 +166,13 @@ class SocketHelper implements NativeHelper {
     const deadline = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
     const connection = await this.#connected(signal);
-    return connection.call(verb, params, signal);
+    try {
+      return await connection.call(verb, params, signal);
+    } catch (error) {
+      // The helper was restarted. Every verb is idempotent, so the call is made once more.
+      if (!isDrakkarError(error, 'unavailable') || signal.aborted) throw error;
+      return (await this.#connected(signal)).call(verb, params, signal);
+    }
   }
 
   #connected(signal: AbortSignal): Promise<Connection> {
@@ -300,4 +315,29 @@ function timedOut(doing: string, signal: AbortSignal): DrakkarError {
       cause: reason,
     },
   );
+}
+
+/**
+ * Asks a helper program what this kernel can do, without a running helper.
+ *
+ * @param directory where to try it: a directory on the disk that matters
+ * @throws `unsupported` where the program can't be run
+ */
+export async function probeKernel(program: string, directory: string): Promise<Probe> {
+  try {
+    const { stdout } = await promisify(execFile)(program, ['--probe', directory], {
+      timeout: DEFAULT_TIMEOUT_MS,
+    });
+    return JSON.parse(stdout) as Probe;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new DrakkarError(
+      'unsupported',
+      `the native helper can't be asked what this kernel can do: ${message}`,
+      {
+        hint: 'build it with `npm run setup`, and run this as root',
+        cause,
+      },
+    );
+  }
 }

@@ -36,12 +36,9 @@ impl ContentDir {
     }
 
     pub fn open(&self, id: &ContentId) -> Result<ContentFile> {
-        let directory: OwnedFd = open(
-            &self.path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .context(|| format!("opening the content directory {}", self.path.display()))?;
+        let directory: OwnedFd =
+            open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .context(|| format!("opening the content directory {}", self.path.display()))?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let fd = openat2(directory.as_fd(), id.as_str(), flags, Mode::empty(), resolve)
@@ -56,10 +53,7 @@ impl ContentDir {
                 ),
             ));
         }
-        Ok(ContentFile {
-            file: File::from(fd),
-            id: id.clone(),
-        })
+        Ok(ContentFile { file: File::from(fd), id: id.clone() })
     }
 
     /// Whether a path that the kernel reports as a loop device's backing file is one of ours.

@@ -23,13 +23,11 @@ impl TryFrom<String> for Id {
 
     fn try_from(text: String) -> Result<Self, Error> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let starts_well = text
-            .bytes()
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         if !starts_well || text.len() > MAX_ID_LENGTH || !text.bytes().all(allowed) {
-            return Err(Error::new(Code::InvalidArgument, format!("{text:?} is not an id"))
-                .hint("use up to 128 letters, digits, dots, dashes and underscores; start with a letter or digit"));
+            return Err(Error::new(Code::InvalidArgument, format!("{text:?} is not an id")).hint(
+                "use up to 128 letters, digits, dots, dashes and underscores; start with a letter or digit",
+            ));
         }
         Ok(Self(text))
     }
@@ -41,10 +39,8 @@ impl TryFrom<String> for ContentId {
     fn try_from(text: String) -> Result<Self, Error> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if text.len() != 64 || !text.bytes().all(hex) {
-            return Err(
-                Error::new(Code::InvalidArgument, format!("{text:?} is not a content id"))
-                    .hint("use the 64 lower-case hex digits of the file's sha256"),
-            );
+            return Err(Error::new(Code::InvalidArgument, format!("{text:?} is not a content id"))
+                .hint("use the 64 lower-case hex digits of the file's sha256"));
         }
         Ok(Self(text))
     }
@@ -80,9 +76,7 @@ mod tests {
 
     #[test]
     fn ids_never_are_paths() {
-        for text in [
-            "", ".", "..", "a/b", "/a", "../a", ".hidden", "-x", "a\0b", "a b", "ä",
-        ] {
+        for text in ["", ".", "..", "a/b", "/a", "../a", ".hidden", "-x", "a\0b", "a b", "ä"] {
             assert!(Id::try_from(text.to_owned()).is_err(), "{text:?}");
         }
         assert!(Id::try_from("a".repeat(129)).is_err());

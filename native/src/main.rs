@@ -27,10 +27,7 @@ use options::{Command, Options};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
-    if arguments
-        .peek()
-        .is_some_and(|first| first == mount::idmap::NAMESPACE_HOLDER_ARGUMENT)
-    {
+    if arguments.peek().is_some_and(|first| first == mount::idmap::NAMESPACE_HOLDER_ARGUMENT) {
         let _ = std::io::stdin().read(&mut [0]);
         return ExitCode::SUCCESS;
     }
@@ -48,10 +45,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let hint = error
-                .hint
-                .as_deref()
-                .map_or(String::new(), |hint| format!(" ({hint})"));
+            let hint = error.hint.as_deref().map_or(String::new(), |hint| format!(" ({hint})"));
             eprintln!("drakkar-native: {error}{hint}");
             ExitCode::FAILURE
         }
@@ -60,10 +54,7 @@ fn main() -> ExitCode {
 
 fn serve(options: Options) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DRAKKAR_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     if options.end_with_parent {
         // The mounts stay: the next helper takes them over.
         let signal = Some(rustix::process::Signal::TERM);

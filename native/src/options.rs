@@ -37,11 +37,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     let mut arguments = arguments.peekable();
     let (mut root, mut content, mut socket, mut uid, mut end_with_parent) = (None, None, None, None, false);
     while let Some(name) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .ok_or_else(|| refuse(format!("{name} needs a value")))
-        };
+        let mut value = || arguments.next().ok_or_else(|| refuse(format!("{name} needs a value")));
         match name.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
             "--probe" => return Ok(Command::Probe(value()?.into())),
@@ -50,10 +46,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
             "--socket" => socket = Some(value()?.into()),
             "--uid" => {
                 let text = value()?;
-                uid = Some(
-                    text.parse()
-                        .map_err(|_| refuse(format!("--uid {text} is not a user's number")))?,
-                );
+                uid = Some(text.parse().map_err(|_| refuse(format!("--uid {text} is not a user's number")))?);
             }
             "--end-with-parent" => end_with_parent = true,
             _ => return Err(refuse(format!("unknown argument {name}"))),

@@ -35,28 +35,19 @@ pub struct Finding {
 
 impl<T, E: std::fmt::Display> From<std::result::Result<T, E>> for Finding {
     fn from(tried: std::result::Result<T, E>) -> Self {
-        Self {
-            works: tried.is_ok(),
-            reason: tried.err().map(|error| error.to_string()),
-        }
+        Self { works: tried.is_ok(), reason: tried.err().map(|error| error.to_string()) }
     }
 }
 
 /// `root` is the helper's own directory: the file systems that matter are tried on the disk that they will be used on.
 pub fn probe(root: &Path) -> Probe {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let image = || sample(root);
     let on_files = image().and_then(|image| erofs::mount(&image, &[], Backing::File));
     let on_loops = image().and_then(|image| erofs::mount(&image, &[], Backing::Loop));
     let erofs = match (&on_files, &on_loops) {
         (Err(_), Err(_)) => Finding::from(Filesystem::open("erofs").and_then(|_| on_loops.map(drop))),
-        _ => Finding {
-            works: true,
-            reason: None,
-        },
+        _ => Finding { works: true, reason: None },
     };
     let backends = if erofs.works { vec!["local"] } else { vec![] };
     Probe {
@@ -68,10 +59,7 @@ pub fn probe(root: &Path) -> Probe {
             .into(),
         overlay: Filesystem::open("overlay").into(),
         fuse: File::options().read(true).write(true).open("/dev/fuse").into(),
-        fanotify_pre_content: image()
-            .map_err(Into::into)
-            .and_then(|image| pre_content(&image.file))
-            .into(),
+        fanotify_pre_content: image().map_err(Into::into).and_then(|image| pre_content(&image.file)).into(),
         backends,
     }
 }
@@ -98,10 +86,7 @@ fn sample(root: &Path) -> Result<ContentFile> {
     fs::write(&path, &block).context(|| format!("writing {}", path.display()))?;
     let file = File::open(&path).context(|| format!("opening {}", path.display()))?;
     let _ = fs::remove_file(&path);
-    Ok(ContentFile {
-        file,
-        id: ContentId::try_from("0".repeat(64))?,
-    })
+    Ok(ContentFile { file, id: ContentId::try_from("0".repeat(64))? })
 }
 
 /// Whether a file can be marked so that reading it asks us first. Source: include/uapi/linux/fanotify.h.
@@ -118,13 +103,7 @@ fn pre_content(file: &File) -> std::io::Result<()> {
         check(unsafe { libc::fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC, libc::O_RDONLY as u32) })?;
     // SAFETY: with a null path the mark goes to the descriptor, which is open.
     let marked = check(unsafe {
-        libc::fanotify_mark(
-            group,
-            libc::FAN_MARK_ADD,
-            FAN_PRE_ACCESS,
-            file.as_raw_fd(),
-            std::ptr::null(),
-        )
+        libc::fanotify_mark(group, libc::FAN_MARK_ADD, FAN_PRE_ACCESS, file.as_raw_fd(), std::ptr::null())
     });
     // SAFETY: the group was opened above and is used no more.
     unsafe { libc::close(group) };

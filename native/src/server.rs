@@ -1,6 +1,8 @@
 //! The socket: who may speak, and one thread a speaker.
 
 use std::fs;
+use std::io::Read;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 use serde_json::{Value, json};
@@ -15,10 +18,15 @@ use serde_json::{Value, json};
 use crate::error::{Code, Context, Error, Result};
 use crate::probe::probe;
 use crate::service::Service;
-use crate::wire::{Answer, Hello, PROTOCOL_VERSION, Request, Verb, read_frame, write_frame};
+use crate::wire::{
+    Answer, Hello, MAX_FRAME_BYTES, PROTOCOL_VERSION, Request, Verb, parse_call, read_frame, write_frame,
+};
 
 /// The daemon needs one connection; a few more serve tools. One too many is refused with a reason.
 const MAX_CONNECTIONS: usize = 16;
+
+/// How long a caller that is refused may take to fall silent.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Binds the socket so that only `uid` can reach it. A stale socket file is replaced, anything else is left alone.
 pub fn bind(socket: &Path, uid: u32) -> Result<UnixListener> {
@@ -50,14 +58,7 @@ pub fn serve(listener: &UnixListener, service: &Arc<Mutex<Service>>, uid: u32) -
         let (mut stream, _) = listener.accept().context(|| "accepting a connection".into())?;
         if let Err(error) = admit(&stream, uid, connections.load(Ordering::Relaxed)) {
             tracing::warn!(%error, "connection refused");
-            let _ = write_frame(
-                &mut stream,
-                &Answer {
-                    id: 0,
-                    result: None,
-                    error: Some(error),
-                },
-            );
+            refuse(&mut stream, error);
             continue;
         }
         connections.fetch_add(1, Ordering::Relaxed);
@@ -65,18 +66,20 @@ pub fn serve(listener: &UnixListener, service: &Arc<Mutex<Service>>, uid: u32) -
         thread::spawn(move || {
             if let Err(error) = converse(&mut stream, &service) {
                 tracing::warn!(%error, "connection ended");
-                let _ = write_frame(
-                    &mut stream,
-                    &Answer {
-                        id: 0,
-                        result: None,
-                        error: Some(error),
-                    },
-                );
+                refuse(&mut stream, error);
             }
             connections.fetch_sub(1, Ordering::Relaxed);
         });
     }
+}
+
+/// Says why a connection ends. What the caller is still sending is read away first: closing a socket over unread bytes
+/// resets it, and the caller might never see the reason.
+fn refuse(stream: &mut UnixStream, error: Error) {
+    let _ = write_frame(stream, &Answer { id: 0, result: None, error: Some(error) });
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let _ = std::io::copy(&mut stream.take(u64::from(MAX_FRAME_BYTES)), &mut std::io::sink());
 }
 
 fn admit(stream: &UnixStream, uid: u32, connections: usize) -> Result<()> {
@@ -86,10 +89,7 @@ fn admit(stream: &UnixStream, uid: u32, connections: usize) -> Result<()> {
         return Err(Error::new(Code::Forbidden, message).hint("run the daemon as the user given with --uid"));
     }
     if connections >= MAX_CONNECTIONS {
-        return Err(Error::new(
-            Code::LimitExceeded,
-            format!("more than {MAX_CONNECTIONS} connections"),
-        ));
+        return Err(Error::new(Code::LimitExceeded, format!("more than {MAX_CONNECTIONS} connections")));
     }
     Ok(())
 }
@@ -99,32 +99,16 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
         return Ok(());
     };
     if hello.version != PROTOCOL_VERSION {
-        let message = format!(
-            "the daemon speaks version {}, this helper {PROTOCOL_VERSION}",
-            hello.version
-        );
+        let message = format!("the daemon speaks version {}, this helper {PROTOCOL_VERSION}", hello.version);
         return Err(
             Error::new(Code::Unsupported, message).hint("install daemon and helper of the same release")
         );
     }
-    write_frame(
-        stream,
-        &Hello {
-            version: PROTOCOL_VERSION,
-        },
-    )?;
-    while let Some(Request { id, verb }) = read_frame::<Request>(stream)? {
-        let answer = match perform(verb, service) {
-            Ok(result) => Answer {
-                id,
-                result: Some(result),
-                error: None,
-            },
-            Err(error) => Answer {
-                id,
-                result: None,
-                error: Some(error),
-            },
+    write_frame(stream, &Hello { version: PROTOCOL_VERSION })?;
+    while let Some(Request { id, call }) = read_frame::<Request>(stream)? {
+        let answer = match parse_call(call).and_then(|verb| perform(verb, service)) {
+            Ok(result) => Answer { id, result: Some(result), error: None },
+            Err(error) => Answer { id, result: None, error: Some(error) },
         };
         write_frame(stream, &answer)?;
     }

@@ -37,19 +37,11 @@ impl Service {
         let root = fs::canonicalize(&root).context(|| format!("resolving {}", root.display()))?;
         let lock = File::create(root.join("lock")).context(|| "making the lock file".into())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            Error::new(
-                Code::Busy,
-                format!("another helper already uses {}", root.display()),
-            )
-            .hint("stop it first, or give this one a root directory of its own")
+            Error::new(Code::Busy, format!("another helper already uses {}", root.display()))
+                .hint("stop it first, or give this one a root directory of its own")
         })?;
         let state = State::load(root.clone())?;
-        let service = Self {
-            root,
-            content: ContentDir::new(content),
-            state,
-            _lock: lock,
-        };
+        let service = Self { root, content: ContentDir::new(content), state, _lock: lock };
         service.clean_up();
         Ok(service)
     }
@@ -60,11 +52,8 @@ impl Service {
 
     pub fn mount_volume(&mut self, wanted: MountVolume) -> Result<VolumeStatus> {
         if wanted.devices.len() > MAX_DEVICES {
-            let message = format!(
-                "volume {} has {} devices; the limit is 64",
-                wanted.volume,
-                wanted.devices.len()
-            );
+            let message =
+                format!("volume {} has {} devices; the limit is 64", wanted.volume, wanted.devices.len());
             return Err(Error::new(Code::LimitExceeded, message));
         }
         let known = self.state.intents().volumes.get(&wanted.volume);
@@ -73,13 +62,11 @@ impl Service {
             return Err(Error::new(Code::AlreadyExists, message).hint("unmount it first, or use another id"));
         }
         let is_new = known.is_none();
-        self.state
-            .update(|intents| drop(intents.volumes.insert(wanted.volume.clone(), wanted.clone())))?;
+        self.state.update(|intents| drop(intents.volumes.insert(wanted.volume.clone(), wanted.clone())))?;
         if let Err(error) = self.ensure_mounted(&wanted) {
             if is_new {
                 let _ = fs::remove_dir(self.volume_path(&wanted.volume));
-                self.state
-                    .update(|intents| drop(intents.volumes.remove(&wanted.volume)))?;
+                self.state.update(|intents| drop(intents.volumes.remove(&wanted.volume)))?;
             }
             return Err(error);
         }
@@ -88,10 +75,8 @@ impl Service {
 
     pub fn umount_volume(&mut self, volume: &Id) -> Result<()> {
         if let Some(user) = self.overlays_of(volume).first() {
-            return Err(
-                Error::new(Code::Busy, format!("volume {volume} is in use by overlay {user}"))
-                    .hint("remove the overlay first: its container must have ended"),
-            );
+            return Err(Error::new(Code::Busy, format!("volume {volume} is in use by overlay {user}"))
+                .hint("remove the overlay first: its container must have ended"));
         }
         let path = self.volume_path(volume);
         if table::mounts()?.contains_key(&path) {
@@ -102,37 +87,21 @@ impl Service {
     }
 
     pub fn volumes(&self) -> Result<Vec<VolumeStatus>> {
-        self.state
-            .intents()
-            .volumes
-            .values()
-            .map(|volume| self.volume_status(volume))
-            .collect()
+        self.state.intents().volumes.values().map(|volume| self.volume_status(volume)).collect()
     }
 
     pub fn prepare_overlay(&mut self, wanted: PrepareOverlay) -> Result<OverlayStatus> {
-        let volume = self
-            .state
-            .intents()
-            .volumes
-            .get(&wanted.volume)
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(Code::NotFound, format!("there is no volume {}", wanted.volume))
-                    .hint("mount it first")
-            })?;
+        let volume = self.state.intents().volumes.get(&wanted.volume).cloned().ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no volume {}", wanted.volume)).hint("mount it first")
+        })?;
         let known = self.state.intents().overlays.get(&wanted.overlay);
         if known.is_some_and(|known| known.volume != wanted.volume || known.id_map != wanted.id_map) {
             let message = format!("overlay {} stands on another volume or id map", wanted.overlay);
             return Err(Error::new(Code::AlreadyExists, message).hint("remove it first, or use another id"));
         }
         let is_new = known.is_none();
-        self.state
-            .update(|intents| drop(intents.overlays.insert(wanted.overlay.clone(), wanted.clone())))?;
-        match self
-            .ensure_mounted(&volume)
-            .and_then(|()| self.ensure_overlay(&wanted))
-        {
+        self.state.update(|intents| drop(intents.overlays.insert(wanted.overlay.clone(), wanted.clone())))?;
+        match self.ensure_mounted(&volume).and_then(|()| self.ensure_overlay(&wanted)) {
             Err(error) if is_new => {
                 self.remove_overlay(&wanted.overlay)?;
                 Err(error)
@@ -157,8 +126,7 @@ impl Service {
         }
         remove_if_there(fs::remove_dir_all(&directory))
             .context(|| format!("removing {}", directory.display()))?;
-        self.state
-            .update(|intents| drop(intents.overlays.remove(overlay)))
+        self.state.update(|intents| drop(intents.overlays.remove(overlay)))
     }
 
     pub fn attach_loop(&mut self, image: &ContentId) -> Result<PathBuf> {
@@ -187,10 +155,7 @@ impl Service {
         if self.state.intents().loops.contains(image)
             && let Some(device) = self.loop_of(image)
         {
-            if table::mounts()?
-                .values()
-                .any(|mount| Path::new(&mount.source) == device)
-            {
+            if table::mounts()?.values().any(|mount| Path::new(&mount.source) == device) {
                 return Err(Error::new(Code::Busy, format!("{} is mounted", device.display()))
                     .hint("unmount it first"));
             }
@@ -207,11 +172,7 @@ impl Service {
             return Ok(());
         }
         let meta = self.content.open(&volume.meta)?;
-        let devices = volume
-            .devices
-            .iter()
-            .map(|id| self.content.open(id))
-            .collect::<Result<Vec<_>>>()?;
+        let devices = volume.devices.iter().map(|id| self.content.open(id)).collect::<Result<Vec<_>>>()?;
         fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
         let (mounted, backing) = erofs::mount(&meta, &devices, volume.backing)?;
         mount::attach(mounted.as_fd(), &path)?;
@@ -255,12 +216,10 @@ impl Service {
     fn volume_status(&self, volume: &MountVolume) -> Result<VolumeStatus> {
         let path = self.volume_path(&volume.volume);
         let mounts = table::mounts()?;
-        let backing = mounts
-            .get(&path)
-            .map(|mount| match mount.source.starts_with("/dev/loop") {
-                true => Backing::Loop,
-                false => Backing::File,
-            });
+        let backing = mounts.get(&path).map(|mount| match mount.source.starts_with("/dev/loop") {
+            true => Backing::Loop,
+            false => Backing::File,
+        });
         Ok(VolumeStatus {
             volume: volume.volume.clone(),
             meta: volume.meta.clone(),
@@ -274,10 +233,7 @@ impl Service {
 
     fn overlays_of(&self, volume: &Id) -> Vec<Id> {
         let overlays = self.state.intents().overlays.values();
-        overlays
-            .filter(|overlay| overlay.volume == *volume)
-            .map(|overlay| overlay.overlay.clone())
-            .collect()
+        overlays.filter(|overlay| overlay.volume == *volume).map(|overlay| overlay.overlay.clone()).collect()
     }
 
     fn loop_of(&self, image: &ContentId) -> Option<PathBuf> {
@@ -301,11 +257,8 @@ impl Service {
         let wanted_volumes = &self.state.intents().volumes;
         let wanted_overlays = &self.state.intents().overlays;
         let stray = |path: &Path| {
-            let mut names = path
-                .strip_prefix(&self.root)
-                .ok()?
-                .components()
-                .map(|name| name.as_os_str().to_owned());
+            let mut names =
+                path.strip_prefix(&self.root).ok()?.components().map(|name| name.as_os_str().to_owned());
             let kind = names.next()?;
             let id = Id::try_from(names.next()?.into_string().ok()?).ok()?;
             let wanted = if kind == "volumes" {
@@ -322,11 +275,7 @@ impl Service {
                 tracing::warn!(path = %path.display(), %error, "a mount that nobody asked for stays");
             }
         }
-        for entry in fs::read_dir(self.root.join("volumes"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in fs::read_dir(self.root.join("volumes")).into_iter().flatten().flatten() {
             if stray(&entry.path()) == Some(true) {
                 let _ = fs::remove_dir(entry.path());
             }

@@ -32,11 +32,8 @@ impl State {
         let path = directory.join(FILE_NAME);
         let intents = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|cause| {
-                Error::new(
-                    Code::InvalidContent,
-                    format!("{} is damaged: {cause}", path.display()),
-                )
-                .hint("unmount what is below the helper's root, then move the file away")
+                Error::new(Code::InvalidContent, format!("{} is damaged: {cause}", path.display()))
+                    .hint("unmount what is below the helper's root, then move the file away")
             })?,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Intents::default(),
             Err(cause) => return Err(cause).context(|| format!("reading {}", path.display())),
@@ -68,9 +65,7 @@ impl State {
         file.write_all(&bytes).context(doing)?;
         file.sync_all().context(doing)?;
         fs::rename(&temporary, self.directory.join(FILE_NAME)).context(doing)?;
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .context(doing)
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).context(doing)
     }
 }
 
@@ -85,28 +80,12 @@ mod tests {
     #[test]
     fn intents_survive_and_a_failed_write_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let overlay = PrepareOverlay {
-            overlay: id("o"),
-            volume: id("v"),
-            mount: true,
-            id_map: None,
-        };
+        let overlay = PrepareOverlay { overlay: id("o"), volume: id("v"), mount: true, id_map: None };
         let mut state = State::load(directory.path().to_owned()).unwrap();
-        state
-            .update(|intents| drop(intents.overlays.insert(id("o"), overlay.clone())))
-            .unwrap();
-        assert_eq!(
-            State::load(directory.path().to_owned())
-                .unwrap()
-                .intents()
-                .overlays[&id("o")],
-            overlay
-        );
+        state.update(|intents| drop(intents.overlays.insert(id("o"), overlay.clone()))).unwrap();
+        assert_eq!(State::load(directory.path().to_owned()).unwrap().intents().overlays[&id("o")], overlay);
 
-        let mut orphan = State {
-            directory: directory.path().join("gone"),
-            intents: state.intents.clone(),
-        };
+        let mut orphan = State { directory: directory.path().join("gone"), intents: state.intents.clone() };
         assert!(orphan.update(|intents| intents.overlays.clear()).is_err());
         assert_eq!(orphan.intents(), state.intents());
     }

@@ -18,7 +18,9 @@ export function blobsCommand(program: Command, run: Run): void {
           blob.digest,
           blob.kind,
           formatBytes(blob.sizeBytes),
-          blob.complete ? 'complete' : `${Math.floor((100 * blob.presentBytes) / Math.max(1, blob.sizeBytes))} %`,
+          blob.complete
+            ? 'complete'
+            : `${Math.floor((100 * blob.presentBytes) / Math.max(1, blob.sizeBytes))} %`,
           formatAge(Date.now() - blob.lastUsedAtMs),
           blob.pins.length > 0 ? 'pinned' : '',
         ]);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { Run } from './command.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
+import type { Run } from './command.ts';
 
 /** `drakkar pull IMAGE`: an image's manifest, config and layers into the store. */
 export function pullCommand(program: Command, run: Run): void {

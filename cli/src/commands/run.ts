@@ -58,7 +58,12 @@ export function runCommand(program: Command, run: Run): void {
     );
 }
 
-export async function runImage(context: Context, image: string, command: string[], flags: Flags): Promise<RunReport> {
+export async function runImage(
+  context: Context,
+  image: string,
+  command: string[],
+  flags: Flags,
+): Promise<RunReport> {
   const client = await context.client();
   const startedMs = performance.now();
   const start = await prepare(context, client, image, flags.platform);
@@ -126,4 +131,3 @@ export function describeRun(report: RunReport): string {
     `  read: ${formatBytes(upstreamBytes)} from the registry, ${formatBytes(storeBytes)} from the store`,
   ].join('\n');
 }
-

@@ -152,10 +152,17 @@ async function verify(context: Context, name: string): Promise<void> {
     signal: context.signal,
     onEvent: (event) => event.type === 'progress' && progress.update(event),
   });
-  context.answer(result, `${result.manifestDigest}  ${formatBytes(result.verifiedBytes)} are as they were signed`);
+  context.answer(
+    result,
+    `${result.manifestDigest}  ${formatBytes(result.verifiedBytes)} are as they were signed`,
+  );
 }
 
-async function exportFlat(context: Context, name: string, options: { flat?: boolean; output: string }): Promise<void> {
+async function exportFlat(
+  context: Context,
+  name: string,
+  options: { flat?: boolean; output: string },
+): Promise<void> {
   if (options.flat !== true) {
     throw new DrakkarError('invalid_argument', 'say in which form to export it', { hint: 'add --flat' });
   }
@@ -173,7 +180,9 @@ async function exportFlat(context: Context, name: string, options: { flat?: bool
     await pipeline(image, output, { signal: context.signal });
   } catch (cause) {
     await rm(options.output, { force: true });
-    throw new DrakkarError('unavailable', `the export of ${name} ended early; nothing was left behind`, { cause });
+    throw new DrakkarError('unavailable', `the export of ${name} ended early; nothing was left behind`, {
+      cause,
+    });
   }
   const { size } = await file.stat();
   context.answer(

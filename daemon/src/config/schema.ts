@@ -1,5 +1,6 @@
 import { DEFAULT_BLOCK_BYTES } from '@drakkar/protocol';
 import { z } from 'zod';
+import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
 
 const GIBIBYTE = 1024 ** 3;
 
@@ -84,31 +85,43 @@ export const configSchema = z.strictObject({
         .array(z.string())
         .default([])
         .describe('Registries that are spoken to without TLS. Loopback addresses always may be.'),
-      certificateFiles: z
+      caFiles: z.array(z.string()).default([]).describe('PEM files of further certificate authorities.'),
+      allowPrivateRedirects: z
         .array(z.string())
         .default([])
-        .describe('PEM files of further certificate authorities.'),
+        .describe('Hosts on private networks to which a public registry may redirect.'),
       credentials: z
         .array(credentialSchema)
         .default([])
-        .describe('Besides these, ~/.docker/config.json and its credential helpers are used.'),
-      dockerConfigFile: z.string().nullable().default(null).describe('Instead of ~/.docker/config.json.'),
-      maxConnectionsPerHost: z.int().min(1).max(256).default(8),
-      headerTimeoutMs: z
+        .describe('Besides these, Docker’s config.json and its credential helpers are used.'),
+      dockerConfigFile: z
+        .string()
+        .nullable()
+        .default('~/.docker/config.json')
+        .describe('Docker’s own credentials; `null` reads none, a missing file is no error.'),
+      connectionsPerHost: z.int().min(1).max(256).default(UPSTREAM_DEFAULTS.connectionsPerHost),
+      answerTimeoutMs: z
         .int()
         .min(1)
-        .default(30_000)
-        .describe('A registry that does not answer by then is away.'),
+        .default(UPSTREAM_DEFAULTS.answerTimeoutMs)
+        .describe('A registry that does not begin to answer by then is away.'),
       idleTimeoutMs: z
         .int()
         .min(1)
-        .default(30_000)
-        .describe('A body that stands still this long is cut and resumed.'),
+        .default(UPSTREAM_DEFAULTS.idleTimeoutMs)
+        .describe('A body that brings no byte this long is cut and resumed.'),
+      rateWindowMs: z.int().min(1).default(UPSTREAM_DEFAULTS.rateWindowMs),
       minimumBytesPerSecond: z
         .int()
         .min(0)
-        .default(1024)
-        .describe('A body slower than this, over the idle timeout, counts as standing still.'),
+        .default(UPSTREAM_DEFAULTS.minimumBytesPerSecond)
+        .describe('A body slower than this over `rateWindowMs` is given up.'),
+      tries: z
+        .int()
+        .min(1)
+        .max(100)
+        .default(UPSTREAM_DEFAULTS.tries)
+        .describe('Of one request; progress begins anew.'),
     })
     .prefault({})
     .describe('Upstream registries.'),

@@ -37,9 +37,7 @@ fn mount_loops(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
     let devices = devices.iter().map(attach).collect::<Result<Vec<_>>>()?;
     mount_sources(
         &meta.path.to_string_lossy(),
-        devices
-            .iter()
-            .map(|device| device.path.to_string_lossy().into_owned()),
+        devices.iter().map(|device| device.path.to_string_lossy().into_owned()),
     )
 }
 

@@ -33,18 +33,11 @@ pub fn clone_mapped(volume: &Path, map: IdMap) -> Result<OwnedFd> {
         || map.host_uid.checked_add(map.size).is_none()
         || map.host_gid.checked_add(map.size).is_none()
     {
-        return Err(Error::new(
-            Code::InvalidArgument,
-            "the id map is empty or passes the last id",
-        ));
+        return Err(Error::new(Code::InvalidArgument, "the id map is empty or passes the last id"));
     }
     let namespace = user_namespace(map)?;
-    let clone = open_tree(
-        CWD,
-        volume,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )
-    .context(|| format!("cloning the mount at {}", volume.display()))?;
+    let clone = open_tree(CWD, volume, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .context(|| format!("cloning the mount at {}", volume.display()))?;
     let attributes = MountAttr {
         attr_set: MOUNT_ATTR_IDMAP,
         attr_clr: 0,
@@ -73,10 +66,7 @@ pub fn clone_mapped(volume: &Path, map: IdMap) -> Result<OwnedFd> {
 fn user_namespace(map: IdMap) -> Result<File> {
     let doing = || "making a user namespace".to_owned();
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(NAMESPACE_HOLDER_ARGUMENT)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
+    command.arg(NAMESPACE_HOLDER_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::null());
     // SAFETY: between fork and exec only unshare(2) is called, which is async-signal-safe.
     unsafe {
         command.pre_exec(|| match libc::unshare(libc::CLONE_NEWUSER) {
@@ -86,18 +76,10 @@ fn user_namespace(map: IdMap) -> Result<File> {
     }
     let mut holder = command.spawn().context(doing)?;
     let process = format!("/proc/{}", holder.id());
-    let taken = fs::write(
-        format!("{process}/uid_map"),
-        format!("0 {} {}\n", map.host_uid, map.size),
-    )
-    .and_then(|()| {
-        fs::write(
-            format!("{process}/gid_map"),
-            format!("0 {} {}\n", map.host_gid, map.size),
-        )
-    })
-    .and_then(|()| File::open(format!("{process}/ns/user")))
-    .context(doing);
+    let taken = fs::write(format!("{process}/uid_map"), format!("0 {} {}\n", map.host_uid, map.size))
+        .and_then(|()| fs::write(format!("{process}/gid_map"), format!("0 {} {}\n", map.host_gid, map.size)))
+        .and_then(|()| File::open(format!("{process}/ns/user")))
+        .context(doing);
     drop(holder.stdin.take());
     holder.wait().context(doing)?;
     taken

@@ -77,10 +77,7 @@ pub fn attach(content: &ContentFile, lifetime: Lifetime) -> Result<LoopDevice> {
             .context(|| format!("opening {}", path.display()))?;
         match configure(&device, content, lifetime) {
             Ok(()) => {
-                return Ok(LoopDevice {
-                    path,
-                    _device: device,
-                });
+                return Ok(LoopDevice { path, _device: device });
             }
             Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => continue,
             Err(cause) => {
@@ -88,18 +85,11 @@ pub fn attach(content: &ContentFile, lifetime: Lifetime) -> Result<LoopDevice> {
             }
         }
     }
-    Err(Error::new(
-        Code::Busy,
-        "every free loop device was taken by somebody else",
-    ))
+    Err(Error::new(Code::Busy, "every free loop device was taken by somebody else"))
 }
 
 fn configure(device: &File, content: &ContentFile, lifetime: Lifetime) -> std::io::Result<()> {
-    let autoclear = if lifetime == Lifetime::UntilUnused {
-        LO_FLAGS_AUTOCLEAR
-    } else {
-        0
-    };
+    let autoclear = if lifetime == Lifetime::UntilUnused { LO_FLAGS_AUTOCLEAR } else { 0 };
     // SAFETY: both structures are plain numbers, for which all zeros is a valid value.
     let mut config: LoopConfig = unsafe { std::mem::zeroed() };
     config.fd = content.file.as_raw_fd().unsigned_abs();
@@ -122,16 +112,9 @@ pub fn attached() -> Vec<(PathBuf, PathBuf)> {
     entries
         .flatten()
         .filter_map(|entry| {
-            let name = entry
-                .file_name()
-                .into_string()
-                .ok()
-                .filter(|name| name.starts_with("loop"))?;
+            let name = entry.file_name().into_string().ok().filter(|name| name.starts_with("loop"))?;
             let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-            Some((
-                Path::new("/dev").join(name),
-                PathBuf::from(backing.trim_end_matches('\n')),
-            ))
+            Some((Path::new("/dev").join(name), PathBuf::from(backing.trim_end_matches('\n'))))
         })
         .collect()
 }

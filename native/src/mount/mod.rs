@@ -37,11 +37,7 @@ impl Filesystem {
         if value.len() > MAX_OPTION_LENGTH {
             return Err(Error::new(
                 Code::LimitExceeded,
-                format!(
-                    "the {} option {key} has {} bytes; the kernel takes 255",
-                    self.kind,
-                    value.len()
-                ),
+                format!("the {} option {key} has {} bytes; the kernel takes 255", self.kind, value.len()),
             )
             .hint("use a shorter root directory for the helper"));
         }
@@ -96,9 +92,6 @@ pub fn detach(target: &Path) -> Result<()> {
     unmount(target, UnmountFlags::NOFOLLOW).map_err(|errno| match errno {
         rustix::io::Errno::BUSY => Error::new(Code::Busy, format!("{} is in use", target.display()))
             .hint("end the processes that use it, then try again; `fuser -vm PATH` names them"),
-        _ => Error::new(
-            Code::Internal,
-            format!("unmounting {}: {errno}", target.display()),
-        ),
+        _ => Error::new(Code::Internal, format!("unmounting {}: {errno}", target.display())),
     })
 }

@@ -16,10 +16,7 @@ use crate::wire::IdMap;
 pub fn make_directories(upper: &Path, work: &Path, lower: &Path, id_map: Option<IdMap>) -> Result<()> {
     let root = fs::metadata(lower).context(|| format!("examining {}", lower.display()))?;
     let (uid, gid) = id_map.map_or((root.uid(), root.gid()), |map| {
-        (
-            root.uid().saturating_add(map.host_uid),
-            root.gid().saturating_add(map.host_gid),
-        )
+        (root.uid().saturating_add(map.host_uid), root.gid().saturating_add(map.host_gid))
     });
     for (directory, mode) in [(upper, root.mode() & 0o7777), (work, 0o700)] {
         if directory.is_dir() {

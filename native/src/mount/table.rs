@@ -34,17 +34,13 @@ pub fn user_of_upper(upper: &Path) -> Option<u32> {
         })
         .find(|process| {
             let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
-            table
-                .split(|byte| *byte == b'\n')
-                .any(|line| names_upper(line, &needle))
+            table.split(|byte| *byte == b'\n').any(|line| names_upper(line, &needle))
         })
 }
 
 fn names_upper(line: &[u8], needle: &str) -> bool {
     let options = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    unescape(options)
-        .split(|byte| *byte == b',')
-        .any(|option| option == needle.as_bytes())
+    unescape(options).split(|byte| *byte == b',').any(|option| option == needle.as_bytes())
 }
 
 fn parse_line(line: &[u8]) -> Option<(PathBuf, Mount)> {
@@ -61,10 +57,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, others)) = rest.split_first() {
-        let octal = others
-            .get(..3)
-            .filter(|_| first == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal =
+            others.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 plain.push(byte);
@@ -88,13 +82,7 @@ mod tests {
         let line = br"42 27 0:39 / /tmp/a\040b ro,relatime shared:1 master:2 - erofs /proc/self/fd/4 ro";
         let (path, mount) = parse_line(line).unwrap();
         assert_eq!(path, PathBuf::from("/tmp/a b"));
-        assert_eq!(
-            mount,
-            Mount {
-                kind: "erofs".into(),
-                source: "/proc/self/fd/4".into()
-            }
-        );
+        assert_eq!(mount, Mount { kind: "erofs".into(), source: "/proc/self/fd/4".into() });
         assert_eq!(parse_line(b""), None);
         assert_eq!(unescape(br"a\1"), br"a\1");
     }

@@ -1,0 +1,79 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { type DaemonStatus, nativeProgram, probeKernel } from '@drakkar/daemon';
+import { type DrakkarError, errnoOf, toDrakkarError } from '@drakkar/protocol';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { type Check, daemonChecks, diskCheck, kernelChecks, programCheck } from '../doctor/checks.ts';
+import type { Run } from './command.ts';
+
+/** `drakkar doctor`: what this machine can do, and what to do where it can't. */
+export function doctorCommand(program: Command, run: Run): void {
+  program
+    .command('doctor')
+    .description('examine kernel, helper, daemon, disk and containerd, and say what to do')
+    .action(
+      run(async (context) => {
+        const checks = await examine(context);
+        context.answer({ checks }, checks.map(describeCheck).join('\n'));
+        if (checks.some(({ verdict }) => verdict === 'failure')) process.exitCode = 1;
+      }),
+    );
+}
+
+async function examine(context: Context): Promise<Check[]> {
+  const config = await context.config();
+  const client = await context.client();
+  const status = await client.status(context.signal).catch((cause: unknown) => toDrakkarError(cause));
+  const disk = await nearest(config.stateDirectory);
+  return [
+    ...(await kernel(status)),
+    ...daemonChecks(status),
+    diskCheck(config.stateDirectory, disk.type, disk.bavail * disk.bsize, config.store.quotaBytes),
+    programCheck('runc', await firstLine('runc', ['--version']), '`drakkar run`'),
+    programCheck('containerd', await firstLine('containerd', ['--version']), 'the mirror'),
+  ];
+}
+
+/** What the running helper says, else what the helper says when it is asked here. */
+async function kernel(status: DaemonStatus | DrakkarError): Promise<Check[]> {
+  if (!(status instanceof Error) && status.native !== null) return kernelChecks(status.native);
+  const directory = await mkdtemp(join(tmpdir(), 'drakkar-doctor-'));
+  try {
+    return kernelChecks(await probeKernel(nativeProgram(), directory));
+  } catch (cause) {
+    const error = toDrakkarError(cause);
+    return [{ name: 'kernel', verdict: 'failure', finding: error.message, remedy: error.hint }];
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** The file system that a directory is on, or will be. */
+async function nearest(directory: string): Promise<Awaited<ReturnType<typeof statfs>>> {
+  try {
+    return await statfs(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' || directory === '/') throw error;
+    return nearest(dirname(directory));
+  }
+}
+
+async function firstLine(program: string, args: string[]): Promise<string | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(program, args, { timeout: 5_000 });
+    return stdout.split('\n', 1)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+const SIGNS: Readonly<Record<Check['verdict'], string>> = { ok: '✓', warning: '!', failure: '✗' };
+
+function describeCheck({ name, verdict, finding, remedy }: Check): string {
+  const next = verdict === 'ok' || remedy === undefined ? '' : `\n${' '.repeat(18)}→ ${remedy}`;
+  return `${SIGNS[verdict]} ${name.padEnd(14)}  ${finding}${next}`;
+}

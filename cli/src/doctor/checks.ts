@@ -1,0 +1,127 @@
+import type { DaemonStatus, Probe } from '@drakkar/daemon';
+import type { DrakkarError, ErrorDocument } from '@drakkar/protocol';
+import { formatBytes } from '../output/format.ts';
+
+/** What the doctor found of one thing. */
+export interface Check {
+  readonly name: string;
+  readonly verdict: 'ok' | 'warning' | 'failure';
+  readonly finding: string;
+  /** What to do about it, where it is not well. */
+  readonly remedy?: string | undefined;
+}
+
+/** What this kernel can do for us. Pure. */
+export function kernelChecks(probe: Probe): Check[] {
+  const kernel = `Linux ${probe.kernel}`;
+  const checks: Check[] = [];
+  if (!probe.erofs.works) {
+    checks.push({
+      name: 'EROFS',
+      verdict: 'failure',
+      finding: `${kernel} can't mount EROFS: ${probe.erofs.reason}`,
+      remedy: 'load the module (modprobe erofs), or run a kernel ≥ 5.16 with CONFIG_EROFS_FS',
+    });
+  } else if (probe.erofsOnFiles.works) {
+    checks.push({ name: 'EROFS', verdict: 'ok', finding: `${kernel} mounts EROFS from files` });
+  } else if (probe.loopDevices.works) {
+    checks.push({
+      name: 'EROFS',
+      verdict: 'ok',
+      finding: `${kernel} mounts EROFS through loop devices (from files since 6.12)`,
+    });
+  } else {
+    checks.push({
+      name: 'EROFS',
+      verdict: 'failure',
+      finding: `${kernel} mounts EROFS neither from files nor through loop devices: ${probe.loopDevices.reason}`,
+      remedy:
+        'load the loop module (modprobe loop), or run a kernel ≥ 6.12 with CONFIG_EROFS_FS_BACKED_BY_FILE',
+    });
+  }
+  checks.push(
+    probe.overlay.works
+      ? { name: 'overlay', verdict: 'ok', finding: 'overlayfs is there' }
+      : {
+          name: 'overlay',
+          verdict: 'failure',
+          finding: `no overlayfs: ${probe.overlay.reason}`,
+          remedy: 'modprobe overlay, or a kernel with CONFIG_OVERLAY_FS',
+        },
+  );
+  return checks;
+}
+
+export function daemonChecks(status: DaemonStatus | DrakkarError): Check[] {
+  if (status instanceof Error) {
+    return [{ name: 'daemon', verdict: 'failure', finding: status.message, remedy: status.hint }];
+  }
+  const { quotaBytes, usedBytes } = status.store;
+  const nearlyFull = usedBytes > quotaBytes * 0.95;
+  return [
+    {
+      name: 'daemon',
+      verdict: 'ok',
+      finding: `version ${status.version}, process ${status.pid}, mirror ${status.mirrorUrl}`,
+    },
+    {
+      name: 'builder key',
+      verdict: 'ok',
+      finding: status.builderPublicKey,
+    },
+    {
+      name: 'store',
+      verdict: 'ok',
+      finding: `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)}${nearlyFull ? '; the oldest makes room' : ''}`,
+    },
+    helperCheck(status.nativeError),
+  ];
+}
+
+function helperCheck(error: ErrorDocument | null): Check {
+  return error === null
+    ? { name: 'native helper', verdict: 'ok', finding: 'answers the daemon' }
+    : { name: 'native helper', verdict: 'failure', finding: error.message, remedy: error.hint };
+}
+
+const MINIMUM_FREE_BYTES = 2 * 1024 ** 3;
+
+/** File systems that forget at a reboot, or that EROFS can't be mounted from. Source: statfs(2), linux/magic.h. */
+const UNFIT_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
+  [0x01021994, 'tmpfs'],
+  [0x794c7630, 'overlayfs'],
+  [0x6969, 'NFS'],
+]);
+
+export function diskCheck(
+  directory: string,
+  fileSystemType: number,
+  freeBytes: number,
+  quotaBytes: number,
+): Check {
+  const unfit = UNFIT_FILE_SYSTEMS.get(fileSystemType);
+  if (unfit !== undefined) {
+    return {
+      name: 'disk',
+      verdict: 'warning',
+      finding: `${directory} is on ${unfit}`,
+      remedy: 'set stateDirectory to a disk with ext4, xfs or btrfs',
+    };
+  }
+  if (freeBytes < MINIMUM_FREE_BYTES) {
+    return {
+      name: 'disk',
+      verdict: 'warning',
+      finding: `${formatBytes(freeBytes)} free at ${directory}`,
+      remedy: 'free some space: a snapshot needs about three times its image',
+    };
+  }
+  const note = freeBytes < quotaBytes ? `, less than the quota of ${formatBytes(quotaBytes)}` : '';
+  return { name: 'disk', verdict: 'ok', finding: `${formatBytes(freeBytes)} free at ${directory}${note}` };
+}
+
+export function programCheck(name: string, versionLine: string | undefined, neededFor: string): Check {
+  return versionLine === undefined
+    ? { name, verdict: 'warning', finding: 'not found', remedy: `install it: ${neededFor} needs it` }
+    : { name, verdict: 'ok', finding: versionLine };
+}

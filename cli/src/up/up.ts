@@ -1,0 +1,36 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Config, type Daemon, startDaemon, startHelper } from '@drakkar/daemon';
+import { adminSocket } from '../context.ts';
+
+/** Everything on one machine: the helper as a process of its own, the daemon in this one. */
+export interface Machine extends AsyncDisposable {
+  readonly daemon: Daemon;
+  readonly socket: string;
+}
+
+/**
+ * Starts helper and daemon. Disposing it unmounts what nothing uses, then ends both.
+ *
+ * @throws `forbidden` where this is not root
+ */
+export async function startMachine(config: Config, signal: AbortSignal): Promise<Machine> {
+  await using started = new AsyncDisposableStack();
+  const content = join(config.stateDirectory, 'volumes');
+  await mkdir(content, { recursive: true });
+  started.use(
+    await startHelper({
+      root: join(dirname(config.stateDirectory), 'native'),
+      content,
+      socket: config.native.socket,
+      uid: process.getuid?.() ?? 0,
+      signal,
+    }),
+  );
+  const daemon = started.use(await startDaemon(config, { signal }));
+  started.defer(async () => {
+    await daemon.unmountAll();
+  });
+  const stack = started.move();
+  return { daemon, socket: adminSocket(config), [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}

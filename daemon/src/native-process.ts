@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { type NativeHelper, nativeHelper } from './native.ts';
+
+/** The helper's program: `$DRAKKAR_NATIVE`, this tree's own build, or the one on the PATH. */
+export function nativeProgram(): string {
+  const built = join(import.meta.dirname, '../../native/target/release/drakkar-native');
+  return process.env.DRAKKAR_NATIVE ?? (existsSync(built) ? built : 'drakkar-native');
+}
+
+export interface HelperOptions {
+  readonly root: string;
+  /** The daemon's raw snapshot files. */
+  readonly content: string;
+  readonly socket: string;
+  /** Who may connect. */
+  readonly uid: number;
+  readonly signal: AbortSignal;
+}
+
+const START_DEADLINE_MS = 10_000;
+const POLL_MS = 10;
+/** Enough of what it said last to see why it ended. */
+const MAX_OUTPUT_CHARACTERS = 4096;
+
+/** A running helper of our own; disposing it ends the process. Mounts are not its to remove then: unmount them before. */
+export interface Helper extends AsyncDisposable {
+  readonly pid: number;
+}
+
+/** @throws `unsupported` where it can't be started, with its own words */
+export async function startHelper(options: HelperOptions): Promise<Helper> {
+  for (const directory of [options.root, dirname(options.socket)])
+    await mkdir(directory, { recursive: true });
+  const args = ['--root', options.root, '--content', options.content, '--socket', options.socket];
+  const child = spawn(nativeProgram(), [...args, '--uid', `${options.uid}`, '--end-with-parent'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // Its own group: a Ctrl-C is for us, and we end it when we are done with it.
+    detached: true,
+  });
+  let output = '';
+  child.stderr.on('data', (bytes) => {
+    output = (output + bytes).slice(-MAX_OUTPUT_CHARACTERS);
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (cause) => resolve(cause.message));
+    child.once('close', () => resolve(output.trim()));
+  });
+  await untilItAnswers(options, ended);
+  return { pid: child.pid ?? 0, [Symbol.asyncDispose]: () => end(child) };
+}
+
+async function untilItAnswers(options: HelperOptions, ended: Promise<string>): Promise<void> {
+  const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(START_DEADLINE_MS)]);
+  const gone = ended.then((words) => {
+    throw new DrakkarError('unsupported', `the native helper did not start: ${words}`, {
+      hint: 'it must run as root; `npm run setup` builds it',
+    });
+  });
+  const answering = (async () => {
+    await using helper = nativeHelper(options.socket);
+    while (!(await answers(helper, deadline))) {
+      await delay(POLL_MS, undefined, { signal: deadline });
+    }
+  })();
+  gone.catch(() => undefined);
+  await Promise.race([gone, answering]);
+}
+
+/** A helper that refuses us, because it serves another user, answers. */
+function answers(helper: NativeHelper, signal: AbortSignal): Promise<boolean> {
+  return helper.volumes({ signal }).then(
+    () => true,
+    (error: unknown) => isDrakkarError(error, 'forbidden'),
+  );
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const closed = once(child, 'close');
+  child.kill('SIGTERM');
+  await closed;
+}

@@ -1,0 +1,314 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { type Backing, type NativeHelper, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
+import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
+import { digestOf, hexOf } from '@drakkar/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { sampleVolume } from '../kit/erofs.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+let directory: TemporaryDirectory;
+let root: string;
+let content: string;
+let socket: string;
+
+const start = (uid = 0) => startHelper({ root, content, socket, uid, signal: AbortSignal.timeout(60_000) });
+const mountsBelow = (path: string) =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.split(' ')[4]?.startsWith(path));
+const loopsOf = (path: string) =>
+  readdirSync('/sys/block')
+    .map((name) => `/sys/block/${name}/loop/backing_file`)
+    .filter((file) => existsSync(file) && readFileSync(file, 'utf8').startsWith(path));
+
+beforeEach(async () => {
+  directory = await temporaryDirectory('native');
+  [root, content, socket] = ['root', 'content', 'native.sock'].map((name) => join(directory.path, name)) as [
+    string,
+    string,
+    string,
+  ];
+  mkdirSync(content);
+});
+
+afterEach(async () => {
+  for (const line of mountsBelow(directory.path).reverse())
+    execFileSync('umount', [line.split(' ')[4] as string]);
+  await directory[Symbol.asyncDispose]();
+});
+
+describe.skipIf(!isRoot)('the native helper (needs root)', () => {
+  describe.each<Backing>(['file', 'loop'])('with volumes backed by a %s', (backing) => {
+    test('mounts a volume, says so, and leaves nothing behind', async () => {
+      await using _ = await start();
+      await using helper = nativeHelper(socket);
+      const sample = sampleVolume(content);
+      const wanted = { volume: 'v1', meta: sample.meta, devices: sample.devices, backing };
+      const mounted = await helper.mountVolume(wanted);
+      expect(mounted).toMatchObject({ mounted: true, backing, overlays: [] });
+      expect(readFileSync(join(mounted.path, 'hello'), 'utf8')).toBe('hello');
+      expect(
+        readFileSync(join(mounted.path, 'directory/chunks')).equals(Buffer.alloc(256 * 1024, 'hello')),
+      ).toBe(true);
+      expect(await helper.mountVolume(wanted)).toEqual(mounted);
+      expect(loopsOf(directory.path)).toHaveLength(backing === 'loop' ? 2 : 0);
+
+      await helper.umountVolume('v1');
+      await helper.umountVolume('v1');
+      expect(await helper.volumes()).toEqual([]);
+      expect(mountsBelow(root)).toEqual([]);
+      expect(loopsOf(directory.path)).toEqual([]);
+    });
+
+    test('a failed mount leaves no mount, no loop device and no volume', async () => {
+      await using _ = await start();
+      await using helper = nativeHelper(socket);
+      const garbage = Buffer.alloc(8192, 7);
+      writeFileSync(join(content, hexOf(digestOf(garbage))), garbage);
+      const mount = helper.mountVolume({ volume: 'bad', meta: digestOf(garbage), devices: [], backing });
+      await expect(mount).rejects.toMatchObject({ message: expect.stringContaining('erofs') });
+      expect(await helper.volumes()).toEqual([]);
+      expect(mountsBelow(root)).toEqual([]);
+      expect(loopsOf(directory.path)).toEqual([]);
+    });
+  });
+
+  test('what is busy is not unmounted, and says so', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const sample = sampleVolume(content);
+    const { path } = await helper.mountVolume({
+      volume: 'v1',
+      meta: sample.meta,
+      devices: sample.devices,
+      backing: 'auto',
+    });
+    const user = spawn('sleep', ['60'], { cwd: path });
+    try {
+      await once(user, 'spawn');
+      await expect(helper.umountVolume('v1')).rejects.toMatchObject({ code: 'busy' });
+    } finally {
+      user.kill('SIGKILL');
+      await once(user, 'close');
+    }
+    const overlay = await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true });
+    await expect(helper.umountVolume('v1')).rejects.toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining('o1'),
+    });
+    writeFileSync(join(overlay.rootfs, 'new'), 'written');
+    expect(existsSync(join(overlay.upperdir, 'new'))).toBe(true);
+    await helper.removeOverlay('o1');
+    await helper.umountVolume('v1');
+    expect(existsSync(overlay.upperdir)).toBe(false);
+  });
+
+  test('an overlay that lives on in another mount namespace is not pulled away from there', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const sample = sampleVolume(content);
+    await helper.mountVolume({ volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' });
+    await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true });
+    const container = spawn('unshare', ['--mount', 'sh', '-c', 'echo ready; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      await once(container.stdout, 'data');
+      await expect(helper.removeOverlay('o1')).rejects.toMatchObject({ code: 'busy' });
+    } finally {
+      container.kill('SIGKILL');
+      await once(container, 'close');
+    }
+    await helper.removeOverlay('o1');
+  });
+
+  test('an id-mapped overlay shows shifted owners and changes none', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const sample = sampleVolume(content);
+    await helper.mountVolume({ volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' });
+    const idMap = { hostUid: 100_000, hostGid: 200_000, size: 65_536 };
+    const overlay = await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true, idMap });
+    expect(statSync(join(overlay.rootfs, 'hello'))).toMatchObject({ uid: 100_000, gid: 200_000 });
+    expect(statSync(overlay.rootfs)).toMatchObject({ uid: 100_000, gid: 200_000 });
+    await helper.removeOverlay('o1');
+    expect(mountsBelow(join(root, 'overlays'))).toEqual([]);
+  });
+
+  test('survives its own death, and a reboot', async () => {
+    const sample = sampleVolume(content);
+    const wanted = { volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' as const };
+    const first = await start();
+    await using helper = nativeHelper(socket);
+    const { path } = await helper.mountVolume(wanted);
+    const { rootfs } = await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true });
+    writeFileSync(join(rootfs, 'kept'), 'yes');
+    process.kill(first.pid, 'SIGKILL');
+    await first[Symbol.asyncDispose]();
+    expect(readFileSync(join(path, 'hello'), 'utf8')).toBe('hello');
+    {
+      await using _ = await start();
+      expect(await helper.volumes()).toMatchObject([{ volume: 'v1', mounted: true, overlays: ['o1'] }]);
+    }
+    execFileSync('umount', [rootfs]);
+    execFileSync('umount', [path]);
+    await using _ = await start();
+    expect(await helper.volumes()).toMatchObject([{ volume: 'v1', mounted: false, backing: null }]);
+    await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true });
+    expect(readFileSync(join(rootfs, 'kept'), 'utf8')).toBe('yes');
+    expect(await helper.volumes()).toMatchObject([{ volume: 'v1', mounted: true }]);
+    await helper.removeOverlay('o1');
+    await helper.umountVolume('v1');
+  });
+
+  test('takes down at its start what nobody asked for', async () => {
+    const stray = join(root, 'volumes', 'stray');
+    mkdirSync(stray, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', 'stray', stray]);
+    await using _ = await start();
+    expect(mountsBelow(root)).toEqual([]);
+    expect(existsSync(stray)).toBe(false);
+  });
+
+  test('takes ids, and never follows a link out of the content directory', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const sample = sampleVolume(content);
+    for (const volume of ['../v1', 'a/b', '', '.', 'x'.repeat(200)]) {
+      const mount = helper.mountVolume({ volume, meta: sample.meta, devices: [], backing: 'auto' });
+      await expect(mount).rejects.toMatchObject({ code: 'invalid_argument' });
+    }
+    const outside = join(directory.path, 'outside');
+    writeFileSync(outside, readFileSync(join(content, hexOf(sample.meta))));
+    const link = digestOf('link');
+    symlinkSync(outside, join(content, hexOf(link)));
+    const mount = helper.mountVolume({ volume: 'linked', meta: link, devices: [], backing: 'auto' });
+    await expect(mount).rejects.toMatchObject({
+      message: expect.stringContaining('opening the snapshot file'),
+    });
+    const missing = helper.mountVolume({
+      volume: 'v',
+      meta: digestOf('missing'),
+      devices: [],
+      backing: 'auto',
+    });
+    await expect(missing).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('a volume id never changes its meaning while it is in use', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const [one, two] = [sampleVolume(content, 'one'), sampleVolume(content, 'two')];
+    await helper.mountVolume({ volume: 'v1', meta: one.meta, devices: one.devices, backing: 'auto' });
+    const other = helper.mountVolume({ volume: 'v1', meta: two.meta, devices: two.devices, backing: 'auto' });
+    await expect(other).rejects.toMatchObject({ code: 'already_exists' });
+    await helper.umountVolume('v1');
+  });
+
+  test('attaches a flat image to a loop device until it is told to detach it', async () => {
+    await using helper = nativeHelper(socket);
+    const sample = sampleVolume(content);
+    const mountPoint = join(directory.path, 'mnt');
+    mkdirSync(mountPoint);
+    let device: string;
+    {
+      await using _ = await start();
+      device = await helper.attachLoop(sample.meta);
+      expect(await helper.attachLoop(sample.meta)).toBe(device);
+    }
+    await using _ = await start();
+    expect(await helper.attachLoop(sample.meta)).toBe(device);
+    expect(
+      execFileSync('blkid', ['-p', '-s', 'TYPE', '-o', 'value', device], { encoding: 'utf8' }).trim(),
+    ).toBe('erofs');
+    await helper.detachLoop(sample.meta);
+    await helper.detachLoop(sample.meta);
+    expect(loopsOf(directory.path)).toEqual([]);
+  });
+
+  test('serves one user only, and only its own protocol', async () => {
+    await using _ = await start(65_534);
+    await using helper = nativeHelper(socket);
+    await expect(helper.volumes()).rejects.toMatchObject({ code: 'forbidden' });
+    expect(statSync(socket).uid).toBe(65_534);
+  });
+
+  test('an ordinary user drives it from an unprivileged process', async () => {
+    await using _ = await start(65_534);
+    chmodSync(directory.path, 0o755);
+    const sample = sampleVolume(content);
+    chownSync(content, 65_534, 65_534);
+    const request = JSON.stringify({
+      id: 1,
+      verb: 'volume.mount',
+      params: { volume: 'v1', meta: hexOf(sample.meta), devices: sample.devices.map(hexOf), backing: 'auto' },
+    });
+    // perl is in every Debian; it speaks the protocol by hand, as uid 65534.
+    const script = `use Socket; $< = $> = 65534; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or die $!;
+      $| = 1; for my $m ('{"version":1}', $ARGV[1]) { syswrite $s, pack('N', length $m) . $m; sysread $s, my $l, 4; sysread $s, my $b, unpack('N', $l); print "$b\\n"; }`;
+    const output = execFileSync('perl', ['-e', script, socket, request], { encoding: 'utf8' });
+    expect(JSON.parse(output.split('\n')[1] as string)).toMatchObject({ id: 1, result: { mounted: true } });
+  });
+
+  test('garbage and absurd lengths end that connection alone', async () => {
+    await using _ = await start();
+    for (const bytes of [
+      Buffer.from([0xff, 0xff, 0xff, 0xff]),
+      Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      Buffer.alloc(3),
+    ]) {
+      const client = connect(socket);
+      client.end(bytes);
+      client.resume();
+      await once(client, 'close');
+    }
+    await using helper = nativeHelper(socket);
+    expect(await helper.volumes()).toEqual([]);
+  });
+
+  test('says what this kernel can do', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    expect(await helper.probe()).toMatchObject({
+      erofs: { works: true },
+      overlay: { works: true },
+      backends: ['local'],
+    });
+    expect(existsSync(nativeProgram())).toBe(true);
+  });
+
+  test('two helpers never share a root', async () => {
+    await using _ = await start();
+    const other = startHelper({
+      root,
+      content,
+      socket: `${socket}2`,
+      uid: 0,
+      signal: AbortSignal.timeout(20_000),
+    });
+    await expect(other).rejects.toMatchObject({ message: expect.stringContaining('already uses') });
+  });
+});
+
+test('a helper that is not there is said to be, with what to do', async () => {
+  await using helper = nativeHelper(join(directory.path, 'nothing.sock'));
+  await expect(helper.volumes()).rejects.toMatchObject({
+    code: 'unavailable',
+    hint: expect.stringContaining('drakkar up'),
+  });
+});
