@@ -1,14 +1,8 @@
 import type { Descriptor, Digest, ImageReference, Platform } from '@drakkar/protocol';
-import { type BlobName, type BlobRange, type BlobStream, fetchBlob, headBlob, openBlob } from './blobs.ts';
+import { type BlobRange, type BlobStream, fetchBlob, headBlob, openBlob } from './blobs.ts';
 import { endpointOf } from './hosts.ts';
 import { type ResolvedImage, resolveImage } from './images.ts';
-import {
-  type FetchedManifest,
-  fetchManifest,
-  type ManifestName,
-  type ResolvedManifest,
-  resolveManifest,
-} from './manifests.ts';
+import { type FetchedManifest, fetchManifest, type ResolvedManifest, resolveManifest } from './manifests.ts';
 import { completeUpstreamOptions, type UpstreamOptions } from './options.ts';
 import { type BlobSource, type PushedManifest, type PushOptions, pushBlob, pushManifest } from './push.ts';
 import { listReferrers, ReferrerWriter } from './referrers.ts';
@@ -22,36 +16,48 @@ import { type CallOptions, type RepositoryName, Session } from './session.ts';
 export interface RegistryClient extends Disposable {
   /** Whether the allowlist has a registry. */
   allows(registry: string): boolean;
-  /** Digest, type and size of a manifest. */
-  resolve(name: ManifestName, options?: CallOptions): Promise<ResolvedManifest>;
+  /** Digest, type and size of a manifest; `reference` is a tag or a digest. */
+  resolve(image: RepositoryName, reference: string, options?: CallOptions): Promise<ResolvedManifest>;
   /** A manifest's bytes, exactly as the registry has them, at most 8 MiB, verified. */
-  fetchManifest(name: ManifestName, options?: CallOptions): Promise<FetchedManifest>;
+  fetchManifest(image: RepositoryName, reference: string, options?: CallOptions): Promise<FetchedManifest>;
   /** The image of a platform, through indexes. */
   resolveImage(reference: ImageReference, platform: Platform, options?: CallOptions): Promise<ResolvedImage>;
   /** The size of a blob; `undefined` where the registry does not tell. */
-  headBlob(name: BlobName, options?: CallOptions): Promise<number | undefined>;
+  headBlob(image: RepositoryName, digest: Digest, options?: CallOptions): Promise<number | undefined>;
   /** A small blob (a config), whole and verified. */
-  fetchBlob(name: BlobName, limitBytes: number, options?: CallOptions): Promise<Buffer>;
+  fetchBlob(
+    image: RepositoryName,
+    digest: Digest,
+    limitBytes: number,
+    options?: CallOptions,
+  ): Promise<Buffer>;
   /** A blob or a part of it as a stream that resumes itself; the digest is for the reader to check. */
-  openBlob(name: BlobName, range?: BlobRange, options?: CallOptions): Promise<BlobStream>;
-  /** @returns whether bytes were sent: not, when the repository has the blob already */
-  pushBlob(name: BlobName, sizeBytes: number, source: BlobSource, options?: PushOptions): Promise<boolean>;
+  openBlob(
+    image: RepositoryName,
+    digest: Digest,
+    range?: BlobRange,
+    options?: CallOptions,
+  ): Promise<BlobStream>;
+  /** Sends nothing where the repository has the blob already. @returns whether bytes were sent */
+  pushBlob(
+    image: RepositoryName,
+    digest: Digest,
+    sizeBytes: number,
+    source: BlobSource,
+    options?: PushOptions,
+  ): Promise<boolean>;
   pushManifest(
-    name: ManifestName,
+    image: RepositoryName,
+    reference: string,
     bytes: Uint8Array,
     mediaType: string,
     options?: CallOptions,
   ): Promise<PushedManifest>;
-  /** Pushes a manifest by digest and makes sure that it is found as a referrer of `subject`. */
-  pushReferrer(
-    name: RepositoryName,
-    bytes: Uint8Array,
-    entry: Descriptor,
-    subject: Digest,
-    options?: CallOptions,
-  ): Promise<PushedManifest>;
+  /** Pushes a manifest that has a subject, and makes it findable as a referrer of that. */
+  pushReferrer(image: RepositoryName, bytes: Uint8Array, options?: CallOptions): Promise<PushedManifest>;
+  /** Descriptors of what refers to a manifest, of one artifact type or of any. */
   listReferrers(
-    name: RepositoryName,
+    image: RepositoryName,
     subject: Digest,
     artifactType?: string,
     options?: CallOptions,
@@ -62,6 +68,7 @@ export interface RegistryClient extends Disposable {
 export function createRegistryClient(options: Partial<UpstreamOptions> = {}): RegistryClient {
   const session = new Session(completeUpstreamOptions(options));
   const referrers = new ReferrerWriter(session);
+  const at = ({ registry, repository }: RepositoryName) => ({ registry, repository });
   return {
     allows(registry) {
       try {
@@ -71,18 +78,21 @@ export function createRegistryClient(options: Partial<UpstreamOptions> = {}): Re
         return false;
       }
     },
-    resolve: (name, call = {}) => resolveManifest(session, name, call),
-    fetchManifest: (name, call = {}) => fetchManifest(session, name, call),
+    resolve: (image, reference, call = {}) => resolveManifest(session, { ...at(image), reference }, call),
+    fetchManifest: (image, reference, call = {}) => fetchManifest(session, { ...at(image), reference }, call),
     resolveImage: (reference, platform, call = {}) => resolveImage(session, reference, platform, call),
-    headBlob: (name, call = {}) => headBlob(session, name, call),
-    fetchBlob: (name, limitBytes, call = {}) => fetchBlob(session, name, limitBytes, call),
-    openBlob: (name, range = {}, call = {}) => openBlob(session, name, range, call),
-    pushBlob: (name, sizeBytes, source, call = {}) => pushBlob(session, name, sizeBytes, source, call),
-    pushManifest: (name, bytes, mediaType, call = {}) => pushManifest(session, name, bytes, mediaType, call),
-    pushReferrer: (name, bytes, entry, subject, call = {}) =>
-      referrers.push(name, bytes, entry, subject, call),
-    listReferrers: (name, subject, artifactType, call = {}) =>
-      listReferrers(session, name, subject, artifactType, call),
+    headBlob: (image, digest, call = {}) => headBlob(session, { ...at(image), digest }, call),
+    fetchBlob: (image, digest, limitBytes, call = {}) =>
+      fetchBlob(session, { ...at(image), digest }, limitBytes, call),
+    openBlob: (image, digest, range = {}, call = {}) =>
+      openBlob(session, { ...at(image), digest }, range, call),
+    pushBlob: (image, digest, sizeBytes, source, call = {}) =>
+      pushBlob(session, { ...at(image), digest }, sizeBytes, source, call),
+    pushManifest: (image, reference, bytes, mediaType, call = {}) =>
+      pushManifest(session, { ...at(image), reference }, bytes, mediaType, call),
+    pushReferrer: (image, bytes, call = {}) => referrers.push(at(image), bytes, call),
+    listReferrers: (image, subject, artifactType, call = {}) =>
+      listReferrers(session, at(image), subject, artifactType, call),
     [Symbol.dispose]: () => session[Symbol.dispose](),
   };
 }

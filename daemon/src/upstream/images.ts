@@ -24,7 +24,7 @@ export interface ResolvedImage {
   readonly manifestDigest: Digest;
   readonly mediaType: string;
   readonly manifest: Manifest;
-  readonly bytes: Buffer;
+  readonly manifestBytes: Buffer;
 }
 
 /** Documents fetched to resolve one image, at most: an index may offer several nested ones. */
@@ -53,14 +53,14 @@ export async function resolveImage(
   ): Promise<ResolvedImage | undefined> => {
     const document = parse(fetched, image);
     if (document.kind === 'manifest') {
-      const { digest: manifestDigest, mediaType, bytes } = fetched;
+      const { digest: manifestDigest, mediaType, bytes: manifestBytes } = fetched;
       return {
         reference,
         rootDigest: root.digest,
         manifestDigest,
         mediaType,
         manifest: document.manifest,
-        bytes,
+        manifestBytes,
       };
     }
     if (path.length >= OCI_LIMITS.indexDepth) {

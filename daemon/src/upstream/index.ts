@@ -6,13 +6,13 @@
  * using client = createRegistryClient({ dockerConfigFile: '/home/me/.docker/config.json' });
  * const image = await client.resolveImage(parseReference('debian:12'), hostPlatform());
  * for (const layer of image.manifest.layers) {
- *   const blob = await client.openBlob({ registry: 'docker.io', repository: 'library/debian', digest: layer.digest });
+ *   const blob = await client.openBlob(image.reference, layer.digest);
  *   for await (const chunk of blob.chunks) …
  * }
  * ```
  */
 export type { Caller } from './authentication.ts';
-export type { BlobName, BlobRange, BlobStream } from './blobs.ts';
+export type { BlobRange, BlobStream } from './blobs.ts';
 export { createRegistryClient, type RegistryClient } from './client.ts';
 export type { ResolvedImage } from './images.ts';
 export {

@@ -1,6 +1,8 @@
 import {
   type Descriptor,
   type Digest,
+  DrakkarError,
+  digestOf,
   hexOf,
   isDrakkarError,
   MEDIA_TYPES,
@@ -109,13 +111,9 @@ export class ReferrerWriter {
     this.#session = session;
   }
 
-  async push(
-    name: RepositoryName,
-    bytes: Uint8Array,
-    entry: Descriptor,
-    subject: Digest,
-    options: CallOptions,
-  ): Promise<PushedManifest> {
+  /** @throws `invalid_argument` for a manifest without subject */
+  async push(name: RepositoryName, bytes: Uint8Array, options: CallOptions): Promise<PushedManifest> {
+    const { entry, subject } = describe(bytes);
     const target: ManifestName = { ...name, reference: entry.digest };
     const pushed = await pushManifest(this.#session, target, bytes, entry.mediaType, options);
     if (!pushed.subjectKnown)
@@ -146,4 +144,21 @@ export class ReferrerWriter {
         await pause(backoffMs(attempt, undefined, Math.random(), this.#session.options), options.signal);
     }
   }
+}
+
+/** How a manifest stands in the list of its subject. Source: OCI distribution 1.1, "Pushing Manifests with Subject". */
+function describe(bytes: Uint8Array): { entry: Descriptor; subject: Digest } {
+  const document = parseManifestDocument(bytes);
+  if (document.kind !== 'manifest' || document.manifest.subject === undefined) {
+    throw new DrakkarError('invalid_argument', 'only a manifest with a subject can be pushed as a referrer');
+  }
+  const { manifest, mediaType } = document;
+  const entry: Descriptor = {
+    mediaType,
+    digest: digestOf(bytes),
+    size: bytes.length,
+    artifactType: manifest.artifactType ?? manifest.config.mediaType,
+    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+  };
+  return { entry, subject: document.manifest.subject.digest };
 }

@@ -1,0 +1,86 @@
+import type { Digest } from '@drakkar/protocol';
+import type { TagRow } from './index-file.ts';
+import type { ContentKind } from './layout.ts';
+import type { Reservation } from './quota.ts';
+import type { ContentWriter } from './writer.ts';
+
+export interface StoredContent {
+  readonly digest: Digest;
+  readonly kind: ContentKind;
+  readonly sizeBytes: number;
+  /** Bytes that are durably here; all of them when `complete`. */
+  readonly presentBytes: number;
+  readonly complete: boolean;
+  /** As the registry named it; `null` where nobody asked. */
+  readonly mediaType: string | null;
+  readonly lastUseMs: number;
+  readonly holders: readonly string[];
+}
+
+/** Complete content, open for reading. It is not evicted while it is open. */
+export interface ContentReader extends AsyncDisposable {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly mediaType: string | null;
+  /** @returns how many bytes were read: 0 at the end */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+}
+
+export interface WriterWanted {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly mediaType?: string | undefined;
+}
+
+export interface StoreUsage {
+  readonly quotaBytes: number;
+  readonly contentBytes: number;
+  readonly reservedBytes: number;
+}
+
+/** Content by digest under an exact quota. Errors are {@link DrakkarError}s; none of them leaves the store inconsistent. */
+export interface Store extends AsyncDisposable {
+  /** Files in the making belong here: on the same disk, and wiped when the store is opened. */
+  readonly stagingDirectory: string;
+  usage(): StoreUsage;
+  list(): StoredContent[];
+  stat(digest: Digest): StoredContent | undefined;
+  /** Complete and, after an unclean stop, verified. */
+  has(digest: Digest): boolean;
+  /** Path of complete content; stays while somebody pins it. @throws `not_found` */
+  pathOf(digest: Digest): string;
+  /** @throws `not_found` unless complete */
+  open(digest: Digest): Promise<ContentReader>;
+  /** A blob in the making, from scratch or from what an earlier writer left. @throws `busy` | `already_exists` | `no_space` */
+  writer(wanted: WriterWanted): Promise<ContentWriter>;
+  /** A small blob, whole. Does nothing where it is already. @throws `no_space` */
+  put(bytes: Uint8Array, mediaType: string): Promise<Digest>;
+  reserve(purpose: string, bytes?: number): Reservation;
+  /**
+   * Moves a finished file of the staging directory in and pins it for `holder`; its bytes are taken from the reservation.
+   * Where the store has the content already, the file is removed instead.
+   */
+  adopt(
+    path: string,
+    digest: Digest,
+    sizeBytes: number,
+    kind: ContentKind,
+    reservation: Reservation,
+    holder?: string,
+    mediaType?: string,
+  ): Promise<void>;
+  touch(digest: Digest): void;
+  /** What a holder pins is not evicted; it may be pinned before it is here. */
+  pin(digest: Digest, holder: string): void;
+  /** Everything that a holder pins. */
+  unpin(holder: string): void;
+  holders(): string[];
+  /** @throws `busy` while it is pinned, read or written */
+  remove(digest: Digest): void;
+  findTag(registry: string, repository: string, tag: string): TagRow | undefined;
+  putTag(registry: string, repository: string, tag: string, row: TagRow): void;
+  /** Ends when everything that an unclean stop left has been verified. */
+  readonly verified: Promise<void>;
+  /** Writers are stopped, and the next start trusts what is here. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,339 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { type Digest, DrakkarError } from '@drakkar/protocol';
+import type { ContentKind } from './layout.ts';
+
+/** What the index knows of one content. */
+export interface ContentRow {
+  readonly digest: Digest;
+  readonly kind: ContentKind;
+  readonly sizeBytes: number;
+  readonly mediaType: string | null;
+  readonly complete: boolean;
+  /** False after an unclean stop, until its bytes have been read and compared. */
+  readonly verified: boolean;
+  readonly lastUseMs: number;
+}
+
+/** The last answer of a registry about a tag. */
+export interface TagRow {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly resolvedAtMs: number;
+}
+
+const SCHEMA_VERSION = 1;
+/** Present pieces are rows: a row is the bit and the piece's sha256 in one, so neither can be without the other. */
+const SCHEMA = `
+  CREATE TABLE content (
+    digest TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('blob', 'volume')),
+    size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
+    media_type TEXT,
+    complete INTEGER NOT NULL,
+    verified INTEGER NOT NULL,
+    last_use_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX content_by_use ON content (last_use_ms);
+  CREATE TABLE piece (
+    digest TEXT NOT NULL REFERENCES content ON DELETE CASCADE,
+    piece INTEGER NOT NULL,
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    PRIMARY KEY (digest, piece)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE pin (
+    holder TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (holder, digest)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX pin_by_digest ON pin (digest);
+  CREATE TABLE tag (
+    registry TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    resolved_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (registry, repository, tag)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX tag_by_age ON tag (resolved_at_ms);
+  CREATE TABLE mark (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
+/** Tags remembered, at most; the oldest go first. */
+const MAX_TAGS = 10_000;
+
+const SQLITE = { busy: 5, ioError: 10, readOnly: 8, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
+
+/**
+ * The store's index. SQLite holds its file exclusively, so a state directory belongs to one process; the lock goes with the
+ * process however it ends.
+ */
+export class IndexFile implements Disposable {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /** @throws `busy` when another process has the directory; `forbidden` | `no_space` | `invalid_content` */
+  constructor(file: string) {
+    this.#database = translated(() => new DatabaseSync(file));
+    translated(() => {
+      this.#database.exec(
+        'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
+      );
+      this.#prepareSchema();
+    });
+  }
+
+  #prepareSchema(): void {
+    const { user_version: version } = this.#get('PRAGMA user_version') as { user_version: number };
+    if (version === SCHEMA_VERSION) return;
+    if (version !== 0) {
+      throw new DrakkarError(
+        'unsupported',
+        `the store’s index has version ${version}; this Drakkar knows ${SCHEMA_VERSION}`,
+        {
+          hint: 'use the Drakkar that wrote it, or empty the state directory',
+        },
+      );
+    }
+    this.transaction(() => this.#database.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`));
+  }
+
+  /** All of `work` or nothing of it. @throws `no_space` on a full disk, and what `work` throws */
+  transaction<T>(work: () => T): T {
+    return translated(() => {
+      this.#database.exec('BEGIN IMMEDIATE');
+      try {
+        const result = work();
+        this.#database.exec('COMMIT');
+        return result;
+      } catch (error) {
+        if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+        throw error;
+      }
+    });
+  }
+
+  wasStoppedCleanly(): boolean {
+    const row = this.#get("SELECT value FROM mark WHERE name = 'clean'") as { value: string } | undefined;
+    return row?.value === 'yes';
+  }
+
+  /** Durable when it returns. */
+  markClean(clean: boolean): void {
+    this.#run("INSERT OR REPLACE INTO mark (name, value) VALUES ('clean', ?)", clean ? 'yes' : 'no');
+  }
+
+  /** From here on a power cut may undo the last changes; never half of one. */
+  relaxDurability(relaxed: boolean): void {
+    this.#database.exec(`PRAGMA synchronous = ${relaxed ? 'NORMAL' : 'FULL'}`);
+  }
+
+  markAllUnverified(): void {
+    this.#run('UPDATE content SET verified = 0');
+  }
+
+  find(digest: Digest): ContentRow | undefined {
+    return toContent(this.#get('SELECT * FROM content WHERE digest = ?', digest));
+  }
+
+  list(): ContentRow[] {
+    return this.#all('SELECT * FROM content ORDER BY last_use_ms DESC, digest').flatMap(
+      (row) => toContent(row) ?? [],
+    );
+  }
+
+  insert(row: ContentRow): void {
+    this.#run(
+      'INSERT INTO content (digest, kind, size_bytes, media_type, complete, verified, last_use_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      row.digest,
+      row.kind,
+      row.sizeBytes,
+      row.mediaType,
+      Number(row.complete),
+      Number(row.verified),
+      row.lastUseMs,
+    );
+  }
+
+  delete(digest: Digest): void {
+    this.#run('DELETE FROM content WHERE digest = ?', digest);
+  }
+
+  setState(digest: Digest, state: { complete: boolean; verified: boolean }): void {
+    const { complete, verified } = state;
+    this.#run(
+      'UPDATE content SET complete = ?, verified = ? WHERE digest = ?',
+      Number(complete),
+      Number(verified),
+      digest,
+    );
+  }
+
+  touch(digest: Digest, nowMs: number): void {
+    this.#run('UPDATE content SET last_use_ms = max(last_use_ms, ?) WHERE digest = ?', nowMs, digest);
+  }
+
+  totalBytes(): number {
+    return (this.#get('SELECT coalesce(sum(size_bytes), 0) AS total FROM content') as { total: number })
+      .total;
+  }
+
+  lastUseMs(): number {
+    return (this.#get('SELECT coalesce(max(last_use_ms), 0) AS last FROM content') as { last: number }).last;
+  }
+
+  /** What no holder keeps, least recently used first. */
+  *unpinned(): Generator<ContentRow> {
+    const sql =
+      'SELECT * FROM content WHERE digest NOT IN (SELECT digest FROM pin) ORDER BY last_use_ms, digest';
+    for (const row of this.#statement(sql).iterate()) {
+      const content = toContent(row);
+      if (content !== undefined) yield content;
+    }
+  }
+
+  pieces(digest: Digest): Map<number, Buffer> {
+    const rows = this.#all('SELECT piece, sha256 FROM piece WHERE digest = ? ORDER BY piece', digest);
+    return new Map(
+      (rows as { piece: number; sha256: Uint8Array }[]).map(({ piece, sha256 }) => [
+        piece,
+        Buffer.from(sha256),
+      ]),
+    );
+  }
+
+  addPiece(digest: Digest, piece: number, sha256: Uint8Array): void {
+    this.#run('INSERT OR REPLACE INTO piece (digest, piece, sha256) VALUES (?, ?, ?)', digest, piece, sha256);
+  }
+
+  removePiece(digest: Digest, piece: number): void {
+    this.#run('DELETE FROM piece WHERE digest = ? AND piece = ?', digest, piece);
+  }
+
+  pin(digest: Digest, holder: string): void {
+    this.#run('INSERT OR IGNORE INTO pin (holder, digest) VALUES (?, ?)', holder, digest);
+  }
+
+  unpin(holder: string): void {
+    this.#run('DELETE FROM pin WHERE holder = ?', holder);
+  }
+
+  holders(digest?: Digest): string[] {
+    const rows =
+      digest === undefined
+        ? this.#all('SELECT DISTINCT holder FROM pin ORDER BY holder')
+        : this.#all('SELECT holder FROM pin WHERE digest = ? ORDER BY holder', digest);
+    return (rows as { holder: string }[]).map(({ holder }) => holder);
+  }
+
+  findTag(registry: string, repository: string, tag: string): TagRow | undefined {
+    const row = this.#get(
+      'SELECT * FROM tag WHERE registry = ? AND repository = ? AND tag = ?',
+      registry,
+      repository,
+      tag,
+    ) as { digest: string; media_type: string; size_bytes: number; resolved_at_ms: number } | undefined;
+    if (row === undefined) return undefined;
+    const { digest, media_type: mediaType, size_bytes: sizeBytes, resolved_at_ms: resolvedAtMs } = row;
+    return { digest: digest as Digest, mediaType, sizeBytes, resolvedAtMs };
+  }
+
+  putTag(registry: string, repository: string, tag: string, row: TagRow): void {
+    this.transaction(() => {
+      this.#run(
+        'INSERT OR REPLACE INTO tag (registry, repository, tag, digest, media_type, size_bytes, resolved_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        registry,
+        repository,
+        tag,
+        row.digest,
+        row.mediaType,
+        row.sizeBytes,
+        row.resolvedAtMs,
+      );
+      this.#run(
+        'DELETE FROM tag WHERE resolved_at_ms < (SELECT resolved_at_ms FROM tag ORDER BY resolved_at_ms DESC LIMIT 1 OFFSET ?)',
+        MAX_TAGS,
+      );
+    });
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #get(sql: string, ...values: (string | number | null | Uint8Array)[]): unknown {
+    return translated(() => this.#statement(sql).get(...values));
+  }
+
+  #all(sql: string, ...values: (string | number | null | Uint8Array)[]): unknown[] {
+    return translated(() => this.#statement(sql).all(...values));
+  }
+
+  #run(sql: string, ...values: (string | number | null | Uint8Array)[]): void {
+    translated(() => this.#statement(sql).run(...values));
+  }
+}
+
+function toContent(row: unknown): ContentRow | undefined {
+  if (row === undefined) return undefined;
+  const columns = row as Record<'digest' | 'kind', string> &
+    Record<'size_bytes' | 'complete' | 'verified' | 'last_use_ms', number> & { media_type: string | null };
+  return {
+    digest: columns.digest as Digest,
+    kind: columns.kind as ContentKind,
+    sizeBytes: columns.size_bytes,
+    mediaType: columns.media_type,
+    complete: columns.complete === 1,
+    verified: columns.verified === 1,
+    lastUseMs: columns.last_use_ms,
+  };
+}
+
+function translated<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') throw error;
+    const message = `the store’s index: ${error.message}`;
+    switch (error.errcode & 0xff) {
+      case SQLITE.busy:
+        throw new DrakkarError('busy', 'another daemon uses this state directory', {
+          hint: 'stop the other daemon, or give this one a directory of its own',
+          cause: error,
+        });
+      case SQLITE.full:
+        throw new DrakkarError('no_space', message, {
+          hint: 'free space on the disk of the state directory',
+          cause: error,
+        });
+      case SQLITE.readOnly:
+      case SQLITE.cannotOpen:
+        throw new DrakkarError('forbidden', message, {
+          hint: 'check that the state directory is writable by the user that runs Drakkar',
+          cause: error,
+        });
+      case SQLITE.corrupt:
+      case SQLITE.notADatabase:
+        throw new DrakkarError('invalid_content', message, {
+          hint: 'remove index.sqlite: the content goes with it and is fetched again when it is needed',
+          cause: error,
+        });
+      default:
+        throw new DrakkarError('unavailable', message, {
+          hint: 'check the disk of the state directory',
+          cause: error,
+        });
+    }
+  }
+}

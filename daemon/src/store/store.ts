@@ -1,0 +1,396 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { type FileHandle, open, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  type Digest,
+  DrakkarError,
+  digestOf,
+  errnoOf,
+  fixedPieceLength,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
+import { FileReader, OpenFiles } from './files.ts';
+import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';
+import { type ContentKind, type Layout, layoutOf } from './layout.ts';
+import { STORE_DEFAULTS, type StoreOptions } from './options.ts';
+import { Quota, type Reservation } from './quota.ts';
+import { repair } from './repair.ts';
+import { Verifier } from './verifier.ts';
+import { type ContentWriter, FileWriter, type WriterHome } from './writer.ts';
+
+/**
+ * @throws `busy` when another daemon has the directory; `forbidden` when it cannot be written; `no_space`
+ */
+export async function openStore(
+  options: Partial<StoreOptions> & { readonly directory: string },
+): Promise<Store> {
+  const complete = { ...STORE_DEFAULTS, ...options };
+  const layout = layoutOf(complete.directory);
+  try {
+    for (const path of [layout.blobs, layout.volumes, layout.staging]) mkdirSync(path, { recursive: true });
+    const index = new IndexFile(layout.index);
+    try {
+      rmSync(layout.staging, { recursive: true, force: true });
+      mkdirSync(layout.staging);
+      const clean = index.wasStoppedCleanly();
+      if (!clean) index.markAllUnverified();
+      repair(layout, index, !clean);
+      index.markClean(false);
+      index.relaxDurability(true);
+      return new DirectoryStore(complete, layout, index);
+    } catch (error) {
+      index[Symbol.dispose]();
+      throw error;
+    }
+  } catch (cause) {
+    const error = toDrakkarError(cause, 'unavailable');
+    throw new DrakkarError(error.code, `the state directory ${complete.directory}: ${error.message}`, {
+      hint: error.hint,
+      cause,
+    });
+  }
+}
+
+class DirectoryStore implements Store, WriterHome {
+  readonly stagingDirectory: string;
+  readonly verified: Promise<void>;
+  readonly #options: StoreOptions;
+  readonly #layout: Layout;
+  readonly #index: IndexFile;
+  readonly #quota: Quota;
+  readonly #files: OpenFiles;
+  readonly #verifier: Verifier;
+  /** Content that is being made: taken before the first await, so that there is never a second writer. */
+  readonly #claims = new Map<Digest, FileWriter | undefined>();
+  readonly #closing = new AbortController();
+  #lastUseMs: number;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: StoreOptions, layout: Layout, index: IndexFile) {
+    this.#options = options;
+    this.#layout = layout;
+    this.#index = index;
+    this.stagingDirectory = layout.staging;
+    this.#files = new OpenFiles(options.maxOpenFiles);
+    this.#quota = new Quota(options.quotaBytes, index.totalBytes(), (bytes) => this.#evict(bytes));
+    this.#lastUseMs = index.lastUseMs();
+    this.#verifier = new Verifier(index, layout, (row) => this.#delete(row), this.#closing.signal);
+    this.verified = this.#verifier.verifyAll((digest) => this.#claims.has(digest));
+  }
+
+  usage(): StoreUsage {
+    const { limitBytes: quotaBytes, contentBytes, reservedBytes } = this.#quota;
+    return { quotaBytes, contentBytes, reservedBytes };
+  }
+
+  list(): StoredContent[] {
+    return this.#index.list().map((row) => this.#describe(row));
+  }
+
+  stat(digest: Digest): StoredContent | undefined {
+    const row = this.#index.find(digest);
+    return row === undefined ? undefined : this.#describe(row);
+  }
+
+  has(digest: Digest): boolean {
+    return this.#usable(digest) !== undefined;
+  }
+
+  pathOf(digest: Digest): string {
+    const row = this.#usable(digest);
+    if (row === undefined) throw notHere(digest);
+    this.touch(digest);
+    return this.#layout.file(row.kind, digest);
+  }
+
+  async open(digest: Digest): Promise<ContentReader> {
+    const found = this.#index.find(digest);
+    if (found?.complete !== true) throw notHere(digest);
+    if (!found.verified) await this.#verifier.verify(found);
+    const row = this.#index.find(digest);
+    if (row?.complete !== true || !row.verified) throw notHere(digest);
+    this.touch(digest);
+    const handle = await this.#files.open(digest, this.#layout.file(row.kind, digest));
+    return new FileReader(row, handle, () => this.#files.close(digest));
+  }
+
+  async writer({ digest, sizeBytes, mediaType }: WriterWanted): Promise<ContentWriter> {
+    if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
+    this.#claims.set(digest, undefined);
+    try {
+      const found = this.#index.find(digest);
+      if (found !== undefined && !found.verified) await this.#verifier.verify(found);
+      const row = this.#index.find(digest);
+      if (row?.complete === true)
+        throw new DrakkarError('already_exists', `${digest} is in the store already`);
+      const resumes = row !== undefined && row.kind === 'blob' && row.sizeBytes === sizeBytes;
+      if (row !== undefined && !resumes) this.#delete(row);
+      const file = resumes
+        ? await open(this.#layout.file('blob', digest), 'r+')
+        : await this.#create(digest, sizeBytes, mediaType ?? null);
+      const present = resumes ? this.#index.pieces(digest).keys() : [];
+      const writer = new FileWriter(digest, sizeBytes, file, present, this);
+      this.#claims.set(digest, writer);
+      this.touch(digest);
+      return writer;
+    } catch (error) {
+      this.#claims.delete(digest);
+      throw toDrakkarError(error, 'unavailable');
+    }
+  }
+
+  async put(bytes: Uint8Array, mediaType: string): Promise<Digest> {
+    const digest = digestOf(bytes);
+    if (this.has(digest)) return digest;
+    using reservation = this.reserve(`blob ${digest}`, bytes.length);
+    const path = join(this.#layout.staging, randomUUID());
+    try {
+      await writeFile(path, bytes);
+      await this.adopt(path, digest, bytes.length, 'blob', reservation, undefined, mediaType);
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw toDrakkarError(error, 'unavailable');
+    }
+    return digest;
+  }
+
+  reserve(purpose: string, bytes = 0): Reservation {
+    return this.#quota.reserve(purpose, bytes);
+  }
+
+  async adopt(
+    path: string,
+    digest: Digest,
+    sizeBytes: number,
+    kind: ContentKind,
+    reservation: Reservation,
+    holder?: string,
+    mediaType?: string,
+  ): Promise<void> {
+    if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
+    this.#claims.set(digest, undefined);
+    try {
+      await makeDurable(path, sizeBytes);
+      const existing = this.#usable(digest);
+      if (existing !== undefined && existing.kind !== kind) {
+        throw new DrakkarError(
+          'already_exists',
+          `${digest} is in the store as a ${existing.kind}, not as a ${kind}`,
+        );
+      }
+      if (existing !== undefined) {
+        rmSync(path);
+        reservation.shrink(sizeBytes);
+        if (holder !== undefined) this.pin(digest, holder);
+        return;
+      }
+      const partial = this.#index.find(digest);
+      if (partial !== undefined) this.#delete(partial);
+      if (reservation.bytes < sizeBytes) reservation.grow(sizeBytes - reservation.bytes);
+      const target = this.#layout.file(kind, digest);
+      mkdirSync(dirname(target), { recursive: true });
+      renameSync(path, target);
+      syncDirectory(dirname(target));
+      try {
+        this.#insert(
+          { digest, kind, sizeBytes, mediaType: mediaType ?? null, complete: true },
+          holder,
+          reservation,
+        );
+      } catch (error) {
+        rmSync(target, { force: true });
+        throw error;
+      }
+    } catch (error) {
+      throw toDrakkarError(error, 'unavailable');
+    } finally {
+      this.#claims.delete(digest);
+    }
+  }
+
+  touch(digest: Digest): void {
+    this.#index.touch(digest, this.#nextUseMs());
+  }
+
+  pin(digest: Digest, holder: string): void {
+    this.#index.pin(digest, holder);
+  }
+
+  unpin(holder: string): void {
+    this.#index.unpin(holder);
+  }
+
+  holders(): string[] {
+    return this.#index.holders();
+  }
+
+  remove(digest: Digest): void {
+    const row = this.#index.find(digest);
+    if (row === undefined) return;
+    const [holder] = this.#index.holders(digest);
+    if (holder !== undefined || this.#inUse(digest)) {
+      throw new DrakkarError(
+        'busy',
+        `${digest} is ${holder === undefined ? 'being read or written' : `kept by ${holder}`}`,
+        {
+          hint: 'unmount what uses it first',
+          details: { digest, holder },
+        },
+      );
+    }
+    this.#delete(row);
+  }
+
+  findTag(registry: string, repository: string, tag: string): TagRow | undefined {
+    return this.#index.findTag(registry, repository, tag);
+  }
+
+  putTag(registry: string, repository: string, tag: string, row: TagRow): void {
+    this.#index.putTag(registry, repository, tag, row);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  recordPieces(digest: Digest, pieces: readonly { piece: number; sha256: Buffer }[]): void {
+    this.#index.transaction(() => {
+      for (const { piece, sha256 } of pieces) this.#index.addPiece(digest, piece, sha256);
+    });
+  }
+
+  completed(digest: Digest): void {
+    this.#index.setState(digest, { complete: true, verified: true });
+  }
+
+  released(digest: Digest, remove: boolean): void {
+    this.#claims.delete(digest);
+    const row = remove ? this.#index.find(digest) : undefined;
+    if (row !== undefined) this.#delete(row);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    await this.verified;
+    const writers = [...this.#claims.values()].filter((writer) => writer !== undefined);
+    const stopped = await Promise.allSettled(writers.map((writer) => writer.abort()));
+    const unverified = this.#index.list().some(({ verified }) => !verified);
+    if (stopped.every(({ status }) => status === 'fulfilled') && !unverified) {
+      this.#index.relaxDurability(false);
+      this.#index.markClean(true);
+    }
+    this.#index[Symbol.dispose]();
+  }
+
+  /** The file before the row: a file without a row is removed at the next start, with all its bytes. */
+  async #create(digest: Digest, sizeBytes: number, mediaType: string | null): Promise<FileHandle> {
+    using reservation = this.reserve(`blob ${digest}`, sizeBytes);
+    const path = this.#layout.file('blob', digest);
+    mkdirSync(dirname(path), { recursive: true });
+    const file = await open(path, 'w+', 0o640);
+    try {
+      await file.truncate(sizeBytes);
+      this.#insert({ digest, kind: 'blob', sizeBytes, mediaType, complete: false }, undefined, reservation);
+      return file;
+    } catch (error) {
+      await file.close();
+      rmSync(path, { force: true });
+      throw error;
+    }
+  }
+
+  #insert(
+    content: Pick<ContentRow, 'digest' | 'kind' | 'sizeBytes' | 'mediaType' | 'complete'>,
+    holder: string | undefined,
+    reservation: Reservation,
+  ): void {
+    this.#index.transaction(() => {
+      this.#index.insert({ ...content, verified: true, lastUseMs: this.#nextUseMs() });
+      if (holder !== undefined) this.#index.pin(content.digest, holder);
+    });
+    reservation.shrink(content.sizeBytes);
+    this.#quota.added(content.sizeBytes);
+  }
+
+  /** The file before the row: a row without a file is removed at the next start. */
+  #delete(row: ContentRow): void {
+    rmSync(this.#layout.file(row.kind, row.digest), { force: true });
+    this.#index.delete(row.digest);
+    this.#quota.removed(row.sizeBytes);
+  }
+
+  #inUse(digest: Digest): boolean {
+    return this.#claims.has(digest) || this.#files.isOpen(digest);
+  }
+
+  #evict(neededBytes: number): boolean {
+    const victims: ContentRow[] = [];
+    let bytes = 0;
+    for (const row of this.#index.unpinned()) {
+      if (bytes >= neededBytes) break;
+      if (this.#inUse(row.digest)) continue;
+      victims.push(row);
+      bytes += row.sizeBytes;
+    }
+    if (bytes < neededBytes) return false;
+    for (const victim of victims) this.#delete(victim);
+    return true;
+  }
+
+  #usable(digest: Digest): ContentRow | undefined {
+    const row = this.#index.find(digest);
+    return row?.complete === true && this.#verifier.verifyNow(row) ? row : undefined;
+  }
+
+  #describe(row: ContentRow): StoredContent {
+    const { digest, kind, sizeBytes, complete, mediaType, lastUseMs } = row;
+    const presentBytes = complete ? sizeBytes : presentBytesOf(sizeBytes, this.#index.pieces(digest).keys());
+    const holders = this.#index.holders(digest);
+    return { digest, kind, sizeBytes, presentBytes, complete, mediaType, lastUseMs, holders };
+  }
+
+  /** Never twice the same, so that "least recently used" always has one answer. */
+  #nextUseMs(): number {
+    this.#lastUseMs = Math.max(this.#options.now(), this.#lastUseMs + 1);
+    return this.#lastUseMs;
+  }
+}
+
+function presentBytesOf(sizeBytes: number, pieces: Iterable<number>): number {
+  const pieceLength = fixedPieceLength(sizeBytes);
+  let bytes = 0;
+  for (const piece of pieces) bytes += Math.min(pieceLength, sizeBytes - piece * pieceLength);
+  return bytes;
+}
+
+async function makeDurable(path: string, sizeBytes: number): Promise<void> {
+  await using file = await open(path, 'r+');
+  const { size } = await file.stat();
+  if (size !== sizeBytes) {
+    throw new DrakkarError(
+      'invalid_content',
+      `${path} has ${size} bytes, not the ${sizeBytes} that were said`,
+    );
+  }
+  await file.sync();
+}
+
+function syncDirectory(path: string): void {
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function notHere(digest: Digest): DrakkarError {
+  return new DrakkarError('not_found', `${digest} is not complete in the store`, { details: { digest } });
+}

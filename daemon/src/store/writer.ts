@@ -1,0 +1,206 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { type Digest, DrakkarError, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
+
+/** Bytes of one content in the making. One writer at a time; what it has made durable outlives it. */
+export interface ContentWriter {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly pieceLength: number;
+  readonly pieceCount: number;
+  /** Whether a piece was there when the writer was opened, or has been written since. */
+  has(piece: number): boolean;
+  /**
+   * Bytes from `offset` on, which is the start of a piece or where the last write ended. They are readable when this
+   * returns, and durable with one of the next batches.
+   * @throws `no_space` on a full disk; after any failure the writer only aborts
+   */
+  write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
+  /** Bytes that have been written or were present. @returns how many were read */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** All pieces are here and the caller has verified the whole digest: durable and complete when this returns. */
+  finish(): Promise<void>;
+  /** Stops and keeps the pieces that are durable, for the next writer. */
+  abort(): Promise<void>;
+  /** Stops and removes everything: the bytes are not what the digest says. */
+  discard(): Promise<void>;
+}
+
+/** What a writer needs of the store. */
+export interface WriterHome {
+  recordPieces(digest: Digest, pieces: readonly WrittenPiece[]): void;
+  completed(digest: Digest): void;
+  /** The file is closed and the digest free for others; `remove` takes the content with it. */
+  released(digest: Digest, remove: boolean): void;
+}
+
+export interface WrittenPiece {
+  readonly piece: number;
+  readonly sha256: Buffer;
+}
+
+/** Written and not yet durable, at most: one `fdatasync` then pays for many pieces. */
+const BATCH_BYTES = 32 * 1024 * 1024;
+/** On a slow link a piece waits no longer than this. */
+const BATCH_MS = 5_000;
+
+export class FileWriter implements ContentWriter {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly pieceLength: number;
+  readonly pieceCount: number;
+  readonly #file: FileHandle;
+  readonly #home: WriterHome;
+  readonly #present: Set<number>;
+  #cursor = -1;
+  #hash: Hash = createHash('sha256');
+  #pending: WrittenPiece[] = [];
+  #pendingBytes = 0;
+  #lastFlushMs = performance.now();
+  #flushing: Promise<void> = Promise.resolve();
+  #failure: DrakkarError | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    digest: Digest,
+    sizeBytes: number,
+    file: FileHandle,
+    present: Iterable<number>,
+    home: WriterHome,
+  ) {
+    this.digest = digest;
+    this.sizeBytes = sizeBytes;
+    this.pieceLength = fixedPieceLength(sizeBytes);
+    this.pieceCount = Math.ceil(sizeBytes / this.pieceLength);
+    this.#file = file;
+    this.#home = home;
+    this.#present = new Set(present);
+  }
+
+  has(piece: number): boolean {
+    return this.#present.has(piece);
+  }
+
+  async write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const total = buffers.reduce((sum, { length }) => sum + length, 0);
+    const continues = offset === this.#cursor || offset % this.pieceLength === 0;
+    if (this.#closed !== undefined || !continues || offset + total > this.sizeBytes) {
+      throw new DrakkarError(
+        'internal',
+        `a write of ${total} bytes at ${offset} of ${this.digest} is out of place`,
+      );
+    }
+    try {
+      await writeAll(this.#file, buffers, offset);
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    if (offset !== this.#cursor) this.#hash = createHash('sha256');
+    this.#cursor = offset;
+    for (const buffer of buffers) this.#account(buffer);
+    const due = this.#pendingBytes >= BATCH_BYTES || performance.now() - this.#lastFlushMs >= BATCH_MS;
+    if (due && this.#pending.length > 0) {
+      await this.#flushing;
+      this.#startFlush();
+    }
+  }
+
+  async read(buffer: Uint8Array, position: number): Promise<number> {
+    return (await this.#file.read(buffer, 0, buffer.length, position)).bytesRead;
+  }
+
+  async finish(): Promise<void> {
+    await this.#flush();
+    if (this.#present.size !== this.pieceCount) {
+      const missing = this.pieceCount - this.#present.size;
+      throw this.#fail(
+        new DrakkarError('internal', `${missing} pieces of ${this.digest} are missing at its end`),
+      );
+    }
+    this.#home.completed(this.digest);
+    await this.#close(false);
+  }
+
+  async abort(): Promise<void> {
+    try {
+      if (this.#failure === undefined) await this.#flush();
+    } finally {
+      await this.#close(false);
+    }
+  }
+
+  discard(): Promise<void> {
+    return this.#close(true);
+  }
+
+  #account(buffer: Uint8Array): void {
+    let rest = buffer;
+    while (rest.length > 0) {
+      const piece = Math.floor(this.#cursor / this.pieceLength);
+      const end = Math.min((piece + 1) * this.pieceLength, this.sizeBytes);
+      const part = rest.subarray(0, end - this.#cursor);
+      this.#hash.update(part);
+      this.#cursor += part.length;
+      rest = rest.subarray(part.length);
+      if (this.#cursor < end) return;
+      this.#pending.push({ piece, sha256: this.#hash.digest() });
+      this.#pendingBytes += end - piece * this.pieceLength;
+      this.#present.add(piece);
+      this.#hash = createHash('sha256');
+    }
+  }
+
+  /** At most one runs at a time; what is written meanwhile waits for the next. */
+  #startFlush(): void {
+    const batch = this.#pending;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#lastFlushMs = performance.now();
+    this.#flushing = this.#makeDurable(batch).catch((error) => {
+      this.#fail(error);
+    });
+  }
+
+  async #makeDurable(batch: readonly WrittenPiece[]): Promise<void> {
+    await this.#file.datasync();
+    this.#home.recordPieces(this.digest, batch);
+  }
+
+  async #flush(): Promise<void> {
+    await this.#flushing;
+    if (this.#failure === undefined && this.#pending.length > 0) this.#startFlush();
+    await this.#flushing;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #fail(error: unknown): DrakkarError {
+    this.#failure ??= toDrakkarError(error, 'unavailable');
+    return this.#failure;
+  }
+
+  #close(remove: boolean): Promise<void> {
+    this.#closed ??= this.#closeFile(remove);
+    return this.#closed;
+  }
+
+  async #closeFile(remove: boolean): Promise<void> {
+    try {
+      await this.#flushing;
+      await this.#file.close();
+    } finally {
+      this.#home.released(this.digest, remove);
+    }
+  }
+}
+
+async function writeAll(file: FileHandle, buffers: readonly Uint8Array[], offset: number): Promise<void> {
+  const total = buffers.reduce((sum, { length }) => sum + length, 0);
+  let { bytesWritten } = await file.writev([...buffers], offset);
+  if (bytesWritten === total) return;
+  const whole = Buffer.concat(buffers, total);
+  while (bytesWritten < total) {
+    bytesWritten += (await file.write(whole, bytesWritten, total - bytesWritten, offset + bytesWritten))
+      .bytesWritten;
+  }
+}
