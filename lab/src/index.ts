@@ -5,6 +5,10 @@
  * @packageDocumentation
  */
 export * from './child.ts';
+export * from './containerd.ts';
+export * from './image.ts';
 export * from './ports.ts';
 export * from './registry.ts';
+export * from './tar.ts';
 export * from './temporary.ts';
+export * from './tree.ts';

@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { startChild, untilReady } from './child.ts';
+
+export interface ContainerdOptions {
+  /** Directory with `HOST/hosts.toml`, for `pull` and, where it is on, CRI. */
+  readonly hostsDirectory?: string;
+  /** Start the CRI plugin, too. */
+  readonly cri?: boolean;
+  /** Appended to `config.toml`. */
+  readonly extraConfig?: string;
+}
+
+export interface PullOptions {
+  /** `USER:PASSWORD`. */
+  readonly user?: string;
+  /** As `os/architecture`. */
+  readonly platform?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A containerd of its own: root, state, socket and namespace are shared with nothing else on the machine. */
+export interface Containerd extends AsyncDisposable {
+  readonly address: string;
+  readonly directory: string;
+  readonly pid: number;
+  /** Runs `ctr` against it; returns stdout. @throws with its stderr when it fails */
+  ctr(args: readonly string[], options?: { readonly signal?: AbortSignal }): Promise<string>;
+  /** Pulls over plain HTTP and unpacks with overlayfs. */
+  pull(reference: string, options?: PullOptions): Promise<void>;
+  /** Mounts the overlay that a container of the pulled image would get. Whiteouts of the lowest layer are hidden, too. */
+  mount(reference: string): Promise<UnpackedMount>;
+  stop(): Promise<void>;
+}
+
+export interface UnpackedMount extends AsyncDisposable {
+  readonly path: string;
+}
+
+const run = promisify(execFile);
+const NAMESPACE = 'drakkar-lab';
+const OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/** Source: linux/magic.h. Neither can hold the upper directory of an overlay with all its attributes. */
+const OVERLAYFS_MAGIC = 0x794c7630;
+const TMPFS_MAGIC = 0x01021994;
+
+/** A directory of its own on a real disk. @throws when the usual places are all on an overlay or in memory */
+async function diskDirectory(): Promise<string> {
+  const places = [tmpdir(), '/var/tmp', '/var/lib'];
+  for (const place of places) {
+    const { type } = await statfs(place);
+    if (type !== OVERLAYFS_MAGIC && type !== TMPFS_MAGIC) return mkdtemp(join(place, 'drakkar-containerd-'));
+  }
+  throw new Error(`none of ${places.join(', ')} is on a real disk: set TMPDIR to a place that is`);
+}
+
+/** @throws when containerd is not installed, or was not ready within 30 s */
+export async function startContainerd(options: ContainerdOptions = {}): Promise<Containerd> {
+  const directory = await diskDirectory();
+  const address = join(directory, 'containerd.sock');
+  const config = join(directory, 'config.toml');
+  await writeFile(config, configuration(directory, address, options));
+  const child = startChild('containerd', ['--config', config]);
+  const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
+    const { stdout } = await run('ctr', ['--address', address, '--namespace', NAMESPACE, ...args], {
+      maxBuffer: OUTPUT_BYTES,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return stdout;
+  };
+  try {
+    await untilReady(child, 'containerd', () =>
+      ctr(['version']).then(
+        () => true,
+        () => false,
+      ),
+    );
+  } catch (error) {
+    await child.stop();
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+  const mounted = new Set<string>();
+  let mounts = 0;
+  const unmount = async (path: string): Promise<void> => {
+    if (!mounted.delete(path)) return;
+    await ctr(['images', 'unmount', '--rm', path]);
+    await rm(path, { recursive: true });
+  };
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    for (const path of mounted) await unmount(path);
+    await child.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+  const stopOnce = (): Promise<void> => {
+    stopped ??= stop();
+    return stopped;
+  };
+  return {
+    address,
+    directory,
+    pid: child.process.pid ?? 0,
+    ctr,
+    async pull(reference, { user, platform, signal } = {}) {
+      const args = ['images', 'pull', '--plain-http', '--snapshotter', 'overlayfs'];
+      if (options.hostsDirectory !== undefined) args.push('--hosts-dir', options.hostsDirectory);
+      if (user !== undefined) args.push('--user', user);
+      if (platform !== undefined) args.push('--platform', platform);
+      await ctr([...args, reference], signal === undefined ? {} : { signal });
+    },
+    async mount(reference) {
+      mounts += 1;
+      const path = join(directory, `mount-${mounts}`);
+      await mkdir(path);
+      await ctr(['images', 'mount', '--rw', reference, path]);
+      mounted.add(path);
+      return { path, [Symbol.asyncDispose]: () => unmount(path) };
+    },
+    stop: stopOnce,
+    [Symbol.asyncDispose]: stopOnce,
+  };
+}
+
+function configuration(directory: string, address: string, options: ContainerdOptions): string {
+  const lines = [
+    'version = 2',
+    `root = ${JSON.stringify(join(directory, 'root'))}`,
+    `state = ${JSON.stringify(join(directory, 'state'))}`,
+    options.cri === true ? '' : 'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+    '[grpc]',
+    `  address = ${JSON.stringify(address)}`,
+    '[plugins."io.containerd.internal.v1.opt"]',
+    `  path = ${JSON.stringify(join(directory, 'opt'))}`,
+  ];
+  if (options.hostsDirectory !== undefined)
+    lines.push(
+      '[plugins."io.containerd.grpc.v1.cri".registry]',
+      `  config_path = ${JSON.stringify(options.hostsDirectory)}`,
+    );
+  return `${lines.join('\n')}\n${options.extraConfig ?? ''}\n`;
+}
