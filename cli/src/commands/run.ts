@@ -58,11 +58,18 @@ export function runCommand(program: Command, run: Run): void {
     );
 }
 
+/** Where a container's output goes. */
+export interface Outputs {
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
 export async function runImage(
   context: Context,
   image: string,
   command: string[],
   flags: Flags,
+  outputs: Outputs = { stdout: context.json ? process.stderr : process.stdout, stderr: process.stderr },
 ): Promise<RunReport> {
   const client = await context.client();
   const startedMs = performance.now();
@@ -93,8 +100,7 @@ export async function runImage(
         spec,
         terminal: options.terminal,
         interactive: flags.interactive === true || options.terminal,
-        stdout: context.json ? process.stderr : process.stdout,
-        stderr: process.stderr,
+        ...outputs,
       },
       { created: () => mark('container-created'), firstOutput: () => mark('first-output') },
     );

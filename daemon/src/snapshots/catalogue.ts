@@ -5,6 +5,8 @@ import { type Digest, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar
 export interface SnapshotRecord {
   /** The image manifest that it is a snapshot of. */
   readonly manifestDigest: Digest;
+  /** What the name itself meant: an index, or the manifest. */
+  readonly rootDigest: Digest;
   /** Canonical reference under which it was last asked for. */
   readonly image: string;
   readonly platform: string;
@@ -25,6 +27,7 @@ export interface SnapshotRecord {
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS snapshots (
     manifest TEXT PRIMARY KEY,
+    root TEXT NOT NULL,
     image TEXT NOT NULL,
     platform TEXT NOT NULL,
     image_config BLOB NOT NULL,
@@ -41,6 +44,7 @@ const SCHEMA = `
 
 interface Row {
   manifest: string;
+  root: string;
   image: string;
   platform: string;
   image_config: Uint8Array;
@@ -70,6 +74,14 @@ export class Catalogue implements Disposable {
     return row === undefined ? undefined : recordOf(row as unknown as Row);
   }
 
+  /** The snapshot for a platform of what a tag points to. */
+  find(rootDigest: Digest, platform: string): SnapshotRecord | undefined {
+    const row = this.#database
+      .prepare('SELECT * FROM snapshots WHERE root = ? AND platform = ?')
+      .get(hexOf(rootDigest), platform);
+    return row === undefined ? this.get(rootDigest) : recordOf(row as unknown as Row);
+  }
+
   /** The newest snapshot of an image by name: what a tag last meant here. */
   latest(image: string, platform: string): SnapshotRecord | undefined {
     const row = this.#database
@@ -85,9 +97,10 @@ export class Catalogue implements Disposable {
 
   put(record: SnapshotRecord): void {
     this.#database
-      .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+      .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
       .run(
         hexOf(record.manifestDigest),
+        hexOf(record.rootDigest),
         record.image,
         record.platform,
         record.imageConfig,
@@ -113,6 +126,7 @@ export class Catalogue implements Disposable {
 function recordOf(row: Row): SnapshotRecord {
   return {
     manifestDigest: digestFromHex(row.manifest),
+    rootDigest: digestFromHex(row.root),
     image: row.image,
     platform: row.platform,
     imageConfig: row.image_config,

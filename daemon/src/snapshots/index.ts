@@ -2,7 +2,7 @@
  * Block snapshots on this host: what an image's name means (`images`), how its snapshot is come by (`acquire`), which
  * are known (`catalogue`) and which are mounted (`volumes`). `service` is all of it.
  */
-export { Acquirer, type AcquirerOptions } from './acquire.ts';
+export { Acquirer, type AcquirerOptions, STAGING_HOLDER_PREFIX } from './acquire.ts';
 export { Catalogue, type SnapshotRecord } from './catalogue.ts';
 export { Images } from './images.ts';
 export { loadBuilderKey } from './keys.ts';

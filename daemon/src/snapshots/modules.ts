@@ -1,46 +1,32 @@
-import type { Digest, ImageReference, Manifest, Platform, VolumeFile } from '@drakkar/protocol';
+import type { Digest, ImageReference, VolumeFile } from '@drakkar/protocol';
 import type { NativeHelper } from '../native.ts';
-
-/** An image manifest of one platform, read and verified. */
-export interface ResolvedImage {
-  readonly manifestDigest: Digest;
-  readonly mediaType: string;
-  readonly manifestBytes: Uint8Array;
-  readonly manifest: Manifest;
-}
+import type { Store as WholeStore } from '../store/index.ts';
+import type { RegistryClient } from '../upstream/index.ts';
 
 export interface Abortable {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What snapshots need of a registry. */
-export interface Registry {
-  /** @throws `not_found`, also where an index has nothing for the platform */
-  resolveImage(reference: ImageReference, platform: Platform, options: Abortable): Promise<ResolvedImage>;
-  fetchManifest(
-    image: ImageReference,
-    digest: Digest,
-    options: Abortable,
-  ): Promise<{ readonly bytes: Uint8Array; readonly mediaType: string }>;
-  /** Descriptors of the artifacts of a type that name a manifest as their subject. */
-  referrers(
-    image: ImageReference,
-    subject: Digest,
-    artifactType: string,
-    options: Abortable,
-  ): Promise<Digest[]>;
-  pushBlob(
-    image: ImageReference,
-    digest: Digest,
-    sizeBytes: number,
-    source: BlobSource,
-    options: Abortable,
-  ): Promise<void>;
-  /** Pushes an artifact manifest, and makes it findable as a referrer of its subject. */
-  pushReferrer(image: ImageReference, bytes: Uint8Array, options: Abortable): Promise<void>;
-}
+/** What snapshots need of registries. */
+export type Registry = Pick<
+  RegistryClient,
+  'resolve' | 'resolveImage' | 'fetchManifest' | 'fetchBlob' | 'listReferrers' | 'pushBlob' | 'pushReferrer'
+>;
 
-export type BlobSource = { readonly path: string } | { readonly bytes: Uint8Array };
+/** What snapshots need of the store. */
+export type Store = Pick<
+  WholeStore,
+  | 'stagingDirectory'
+  | 'has'
+  | 'pathOf'
+  | 'reserve'
+  | 'adopt'
+  | 'touch'
+  | 'pin'
+  | 'unpin'
+  | 'holders'
+  | 'remove'
+>;
 
 /** Which blob, and where it may be had. */
 export interface BlobRequest {
@@ -63,35 +49,16 @@ export interface Content {
   fetch(
     request: BlobRequest,
     receipt: ReceiptCounter,
-    options: Abortable & { onBytes?: (bytes: number) => void },
+    options: Abortable & { readonly onBytes?: (bytes: number) => void },
   ): Promise<void>;
 }
 
-export interface SpaceReservation extends Disposable {
-  /** @throws `no_space` */
-  grow(bytes: number): void | Promise<void>;
-}
-
-/** What snapshots need of the store. */
-export interface Store {
-  has(digest: Digest): boolean;
-  /** Path of complete content. @throws `not_found` */
-  pathOf(digest: Digest): string;
-  touch(digest: Digest): void;
-  reserve(purpose: string): SpaceReservation;
-  /** Moves a finished file of the staging directory in, under what was reserved, and keeps it for `holder`. */
-  adopt(
-    path: string,
-    digest: Digest,
-    sizeBytes: number,
-    kind: 'blob' | 'volume',
-    reservation: SpaceReservation,
-    holder: string,
-  ): Promise<void>;
-  pin(digest: Digest, holder: string): void;
-  unpin(holder: string): void;
-  holders(): string[];
-  remove(digest: Digest): void | Promise<void>;
+/** Context and message; levels as in docs/ARCHITECTURE.md. */
+export interface Log {
+  debug(context: object, message: string): void;
+  info(context: object, message: string): void;
+  warn(context: object, message: string): void;
+  error(context: object, message: string): void;
 }
 
 export interface Modules {
@@ -100,14 +67,6 @@ export interface Modules {
   readonly store: Store;
   readonly native: NativeHelper;
   readonly log: Log;
-}
-
-/** Context and message, least severe first. */
-export interface Log {
-  debug(context: object, message: string): void;
-  info(context: object, message: string): void;
-  warn(context: object, message: string): void;
-  error(context: object, message: string): void;
 }
 
 /** Blobs of one snapshot file, as they travel. */

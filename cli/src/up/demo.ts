@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { AdminClient, completeConfig } from '@drakkar/daemon';
+import { startContainerd, startRegistry } from '@drakkar/lab';
+import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
+import { type RunReport, runImage } from '../commands/run.ts';
+import type { Context } from '../context.ts';
+import { type ContainerdStart, startWithContainerd } from './containerd-start.ts';
+import { type DemoImage, pushDemoImage } from './demo-image.ts';
+import { demoScreen } from './screen.ts';
+import { startMachine } from './up.ts';
+
+export interface DemoOptions {
+  /** An image that this machine can reach, instead of one made here. */
+  readonly image: string | undefined;
+  /** End when it has been shown. */
+  readonly once: boolean;
+}
+
+/** On a disk, unlike /tmp on many machines; removed at the end. */
+const DEMO_PARENT = '/var/tmp';
+
+/** What the demo has seen. */
+export interface DemoResult {
+  readonly image: string;
+  readonly containerd: ContainerdStart;
+  readonly cold: RunReport;
+  readonly warm: RunReport;
+  readonly output: string;
+}
+
+/** Shows an image built while it downloads, mounted and running, beside what containerd does with it. */
+export async function runDemo(context: Context, options: DemoOptions): Promise<void> {
+  await using scope = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(DEMO_PARENT, 'drakkar-demo-'));
+  scope.defer(() => rm(directory, { recursive: true, force: true }));
+
+  const image = await demoImage(context, options, scope);
+  context.say('pulling and starting it with containerd and overlayfs, for comparison');
+  const containerd = await withContainerd(image, context.signal);
+
+  context.say('starting helper and daemon');
+  const config = completeConfig({
+    stateDirectory: join(directory, 'state'),
+    mirror: { port: 0 },
+    native: { socket: join(directory, 'native.sock') },
+  });
+  const machine = scope.use(await startMachine(config, context.signal));
+  const here: Context = { ...context, client: async () => new AdminClient(machine.socket) };
+
+  context.say('building its snapshot while it downloads, and starting it from there');
+  const cold = await start(here, image);
+  context.say('starting it again');
+  const warm = await start(here, image);
+
+  const result: DemoResult = {
+    image: image.reference,
+    containerd,
+    cold: cold.report,
+    warm: warm.report,
+    output: cold.output,
+  };
+  const places = {
+    state: config.stateDirectory,
+    socket: machine.socket,
+    mirrorUrl: (await machine.daemon.status()).mirrorUrl,
+  };
+  context.answer(result, demoScreen(result, places, options.once));
+  if (!options.once && !context.signal.aborted) await once(context.signal, 'abort');
+}
+
+async function demoImage(
+  context: Context,
+  options: DemoOptions,
+  scope: AsyncDisposableStack,
+): Promise<DemoImage> {
+  if (options.image !== undefined) {
+    return {
+      reference: formatReference(parseReference(options.image)),
+      plainHttp: isLoopback(options.image),
+    };
+  }
+  const registry = scope.use(await startRegistry());
+  return pushDemoImage(registry, context.say);
+}
+
+function isLoopback(image: string): boolean {
+  return /^(localhost|127\.|\[::1\])/.test(parseReference(image).registry);
+}
+
+async function withContainerd(image: DemoImage, signal: AbortSignal): Promise<ContainerdStart> {
+  await using containerd = await startContainerd();
+  return startWithContainerd(containerd, image, signal);
+}
+
+async function start(context: Context, image: DemoImage): Promise<{ report: RunReport; output: string }> {
+  const stdout = new PassThrough();
+  const parts: Buffer[] = [];
+  stdout.on('data', (bytes: Buffer) => parts.push(bytes));
+  const flags = { env: [], net: 'none' as const };
+  const report = await runImage(context, image.reference, [], flags, { stdout, stderr: process.stderr });
+  const output = Buffer.concat(parts).toString('utf8').trim();
+  if (report.exitCode === 0) return { report, output };
+  throw new DrakkarError('internal', `the container ended with exit code ${report.exitCode}`, {
+    hint: output,
+  });
+}

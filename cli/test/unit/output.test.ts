@@ -1,0 +1,114 @@
+import { DrakkarError } from '@drakkar/protocol';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { daemonChecks, diskCheck, kernelChecks } from '../../src/doctor/checks.ts';
+import { formatAge, formatBytes, formatDuration, formatTable } from '../../src/output/format.ts';
+import { drawBar, drawStretches, stretches } from '../../src/output/timeline.ts';
+
+test.each([
+  [0, '0 B'],
+  [1023, '1023 B'],
+  [1024, '1.0 KiB'],
+  [150 * 1024, '150 KiB'],
+  [5 * 1024 ** 3, '5.0 GiB'],
+])('%d bytes are %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+
+test.each([
+  [1.23, '1.2 ms'],
+  [999, '999 ms'],
+  [1500, '1.50 s'],
+  [125_000, '2 min 5 s'],
+])('%d ms are %s', (ms, text) => expect(formatDuration(ms)).toBe(text));
+
+test('ages are rounded down to one unit', () => {
+  expect([59_000, 61_000, 7_200_000, 200_000_000].map(formatAge)).toEqual(['59 s', '1 min', '2 h', '2 d']);
+});
+
+test('a table’s columns line up', () => {
+  expect(
+    formatTable(
+      ['A', 'LONG'],
+      [
+        ['xxx', 'y'],
+        ['z', ''],
+      ],
+    ),
+  ).toBe('A    LONG\nxxx  y\nz');
+});
+
+describe('a timeline', () => {
+  const marks = [
+    { name: 'resolved' as const, atMs: 10 },
+    { name: 'mounted' as const, atMs: 60 },
+    { name: 'first-output' as const, atMs: 100 },
+  ];
+
+  test('is the stretches between its moments', () => {
+    expect(stretches(marks)).toEqual([
+      { name: 'resolve the tag', fromMs: 0, toMs: 10 },
+      { name: 'mount', fromMs: 10, toMs: 60 },
+      { name: 'run to first output', fromMs: 60, toMs: 100 },
+    ]);
+  });
+
+  test('is drawn to one scale', () => {
+    expect(
+      drawStretches(stretches(marks), 100, 10)
+        .split('\n')
+        .map((line) => line.slice(23, 33)),
+    ).toEqual(['█         ', ' █████    ', '      ████']);
+    expect(drawBar(stretches(marks), 200, 20)).toHaveLength(10);
+  });
+
+  test('never draws past its width', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(10_000), { minLength: 1, maxLength: 8 }),
+        fc.integer({ min: 1, max: 80 }),
+        (times, width) => {
+          const sorted = times.toSorted((a, b) => a - b).map((atMs) => ({ name: 'mounted' as const, atMs }));
+          const totalMs = sorted.at(-1)?.atMs ?? 0;
+          expect(drawBar(stretches(sorted), totalMs, width).length).toBeLessThanOrEqual(width);
+        },
+      ),
+    );
+  });
+});
+
+describe('the doctor', () => {
+  const works = { works: true, reason: null };
+  const not = { works: false, reason: 'no such file system' };
+  const probe = {
+    kernel: '5.4.0',
+    erofs: works,
+    erofsOnFiles: works,
+    loopDevices: works,
+    overlay: works,
+    fuse: works,
+    fanotifyPreContent: works,
+    backends: ['local'],
+  };
+  const verdicts = (changed: object) => kernelChecks({ ...probe, ...changed }).map(({ verdict }) => verdict);
+
+  test('says of a kernel without EROFS what to do', () => {
+    const [check] = kernelChecks({ ...probe, erofs: not, erofsOnFiles: not });
+    expect(check).toMatchObject({ verdict: 'failure', remedy: expect.stringContaining('CONFIG_EROFS_FS') });
+  });
+
+  test('accepts loop devices where files can’t be mounted', () => {
+    expect(verdicts({ erofsOnFiles: not })).toEqual(['ok', 'ok']);
+    expect(verdicts({ erofsOnFiles: not, loopDevices: not })).toEqual(['failure', 'ok']);
+    expect(verdicts({ overlay: not })).toEqual(['ok', 'failure']);
+  });
+
+  test('passes on why a daemon does not answer', () => {
+    const error = new DrakkarError('unavailable', 'nobody there', { hint: 'drakkar up' });
+    expect(daemonChecks(error)).toMatchObject([{ verdict: 'failure', remedy: 'drakkar up' }]);
+  });
+
+  test('warns of a state directory in memory, and of a full disk', () => {
+    expect(diskCheck('/s', 0x01021994, 1e12, 1).verdict).toBe('warning');
+    expect(diskCheck('/s', 0xef53, 1e9, 1e10).verdict).toBe('warning');
+    expect(diskCheck('/s', 0xef53, 1e11, 1e10).verdict).toBe('ok');
+  });
+});
