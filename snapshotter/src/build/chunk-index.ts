@@ -1,0 +1,95 @@
+/** Where a chunk lies: index of the device in the snapshot, and block of 4096 bytes on it. */
+export interface ChunkPlace {
+  readonly device: number;
+  readonly startBlock: number;
+}
+
+/** Knows chunks by the sha256 of their bytes. A dictionary of earlier snapshots is one too. */
+export interface ChunkIndex {
+  find(sha256: Uint8Array): ChunkPlace | undefined;
+  /** The chunk must not be known yet. */
+  add(sha256: Uint8Array, place: ChunkPlace): void;
+}
+
+const KEY_BYTES = 32;
+const PAGE_ENTRIES = 4096;
+
+interface Page {
+  readonly keys: Buffer;
+  readonly startBlocks: Uint32Array;
+  readonly devices: Uint8Array;
+}
+
+/**
+ * A {@link ChunkIndex} in memory: about 45 bytes a chunk, outside the JavaScript heap. An image of 4 GiB has some ten
+ * thousand chunks, one of a million small files a million.
+ *
+ * Open addressing with linear probing; sha256 spreads by itself.
+ */
+export class MemoryChunkIndex implements ChunkIndex {
+  readonly #pages: Page[] = [];
+  /** Number of the entry + 1, 0 for free. A power of two long, at most half full. */
+  #slots = new Uint32Array(PAGE_ENTRIES * 2);
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  find(sha256: Uint8Array): ChunkPlace | undefined {
+    const key = viewOf(sha256);
+    const entry = (this.#slots[this.#slotOf(key)] ?? 0) - 1;
+    if (entry < 0) return undefined;
+    const page = this.#pages[Math.floor(entry / PAGE_ENTRIES)];
+    const at = entry % PAGE_ENTRIES;
+    return { device: page?.devices[at] ?? 0, startBlock: page?.startBlocks[at] ?? 0 };
+  }
+
+  add(sha256: Uint8Array, place: ChunkPlace): void {
+    if (this.#size * 2 >= this.#slots.length) this.#grow();
+    const entry = this.#size++;
+    const at = entry % PAGE_ENTRIES;
+    if (at === 0) {
+      this.#pages.push({
+        keys: Buffer.allocUnsafeSlow(PAGE_ENTRIES * KEY_BYTES),
+        startBlocks: new Uint32Array(PAGE_ENTRIES),
+        devices: new Uint8Array(PAGE_ENTRIES),
+      });
+    }
+    const key = viewOf(sha256);
+    this.#slots[this.#slotOf(key)] = entry + 1;
+    const page = this.#pages.at(-1);
+    page?.keys.set(key, at * KEY_BYTES);
+    page?.startBlocks.fill(place.startBlock, at, at + 1);
+    page?.devices.fill(place.device, at, at + 1);
+  }
+
+  /** The slot that holds the key, or the free one where it belongs. */
+  #slotOf(key: Buffer): number {
+    const mask = this.#slots.length - 1;
+    let slot = key.readUInt32LE(0) & mask;
+    for (let entry = this.#slots[slot] ?? 0; entry !== 0; entry = this.#slots[slot] ?? 0) {
+      const keys = this.#pages[Math.floor((entry - 1) / PAGE_ENTRIES)]?.keys;
+      const at = ((entry - 1) % PAGE_ENTRIES) * KEY_BYTES;
+      if (keys?.compare(key, 0, KEY_BYTES, at, at + KEY_BYTES) === 0) return slot;
+      slot = (slot + 1) & mask;
+    }
+    return slot;
+  }
+
+  #grow(): void {
+    const mask = this.#slots.length * 2 - 1;
+    const slots = new Uint32Array(mask + 1);
+    for (let entry = 0; entry < this.#size; entry++) {
+      const keys = this.#pages[Math.floor(entry / PAGE_ENTRIES)]?.keys;
+      let slot = (keys?.readUInt32LE((entry % PAGE_ENTRIES) * KEY_BYTES) ?? 0) & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = entry + 1;
+    }
+    this.#slots = slots;
+  }
+}
+
+function viewOf(sha256: Uint8Array): Buffer {
+  return Buffer.isBuffer(sha256) ? sha256 : Buffer.from(sha256.buffer, sha256.byteOffset, sha256.byteLength);
+}

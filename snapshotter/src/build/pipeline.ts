@@ -1,0 +1,242 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  DEFAULT_BLOCK_BYTES,
+  type Digest,
+  Digester,
+  DrakkarError,
+  type SnapshotConfig,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import { type StagedFile, VolumeFileWriter } from '../blob/index.ts';
+import { DEFAULT_IMAGE_LIMITS, planErofs } from '../erofs/index.ts';
+import { LayerStack } from '../layers/index.ts';
+import { MemoryChunkIndex } from './chunk-index.ts';
+import { ChunkSink } from './chunk-sink.ts';
+import { decompressLayer } from './decompress.ts';
+import { DeviceFiles } from './device-files.ts';
+import { planDevices } from './devices.ts';
+import { LayerInput } from './layer-input.ts';
+import {
+  type BuildProgress,
+  type BuildRequest,
+  type BuildStats,
+  type Built,
+  DEFAULT_BUILD_LIMITS,
+  DEFAULT_COMPRESSION_LEVEL,
+} from './request.ts';
+import { SpaceLedger } from './space.ts';
+
+const BUILDER = 'drakkar/0.1.0';
+
+/** Between two reports. */
+const PROGRESS_BYTES = 4 * 1024 * 1024;
+
+export interface PipelineModules {
+  /** The blobs of all layers, one after the other. */
+  readonly input: AsyncIterable<Uint8Array>;
+  reserve(bytes: number): Promise<void>;
+  onProgress(progress: BuildProgress): void;
+}
+
+/**
+ * Builds a snapshot in this process. The same request and input give the same bytes, however the input arrives.
+ * @throws `invalid_content` | `limit_exceeded` | …, naming image, layer and entry; the files are then in any state
+ */
+export async function runPipeline(request: BuildRequest, modules: PipelineModules): Promise<Built> {
+  const limits = { ...DEFAULT_BUILD_LIMITS, ...request.limits };
+  const blockBytes = request.blockBytes ?? DEFAULT_BLOCK_BYTES;
+  const space = new SpaceLedger(modules.reserve);
+  const files = {
+    blockBytes,
+    compressionLevel: request.compressionLevel ?? DEFAULT_COMPRESSION_LEVEL,
+    reserve: (bytes: number) => space.take(bytes),
+  };
+  const devices = new DeviceFiles(request.outputDir, files);
+  const chunkIndex = new MemoryChunkIndex();
+  const sink = new ChunkSink(chunkIndex, devices);
+  const stack = new LayerStack({ sink, createdSeconds: request.createdSeconds, limits });
+  const meter = new Meter(request, limits, modules.onProgress);
+  const input = new LayerInput(modules.input);
+  const started = performance.now();
+
+  for (const group of planDevices(request.layers.map(({ sizeBytes }) => sizeBytes))) {
+    await devices.open();
+    for (let index = group.first; index < group.end; index++) {
+      try {
+        await applyLayer(stack, input, meter, request, index);
+      } catch (error) {
+        throw named(error, request, index);
+      }
+    }
+    await devices.finish();
+  }
+  const layersDone = performance.now();
+
+  meter.report('meta');
+  const meta = await writeMeta(request, stack, devices.finished, limits.chunks, files);
+  meter.report('meta');
+  const config: SnapshotConfig = {
+    formatVersion: 1,
+    builder: BUILDER,
+    manifestDigest: request.manifestDigest,
+    blockBytes,
+    meta: meta.staged.file,
+    devices: devices.finished.map(({ file }) => file),
+    files: meta.inodes,
+  };
+  const stats: BuildStats = {
+    compressedBytes: meter.compressedBytes,
+    rawBytes: meter.rawBytes,
+    inodes: meta.inodes,
+    ...sink.counts,
+    chunks: chunkIndex.size,
+    layersMs: layersDone - started,
+    metaMs: performance.now() - layersDone,
+    ...(await processCosts()),
+  };
+  return { config, meta: meta.staged, devices: devices.finished, reservedBytes: space.reservedBytes, stats };
+}
+
+async function applyLayer(
+  stack: LayerStack,
+  input: LayerInput,
+  meter: Meter,
+  request: BuildRequest,
+  index: number,
+): Promise<void> {
+  const layer = request.layers[index];
+  const diffId = request.diffIds[index];
+  if (layer === undefined || diffId === undefined) {
+    throw new DrakkarError('invalid_content', 'the image’s config names no diff id for it');
+  }
+  meter.startLayer(index);
+  const digester = new Digester();
+  const compressed = input.layer(layer.sizeBytes);
+  const raw = tap(decompressLayer(tap(compressed, (bytes) => meter.compressed(bytes))), (bytes) => {
+    meter.raw(bytes);
+    digester.update(bytes);
+  });
+  await stack.applyLayer(`layer ${index + 1}`, raw);
+  const actual: Digest = digester.digest();
+  if (actual !== diffId) {
+    throw new DrakkarError(
+      'invalid_content',
+      `it unpacks to ${actual}, but the image’s config says ${diffId}`,
+    );
+  }
+}
+
+async function* tap(
+  source: AsyncIterable<Uint8Array>,
+  see: (bytes: Uint8Array) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const bytes of source) {
+    see(bytes);
+    yield bytes;
+  }
+}
+
+async function writeMeta(
+  request: BuildRequest,
+  stack: LayerStack,
+  devices: readonly StagedFile[],
+  maxChunks: number,
+  options: Omit<Parameters<typeof VolumeFileWriter.create>[0], 'basePath'>,
+): Promise<{ readonly staged: StagedFile; readonly inodes: number }> {
+  const image = planErofs({
+    root: stack.root,
+    deviceSizes: devices.map(({ file }) => file.rawSizeBytes),
+    uuid: uuidOf(request.manifestDigest),
+    epochSeconds: request.createdSeconds,
+    addressing: 'devices',
+    limits: { ...DEFAULT_IMAGE_LIMITS, chunks: maxChunks },
+  });
+  const writer = await VolumeFileWriter.create({ ...options, basePath: join(request.outputDir, 'meta') });
+  for (const part of image.parts()) {
+    writer.append(part);
+    await writer.ready();
+  }
+  return { staged: await writer.finish(), inodes: image.layout.inodes.length };
+}
+
+/** A UUID version 8 (RFC 9562): ours to define, and of the same image always the same. */
+function uuidOf(manifestDigest: Digest): Uint8Array {
+  const uuid = createHash('sha256').update(`drakkar snapshot of ${manifestDigest}`).digest().subarray(0, 16);
+  uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);
+  uuid.writeUInt8((uuid.readUInt8(8) & 0x3f) | 0x80, 8);
+  return uuid;
+}
+
+/** `VmHWM`, since `ru_maxrss` of a child begins with its parent's. */
+async function processCosts(): Promise<Pick<BuildStats, 'cpuMs' | 'peakRssBytes'>> {
+  const { user, system } = process.cpuUsage();
+  const status = await readFile('/proc/self/status', 'latin1');
+  const kibibytes = Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0);
+  return { cpuMs: (user + system) / 1000, peakRssBytes: kibibytes * 1024 };
+}
+
+/** The error with image and layer in front. */
+function named(error: unknown, request: BuildRequest, index: number): DrakkarError {
+  const { code, message, hint, details } = toDrakkarError(error);
+  const digest = request.layers[index]?.digest;
+  return new DrakkarError(
+    code,
+    `${request.image}: layer ${index + 1} of ${request.layers.length} (${digest}): ${message}`,
+    { hint, details: { ...details, image: request.image, layer: digest }, cause: error },
+  );
+}
+
+/** Counts bytes, reports them, and stops what expands beyond measure. */
+class Meter {
+  compressedBytes = 0;
+  rawBytes = 0;
+  #layer = 0;
+  #reportedBytes = 0;
+  readonly #limits: { readonly expansionRatio: number; readonly freeBytes: number };
+  readonly #onProgress: (progress: BuildProgress) => void;
+
+  constructor(
+    request: BuildRequest,
+    limits: { readonly expansionRatio: number; readonly freeBytes: number },
+    onProgress: (progress: BuildProgress) => void,
+  ) {
+    this.#limits = limits;
+    this.#onProgress = onProgress;
+    if (request.diffIds.length !== request.layers.length) {
+      throw new DrakkarError(
+        'invalid_content',
+        `${request.image}: the manifest has ${request.layers.length} layers, its config ${request.diffIds.length}`,
+      );
+    }
+  }
+
+  startLayer(layer: number): void {
+    this.#layer = layer;
+    this.report('layers');
+  }
+
+  compressed(bytes: Uint8Array): void {
+    this.compressedBytes += bytes.length;
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.rawBytes += bytes.length;
+    const { expansionRatio, freeBytes } = this.#limits;
+    if (this.rawBytes > freeBytes && this.rawBytes > this.compressedBytes * expansionRatio) {
+      throw new DrakkarError(
+        'limit_exceeded',
+        `${this.compressedBytes} bytes expand to more than ${this.rawBytes - 1}: this looks like a decompression bomb`,
+        { hint: 'raise the limit of expansion if this image is meant to be so' },
+      );
+    }
+    if (this.rawBytes - this.#reportedBytes >= PROGRESS_BYTES) this.report('layers');
+  }
+
+  report(phase: BuildProgress['phase']): void {
+    this.#reportedBytes = this.rawBytes;
+    const { compressedBytes, rawBytes } = this;
+    this.#onProgress({ phase, layer: this.#layer, compressedBytes, rawBytes });
+  }
+}
