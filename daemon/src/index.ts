@@ -1,2 +1,20 @@
+/**
+ * The per-host daemon: it pulls blobs from registries into its store, mirrors them to containerd, turns images into block
+ * snapshots and has them mounted by the native helper.
+ *
+ * @example
+ * ```ts
+ * import { AdminClient, loadConfig, startDaemon } from '@drakkar/daemon';
+ *
+ * await using daemon = await startDaemon(await loadConfig('/etc/drakkar/config.yaml'));
+ * const admin = new AdminClient('/var/lib/drakkar/daemon/admin.sock');
+ * const { rootfs } = await admin.start({ image: 'debian:12' });
+ * ```
+ *
+ * @packageDocumentation
+ */
+export * from './admin/index.ts';
+export * from './config/index.ts';
+export { type Daemon, startDaemon } from './daemon.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, nativeProgram, startHelper } from './native-process.ts';

@@ -25,6 +25,8 @@ export interface PullOptions {
 /** A containerd of its own: root, state, socket and namespace are shared with nothing else on the machine. */
 export interface Containerd extends AsyncDisposable {
   readonly address: string;
+  /** Of everything that {@link ctr} does. */
+  readonly namespace: string;
   readonly directory: string;
   readonly pid: number;
   /** Runs `ctr` against it; returns stdout. @throws with its stderr when it fails */
@@ -103,6 +105,7 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   };
   return {
     address,
+    namespace: NAMESPACE,
     directory,
     pid: child.process.pid ?? 0,
     ctr,

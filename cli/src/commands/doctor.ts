@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import type { StatsFs } from 'node:fs';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -53,7 +54,7 @@ async function kernel(status: DaemonStatus | DrakkarError): Promise<Check[]> {
 }
 
 /** The file system that a directory is on, or will be. */
-async function nearest(directory: string): Promise<Awaited<ReturnType<typeof statfs>>> {
+async function nearest(directory: string): Promise<StatsFs> {
   try {
     return await statfs(directory);
   } catch (error) {

@@ -18,7 +18,6 @@ import {
   type VolumeFile,
 } from '@drakkar/protocol';
 import {
-  artifactDescriptor,
   type BuildLimits,
   buildSnapshot,
   composeArtifact,
@@ -27,11 +26,12 @@ import {
   parseArtifact,
 } from '@drakkar/snapshotter';
 import type { BuildResult } from '../admin/api.ts';
+import type { BlobRequest } from '../content/index.ts';
 import type { Reservation } from '../store/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Image, Images } from './images.ts';
-import { type BlobRequest, blobsOf, type Modules } from './modules.ts';
+import { blobsOf, type Modules } from './modules.ts';
 import { SingleFlight } from './single-flight.ts';
 import { rawDigests } from './volumes.ts';
 import type { Work } from './work.ts';
@@ -108,7 +108,7 @@ export class Acquirer {
   /** Pushes the artifact and its blobs to the image's registry, where any host finds it as a referrer of the image. */
   async push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {
     const { registry, store } = this.#modules;
-    const { envelope, artifact, manifestDigest } = record;
+    const { envelope, artifact } = record;
     const blobs = [record.config.meta, ...record.config.devices].flatMap(blobsOf);
     const missing = blobs.find(({ digest }) => !store.has(digest));
     if (missing !== undefined) {
@@ -119,17 +119,12 @@ export class Acquirer {
     const totalBytes = blobs.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
     let doneBytes = 0;
     for (const { digest, sizeBytes } of blobs) {
-      await registry.pushBlob({ ...image, digest }, sizeBytes, { path: store.pathOf(digest) }, work);
+      await registry.pushBlob(image, digest, sizeBytes, { path: store.pathOf(digest) }, work);
       doneBytes += sizeBytes;
       work.progress('push', doneBytes, totalBytes);
     }
-    await registry.pushBlob(
-      { ...image, digest: digestOf(envelope) },
-      envelope.length,
-      { bytes: envelope },
-      work,
-    );
-    await registry.pushReferrer(image, artifact, artifactDescriptor(artifact), manifestDigest, work);
+    await registry.pushBlob(image, digestOf(envelope), envelope.length, { bytes: envelope }, work);
+    await registry.pushReferrer(image, artifact, work);
   }
 
   async #fromRegistry(image: Image, resolved: ResolvedImage, work: Work): Promise<Found | undefined> {
@@ -163,9 +158,9 @@ export class Acquirer {
     work: Work,
   ): Promise<Found> {
     const { registry, store } = this.#modules;
-    const artifact = await registry.fetchManifest({ ...image.reference, reference: artifactDigest }, work);
-    const envelopeName = { ...image.reference, digest: parseArtifact(artifact.bytes).config.digest };
-    const envelope = await registry.fetchBlob(envelopeName, MAX_ENVELOPE_BYTES, work);
+    const artifact = await registry.fetchManifest(image.reference, artifactDigest, work);
+    const { digest: envelopeDigest } = parseArtifact(artifact.bytes).config;
+    const envelope = await registry.fetchBlob(image.reference, envelopeDigest, MAX_ENVELOPE_BYTES, work);
     work.receipt.upstreamBytes += artifact.bytes.length + envelope.length;
     const { config, signer } = openArtifact({
       artifact: artifact.bytes,
@@ -224,7 +219,7 @@ export class Acquirer {
 
   async #build(image: Image, resolved: ResolvedImage, work: Work): Promise<Found> {
     const { images, content, store } = this.#modules;
-    const { manifest, manifestDigest, mediaType, bytes } = resolved;
+    const { manifest, manifestDigest, mediaType, manifestBytes } = resolved;
     const imageConfig = await images.config(image, resolved, work);
     const { rootfs, created } = parseImageConfig(imageConfig);
     const requests = manifest.layers.map(({ digest, size }) => ({
@@ -245,7 +240,7 @@ export class Acquirer {
             layers: requests.map(({ digest, sizeBytes }) => ({ digest, sizeBytes })),
             diffIds: rootfs.diff_ids ?? [],
             createdSeconds: secondsOf(created),
-            outputDirectory: directory,
+            outputDir: directory,
             blockBytes: this.#options.blockBytes,
             limits: this.#options.limits,
             stallTimeoutMs: this.#options.stallTimeoutMs,
@@ -260,7 +255,7 @@ export class Acquirer {
         for (const file of built.files) {
           await store.adopt(file.path, file.digest, file.sizeBytes, file.kind, reservation, holder);
         }
-        const subject = { mediaType, digest: manifestDigest, size: bytes.length };
+        const subject = { mediaType, digest: manifestDigest, size: manifestBytes.length };
         const { builderKey: key } = this.#options;
         const { artifact, envelope } = composeArtifact({ config: built.config, subject, key });
         const record = this.#record(image, resolved, {

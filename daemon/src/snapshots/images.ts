@@ -10,7 +10,7 @@ import {
   parsePlatform,
   parseReference,
 } from '@drakkar/protocol';
-import { manifestNameOf, type ResolvedImage } from '../upstream/index.ts';
+import type { ResolvedImage } from '../upstream/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Log, Registry } from './modules.ts';
 import type { Work } from './work.ts';
@@ -56,7 +56,9 @@ export class Images {
     };
     if (reference.digest !== undefined) return known(reference.digest);
     try {
-      const { digest } = await this.#registry.resolve(manifestNameOf(reference), { signal: work.signal });
+      const { digest } = await this.#registry.resolve(reference, reference.tag ?? 'latest', {
+        signal: work.signal,
+      });
       return known(digest);
     } catch (error) {
       const away = isDrakkarError(error, 'unavailable') || isDrakkarError(error, 'timeout');
@@ -80,8 +82,7 @@ export class Images {
   /** The image's config, which says how to run it and what its layers are. */
   async config(image: Image, { manifest }: ResolvedImage, work: Work): Promise<Uint8Array> {
     const { digest } = manifest.config;
-    const name = { ...image.reference, digest };
-    const bytes = await this.#registry.fetchBlob(name, OCI_LIMITS.configBytes, { signal: work.signal });
+    const bytes = await this.#registry.fetchBlob(image.reference, digest, OCI_LIMITS.configBytes, work);
     work.receipt.upstreamBytes += bytes.length;
     return bytes;
   }

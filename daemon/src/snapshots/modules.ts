@@ -1,4 +1,5 @@
-import type { Digest, ImageReference, VolumeFile } from '@drakkar/protocol';
+import type { Digest, VolumeFile } from '@drakkar/protocol';
+import type { Content as WholeContent } from '../content/index.ts';
 import type { NativeHelper } from '../native.ts';
 import type { Store as WholeStore } from '../store/index.ts';
 import type { RegistryClient } from '../upstream/index.ts';
@@ -28,30 +29,8 @@ export type Store = Pick<
   | 'remove'
 >;
 
-/** Which blob, and where it may be had. */
-export interface BlobRequest {
-  readonly image: ImageReference;
-  readonly digest: Digest;
-  readonly sizeBytes: number;
-}
-
-/** Where bytes came from; shared by everything that one pull or start does. */
-export interface ReceiptCounter {
-  storeBytes: number;
-  upstreamBytes: number;
-}
-
-/** What snapshots need of the content service: verified blobs, each downloaded once. */
-export interface Content {
-  /** The blob as it arrives; it ends only if the whole digest matched. */
-  read(request: BlobRequest, receipt: ReceiptCounter, options: Abortable): AsyncIterable<Uint8Array>;
-  /** Makes it complete in the store. */
-  fetch(
-    request: BlobRequest,
-    receipt: ReceiptCounter,
-    options: Abortable & { readonly onBytes?: (bytes: number) => void },
-  ): Promise<void>;
-}
+/** What snapshots need of the content service. */
+export type Content = Pick<WholeContent, 'read' | 'fetch'>;
 
 /** Context and message; levels as in docs/ARCHITECTURE.md. */
 export interface Log {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Digest, DrakkarError, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import { type Digest, DrakkarError, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
 import type { Backing, NativeHelper, VolumeStatus } from '../native.ts';
 import type { Abortable, Log, Store } from './modules.ts';
 
@@ -38,15 +38,23 @@ export class Volumes {
     this.#log = modules.log;
   }
 
-  /** Makes pins equal to mounts. Without a helper everything stays pinned that was. */
-  async reconcile(options: Abortable = {}): Promise<void> {
+  /**
+   * Takes over from an earlier daemon: pins become what is mounted, and starts whose container has ended are removed. Those
+   * that still run stay as they are.
+   */
+  async takeOver(options: Abortable = {}): Promise<void> {
     const volumes = await this.#native.volumes(options);
     const wanted = new Map(volumes.map((volume) => [HOLDER_PREFIX + volume.volume, volume]));
     for (const holder of this.#store.holders()) {
       if (holder.startsWith(HOLDER_PREFIX) && !wanted.has(holder)) this.#store.unpin(holder);
     }
     for (const [holder, volume] of wanted) {
-      for (const hex of [volume.meta, ...volume.devices]) this.#store.pin(`sha256:${hex}` as Digest, holder);
+      for (const hex of [volume.meta, ...volume.devices]) this.#store.pin(digestFromHex(hex), holder);
+      for (const overlay of volume.overlays.filter((id) => id.startsWith(START_PREFIX))) {
+        await this.#native.removeOverlay(overlay, options).catch((error: unknown) => {
+          this.#log.info({ start: overlay, error }, 'a container of an earlier daemon still runs');
+        });
+      }
     }
   }
 

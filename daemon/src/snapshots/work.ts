@@ -1,5 +1,5 @@
 import type { Progress } from '../admin/api.ts';
-import type { ReceiptCounter } from './modules.ts';
+import type { ReceiptCounter } from '../content/index.ts';
 import { type Mark, Timeline } from './timeline.ts';
 
 export interface WorkOptions {

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { type Backing, type NativeHelper, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
+import { type Backing, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
 import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, hexOf } from '@drakkar/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -1,0 +1,209 @@
+import { createPublicKey } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
+import { exportFlat } from '@drakkar/snapshotter';
+import { type Logger, pino } from 'pino';
+import packageDocument from '../package.json' with { type: 'json' };
+import { type BlobSummary, type DaemonStatus, serveAdmin } from './admin/index.ts';
+import type { Config } from './config/index.ts';
+import { createContent } from './content/index.ts';
+import { serveMirror } from './mirror/index.ts';
+import { type NativeHelper, nativeHelper, type Probe } from './native.ts';
+import { pullImage } from './pull.ts';
+import {
+  Acquirer,
+  Catalogue,
+  Images,
+  loadBuilderKey,
+  type SnapshotRecord,
+  SnapshotService,
+  STAGING_HOLDER_PREFIX,
+  Volumes,
+  verifySnapshot,
+} from './snapshots/index.ts';
+import { openStore, type Store } from './store/index.ts';
+import { createRegistryClient, type StoredCredential } from './upstream/index.ts';
+
+/** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
+export interface Daemon extends AsyncDisposable {
+  status(): Promise<DaemonStatus>;
+  /** Ends every start and unmounts every volume that nothing uses; gives the ids of those that stay. */
+  unmountAll(): Promise<string[]>;
+}
+
+/**
+ * Wires the parts together and starts them: nothing else happens here.
+ *
+ * @throws `busy` where another daemon has the state directory, socket or port; `forbidden` where it can't be written
+ */
+export async function startDaemon(
+  config: Config,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<Daemon> {
+  const startedMs = performance.now();
+  const log = pino(
+    { level: config.log.level, base: null, errorKey: 'error' },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(
+    await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
+  );
+  for (const holder of store.holders()) if (holder.startsWith(STAGING_HOLDER_PREFIX)) store.unpin(holder);
+  const client = stack.use(createRegistryClient(await upstreamOptions(config)));
+  const content = stack.use(createContent({}, { store, client }));
+  const native = stack.use(nativeHelper(config.native.socket));
+  const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
+  const builderKey = await loadBuilderKey(join(config.stateDirectory, 'keys', 'builder.pem'));
+  const builderPublicKey = createPublicKey(builderKey);
+
+  const images = new Images({ tagMaxAgeMs: config.mirror.tagMaxAgeMs }, { registry: client, catalogue, log });
+  const volumes = new Volumes({ backing: config.native.backing }, { native, store, log });
+  const acquirer = new Acquirer(
+    {
+      blockBytes: config.snapshots.blockBytes,
+      limits: buildLimits(config),
+      stallTimeoutMs: config.snapshots.stallTimeoutMs,
+      useRegistry: config.snapshots.useRegistry,
+      builderKey,
+      trustedKeys: [builderPublicKey, ...config.snapshots.trustedBuilders.map(decodePublicKey)],
+    },
+    { registry: client, content, store, native, log, images, catalogue },
+  );
+  const snapshots = new SnapshotService({
+    images,
+    acquirer,
+    catalogue,
+    volumes,
+    store,
+    verify: (record, work) => verifySnapshot(record, store, work),
+    flatten: (record, call) => flatImage(record, store, call.signal),
+  });
+  const mirror = stack.use(await serveMirror(mirrorOptions(config), { content, store, client, log }));
+
+  const status = async (): Promise<DaemonStatus> => ({
+    version: packageDocument.version,
+    pid: process.pid,
+    uid: process.getuid?.() ?? 0,
+    stateDirectory: config.stateDirectory,
+    uptimeMs: performance.now() - startedMs,
+    mirrorUrl: mirror.url,
+    builderPublicKey: encodePublicKey(builderPublicKey),
+    store: usageOf(store),
+    ...(await askHelper(native)),
+  });
+  stack.use(
+    await serveAdmin(join(config.stateDirectory, 'admin.sock'), {
+      snapshots,
+      log,
+      status,
+      blobs: () => blobSummaries(store),
+      pull: (request, work) => pullImage(request, { client, content, store }, work),
+    }),
+  );
+  await takeOver(volumes, native, log, options.signal);
+  const running = stack.move();
+  return {
+    status,
+    unmountAll: () => volumes.unmountAll(),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Brings pins and leftovers of an earlier daemon in order, and says at once what this machine can't do. */
+async function takeOver(
+  volumes: Volumes,
+  native: NativeHelper,
+  log: Logger,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    const probe = await native.probe({ signal });
+    if (!probe.erofs.works) {
+      log.error(
+        { kernel: probe.kernel, reason: probe.erofs.reason },
+        'this kernel can’t mount EROFS: see `drakkar doctor`',
+      );
+    }
+    await volumes.takeOver({ signal });
+  } catch (error) {
+    log.warn(
+      { error },
+      'without the native helper nothing can be mounted; pulls, builds and the mirror work',
+    );
+  }
+}
+
+async function askHelper(native: NativeHelper): Promise<Pick<DaemonStatus, 'native' | 'nativeError'>> {
+  try {
+    return { native: (await native.probe()) satisfies Probe, nativeError: null };
+  } catch (cause) {
+    return { native: null, nativeError: toDrakkarError(cause).toJSON() };
+  }
+}
+
+function usageOf(store: Store): DaemonStatus['store'] {
+  const { quotaBytes, contentBytes, reservedBytes } = store.usage();
+  return { quotaBytes, usedBytes: contentBytes + reservedBytes };
+}
+
+function blobSummaries(store: Store): BlobSummary[] {
+  return store
+    .list()
+    .map(({ digest, kind, sizeBytes, presentBytes, complete, holders, lastUseMs }) => ({
+      digest,
+      kind,
+      sizeBytes,
+      presentBytes,
+      complete,
+      pins: holders,
+      lastUsedAtMs: lastUseMs,
+    }))
+    .sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs);
+}
+
+function flatImage(record: SnapshotRecord, store: Store, signal: AbortSignal | undefined): PassThrough {
+  const output = new PassThrough();
+  const { meta, devices } = record.config;
+  const files = {
+    metaPath: store.pathOf(meta.rawDigest),
+    devices: devices.map(({ rawDigest }) => store.pathOf(rawDigest)),
+  };
+  exportFlat(files, output, { signal }).catch((error: unknown) => output.destroy(toDrakkarError(error)));
+  return output;
+}
+
+function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {
+  return {
+    entries: snapshots.maxEntries,
+    totalBytes: snapshots.maxRawBytes,
+    fileBytes: snapshots.maxFileBytes,
+  };
+}
+
+async function upstreamOptions({ registries }: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
+  const { credentials, dockerConfigFile, ...rest } = registries;
+  const stored: Record<string, StoredCredential> = {};
+  for (const { registry, username, password, passwordFile } of credentials) {
+    stored[registry] = { username, password: password ?? (await readPassword(registry, passwordFile)) };
+  }
+  const home = dockerConfigFile?.replace(/^~(?=\/)/, homedir()) ?? null;
+  return { ...rest, credentials: stored, dockerConfigFile: home };
+}
+
+async function readPassword(registry: string, file: string | undefined): Promise<string> {
+  if (file === undefined) {
+    throw new DrakkarError(
+      'invalid_argument',
+      `the credential for ${registry} has neither password nor passwordFile`,
+    );
+  }
+  return (await readFile(file, 'utf8')).trim();
+}
+
+function mirrorOptions({ mirror }: Config): Config['mirror'] {
+  return mirror;
+}
