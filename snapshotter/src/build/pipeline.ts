@@ -118,7 +118,7 @@ async function applyLayer(
     meter.raw(bytes);
     digester.update(bytes);
   });
-  await stack.applyLayer(`layer ${index + 1}`, raw);
+  await stack.applyLayer(nameOf(request, index), raw);
   const actual: Digest = digester.digest();
   if (actual !== diffId) {
     throw new DrakkarError(
@@ -177,15 +177,20 @@ async function processCosts(): Promise<Pick<BuildStats, 'cpuMs' | 'peakRssBytes'
   return { cpuMs: (user + system) / 1000, peakRssBytes: kibibytes * 1024 };
 }
 
-/** The error with image and layer in front. */
+/** How errors name a layer, after the word. */
+function nameOf(request: BuildRequest, index: number): string {
+  return `${index + 1} of ${request.layers.length} (${request.layers[index]?.digest})`;
+}
+
+/** The error with image and layer in front; those of the layer stack name the layer themselves. */
 function named(error: unknown, request: BuildRequest, index: number): DrakkarError {
   const { code, message, hint, details } = toDrakkarError(error);
-  const digest = request.layers[index]?.digest;
-  return new DrakkarError(
-    code,
-    `${request.image}: layer ${index + 1} of ${request.layers.length} (${digest}): ${message}`,
-    { hint, details: { ...details, image: request.image, layer: digest }, cause: error },
-  );
+  const layer = details.layer === undefined ? `layer ${nameOf(request, index)}: ` : '';
+  return new DrakkarError(code, `${request.image}: ${layer}${message}`, {
+    hint,
+    details: { ...details, image: request.image, layer: request.layers[index]?.digest },
+    cause: error,
+  });
 }
 
 /** Counts bytes, reports them, and stops what expands beyond measure. */
