@@ -10,6 +10,7 @@
  * const writer = await store.writer({ digest, sizeBytes });
  * await writer.write(0, [bytes]);
  * await writer.finish();
+ * await writer.close();
  * await using reader = await store.open(digest);
  * ```
  */

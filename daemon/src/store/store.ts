@@ -2,14 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import {
-  type Digest,
-  DrakkarError,
-  digestOf,
-  errnoOf,
-  fixedPieceLength,
-  toDrakkarError,
-} from '@drakkar/protocol';
+import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
 import type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
 import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';
@@ -280,7 +273,7 @@ class DirectoryStore implements Store, WriterHome {
     this.#closing.abort();
     await this.verified;
     const writers = [...this.#claims.values()].filter((writer) => writer !== undefined);
-    const stopped = await Promise.allSettled(writers.map((writer) => writer.abort()));
+    const stopped = await Promise.allSettled(writers.map((writer) => writer.close()));
     const unverified = this.#index.list().some(({ verified }) => !verified);
     if (stopped.every(({ status }) => status === 'fulfilled') && !unverified) {
       this.#index.relaxDurability(false);

@@ -18,10 +18,13 @@ export interface ContentWriter {
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
   /** Bytes that have been written or were present. @returns how many were read */
   read(buffer: Uint8Array, position: number): Promise<number>;
-  /** All pieces are here and the caller has verified the whole digest: durable and complete when this returns. */
+  /**
+   * All pieces are here and the caller has verified the whole digest: durable and complete when this returns. The writer can
+   * still be read, until it is closed.
+   */
   finish(): Promise<void>;
-  /** Stops and keeps the pieces that are durable, for the next writer. */
-  abort(): Promise<void>;
+  /** Ends the writer; pieces that are whole are kept for the next one. */
+  close(): Promise<void>;
   /** Stops and removes everything: the bytes are not what the digest says. */
   discard(): Promise<void>;
 }
@@ -119,12 +122,11 @@ export class FileWriter implements ContentWriter {
       );
     }
     this.#home.completed(this.digest);
-    await this.#close(false);
   }
 
-  async abort(): Promise<void> {
+  async close(): Promise<void> {
     try {
-      if (this.#failure === undefined) await this.#flush();
+      if (this.#failure === undefined && this.#closed === undefined) await this.#flush();
     } finally {
       await this.#close(false);
     }

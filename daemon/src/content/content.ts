@@ -1,0 +1,257 @@
+import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import type { ContentReader } from '../store/index.ts';
+import type {
+  BlobRequest,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
+  ReceiptCounter,
+} from './contract.ts';
+import { Download, type DownloadModules } from './download.ts';
+import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+
+const READ_BYTES = 1024 * 1024;
+
+export function createContent(options: Partial<ContentOptions>, modules: DownloadModules): Content {
+  return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, modules);
+}
+
+class SharedContent implements Content {
+  readonly #options: ContentOptions;
+  readonly #modules: DownloadModules;
+  readonly #downloads = new Map<Digest, Download>();
+  #closed = false;
+
+  constructor(options: ContentOptions, modules: DownloadModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  open(request: BlobRequest, options: OpenOptions = {}): Promise<OpenedBlob> {
+    return this.#open(request, { storeBytes: 0, upstreamBytes: 0 }, options);
+  }
+
+  async *read(
+    request: BlobRequest,
+    receipt: ReceiptCounter,
+    options: ReadOptions = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
+    await using opened = await this.#open(request, receipt, options);
+    const end = Math.min(options.endBytes ?? opened.sizeBytes, opened.sizeBytes);
+    for (let at = options.startBytes ?? 0; at < end; ) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const count = await opened.read(buffer, at);
+      if (count === 0) throw new DrakkarError('internal', `${request.digest} ended before its end`);
+      if (opened.source === 'store') receipt.storeBytes += count;
+      at += count;
+      yield buffer.subarray(0, count);
+    }
+  }
+
+  async fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions = {}): Promise<void> {
+    const { onBytes, signal } = options;
+    const found = await this.#find(request, receipt, options);
+    if (!(found instanceof Download)) {
+      receipt.storeBytes += found.sizeBytes;
+      onBytes?.(found.sizeBytes);
+      await found[Symbol.asyncDispose]();
+      return;
+    }
+    let reported = 0;
+    const report = () => {
+      onBytes?.(found.arrivedBytes - reported);
+      reported = found.arrivedBytes;
+    };
+    try {
+      while (found.arrivedBytes < found.sizeBytes && !found.isEnding) {
+        await found.nextProgress(signal);
+        report();
+      }
+      await untilAborted(found.finished, signal);
+    } finally {
+      await found.leave();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const running = [...this.#downloads.values()];
+    for (const download of running) download.end('the daemon stops');
+    await Promise.allSettled(running.map(({ finished }) => finished));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #open(request: BlobRequest, receipt: ReceiptCounter, options: OpenOptions): Promise<OpenedBlob> {
+    const found = await this.#find(request, receipt, options);
+    return found instanceof Download ? new ArrivingBlob(found, options.signal) : new StoredBlob(found);
+  }
+
+  /** The blob in the store, or a download of it that has started and been entered. */
+  async #find(
+    request: BlobRequest,
+    receipt: ReceiptCounter,
+    { signal, authorize }: OpenOptions,
+  ): Promise<ContentReader | Download> {
+    for (;;) {
+      throwIfCancelled(signal);
+      if (await this.#isComplete(request.digest)) {
+        await authorize?.();
+        return await this.#modules.store.open(request.digest);
+      }
+      const running = this.#downloads.get(request.digest);
+      if (running?.isEnding === true) {
+        await running.finished.catch(() => {});
+        continue;
+      }
+      if (running !== undefined) {
+        if (await this.#join(running, request, signal, authorize)) return running;
+        continue;
+      }
+      const provesItself = this.#modules.store.stat(request.digest) === undefined;
+      if (!provesItself) await authorize?.();
+      if (this.#downloads.has(request.digest)) continue;
+      return await this.#start(request, receipt, signal);
+    }
+  }
+
+  async #isComplete(digest: Digest): Promise<boolean> {
+    return this.#modules.store.stat(digest)?.complete === true && !this.#downloads.has(digest)
+      ? await this.#verified(digest)
+      : false;
+  }
+
+  /** Opening verifies what an unclean stop has left in doubt. */
+  async #verified(digest: Digest): Promise<boolean> {
+    try {
+      await using _reader = await this.#modules.store.open(digest);
+      return true;
+    } catch (error) {
+      if (isDrakkarError(error, 'not_found')) return false;
+      throw error;
+    }
+  }
+
+  async #start(
+    request: BlobRequest,
+    receipt: ReceiptCounter,
+    signal: AbortSignal | undefined,
+  ): Promise<Download> {
+    if (this.#closed) throw new DrakkarError('unavailable', 'the daemon stops');
+    if (this.#downloads.size >= this.#options.maxDownloads) {
+      throw new DrakkarError('limit_exceeded', `${this.#options.maxDownloads} downloads run already`, {
+        hint: 'try again when some have ended',
+      });
+    }
+    const download = new Download(request, receipt, this.#options.graceMs, this.#modules);
+    this.#downloads.set(request.digest, download);
+    const forget = () => this.#downloads.delete(request.digest);
+    download.finished.then(forget, forget);
+    return await this.#enter(download, signal);
+  }
+
+  /** @returns false when the other's download could not begin for reasons that may not be ours */
+  async #join(
+    running: Download,
+    request: BlobRequest,
+    signal: AbortSignal | undefined,
+    authorize: OpenOptions['authorize'],
+  ): Promise<boolean> {
+    await authorize?.();
+    if (running.isEnding) return false;
+    try {
+      await this.#enter(running, signal);
+      return true;
+    } catch (error) {
+      const same =
+        running.request.caller === request.caller &&
+        running.request.image.registry === request.image.registry &&
+        running.request.image.repository === request.image.repository;
+      if (same || signal?.aborted === true) throw error;
+      await running.finished.catch(() => {});
+      return false;
+    }
+  }
+
+  async #enter(download: Download, signal: AbortSignal | undefined): Promise<Download> {
+    download.enter();
+    try {
+      await untilAborted(download.started, signal);
+      return download;
+    } catch (error) {
+      await download.leave();
+      throw error;
+    }
+  }
+}
+
+class StoredBlob implements OpenedBlob {
+  readonly source = 'store';
+  readonly #reader: ContentReader;
+
+  constructor(reader: ContentReader) {
+    this.#reader = reader;
+  }
+
+  get sizeBytes(): number {
+    return this.#reader.sizeBytes;
+  }
+
+  get mediaType(): string | null {
+    return this.#reader.mediaType;
+  }
+
+  read(buffer: Uint8Array, position: number): Promise<number> {
+    return this.#reader.read(buffer, position);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reader[Symbol.asyncDispose]();
+  }
+}
+
+class ArrivingBlob implements OpenedBlob {
+  readonly source = 'upstream';
+  readonly mediaType = null;
+  readonly #download: Download;
+  readonly #signal: AbortSignal | undefined;
+  #left: Promise<void> | undefined;
+
+  constructor(download: Download, signal: AbortSignal | undefined) {
+    this.#download = download;
+    this.#signal = signal;
+  }
+
+  get sizeBytes(): number {
+    return this.#download.sizeBytes;
+  }
+
+  read(buffer: Uint8Array, position: number): Promise<number> {
+    return this.#download.read(buffer, position, this.#signal);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#left ??= this.#download.leave();
+    return this.#left;
+  }
+}
+
+function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true)
+    throw new DrakkarError('cancelled', 'the read was cancelled', { cause: signal.reason });
+}
+
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const cancel = () =>
+      reject(new DrakkarError('cancelled', 'the read was cancelled', { cause: signal.reason }));
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    work.finally(() => signal.removeEventListener('abort', cancel)).then(resolve, reject);
+  });
+}

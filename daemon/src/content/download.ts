@@ -1,0 +1,287 @@
+import { Digester, DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/protocol';
+import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
+import type { BlobStream, RegistryClient } from '../upstream/index.ts';
+import type { BlobRequest, ReceiptCounter } from './contract.ts';
+import { GatheringWriter } from './gather.ts';
+import { Progress } from './progress.ts';
+import { spool } from './spool.ts';
+
+export interface DownloadModules {
+  readonly store: Store;
+  readonly client: RegistryClient;
+}
+
+const LOCAL_READ_BYTES = 1024 * 1024;
+
+/**
+ * One blob on its way from upstream into the store, read by many meanwhile. Pieces that an earlier download left are read from
+ * the disk, the gaps between them from upstream, all in order, so that the whole is hashed as it passes.
+ */
+export class Download {
+  readonly request: BlobRequest;
+  /** The size is known and upstream has agreed; rejects when it has not. */
+  readonly started: Promise<void>;
+  /** Complete in the store; rejects with what {@link read} throws. */
+  readonly finished: Promise<void>;
+  readonly #modules: DownloadModules;
+  readonly #graceMs: number;
+  readonly #receipt: ReceiptCounter;
+  readonly #ending = new AbortController();
+  readonly #progress = new Progress();
+  #sizeBytes = 0;
+  /** Bytes from the start that are here; the last one is held back until the digest is known to match. */
+  #arrivedBytes = 0;
+  #matched = false;
+  #failure: DrakkarError | undefined;
+  #writer: ContentWriter | undefined;
+  #reader: ContentReader | undefined;
+  #users = 0;
+  #grace: NodeJS.Timeout | undefined;
+
+  constructor(request: BlobRequest, receipt: ReceiptCounter, graceMs: number, modules: DownloadModules) {
+    this.request = request;
+    this.#receipt = receipt;
+    this.#graceMs = graceMs;
+    this.#modules = modules;
+    const begun = this.#begin();
+    this.started = begun.then(() => {});
+    this.finished = begun.then((first) => this.#run(first)).catch((error) => this.#fail(error));
+    this.started.catch(() => {});
+    this.finished.catch(() => {});
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get arrivedBytes(): number {
+    return this.#arrivedBytes;
+  }
+
+  /** Nobody can join any more. */
+  get isEnding(): boolean {
+    return this.#ending.signal.aborted || this.#failure !== undefined;
+  }
+
+  enter(): void {
+    this.#users += 1;
+    clearTimeout(this.#grace);
+  }
+
+  /** The last reader's leaving ends the download after a grace. */
+  async leave(): Promise<void> {
+    this.#users -= 1;
+    if (this.#users > 0 || this.#failure !== undefined) return;
+    if (this.#reader !== undefined) await this.#letGo(this.#reader);
+    else this.#grace = setTimeout(() => this.end('nobody reads it any more'), this.#graceMs);
+  }
+
+  end(why: string): void {
+    this.#ending.abort(
+      new DrakkarError('cancelled', `the download of ${this.request.digest} was ended: ${why}`),
+    );
+  }
+
+  async read(buffer: Uint8Array, position: number, signal: AbortSignal | undefined): Promise<number> {
+    for (;;) {
+      const readable = this.#matched ? this.#sizeBytes : Math.min(this.#arrivedBytes, this.#sizeBytes - 1);
+      const source = this.#reader ?? this.#writer;
+      if (position < readable && source !== undefined) {
+        return source.read(buffer.subarray(0, Math.min(buffer.length, readable - position)), position);
+      }
+      if (this.#matched && position >= this.#sizeBytes) return 0;
+      if (this.#failure !== undefined) throw this.#failure;
+      await this.#progress.next(signal);
+    }
+  }
+
+  /** Returns at the next arrival of bytes, or at the end. */
+  nextProgress(signal: AbortSignal | undefined): Promise<void> {
+    return this.#progress.next(signal);
+  }
+
+  /** Asks upstream before anything is said to be here; the stream that it answers with is the first gap's. */
+  async #begin(): Promise<BlobStream | undefined> {
+    const { store } = this.#modules;
+    const { digest } = this.request;
+    const left = store.stat(digest);
+    if (left !== undefined && (this.request.sizeBytes ?? left.sizeBytes) === left.sizeBytes) {
+      this.#sizeBytes = left.sizeBytes;
+      this.#writer = await store.writer({ digest, sizeBytes: left.sizeBytes });
+      try {
+        const gap = this.#nextGap(0);
+        return gap === undefined ? undefined : await this.#openGap(gap);
+      } catch (error) {
+        if (isDrakkarError(error, 'invalid_content')) await this.#writer.discard();
+        else await this.#writer.close();
+        throw error;
+      }
+    }
+    const stream = await this.#openUpstream({});
+    try {
+      const sizeBytes = this.#agreedSize(stream);
+      if (sizeBytes === undefined) {
+        await spool(stream, digest, this.#modules.store, this.#receipt);
+        this.#reader = await store.open(digest);
+        this.#sizeBytes = this.#reader.sizeBytes;
+        return undefined;
+      }
+      this.#sizeBytes = sizeBytes;
+      this.#writer = await store.writer({ digest, sizeBytes });
+    } catch (error) {
+      await stream.chunks.return();
+      throw error;
+    }
+    return stream;
+  }
+
+  #agreedSize(stream: BlobStream): number | undefined {
+    const { digest, image, sizeBytes } = this.request;
+    if (stream.sizeBytes !== undefined && sizeBytes !== undefined && stream.sizeBytes !== sizeBytes) {
+      throw new DrakkarError(
+        'invalid_content',
+        `${image.registry}/${image.repository}: blob ${digest} has ${stream.sizeBytes} bytes; its manifest says ${sizeBytes}`,
+        { hint: 'the image is broken: push it again', details: { digest } },
+      );
+    }
+    return stream.sizeBytes ?? sizeBytes;
+  }
+
+  async #run(first: BlobStream | undefined): Promise<void> {
+    const writer = this.#writer;
+    if (writer === undefined) {
+      this.#matches();
+      return;
+    }
+    const digester = new Digester();
+    let stream = first;
+    for (let piece = 0; piece < writer.pieceCount; ) {
+      const gap = this.#nextGap(piece);
+      const gapStart = gap?.start ?? this.#sizeBytes;
+      await this.#rehash(writer, digester, gapStart);
+      if (gap === undefined) break;
+      stream ??= await this.#openGap(gap);
+      await this.#fill(writer, digester, stream, gap);
+      stream = undefined;
+      piece = Math.ceil(gap.end / writer.pieceLength);
+    }
+    await stream?.chunks.return();
+    if (digester.digest() !== this.request.digest) throw this.#mismatch();
+    this.#matches();
+    await writer.finish();
+    this.#reader = await this.#modules.store.open(this.request.digest);
+    await writer.close();
+    if (this.#users === 0) await this.#letGo(this.#reader);
+  }
+
+  /** From now on readers go to the store. */
+  async #letGo(reader: ContentReader): Promise<void> {
+    clearTimeout(this.#grace);
+    this.end('it is complete');
+    await reader[Symbol.asyncDispose]();
+  }
+
+  #matches(): void {
+    this.#matched = true;
+    this.#arrivedBytes = this.#sizeBytes;
+    this.#progress.step();
+  }
+
+  /** What is here already passes through the hash, too. */
+  async #rehash(writer: ContentWriter, digester: Digester, until: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(Math.min(LOCAL_READ_BYTES, Math.max(0, until - this.#arrivedBytes)));
+    while (this.#arrivedBytes < until) {
+      this.#ending.signal.throwIfAborted();
+      const wanted = buffer.subarray(0, Math.min(buffer.length, until - this.#arrivedBytes));
+      const count = await writer.read(wanted, this.#arrivedBytes);
+      if (count === 0)
+        throw new DrakkarError('internal', `${this.request.digest} is shorter on disk than it was`);
+      digester.update(wanted.subarray(0, count));
+      this.#receipt.storeBytes += count;
+      this.#arrivedBytes += count;
+      this.#progress.step();
+    }
+  }
+
+  async #fill(writer: ContentWriter, digester: Digester, stream: BlobStream, gap: Gap): Promise<void> {
+    let receivedBytes = gap.start;
+    const gathering = new GatheringWriter(async (buffers) => {
+      await writer.write(this.#arrivedBytes, buffers);
+      this.#arrivedBytes += buffers.reduce((sum, { length }) => sum + length, 0);
+      this.#progress.step();
+    });
+    try {
+      for await (const chunk of stream.chunks) {
+        receivedBytes += chunk.length;
+        if (receivedBytes > gap.end) throw this.#wrongLength(`more than ${this.#sizeBytes}`);
+        digester.update(chunk);
+        this.#receipt.upstreamBytes += chunk.length;
+        await gathering.push(chunk);
+      }
+    } finally {
+      await gathering.end();
+    }
+    if (receivedBytes < gap.end) throw this.#wrongLength(`only ${receivedBytes} of ${this.#sizeBytes}`);
+  }
+
+  #nextGap(fromPiece: number): Gap | undefined {
+    const writer = this.#writer;
+    if (writer === undefined) return undefined;
+    let first = fromPiece;
+    while (first < writer.pieceCount && writer.has(first)) first += 1;
+    if (first === writer.pieceCount) return undefined;
+    let last = first;
+    while (last < writer.pieceCount && !writer.has(last)) last += 1;
+    return { start: first * writer.pieceLength, end: Math.min(last * writer.pieceLength, this.#sizeBytes) };
+  }
+
+  async #openGap(gap: Gap): Promise<BlobStream> {
+    const toTheEnd = gap.end === this.#sizeBytes;
+    const stream = await this.#openUpstream(
+      toTheEnd ? { startBytes: gap.start } : { startBytes: gap.start, endBytes: gap.end },
+    );
+    if (stream.sizeBytes === undefined || stream.sizeBytes === this.#sizeBytes) return stream;
+    await stream.chunks.return();
+    throw this.#wrongLength(String(stream.sizeBytes));
+  }
+
+  #openUpstream(range: { startBytes?: number; endBytes?: number }): Promise<BlobStream> {
+    const { image, digest, caller } = this.request;
+    return this.#modules.client.openBlob(image, digest, range, { signal: this.#ending.signal, caller });
+  }
+
+  #wrongLength(found: string): DrakkarError {
+    const { image, digest } = this.request;
+    return new DrakkarError(
+      'invalid_content',
+      `${image.registry}/${image.repository}: blob ${digest} came with another size than before: ${found} bytes`,
+      { hint: 'the registry or something before it is broken', details: { digest } },
+    );
+  }
+
+  #mismatch(): DrakkarError {
+    const { image, digest } = this.request;
+    return new DrakkarError(
+      'invalid_content',
+      `${image.registry}/${image.repository}: the bytes of blob ${digest} have another digest`,
+      { hint: 'the registry or something before it is broken', details: { digest } },
+    );
+  }
+
+  /** Tells the readers, and keeps what is good: nothing of a blob whose digest did not match. */
+  async #fail(error: unknown): Promise<never> {
+    const reason: unknown = this.#ending.signal.aborted ? this.#ending.signal.reason : error;
+    const failure = toDrakkarError(reason, 'unavailable');
+    this.#failure = failure;
+    clearTimeout(this.#grace);
+    this.#progress.step();
+    if (failure.code === 'invalid_content') await this.#writer?.discard();
+    else await this.#writer?.close().catch(() => {});
+    throw failure;
+  }
+}
+
+interface Gap {
+  readonly start: number;
+  readonly end: number;
+}

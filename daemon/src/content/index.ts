@@ -1,0 +1,24 @@
+/**
+ * Content: a blob from the store, else from upstream into the store, with everybody who wants it reading along.
+ *
+ * However many readers a blob has, ranged or not, it is downloaded once, from its start to its end. A reader gets bytes as
+ * they arrive and the last one only after the digest of the whole has matched.
+ *
+ * @example
+ * ```ts
+ * const content = createContent({}, { store, client });
+ * const receipt = { storeBytes: 0, upstreamBytes: 0 };
+ * for await (const bytes of content.read({ image, digest }, receipt, { signal })) …
+ * ```
+ */
+export { createContent } from './content.ts';
+export type {
+  BlobRequest,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
+  ReceiptCounter,
+} from './contract.ts';
+export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
