@@ -12,6 +12,6 @@
  * ```
  */
 export { type ExpandRequest, expandBlob } from './expand.ts';
-export { writeFully } from './file.ts';
+export { readFully, writeFully } from './file.ts';
 export { type StagedFile, VolumeFileWriter, type VolumeFileWriterOptions } from './write.ts';
 export { dataSpans, isZero } from './zeros.ts';

@@ -1,0 +1,2 @@
+/** A snapshot as one block image that any kernel with EROFS mounts without us. */
+export { exportFlat, type FlatSource, flatImage } from './flat.ts';
