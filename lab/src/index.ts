@@ -7,6 +7,7 @@
 export * from './child.ts';
 export * from './containerd.ts';
 export * from './debian.ts';
+export * from './faulty-proxy.ts';
 export * from './image.ts';
 export * from './ports.ts';
 export * from './registry.ts';

@@ -6,9 +6,9 @@
  *
  * @example
  * ```ts
- * await using mirror = await startMirror({ port: 4001 }, { client, store, content, log });
+ * await using mirror = await serveMirror({ port: 4001 }, { client, store, content, log });
  * // hosts.toml: [host."http://127.0.0.1:4001"]
  * ```
  */
-export { type Mirror, type MirrorLog, type MirrorModules, startMirror } from './mirror.ts';
+export { type Mirror, type MirrorLog, type MirrorModules, serveMirror } from './mirror.ts';
 export { MIRROR_DEFAULTS, type MirrorOptions } from './options.ts';

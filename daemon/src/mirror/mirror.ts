@@ -38,7 +38,7 @@ const MAX_HEADER_BYTES = 32 * 1024;
 const KEEP_ALIVE_MS = 60_000;
 
 /** Listens when it returns. @throws `busy` when the port is taken */
-export async function startMirror(options: Partial<MirrorOptions>, modules: MirrorModules): Promise<Mirror> {
+export async function serveMirror(options: Partial<MirrorOptions>, modules: MirrorModules): Promise<Mirror> {
   const complete = { ...MIRROR_DEFAULTS, ...options };
   const handler = new MirrorHandler(complete, modules);
   const server = createServer(

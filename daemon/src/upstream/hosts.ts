@@ -24,6 +24,9 @@ export function listed(patterns: readonly string[], host: string): boolean {
   return patterns.some((glob) => matchesGlob(glob, host) || matchesGlob(glob, withoutPort(host)));
 }
 
+/** Spoken to without TLS wherever they listen, as containerd and Docker do. */
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
+
 /**
  * The base URL of a registry's API.
  * @throws `forbidden` when the registry is not on the allowlist
@@ -35,7 +38,7 @@ export function endpointOf(registry: string, options: Pick<UpstreamOptions, 'all
       details: { registry },
     });
   }
-  const scheme = listed(options.plainHttp, registry) ? 'http' : 'https';
+  const scheme = listed([...LOOPBACK, ...options.plainHttp], registry) ? 'http' : 'https';
   return new URL(`${scheme}://${ENDPOINTS[registry] ?? registry}`);
 }
 

@@ -10,7 +10,7 @@ export interface StoredCredential {
 export interface UpstreamOptions {
   /** Registries that may be read, as globs over `host[:port]` (`*` is any run of characters). */
   readonly allow: readonly string[];
-  /** Registries (`host` or `host:port`) that speak plain HTTP. Loopback does by default, as in containerd. */
+  /** Registries (`host` or `host:port`, globs) that speak plain HTTP. `localhost`, `127.0.0.1` and `[::1]` always do. */
   readonly plainHttp: readonly string[];
   /** Hosts on private networks (`host` or `host:port`, globs) to which a public registry may redirect. */
   readonly allowPrivateRedirects: readonly string[];
@@ -42,7 +42,7 @@ export interface UpstreamOptions {
 
 export const UPSTREAM_DEFAULTS: UpstreamOptions = {
   allow: ['*'],
-  plainHttp: ['localhost', '127.0.0.1', '[::1]'],
+  plainHttp: [],
   allowPrivateRedirects: [],
   caFiles: [],
   credentials: {},
