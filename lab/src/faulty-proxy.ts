@@ -12,7 +12,7 @@ export type Fault =
   | { readonly kind: 'trickle'; readonly bytes: number; readonly everyMs: number }
   /** Not even headers. */
   | { readonly kind: 'silence' }
-  /** Other bytes than the server's; `headers` are added to its own. */
+  /** A 200 with other bytes than the server's, if it has any; `headers` are added to its own. */
   | { readonly kind: 'body'; readonly bytes: Uint8Array; readonly headers?: Readonly<Record<string, string>> }
   /** The body without its length, in chunks. */
   | { readonly kind: 'chunked' };
@@ -131,7 +131,7 @@ function relay(
   if (fault?.kind === 'body') {
     answer.resume();
     Object.assign(headers, { 'content-length': String(fault.bytes.length) }, fault.headers);
-    outgoing.writeHead(answer.statusCode ?? 502, headers).end(fault.bytes);
+    outgoing.writeHead(200, headers).end(fault.bytes);
     return;
   }
   outgoing.writeHead(answer.statusCode ?? 502, headers);

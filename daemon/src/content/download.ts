@@ -60,7 +60,7 @@ export class Download {
 
   /** Nobody can join any more. */
   get isEnding(): boolean {
-    return this.#ending.signal.aborted || this.#failure !== undefined;
+    return this.#ending.signal.aborted;
   }
 
   enter(): void {
@@ -272,11 +272,16 @@ export class Download {
   async #fail(error: unknown): Promise<never> {
     const reason: unknown = this.#ending.signal.aborted ? this.#ending.signal.reason : error;
     const failure = toDrakkarError(reason, 'unavailable');
-    this.#failure = failure;
     clearTimeout(this.#grace);
+    this.#ending.abort(failure);
+    try {
+      if (failure.code === 'invalid_content') await this.#writer?.discard();
+      else await this.#writer?.close();
+    } catch {
+      // A writer that cannot end well has failed already, with the error that brought us here.
+    }
+    this.#failure = failure;
     this.#progress.step();
-    if (failure.code === 'invalid_content') await this.#writer?.discard();
-    else await this.#writer?.close().catch(() => {});
     throw failure;
   }
 }

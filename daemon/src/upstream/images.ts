@@ -112,7 +112,7 @@ function candidates(index: Index, platform: Platform): Descriptor[] {
 }
 
 function parse(fetched: FetchedManifest, image: string) {
-  if (/manifest\.v1\+(json|prettyjws)/.test(fetched.mediaType)) {
+  if (/docker\.distribution\.manifest\.v1\+/.test(fetched.mediaType)) {
     throw new DrakkarError('unsupported', `${image} has a manifest of schema 1`, {
       hint: 'push the image again with a current tool',
     });
