@@ -2,9 +2,9 @@ import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
+import { Readable } from 'node:stream';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { exportFlat } from '@drakkar/snapshotter';
+import { flatImage } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { type BlobSummary, type DaemonStatus, serveAdmin } from './admin/index.ts';
@@ -80,9 +80,9 @@ export async function startDaemon(
     volumes,
     store,
     verify: (record, work) => verifySnapshot(record, store, work),
-    flatten: (record, call) => flatImage(record, store, call.signal),
+    flatten: (record, call) => flatten(record, store, call.signal),
   });
-  const mirror = stack.use(await serveMirror(mirrorOptions(config), { content, store, client, log }));
+  const mirror = stack.use(await serveMirror(config.mirror, { content, store, client, log }));
 
   const status = async (): Promise<DaemonStatus> => ({
     version: packageDocument.version,
@@ -165,15 +165,11 @@ function blobSummaries(store: Store): BlobSummary[] {
     .sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs);
 }
 
-function flatImage(record: SnapshotRecord, store: Store, signal: AbortSignal | undefined): PassThrough {
-  const output = new PassThrough();
+function flatten(record: SnapshotRecord, store: Store, signal = new AbortController().signal): Readable {
   const { meta, devices } = record.config;
-  const files = {
-    metaPath: store.pathOf(meta.rawDigest),
-    devices: devices.map(({ rawDigest }) => store.pathOf(rawDigest)),
-  };
-  exportFlat(files, output, { signal }).catch((error: unknown) => output.destroy(toDrakkarError(error)));
-  return output;
+  const metaPath = store.pathOf(meta.rawDigest);
+  const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
+  return Readable.from(flatImage({ metaPath, devicePaths }, { signal }), { objectMode: false });
 }
 
 function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {
@@ -202,8 +198,4 @@ async function readPassword(registry: string, file: string | undefined): Promise
     );
   }
   return (await readFile(file, 'utf8')).trim();
-}
-
-function mirrorOptions({ mirror }: Config): Config['mirror'] {
-  return mirror;
 }

@@ -14,7 +14,12 @@ export async function pushDemoImage(registry: Registry, onStep: (what: string) =
   const debian = await debianImage({ packages: ['python3'], onStep });
   const image = imageOf({
     layers: debian.layers.map(layerOfFile),
-    config: { config: { Cmd: ['python3', '-c', GREETING], Env: ['PYTHONDONTWRITEBYTECODE=1'] } },
+    config: {
+      config: {
+        Cmd: ['python3', '-c', GREETING],
+        Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      },
+    },
   });
   onStep('pushing it to a registry started here');
   await pushImage(registry.url, image, { repository: 'demo/python', tag: 'latest' });

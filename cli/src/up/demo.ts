@@ -92,7 +92,7 @@ function isLoopback(image: string): boolean {
 
 async function withContainerd(image: DemoImage, signal: AbortSignal): Promise<ContainerdStart> {
   await using containerd = await startContainerd();
-  return startWithContainerd(containerd, image, signal);
+  return await startWithContainerd(containerd, image, signal);
 }
 
 async function start(context: Context, image: DemoImage): Promise<{ report: RunReport; output: string }> {

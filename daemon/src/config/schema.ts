@@ -1,8 +1,9 @@
 import { DEFAULT_BLOCK_BYTES } from '@drakkar/protocol';
+import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
+import { MIRROR_DEFAULTS } from '../mirror/index.ts';
+import { STORE_DEFAULTS } from '../store/index.ts';
 import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
-
-const GIBIBYTE = 1024 ** 3;
 
 /** `10GiB`, `500 MB` or a number of bytes. */
 const byteSize = z.union([z.int().min(0), z.string()]).transform((value, context) => {
@@ -49,29 +50,40 @@ export const configSchema = z.strictObject({
     .strictObject({
       address: z
         .string()
-        .default('127.0.0.1')
+        .default(MIRROR_DEFAULTS.address)
         .describe('Where containerd reaches the mirror. Keep it on loopback.'),
-      port: port.default(4001).describe('0 takes a free port.'),
+      port: port.default(MIRROR_DEFAULTS.port).describe('0 takes a free port.'),
+      defaultRegistry: z
+        .string()
+        .default(MIRROR_DEFAULTS.defaultRegistry)
+        .describe('Which registry is meant where a caller does not say `ns=`.'),
       tagTtlMs: z
         .int()
         .min(0)
-        .default(30_000)
+        .default(MIRROR_DEFAULTS.tagTtlMs)
         .describe('How long a tag is trusted before it is asked for again.'),
       tagMaxAgeMs: z
         .int()
         .min(0)
-        .default(86_400_000)
+        .default(MIRROR_DEFAULTS.tagMaxAgeMs)
         .describe('How old the last known digest of a tag may be when the registry is away.'),
       verdictTtlMs: z
         .int()
         .min(0)
-        .default(60_000)
-        .describe('How long a registry’s answer to “may this caller have it?” is good.'),
+        .default(MIRROR_DEFAULTS.verdictTtlMs)
+        .describe('How long a registry’s yes to “may this caller have it?” is good.'),
       verdictGraceMs: z
         .int()
         .min(0)
-        .default(3_600_000)
+        .default(MIRROR_DEFAULTS.verdictGraceMs)
         .describe('How long it stays good while the registry is away.'),
+      anonymousUsesDaemonCredentials: z
+        .boolean()
+        .default(MIRROR_DEFAULTS.anonymousUsesDaemonCredentials)
+        .describe(
+          'Give callers without credentials what the daemon’s own open: every process of the host then has every image that the daemon may read.',
+        ),
+      maxConnections: z.int().min(1).default(MIRROR_DEFAULTS.maxConnections),
     })
     .prefault({})
     .describe('The registry mirror for containerd.'),
@@ -128,7 +140,7 @@ export const configSchema = z.strictObject({
   store: z
     .strictObject({
       quotaBytes: byteSize
-        .prefault(50 * GIBIBYTE)
+        .prefault(STORE_DEFAULTS.quotaBytes)
         .describe('What the store may hold. The least recently used goes first; what is mounted stays.'),
     })
     .prefault({})
@@ -152,13 +164,15 @@ export const configSchema = z.strictObject({
         .describe(
           'Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.',
         ),
-      maxEntries: z.int().min(1).default(2_000_000).describe('Tar entries of one image.'),
-      maxRawBytes: byteSize.prefault(256 * GIBIBYTE).describe('Uncompressed bytes of one layer.'),
-      maxFileBytes: byteSize.prefault(1024 * GIBIBYTE).describe('Apparent size of one file.'),
+      maxEntries: z.int().min(1).default(DEFAULT_BUILD_LIMITS.entries).describe('Tar entries of one image.'),
+      maxRawBytes: byteSize
+        .prefault(DEFAULT_BUILD_LIMITS.totalBytes)
+        .describe('Uncompressed bytes of all layers of one image.'),
+      maxFileBytes: byteSize.prefault(DEFAULT_BUILD_LIMITS.fileBytes).describe('Apparent size of one file.'),
       stallTimeoutMs: z
         .int()
         .min(1000)
-        .default(120_000)
+        .default(DEFAULT_STALL_TIMEOUT_MS)
         .describe('A build that makes no progress this long is ended.'),
     })
     .prefault({})

@@ -26,7 +26,7 @@ import {
   parseArtifact,
 } from '@drakkar/snapshotter';
 import type { BuildResult } from '../admin/api.ts';
-import type { BlobRequest } from '../content/index.ts';
+import type { BlobRequest, ReceiptCounter } from '../content/index.ts';
 import type { Reservation } from '../store/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
@@ -165,7 +165,7 @@ export class Acquirer {
     const { config, signer } = openArtifact({
       artifact: artifact.bytes,
       envelope,
-      manifestDigest: resolved.manifestDigest,
+      subject: resolved.manifestDigest,
       trustedKeys: this.#options.trustedKeys,
     });
     work.timeline.mark('snapshot-found');
@@ -231,7 +231,8 @@ export class Acquirer {
     return this.#staged(async ({ directory, reservation, holder }) => {
       const ahead = new AbortController();
       const signal = AbortSignal.any([work.signal, ahead.signal]);
-      const downloads = this.#downloadAhead(requests, work, signal);
+      const receipts = requests.map(() => ({ storeBytes: 0, upstreamBytes: 0 }));
+      const downloads = this.#downloadAhead(requests, receipts, signal);
       try {
         const built = await buildSnapshot(
           {
@@ -246,7 +247,7 @@ export class Acquirer {
             stallTimeoutMs: this.#options.stallTimeoutMs,
           },
           {
-            openLayer: (index) => content.read(requestAt(requests, index), work.receipt, { signal }),
+            openLayer: (index) => content.read(at(requests, index), at(receipts, index), { signal }),
             reserve: async (reservedBytes) => reservation.grow(reservedBytes),
             onProgress: ({ compressedBytes }) => work.progress('build', compressedBytes, totalBytes),
           },
@@ -272,20 +273,22 @@ export class Acquirer {
       } finally {
         ahead.abort();
         await downloads;
+        addReceipts(work.receipt, requests, receipts);
       }
     });
   }
 
   /** Keeps a few layers arriving while the builder reads them in order. Never rejects: the builder's own read does. */
-  async #downloadAhead(requests: readonly BlobRequest[], work: Work, signal: AbortSignal): Promise<void> {
-    const pending = requests.slice(1).values();
+  async #downloadAhead(
+    requests: readonly BlobRequest[],
+    receipts: readonly ReceiptCounter[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const pending = requests.entries().drop(1);
     const download = async () => {
-      for (const request of pending) {
+      for (const [index, request] of pending) {
         if (signal.aborted) return;
-        // The builder's read of the same blob joins this download, so its bytes are counted there.
-        const receipt = { storeBytes: 0, upstreamBytes: 0 };
-        await this.#modules.content.fetch(request, receipt, { signal });
-        work.receipt.upstreamBytes += receipt.upstreamBytes;
+        await this.#modules.content.fetch(request, at(receipts, index), { signal });
       }
     };
     await Promise.allSettled(Array.from({ length: PARALLEL_DOWNLOADS }, download));
@@ -334,10 +337,23 @@ export class Acquirer {
   }
 }
 
-function requestAt(requests: readonly BlobRequest[], index: number): BlobRequest {
-  const request = requests[index];
-  if (request === undefined) throw new DrakkarError('internal', `the builder asks for layer ${index}`);
-  return request;
+/** A layer that was downloaded ahead is read once more from the store, which is no other source: it counts once. */
+function addReceipts(
+  total: ReceiptCounter,
+  requests: readonly BlobRequest[],
+  receipts: readonly ReceiptCounter[],
+): void {
+  for (const [index, { storeBytes, upstreamBytes }] of receipts.entries()) {
+    const { sizeBytes = 0 } = at(requests, index);
+    total.upstreamBytes += upstreamBytes;
+    total.storeBytes += Math.min(storeBytes, Math.max(0, sizeBytes - upstreamBytes));
+  }
+}
+
+function at<Value>(list: readonly Value[], index: number): Value {
+  const value = list[index];
+  if (value === undefined) throw new DrakkarError('internal', `the builder asks for layer ${index}`);
+  return value;
 }
 
 /** Seconds since 1970 of an RFC 3339 time; 0 where it is none, so that a build never depends on the clock. */

@@ -1,0 +1,36 @@
+/** `npm run bench -- SCENARIO… [--rounds N]`: measures, keeps raw data and plots in bench/results, and says what holds. */
+import { loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { describeClaim, keepResult } from './runner/results.ts';
+import type { Scenario } from './scenario.ts';
+import { build } from './scenarios/build.ts';
+import { memory } from './scenarios/memory.ts';
+import { mirror } from './scenarios/mirror.ts';
+import { start } from './scenarios/start.ts';
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = { build, memory, start, mirror };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '5' } },
+});
+const rounds = Number(values.rounds);
+const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
+const unknown = names.find((name) => !(name in SCENARIOS));
+if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
+  process.stderr.write(`usage: npm run bench -- [--rounds N] [${Object.keys(SCENARIOS).join('|')}]…\n`);
+  process.exit(2);
+}
+
+for (const name of names) {
+  const scenario = SCENARIOS[name];
+  if (scenario === undefined) continue;
+  const loadBefore = loadavg()[0] ?? 0;
+  const onSample = (contender: string, round: number, { wallMs }: { wallMs: number }) => {
+    process.stderr.write(`${name} ${round + 1}: ${contender} ${wallMs.toFixed(1)} ms\n`);
+  };
+  for (const result of await scenario({ rounds, onSample })) {
+    await keepResult(result, loadBefore);
+    for (const claim of result.claims) console.log(describeClaim(claim));
+  }
+}

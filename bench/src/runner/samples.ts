@@ -1,0 +1,49 @@
+/** One measured run of one contender. */
+export interface Sample {
+  readonly wallMs: number;
+  /** User and system time of everything that did the work; absent where it was not measured. */
+  readonly cpuMs?: number;
+  readonly peakRssBytes?: number;
+}
+
+export interface Contender {
+  readonly name: string;
+  /** Runs once, from nothing, and says what it took. */
+  measure(round: number): Promise<Sample>;
+}
+
+export interface Series {
+  readonly name: string;
+  readonly samples: readonly Sample[];
+}
+
+/** Runs the contenders in turn, round after round, so that a drift of the machine's speed hits all of them. */
+export async function takeSamples(
+  contenders: readonly Contender[],
+  rounds: number,
+  onSample: (name: string, round: number, sample: Sample) => void,
+): Promise<Series[]> {
+  const series = contenders.map(({ name }) => ({ name, samples: [] as Sample[] }));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [index, contender] of contenders.entries()) {
+      const sample = await contender.measure(round);
+      series[index]?.samples.push(sample);
+      onSample(contender.name, round, sample);
+    }
+  }
+  return series;
+}
+
+/** The middle value; the mean of the two middle ones of an even number. NaN of none. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const upper = sorted[Math.floor(middle)] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+/** The median of `one` over that of `other`, by one figure of their samples. */
+export function ratio(one: Series, other: Series, figure: (sample: Sample) => number | undefined): number {
+  const values = (series: Series) => series.samples.map(figure).filter((value) => value !== undefined);
+  return median(values(one)) / median(values(other));
+}

@@ -1,0 +1,11 @@
+import type { Result } from './runner/results.ts';
+import type { Sample } from './runner/samples.ts';
+
+export interface ScenarioOptions {
+  /** Runs of each contender: at least 5 for a figure that is quoted. */
+  readonly rounds: number;
+  readonly onSample: (name: string, round: number, sample: Sample) => void;
+}
+
+/** A benchmark: real parts in, results out. */
+export type Scenario = (options: ScenarioOptions) => Promise<Result[]>;

@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  type Containerd,
+  imageOf,
+  layerOf,
+  pushImage,
+  type Registry,
+  startContainerd,
+  startRegistry,
+  tarArchive,
+} from '@drakkar/lab';
+import { pushDebian } from '../runner/images.ts';
+import { type BenchMachine, startBenchMachine } from '../runner/machine.ts';
+import { atMost, type Result } from '../runner/results.ts';
+import { median, ratio, type Sample, takeSamples } from '../runner/samples.ts';
+import type { Scenario, ScenarioOptions } from '../scenario.ts';
+
+/** A start from what is local, against `ctr run` on an unpacked overlayfs; and how long a mount takes. */
+export const start: Scenario = async (options) => {
+  await using registry = await startRegistry();
+  await using machine = await startBenchMachine();
+  return [await measureStart(registry, machine, options), await measureMount(registry, machine, options)];
+};
+
+async function measureStart(
+  registry: Registry,
+  machine: BenchMachine,
+  options: ScenarioOptions,
+): Promise<Result> {
+  const command = ['python3', '-c', 'print("ready", flush=True)'];
+  const image = await pushDebian(registry, ['python3'], command);
+  await using containerd = await startContainerd();
+  await containerd.pull(image.reference);
+  await machine.client.buildSnapshot({ image: image.reference });
+  const series = await takeSamples(
+    [
+      {
+        name: 'ctr run, overlayfs',
+        measure: (round) => firstOutput(ctrRun(containerd, image.reference, round)),
+      },
+      {
+        name: 'drakkar run',
+        measure: () => firstOutput(machine.command(['run', '--net', 'none', image.reference])),
+      },
+    ],
+    Math.max(options.rounds, 10),
+    options.onSample,
+  );
+  const [ctr, drakkar] = series;
+  if (ctr === undefined || drakkar === undefined) throw new Error('two contenders make two series');
+  return {
+    name: 'start',
+    title: 'Warm start to the first output: Debian with python3',
+    series,
+    input: { ...image },
+    claims: [
+      atMost(
+        'start, against ctr run',
+        ratio(drakkar, ctr, ({ wallMs }) => wallMs),
+        '×',
+        1.2,
+      ),
+    ],
+  };
+}
+
+function ctrRun(containerd: Containerd, reference: string, round: number): string[] {
+  const where = ['--address', containerd.address, '--namespace', containerd.namespace];
+  return ['ctr', ...where, 'run', '--rm', reference, `bench-${round}`];
+}
+
+/** From the command line to the first byte on stdout. */
+async function firstOutput([program = '', ...args]: readonly string[]): Promise<Sample> {
+  const startedMs = performance.now();
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let wallMs: number | undefined;
+  child.stdout.on('data', () => {
+    wallMs ??= performance.now() - startedMs;
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0 || wallMs === undefined) throw new Error(`${program} ended with ${code} and said nothing`);
+  return { wallMs };
+}
+
+const FILE_COUNTS = [1_000, 100_000];
+
+async function measureMount(
+  registry: Registry,
+  machine: BenchMachine,
+  options: ScenarioOptions,
+): Promise<Result> {
+  const references = [];
+  for (const count of FILE_COUNTS) references.push(await pushFiles(registry, count));
+  for (const image of references) await machine.client.buildSnapshot({ image });
+  const series = await takeSamples(
+    references.map((image, index) => ({
+      name: `drakkar mount, ${FILE_COUNTS[index]} files`,
+      measure: async () => {
+        const startedMs = performance.now();
+        await machine.client.mountSnapshot(image);
+        const wallMs = performance.now() - startedMs;
+        await machine.client.umountSnapshot(image);
+        return { wallMs };
+      },
+    })),
+    Math.max(options.rounds, 10),
+    options.onSample,
+  );
+  return {
+    name: 'mount',
+    title: 'Mount of a local snapshot',
+    series,
+    input: { fileCounts: FILE_COUNTS },
+    claims: series.map(({ name, samples }) =>
+      atMost(name, median(samples.map(({ wallMs }) => wallMs)), 'ms', 50),
+    ),
+  };
+}
+
+async function pushFiles(registry: Registry, count: number): Promise<string> {
+  const entries = Array.from({ length: count }, (_, index) => ({
+    name: `d${Math.floor(index / 500)}/file-${index}`,
+    data: `file ${index}\n`,
+  }));
+  const image = imageOf({ layers: [layerOf(tarArchive(entries))] });
+  await pushImage(registry.url, image, { repository: `bench/files-${count}`, tag: 'latest' });
+  return `${registry.host}/bench/files-${count}:latest`;
+}
