@@ -10,7 +10,7 @@ import {
   type VolumeFile,
 } from '@drakkar/protocol';
 import { readFully, writeFully } from './file.ts';
-import { decodeSeekTable, type Frame } from './seek-table.ts';
+import { decodeSeekTable, type Frame, seekTableBytes } from './seek-table.ts';
 import { dataSpans } from './zeros.ts';
 import { decompressFrame } from './zstd.ts';
 
@@ -25,6 +25,8 @@ export interface ExpandRequest {
 
 /** The largest frame that a snapshot config may announce. */
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+/** What zstd makes of the largest frame at worst, generously: `ZSTD_compressBound` adds less than 1/128. */
+const MAX_PIECE_BYTES = MAX_FRAME_BYTES + MAX_FRAME_BYTES / 64;
 /** Frames that are read and decompressed at the same time. Memory: twice this many frames. */
 const PARALLEL_FRAMES = 3;
 
@@ -67,6 +69,7 @@ async function readFrames(blob: FileHandle, table: PieceTable, file: VolumeFile)
     refuse('has the piece table of another');
   }
   const last = table.pieces.at(-1) ?? refuse('has no pieces');
+  if (last.length !== seekTableBytes(table.pieces.length - 1)) refuse('has no seek table of the right size');
   const frames = decodeSeekTable(await readPiece(blob, last));
   const blockBytes = frames[0]?.rawBytes ?? refuse('has no frames');
   if (frames.length !== table.pieces.length - 1) refuse('has another number of frames than of pieces');
@@ -75,7 +78,12 @@ async function readFrames(blob: FileHandle, table: PieceTable, file: VolumeFile)
   frames.forEach((frame, index) => {
     const isLast = index === frames.length - 1;
     const fits = isLast ? frame.rawBytes > 0 && frame.rawBytes <= blockBytes : frame.rawBytes === blockBytes;
-    if (!fits || frame.compressedBytes !== table.pieces[index]?.length) refuse('has irregular frames');
+    if (
+      !fits ||
+      frame.compressedBytes > MAX_PIECE_BYTES ||
+      frame.compressedBytes !== table.pieces[index]?.length
+    )
+      refuse('has irregular frames');
     rawBytes += frame.rawBytes;
   });
   if (rawBytes !== file.rawSizeBytes) refuse(`expands to ${rawBytes} bytes instead of ${file.rawSizeBytes}`);
@@ -114,7 +122,12 @@ async function expandFrames(
   try {
     for (let index = 0; index < frames.length; index++) {
       signal.throwIfAborted();
-      while (next < frames.length && ahead.length < PARALLEL_FRAMES) ahead.push(load(next++));
+      while (next < frames.length && ahead.length < PARALLEL_FRAMES) {
+        const loading = load(next++);
+        // Its failure is thrown when its turn comes.
+        loading.catch(() => undefined);
+        ahead.push(loading);
+      }
       const current = ahead.shift();
       if (current === undefined) break;
       const raw = await current;

@@ -16,9 +16,13 @@ const HEAD_BYTES = 8;
 const ENTRY_BYTES = 8;
 const FOOTER_BYTES = 9;
 
+export function seekTableBytes(frameCount: number): number {
+  return HEAD_BYTES + frameCount * ENTRY_BYTES + FOOTER_BYTES;
+}
+
 /** Without the optional checksums: pieces have their sha256. */
 export function encodeSeekTable(frames: readonly Frame[]): Buffer {
-  const table = Buffer.alloc(HEAD_BYTES + frames.length * ENTRY_BYTES + FOOTER_BYTES);
+  const table = Buffer.alloc(seekTableBytes(frames.length));
   table.writeUInt32LE(SKIPPABLE_MAGIC, 0);
   table.writeUInt32LE(table.length - HEAD_BYTES, 4);
   frames.forEach(({ compressedBytes, rawBytes }, index) => {
