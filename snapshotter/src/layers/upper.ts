@@ -1,5 +1,6 @@
 import { applyAttributes, newDirectory, newInode, setTime } from './inodes.ts';
 import { MAX_NAME_BYTES } from './limits.ts';
+import { LowestLayer } from './lowest.ts';
 import { cleanPath, componentsOf, type Lookup, lookupIn, resolveLinks } from './paths.ts';
 import type { Place } from './place.ts';
 import { showBytes } from './place.ts';
@@ -12,10 +13,19 @@ export interface UpperOptions {
   readonly place: Place;
   /** Time of the directories that no entry names and no layer below has. */
   readonly createdSeconds: number;
-  /** The upper directories of the layers below, the nearest first. */
+  /** The upper directories of the layers below, the nearest first. None for the lowest layer. */
   readonly parents: readonly Directory[];
   /** Those layers merged. */
   readonly lower: Directory;
+}
+
+/** Where an entry goes. */
+interface Parent {
+  /** Clean, as the entry has it. */
+  readonly path: string;
+  /** Links followed; empty for the root. */
+  readonly resolved: string;
+  readonly directory: Directory;
 }
 
 /** A directory entry's time, set once more at the end of the layer on whatever its path then leads to. */
@@ -29,7 +39,8 @@ interface LateTime {
  * What containerd's overlayfs snapshotter writes into a layer's upper directory, entry by entry. Where containerd
  * refuses what the OCI layer specification gives a meaning (a hard link to a file below; a whiteout after the name was
  * added again, or in the place of a parent directory), the meaning is taken.
- * Source: containerd 1.6 archive/tar.go, applyNaive with OverlayConvertWhiteout and parents.
+ * Source: containerd 1.6 archive/tar.go, applyNaive with OverlayConvertWhiteout and parents; for the lowest layer see
+ * {@link LowestLayer}.
  */
 export class Upper {
   readonly root: Directory;
@@ -39,8 +50,9 @@ export class Upper {
   readonly #place: Place;
   readonly #find: Lookup;
   readonly #lateTimes: LateTime[] = [];
+  readonly #lowest: LowestLayer | undefined;
   /** The last entry's parent: entries come in runs of one directory. Dropped when any directory or link changes. */
-  #last: { readonly path: string; readonly directory: Directory } | undefined;
+  #last: Parent | undefined;
   readonly #scratch = Buffer.allocUnsafe(MAX_NAME_BYTES);
 
   constructor(root: Directory, options: UpperOptions) {
@@ -48,6 +60,7 @@ export class Upper {
     this.#options = options;
     this.#place = options.place;
     this.#find = lookupIn(root);
+    this.#lowest = options.parents.length === 0 ? new LowestLayer(options.place) : undefined;
   }
 
   /** Applies one entry. @returns the file whose content follows, where it has any */
@@ -57,17 +70,16 @@ export class Upper {
     this.#place.bound('pathBytes', path.length - 1, 'its path is too long');
     const slash = path.lastIndexOf('/');
     const name = this.#ownName(path.slice(slash + 1));
-    const directory = this.#parent(path.slice(0, slash) || '/');
+    const parent = this.#parent(path.slice(0, slash) || '/');
     const whiteout = whiteoutOf(name, this.#place);
-    if (whiteout?.kind === 'opaque') {
-      this.opaque.add(directory);
-      return undefined;
+    if (whiteout === undefined) return this.#create(parent, name, path, entry);
+    if (whiteout.kind === 'name') this.#whiteOut(parent, this.#ownName(whiteout.hides));
+    else if (this.#lowest === undefined) this.opaque.add(parent.directory);
+    else {
+      this.#last = undefined;
+      this.#lowest.clear(parent.directory, parent.resolved);
     }
-    if (whiteout?.kind === 'name') {
-      this.#whiteOut(directory, this.#ownName(whiteout.hides));
-      return undefined;
-    }
-    return this.#create(directory, name, path, entry);
+    return undefined;
   }
 
   /** Sets the directories' times. Call it once, after the last entry. */
@@ -80,20 +92,26 @@ export class Upper {
     this.#lateTimes.length = 0;
   }
 
-  #create(directory: Directory, name: string, path: string, entry: TarEntry): File | undefined {
-    const existing = directory.entries.get(name);
+  #create(parent: Parent, name: string, path: string, entry: TarEntry): File | undefined {
+    const { entries } = parent.directory;
+    const existing = entries.get(name);
     const merges = existing?.kind === 'directory' && entry.kind === 'directory';
-    if (existing !== undefined && !merges) {
-      directory.entries.delete(name);
-      if (existing.kind === 'directory' || existing.kind === 'symlink') this.#last = undefined;
-    }
+    if (existing !== undefined && !merges) this.#remove(parent, name, existing);
     if (entry.kind === 'global') return undefined;
-    const inode = merges ? existing : this.#inodeFor(entry, directory, path);
+    const inode = merges ? existing : this.#inodeFor(entry, parent.directory, path);
+    for (const [key, value] of entry.xattrs ?? []) this.#place.addMetadata(key.length + value.length);
     applyAttributes(inode, entry, this.#place);
-    if (!merges) directory.entries.set(name, inode);
+    if (!merges) entries.set(name, inode);
     if (inode.kind === 'symlink') this.#last = undefined;
     if (entry.kind === 'directory') this.#lateTimes.push({ path, ...entry.mtime });
+    if (merges) this.#lowest?.named(existing);
     return entry.kind === 'file' && inode.kind === 'file' ? inode : undefined;
+  }
+
+  #remove(parent: Parent, name: string, existing: Inode): void {
+    parent.directory.entries.delete(name);
+    if (existing.kind === 'directory' || existing.kind === 'symlink') this.#last = undefined;
+    this.#lowest?.removed(existing, `${parent.resolved}/${name}`);
   }
 
   #inodeFor(entry: TarEntry, directory: Directory, path: string): Inode {
@@ -103,7 +121,6 @@ export class Upper {
       this.#place.bound('pathBytes', entry.linkName.length, 'its link target is too long');
       this.#place.addMetadata(entry.linkName.length);
     }
-    for (const [name, value] of entry.xattrs ?? []) this.#place.addMetadata(name.length + value.length);
     const inode = newInode(entry, directory);
     if (inode === undefined)
       throw this.#place.invalid(`it is of the type ${JSON.stringify(entry.type)}, which no layer may have`);
@@ -118,7 +135,7 @@ export class Upper {
     const target = showBytes(linkName);
     const slash = linkName.lastIndexOf('/');
     const resolveIn = (lookup: Lookup): { node: Inode | undefined; at: string | undefined } => {
-      const parent = slash < 0 ? '/' : resolveLinks(lookup, cleanPath(linkName.slice(0, slash + 1)));
+      const parent = slash < 0 ? '/' : resolveLinks(lookup, linkName.slice(0, slash + 1));
       const at = parent === undefined ? undefined : cleanPath(`${parent}/${linkName.slice(slash + 1)}`);
       return { node: at === undefined ? undefined : lookup(at), at };
     };
@@ -136,15 +153,17 @@ export class Upper {
     return found.node === WHITEOUT ? { ...WHITEOUT } : found.node;
   }
 
-  #whiteOut(directory: Directory, name: string): void {
-    const existing = directory.entries.get(name);
-    if (existing === undefined) directory.entries.set(name, WHITEOUT);
+  #whiteOut(parent: Parent, name: string): void {
+    const existing = parent.directory.entries.get(name);
+    if (this.#lowest !== undefined) {
+      if (existing !== undefined) this.#remove(parent, name, existing);
+    } else if (existing === undefined) parent.directory.entries.set(name, WHITEOUT);
     else if (existing.kind === 'directory') this.opaque.add(existing);
   }
 
   /** The directory at `path`, links followed; made, with all above it, where it is not yet. */
-  #parent(path: string): Directory {
-    if (this.#last?.path === path) return this.#last.directory;
+  #parent(path: string): Parent {
+    if (this.#last?.path === path) return this.#last;
     const resolved = this.#resolve(path);
     if (resolved === undefined)
       throw this.#place.invalid('its path leads through symbolic links in a circle');
@@ -163,11 +182,12 @@ export class Upper {
       const name = this.#ownName(component);
       const made = this.#implicit(directory, at);
       if (child !== undefined) this.opaque.add(made);
+      this.#lowest?.madeImplicit(made, at);
       directory.entries.set(name, made);
       directory = made;
     }
-    this.#last = { path, directory };
-    return directory;
+    this.#last = { path, resolved: at, directory };
+    return this.#last;
   }
 
   /** A directory that no entry names takes the attributes of the nearest layer's that has it. */

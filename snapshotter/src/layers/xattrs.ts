@@ -18,7 +18,7 @@ const CAPABILITY_REVISIONS: Readonly<Record<number, number>> = { 20: 2, 24: 3 };
  * Adds `added` to the inode's own. Those that a file system has no room for (`trusted.*`, unknown name spaces,
  * `user.*` on anything but files and directories) are dropped, as containerd does.
  *
- * @throws `invalid_content` for a value that the kernel refuses
+ * @throws `invalid_content` for a value that the kernel refuses; `limit_exceeded`
  */
 export function addXattrs(inode: Inode, added: ReadonlyMap<string, Uint8Array>, place: Place): void {
   const xattrs = new Map(inode.xattrs);
@@ -37,6 +37,9 @@ export function addXattrs(inode: Inode, added: ReadonlyMap<string, Uint8Array>, 
       xattrs.set(name, acl);
     }
   }
+  let bytes = 0;
+  for (const [name, value] of xattrs) bytes += name.length + value.length;
+  place.bound('xattrBytes', bytes, 'too many bytes of extended attributes');
   inode.xattrs = orNone(xattrs);
 }
 

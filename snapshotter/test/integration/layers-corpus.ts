@@ -556,6 +556,33 @@ ours(
   },
 );
 
+same('lowest-whiteout-after', 'in the lowest layer a whiteout removes what came before it', [
+  layer(file('f'), file('.wh.f', ''), dir('d/'), file('d/x'), file('.wh.d', ''), file('d/y')),
+]);
+same('lowest-opaque', 'in the lowest layer an opaque mark removes what no entry has named', [
+  layer(
+    file('d/implicit/f'),
+    dir('d/named/'),
+    file('d/named/f'),
+    file('d/named/implicit/f'),
+    file('d/f'),
+    file('e'),
+    file('.wh.e', ''),
+    file('d/.wh..wh..opq', ''),
+    file('d/after'),
+  ),
+]);
+same('lowest-opaque-root', 'and so it does at the root', [
+  layer(
+    file('implicit/f'),
+    dir('e/'),
+    file('.wh.e', ''),
+    file('e/f'),
+    dir('named/'),
+    file('.wh..wh..opq', ''),
+  ),
+]);
+
 // ── Across layers ────────────────────────────────────────────────────────────────────────────────────────────────
 same('replace-file', 'a file replaced, and its hard links below stay', [
   layer(file('a', 'x'), hard('b', 'a'), hard('c', 'a')),

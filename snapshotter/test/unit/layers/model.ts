@@ -62,6 +62,8 @@ export class ModelImage {
     }
     if (operation.do === 'opaque') {
       if (existing !== undefined && existing.type !== 'directory') return false;
+      // There it has nothing to hide, and containerd makes something else of it.
+      if (this.#layers.length === 1) return false;
       this.#makeParents(layer, `${path}/x`);
       const directory = layer.get(path);
       if (directory !== undefined) directory.opaque = true;
