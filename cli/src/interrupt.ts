@@ -15,7 +15,8 @@ export function untilInterrupted(): AbortSignal {
   return controller.signal;
 }
 
-/** From here on somebody else handles the signals: a container that is to hear them all. */
-export function releaseInterrupts(): void {
+/** While it lasts somebody else handles the signals: a container that is to hear them all. */
+export function releaseInterrupts(): Disposable {
   for (const signal of SIGNALS) process.off(signal, stop);
+  return { [Symbol.dispose]: () => void untilInterrupted() };
 }

@@ -21,7 +21,7 @@ export function drawBars(title: string, series: readonly Series[]): string {
       )
       .join('');
     return [
-      `<text x="${NAME_WIDTH - 10}" y="${y + 15}" text-anchor="end">${escape(name)}</text>`,
+      `<text x="${NAME_WIDTH - 10}" y="${y + 15}" text-anchor="end">${escapeText(name)}</text>`,
       `<rect x="${NAME_WIDTH}" y="${y}" width="${(end - NAME_WIDTH).toFixed(1)}" height="22" fill="${name.startsWith('drakkar') ? '#2a6f97' : '#b8b8b8'}"/>`,
       ticks,
       `<text x="${(x(Math.max(...walls, 0)) + 8).toFixed(1)}" y="${y + 15}">${formatMs(median(walls))}</text>`,
@@ -31,7 +31,7 @@ export function drawBars(title: string, series: readonly Series[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13">`,
     '<rect width="100%" height="100%" fill="#fff"/>',
-    `<text x="10" y="24" font-size="15" font-weight="600">${escape(title)}</text>`,
+    `<text x="10" y="24" font-size="15" font-weight="600">${escapeText(title)}</text>`,
     ...rows,
     '</svg>\n',
   ].join('\n');
@@ -41,7 +41,7 @@ function formatMs(ms: number): string {
   return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
-function escape(text: string): string {
+function escapeText(text: string): string {
   return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

@@ -92,7 +92,7 @@ export async function runImage(
     const marks = [...start.marks];
     // The daemon's clock began when our request arrived; what came before belongs to the first stretch.
     const mark = (name: Mark['name']) => void marks.push({ name, atMs: performance.now() - startedMs });
-    releaseInterrupts();
+    using _ = releaseInterrupts();
     const exitCode = await runContainer(
       {
         id: start.id,

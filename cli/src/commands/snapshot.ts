@@ -1,5 +1,4 @@
 import { open, rm } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import type { SnapshotDetail, SnapshotSummary } from '@drakkar/daemon';
 import { DrakkarError, errnoOf, shortDigest } from '@drakkar/protocol';
 import type { Command } from 'commander';
@@ -175,9 +174,9 @@ async function exportFlat(
       { hint: 'name a file that does not exist, in a directory that does', cause },
     );
   });
-  const output = file.createWriteStream({ autoClose: false, flush: true });
   try {
-    await pipeline(image, output, { signal: context.signal });
+    for await (const part of image) await file.writeFile(part as Buffer);
+    await file.sync();
   } catch (cause) {
     await rm(options.output, { force: true });
     throw new DrakkarError('unavailable', `the export of ${name} ended early; nothing was left behind`, {
