@@ -15,6 +15,11 @@ export interface LayerLimits {
   readonly metadataBytes: number;
   /** Size of one file, holes included. */
   readonly fileBytes: number;
+  /**
+   * Work to find paths in all layers together, in components looked up and, where links are followed, characters
+   * compared. An ordinary image needs some thousands of times less; this much takes a minute at most.
+   */
+  readonly pathSteps: number;
   /** Uncompressed bytes of all layers together: what a decompression bomb would pass. */
   readonly totalBytes: number;
 }
@@ -30,6 +35,7 @@ export const DEFAULT_LAYER_LIMITS: LayerLimits = {
   xattrBytes: 64 * KIBIBYTE,
   metadataBytes: 256 * MEBIBYTE,
   fileBytes: 256 * GIBIBYTE,
+  pathSteps: 2_000_000_000,
   totalBytes: 512 * GIBIBYTE,
 };
 

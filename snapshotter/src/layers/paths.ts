@@ -1,3 +1,4 @@
+import type { Place } from './place.ts';
 import type { Directory, Inode } from './tree.ts';
 
 /** A link that leads through more links than this leads nowhere. Source: continuity fs/path.go, walkLink. */
@@ -23,8 +24,9 @@ export function componentsOf(path: string): string[] {
 /** Something that finds nodes by clean absolute path without following links. */
 export type Lookup = (path: string) => Inode | undefined;
 
-export function lookupIn(root: Directory): Lookup {
+export function lookupIn(root: Directory, place: Place): Lookup {
   return (path) => {
+    place.addPathSteps(path.length);
     let node: Inode = root;
     for (const component of componentsOf(path)) {
       const next: Inode | undefined = node.kind === 'directory' ? node.entries.get(component) : undefined;
@@ -33,6 +35,18 @@ export function lookupIn(root: Directory): Lookup {
     }
     return node;
   };
+}
+
+/** {@link resolveLinks} in one tree. The common case of a path without any link costs one walk. */
+export function resolveIn(root: Directory, path: string, place: Place): string | undefined {
+  let node: Inode | undefined = root;
+  for (const component of componentsOf(path)) {
+    place.addPathSteps(1);
+    node = node.kind === 'directory' ? node.entries.get(component) : undefined;
+    if (node === undefined) return path;
+    if (node.kind === 'symlink') return resolveLinks(lookupIn(root, place), path);
+  }
+  return path;
 }
 
 /**

@@ -18,6 +18,7 @@ export class Place {
   #entries = 0;
   #metadataBytes = 0;
   #totalBytes = 0;
+  #pathSteps = 0;
 
   constructor(limits: LayerLimits) {
     this.limits = limits;
@@ -32,7 +33,10 @@ export class Place {
     const entry = this.entry === undefined ? 'before its first entry' : `entry ${showBytes(this.entry)}`;
     return new DrakkarError(code, `layer ${this.layer}, ${entry}: ${why}`, {
       hint,
-      details: { layer: this.layer, entry: this.entry },
+      details: {
+        layer: this.layer,
+        entry: this.entry === undefined ? undefined : Buffer.from(this.entry, 'latin1').toString('utf8'),
+      },
     });
   }
 
@@ -64,6 +68,12 @@ export class Place {
     this.#metadataBytes += bytes;
     if (this.#metadataBytes > this.limits.metadataBytes)
       this.bound('metadataBytes', this.#metadataBytes, 'too many bytes of names and attributes');
+  }
+
+  addPathSteps(steps: number): void {
+    this.#pathSteps += steps;
+    if (this.#pathSteps > this.limits.pathSteps)
+      this.bound('pathSteps', this.#pathSteps, 'too much work to follow its links and parents');
   }
 
   addBytes(bytes: number): void {

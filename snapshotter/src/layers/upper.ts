@@ -1,7 +1,7 @@
 import { applyAttributes, newDirectory, newInode, setTime } from './inodes.ts';
 import { MAX_NAME_BYTES } from './limits.ts';
 import { LowestLayer } from './lowest.ts';
-import { cleanPath, componentsOf, type Lookup, lookupIn, resolveLinks } from './paths.ts';
+import { cleanPath, componentsOf, type Lookup, lookupIn, resolveIn, resolveLinks } from './paths.ts';
 import type { Place } from './place.ts';
 import { showBytes } from './place.ts';
 import type { TarEntry } from './tar/reader.ts';
@@ -59,7 +59,7 @@ export class Upper {
     this.root = root;
     this.#options = options;
     this.#place = options.place;
-    this.#find = lookupIn(root);
+    this.#find = lookupIn(root, options.place);
     this.#lowest = options.parents.length === 0 ? new LowestLayer(options.place) : undefined;
   }
 
@@ -85,7 +85,7 @@ export class Upper {
   /** Sets the directories' times. Call it once, after the last entry. */
   finish(): void {
     for (const { path, seconds, nanoseconds } of this.#lateTimes) {
-      const resolved = this.#resolve(path);
+      const resolved = resolveIn(this.root, path, this.#place);
       const node = resolved === undefined ? undefined : this.#find(resolved);
       if (node !== undefined) setTime(node, seconds, nanoseconds);
     }
@@ -134,14 +134,14 @@ export class Upper {
   #linkTarget(linkName: string, path: string): Inode {
     const target = showBytes(linkName);
     const slash = linkName.lastIndexOf('/');
-    const resolveIn = (lookup: Lookup): { node: Inode | undefined; at: string | undefined } => {
+    const find = (lookup: Lookup): { node: Inode | undefined; at: string | undefined } => {
       const parent = slash < 0 ? '/' : resolveLinks(lookup, linkName.slice(0, slash + 1));
       const at = parent === undefined ? undefined : cleanPath(`${parent}/${linkName.slice(slash + 1)}`);
       return { node: at === undefined ? undefined : lookup(at), at };
     };
-    let found = resolveIn(this.#find);
+    let found = find(this.#find);
     if (found.node === undefined) {
-      found = resolveIn((at) => this.#findMerged(at));
+      found = find((at) => this.#findMerged(at));
       if (found.at === path) found.node = undefined;
     }
     if (found.node === undefined)
@@ -164,7 +164,7 @@ export class Upper {
   /** The directory at `path`, links followed; made, with all above it, where it is not yet. */
   #parent(path: string): Parent {
     if (this.#last?.path === path) return this.#last;
-    const resolved = this.#resolve(path);
+    const resolved = resolveIn(this.root, path, this.#place);
     if (resolved === undefined)
       throw this.#place.invalid('its path leads through symbolic links in a circle');
     this.#place.bound('pathBytes', resolved.length - 1, 'its path is too long');
@@ -195,7 +195,7 @@ export class Upper {
     this.#place.addEntry();
     const directory = newDirectory(parent, this.#options.createdSeconds);
     for (const upper of this.#options.parents) {
-      const found = findDirectory(upper, path);
+      const found = findDirectory(upper, path, this.#place);
       if (found === 'missing') continue;
       if (found === 'hidden') break;
       directory.uid = found.uid;
@@ -209,19 +209,9 @@ export class Upper {
     return directory;
   }
 
-  /** Follows links; the common case of a path without any costs one walk. */
-  #resolve(path: string): string | undefined {
-    let node: Inode | undefined = this.root;
-    for (const component of componentsOf(path)) {
-      node = node.kind === 'directory' ? node.entries.get(component) : undefined;
-      if (node === undefined) return path;
-      if (node.kind === 'symlink') return resolveLinks(this.#find, path);
-    }
-    return path;
-  }
-
   /** What an overlay of this unfinished layer over those below has at `path`. */
   #findMerged(path: string): Inode | undefined {
+    this.#place.addPathSteps(path.length);
     let upper: Inode | undefined = this.root;
     let lower: Inode | undefined = this.#options.lower;
     for (const component of componentsOf(path)) {
@@ -249,9 +239,8 @@ export class Upper {
 }
 
 /** What a layer's upper directory has at a path, its own links followed: nothing, a directory, or what hides one. */
-function findDirectory(root: Directory, path: string): Directory | 'missing' | 'hidden' {
-  const lookup = lookupIn(root);
-  const resolved = resolveLinks(lookup, path);
+function findDirectory(root: Directory, path: string, place: Place): Directory | 'missing' | 'hidden' {
+  const resolved = resolveIn(root, path, place);
   if (resolved === undefined) return 'hidden';
   let node: Inode = root;
   for (const component of componentsOf(resolved)) {
