@@ -1,0 +1,133 @@
+import { execFileSync } from 'node:child_process';
+import { mkdir, open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporaryDirectory } from '@drakkar/lab';
+import { digestOf } from '@drakkar/protocol';
+import { describe, expect, test } from 'vitest';
+import { openStore, type Store } from '../../../src/store/index.ts';
+
+const MEBIBYTE = 1024 * 1024;
+
+function item(sizeBytes: number, fill: number) {
+  const bytes = Buffer.alloc(sizeBytes, fill);
+  return { bytes, sizeBytes, digest: digestOf(bytes) };
+}
+
+async function fill(store: Store, { bytes, digest, sizeBytes }: ReturnType<typeof item>): Promise<void> {
+  const writer = await store.writer({ digest, sizeBytes });
+  await writer.write(0, [bytes]);
+  await writer.finish();
+  await writer.close();
+}
+
+async function flipByte(path: string, position: number): Promise<void> {
+  await using file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, position);
+  await file.write(Buffer.from([(byte[0] ?? 0) ^ 0xff]), 0, 1, position);
+}
+
+/** Ends a store as a kill does: its files stay as they are, and the next one opens a copy of them. */
+async function crash(store: Store, from: string, to: string): Promise<void> {
+  execFileSync('cp', ['-a', '--sparse=always', from, to]);
+  await store.close();
+}
+
+describe('the store', () => {
+  test('the least recently used goes first; what is pinned, read or written stays', async () => {
+    await using home = await temporaryDirectory('store');
+    await using store = await openStore({ directory: home.path, quotaBytes: 4 * MEBIBYTE });
+    const [a, b, c] = [item(MEBIBYTE, 1), item(MEBIBYTE, 2), item(MEBIBYTE, 3)];
+    const [d, e] = [item(MEBIBYTE, 4), item(MEBIBYTE, 5)];
+    for (const each of [a, b, c, d]) await fill(store, each);
+    store.pin(a.digest, 'mount');
+    store.touch(b.digest);
+    await using _reader = await store.open(c.digest);
+    await fill(store, e);
+    expect([a, b, c, d, e].map(({ digest }) => store.has(digest))).toEqual([true, true, true, false, true]);
+    expect(() => store.remove(a.digest)).toThrow(/kept by mount/);
+    expect(() => store.reserve('too much', 3 * MEBIBYTE)).toThrow(/no room/);
+    expect(store.usage()).toEqual({ quotaBytes: 4 * MEBIBYTE, contentBytes: 4 * MEBIBYTE, reservedBytes: 0 });
+  });
+
+  test('a second daemon is refused, and told why', async () => {
+    await using home = await temporaryDirectory('store');
+    await using _store = await openStore({ directory: home.path });
+    await expect(openStore({ directory: home.path })).rejects.toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining(home.path),
+      hint: expect.any(String),
+    });
+  });
+
+  test('after an unclean stop bad bytes are found before they are used', async () => {
+    await using home = await temporaryDirectory('store');
+    const [first, second] = [join(home.path, 'first'), join(home.path, 'second')];
+    const blob = item(2 * MEBIBYTE + 5, 1);
+    const volume = item(MEBIBYTE, 2);
+    const good = item(MEBIBYTE, 3);
+    const store = await openStore({ directory: first });
+    await fill(store, blob);
+    await fill(store, good);
+    await mkdir(store.stagingDirectory, { recursive: true });
+    const path = join(store.stagingDirectory, 'volume');
+    await writeFile(path, volume.bytes);
+    using reservation = store.reserve('volume', volume.sizeBytes);
+    await store.adopt(path, volume.digest, volume.sizeBytes, 'volume', reservation, 'build');
+    await flipByte(store.pathOf(blob.digest), MEBIBYTE + 7);
+    await flipByte(store.pathOf(volume.digest), 7);
+    await crash(store, first, second);
+
+    await using after = await openStore({ directory: second });
+    expect(after.has(volume.digest)).toBe(false);
+    await after.verified;
+    expect(after.has(good.digest)).toBe(true);
+    expect(after.has(blob.digest)).toBe(false);
+    // The pieces that are good are kept.
+    expect(after.stat(blob.digest)).toMatchObject({ complete: false, presentBytes: MEBIBYTE + 5 });
+    expect(after.stat(volume.digest)).toBeUndefined();
+    expect(after.usage().contentBytes).toBe(blob.sizeBytes + good.sizeBytes);
+  });
+
+  test('after a clean stop nothing is read again', async () => {
+    await using home = await temporaryDirectory('store');
+    const blob = item(1000, 1);
+    {
+      await using store = await openStore({ directory: home.path });
+      await fill(store, blob);
+      await flipByte(store.pathOf(blob.digest), 7);
+    }
+    await using again = await openStore({ directory: home.path });
+    expect(again.has(blob.digest)).toBe(true);
+  });
+
+  test('staging, files without a row and rows without a file are gone after a start', async () => {
+    await using home = await temporaryDirectory('store');
+    const [kept, lost] = [item(1000, 1), item(1000, 2)];
+    {
+      await using store = await openStore({ directory: home.path });
+      await fill(store, kept);
+      await fill(store, lost);
+      await writeFile(join(store.stagingDirectory, 'half'), 'half');
+      await writeFile(join(home.path, 'volumes', 'f'.repeat(64)), 'nobody knows me');
+      execFileSync('rm', [store.pathOf(lost.digest)]);
+    }
+    await using store = await openStore({ directory: home.path });
+    expect(store.list().map(({ digest }) => digest)).toEqual([kept.digest]);
+    expect(store.usage().contentBytes).toBe(1000);
+    expect(
+      execFileSync('find', [home.path, '-name', 'half', '-o', '-name', 'ffff*'], { encoding: 'utf8' }),
+    ).toBe('');
+  });
+
+  test('one writer at a time', async () => {
+    await using home = await temporaryDirectory('store');
+    await using store = await openStore({ directory: home.path });
+    const blob = item(1000, 1);
+    const writer = await store.writer(blob);
+    await expect(store.writer(blob)).rejects.toMatchObject({ code: 'busy' });
+    await writer.close();
+    await fill(store, blob);
+    await expect(store.writer(blob)).rejects.toMatchObject({ code: 'already_exists' });
+  });
+});
