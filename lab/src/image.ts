@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { type Digest, digestOf, MEDIA_TYPES } from '@drakkar/protocol';
+import { type Digest, digestOf, errnoOf, MEDIA_TYPES } from '@drakkar/protocol';
 
 export type LayerCompression = 'none' | 'gzip' | 'gzip-members' | 'zstd';
 
@@ -172,12 +172,12 @@ export async function pushBlob(
   const location = new URL(started.headers.get('location') ?? '', registryUrl);
   location.searchParams.set('digest', blob.digest);
   const { content } = blob;
-  const body = content instanceof Uint8Array ? content : createReadStream(content.path);
+  const body = (): Body => (content instanceof Uint8Array ? content : createReadStream(content.path));
   const headers = {
     'Content-Type': 'application/octet-stream',
     'Content-Length': String(blob.sizeBytes),
   };
-  await request(location.href, { method: 'PUT', body, headers, duplex: 'half' }, options, [201]);
+  await request(location.href, { method: 'PUT', headers }, options, [201], body);
 }
 
 /** Pushes a manifest or index under a tag or digest. */
@@ -190,24 +190,38 @@ export async function pushManifest(
   if (!(manifest.content instanceof Uint8Array)) throw new TypeError('a manifest is pushed from memory');
   const url = `${registryUrl}/v2/${options.repository}/manifests/${reference}`;
   const headers = { 'Content-Type': manifest.mediaType };
-  await request(url, { method: 'PUT', body: manifest.content, headers }, options, [201]);
+  const { content } = manifest;
+  await request(url, { method: 'PUT', headers }, options, [201], () => content);
 }
 
+type Body = NonNullable<RequestInit['body']>;
+
+const TRIES = 3;
+
+/** Tries again when the connection, which is kept open between requests, is closed by the registry just then. */
 async function request(
   url: string,
-  init: RequestInit & { duplex?: 'half'; headers?: Record<string, string> },
+  init: { readonly method: string; readonly headers?: Readonly<Record<string, string>> },
   options: Omit<PushOptions, 'tag'>,
   expected: readonly number[],
+  body?: () => Body,
 ): Promise<Response> {
-  const response = await fetch(url, {
-    ...init,
-    headers: { ...options.headers, ...init.headers },
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
-  const body = await response.text();
-  if (!expected.includes(response.status))
-    throw new Error(`${init.method} ${url} was answered with ${response.status}: ${body.slice(0, 1000)}`);
-  return response;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const response = await fetch(url, {
+        method: init.method,
+        headers: { ...options.headers, ...init.headers },
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+        ...(body === undefined ? {} : { body: body(), duplex: 'half' }),
+      });
+      const text = await response.text();
+      if (expected.includes(response.status)) return response;
+      throw new Error(`${init.method} ${url} was answered with ${response.status}: ${text.slice(0, 1000)}`);
+    } catch (error) {
+      const reset = error instanceof TypeError && errnoOf(error.cause) === 'ECONNRESET';
+      if (!reset || attempt === TRIES) throw error;
+    }
+  }
 }
 
 function descriptorOf(blob: ImageBlob): object {
