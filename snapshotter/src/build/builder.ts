@@ -117,7 +117,9 @@ function startProcess(heapMebibytes: number): ChildProcess {
   return fork(ENTRY, [], {
     execArgv: [
       `--max-old-space-size=${heapMebibytes}`,
-      '--max-semi-space-size=8',
+      // The buffers of streams die young. Collected early they never pile up: 115 MiB at the peak instead of 173 with
+      // 8 MiB, and no more CPU [measured, a layer of 400 MB].
+      '--max-semi-space-size=1',
       '--disable-warning=ExperimentalWarning',
     ],
     stdio: ['pipe', 'ignore', 'pipe', 'ipc'],
