@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { AdminClient, type Config, loadConfig } from '@drakkar/daemon';
-import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol';
+import {
+  ADMIN_SOCKET_NAME,
+  AdminClient,
+  DEFAULT_CONFIG_PATH,
+  DEFAULT_STATE_DIRECTORY,
+} from '@drakkar/client';
+import type { Config } from '@drakkar/daemon';
+import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/errors';
 import type { Command } from 'commander';
 import { NO_PROGRESS, type ProgressView, progressView } from './output/progress.ts';
 
@@ -20,7 +27,7 @@ export interface Context {
   readonly signal: AbortSignal;
   config(): Promise<Config>;
   client(): Promise<AdminClient>;
-  progress(): ProgressView;
+  progress(): Promise<ProgressView>;
   /** Words for people, on stderr. */
   say(text: string): void;
   /** The outcome: `document` as one line of JSON with `--json`, else `text` on stdout. */
@@ -30,14 +37,13 @@ export interface Context {
 export function contextOf(command: Command, signal: AbortSignal): Context {
   const options = command.optsWithGlobals<GlobalOptions>();
   const json = options.json === true;
-  const config = () => loadConfig(options.config);
+  const config = async () => (await import('@drakkar/daemon')).loadConfig(options.config);
   return {
     json,
     signal,
     config,
-    client: async () =>
-      new AdminClient(options.socket ?? process.env.DRAKKAR_SOCKET ?? adminSocket(await config())),
-    progress: () => (json ? NO_PROGRESS : progressView(process.stderr)),
+    client: async () => new AdminClient(await socketOf(options, config)),
+    progress: async () => (json ? NO_PROGRESS : progressView(process.stderr)),
     say: (text) => {
       process.stderr.write(`${text}\n`);
     },
@@ -47,8 +53,16 @@ export function contextOf(command: Command, signal: AbortSignal): Context {
   };
 }
 
+/** Without a configuration file there is nothing to read, and the daemon's code need not be loaded. */
+async function socketOf(options: GlobalOptions, config: () => Promise<Config>): Promise<string> {
+  const given = options.socket ?? process.env.DRAKKAR_SOCKET;
+  if (given) return given;
+  const isDefault = options.config === undefined && !existsSync(DEFAULT_CONFIG_PATH);
+  return isDefault ? join(DEFAULT_STATE_DIRECTORY, ADMIN_SOCKET_NAME) : adminSocket(await config());
+}
+
 export function adminSocket(config: Config): string {
-  return join(config.stateDirectory, 'admin.sock');
+  return join(config.stateDirectory, ADMIN_SOCKET_NAME);
 }
 
 /** Exit codes that scripts can use; documented in the README. */

@@ -1,4 +1,4 @@
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/errors';
 
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 

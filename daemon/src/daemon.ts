@@ -3,15 +3,16 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
 import { flatImage } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
-import { type BlobSummary, type DaemonStatus, serveAdmin } from './admin/index.ts';
+import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
 import { createContent } from './content/index.ts';
 import { serveMirror } from './mirror/index.ts';
-import { type NativeHelper, nativeHelper, type Probe } from './native.ts';
+import { type NativeHelper, nativeHelper } from './native.ts';
 import { pullImage } from './pull.ts';
 import {
   Acquirer,
@@ -96,7 +97,7 @@ export async function startDaemon(
     ...(await askHelper(native)),
   });
   stack.use(
-    await serveAdmin(join(config.stateDirectory, 'admin.sock'), {
+    await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
       snapshots,
       log,
       status,
@@ -139,7 +140,7 @@ async function takeOver(
 
 async function askHelper(native: NativeHelper): Promise<Pick<DaemonStatus, 'native' | 'nativeError'>> {
   try {
-    return { native: (await native.probe()) satisfies Probe, nativeError: null };
+    return { native: await native.probe(), nativeError: null };
   } catch (cause) {
     return { native: null, nativeError: toDrakkarError(cause).toJSON() };
   }

@@ -4,16 +4,14 @@
  *
  * @example
  * ```ts
- * import { AdminClient, loadConfig, startDaemon } from '@drakkar/daemon';
+ * import { loadConfig, startDaemon } from '@drakkar/daemon';
  *
  * await using daemon = await startDaemon(await loadConfig('/etc/drakkar/config.yaml'));
- * const admin = new AdminClient('/var/lib/drakkar/daemon/admin.sock');
- * const { rootfs } = await admin.start({ image: 'debian:12' });
+ * console.log((await daemon.status()).mirrorUrl);
  * ```
  *
  * @packageDocumentation
  */
-export * from './admin/index.ts';
 export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';

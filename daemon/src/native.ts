@@ -7,6 +7,7 @@
 import { execFile } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
+import type { Probe } from '@drakkar/client';
 import {
   type Digest,
   DrakkarError,
@@ -64,22 +65,6 @@ export interface OverlayStatus {
   readonly workdir: string;
   readonly rootfs: string;
   readonly mounted: boolean;
-}
-
-export interface Finding {
-  readonly works: boolean;
-  readonly reason: string | null;
-}
-
-export interface Probe {
-  readonly kernel: string;
-  readonly erofs: Finding;
-  readonly erofsOnFiles: Finding;
-  readonly loopDevices: Finding;
-  readonly overlay: Finding;
-  readonly fuse: Finding;
-  readonly fanotifyPreContent: Finding;
-  readonly backends: readonly string[];
 }
 
 export interface CallOptions {

@@ -1,5 +1,5 @@
+import type { PullRequest, PullResult } from '@drakkar/client';
 import { formatReference, hostPlatform, OCI_LIMITS, parsePlatform, parseReference } from '@drakkar/protocol';
-import type { PullRequest, PullResult } from './admin/index.ts';
 import type { Content } from './content/index.ts';
 import type { Work } from './snapshots/index.ts';
 import type { Store } from './store/index.ts';

@@ -1,5 +1,5 @@
 import { createHash, type Hash, hash } from 'node:crypto';
-import { DrakkarError } from './errors.ts';
+import { DrakkarError } from '@drakkar/errors';
 
 declare const digestBrand: unique symbol;
 

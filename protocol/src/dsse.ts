@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
-import { DrakkarError } from './errors.ts';
 
 /**
  * Dead Simple Signing Envelope with Ed25519.

@@ -11,9 +11,10 @@
  *
  * @packageDocumentation
  */
+
+export * from '@drakkar/errors';
 export * from './digest.ts';
 export * from './dsse.ts';
-export * from './errors.ts';
 export * from './oci.ts';
 export * from './pieces.ts';
 export * from './reference.ts';

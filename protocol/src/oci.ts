@@ -1,6 +1,6 @@
+import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
 import { type Digest, isDigest } from './digest.ts';
-import { DrakkarError } from './errors.ts';
 
 /** Media types of OCI image-spec 1.1 and of Docker's schema 2. */
 export const MEDIA_TYPES = {

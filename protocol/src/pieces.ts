@@ -1,5 +1,5 @@
+import { DrakkarError } from '@drakkar/errors';
 import { type Digest, digestFromHex, hexOf } from './digest.ts';
-import { DrakkarError } from './errors.ts';
 
 /** One verifiable range of a blob. */
 export interface Piece {

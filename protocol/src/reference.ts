@@ -1,5 +1,5 @@
+import { DrakkarError } from '@drakkar/errors';
 import { type Digest, parseDigest } from './digest.ts';
-import { DrakkarError } from './errors.ts';
 
 /**
  * An image reference, normalised the way containerd and Docker do it: `debian` is

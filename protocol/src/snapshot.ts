@@ -1,6 +1,6 @@
+import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
 import { type Digest, isDigest } from './digest.ts';
-import { DrakkarError } from './errors.ts';
 
 /** Media types of a snapshot artifact; see docs/ARCHITECTURE.md, "The artifact". */
 export const SNAPSHOT_MEDIA_TYPES = {

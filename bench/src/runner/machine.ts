@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AdminClient, startHelper } from '@drakkar/daemon';
+import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
+import { startHelper } from '@drakkar/daemon';
 
 const CLI = join(import.meta.dirname, '../../../cli/src/main.ts');
 const START_DEADLINE_MS = 30_000;
@@ -53,7 +54,7 @@ export async function startBenchMachine(): Promise<BenchMachine> {
     daemon.kill('SIGTERM');
     await closed;
   });
-  const socket = join(state, 'admin.sock');
+  const socket = join(state, ADMIN_SOCKET_NAME);
   const client = new AdminClient(socket);
   const deadline = AbortSignal.timeout(START_DEADLINE_MS);
   while (!(await client.status().then(Boolean, () => false)))

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { startDaemon } from '@drakkar/daemon';
 import type { Command } from 'commander';
 import type { Run } from './command.ts';
 
@@ -10,6 +9,7 @@ export function daemonCommand(program: Command, run: Run): void {
     .description('run the per-host daemon (drakkar-native runs beside it, as root)')
     .action(
       run(async (context) => {
+        const { startDaemon } = await import('@drakkar/daemon');
         await using daemon = await startDaemon(await context.config(), { signal: context.signal });
         context.answer(await daemon.status(), '');
         if (!context.signal.aborted) await once(context.signal, 'abort');

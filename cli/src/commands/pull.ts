@@ -12,7 +12,7 @@ export function pullCommand(program: Command, run: Run): void {
     .action(
       run(async (context, image: string, { platform }: { platform?: string }) => {
         const client = await context.client();
-        using progress = context.progress();
+        using progress = await context.progress();
         const result = await client.pull(
           { image, platform },
           {

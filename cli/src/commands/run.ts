@@ -1,4 +1,4 @@
-import type { AdminClient, Mark, StartResult } from '@drakkar/daemon';
+import type { AdminClient, Mark, StartResult } from '@drakkar/client';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { releaseInterrupts } from '../interrupt.ts';
@@ -118,7 +118,7 @@ async function prepare(
   image: string,
   platform: string | undefined,
 ): Promise<StartResult> {
-  using progress = context.progress();
+  using progress = await context.progress();
   return client.start(
     { image, platform },
     { signal: context.signal, onEvent: (event) => event.type === 'progress' && progress.update(event) },

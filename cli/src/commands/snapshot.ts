@@ -1,5 +1,5 @@
 import { open, rm } from 'node:fs/promises';
-import type { SnapshotDetail, SnapshotSummary } from '@drakkar/daemon';
+import type { SnapshotDetail, SnapshotSummary } from '@drakkar/client';
 import { DrakkarError, errnoOf, shortDigest } from '@drakkar/protocol';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
@@ -80,7 +80,7 @@ async function build(
   options: { platform?: string; push?: boolean; rebuild?: boolean },
 ): Promise<void> {
   const client = await context.client();
-  using progress = context.progress();
+  using progress = await context.progress();
   const startedMs = performance.now();
   const result = await client.buildSnapshot(
     { image, platform: options.platform, push: options.push ?? false, rebuild: options.rebuild ?? false },
@@ -146,7 +146,7 @@ function describe(detail: SnapshotDetail): string {
 
 async function verify(context: Context, name: string): Promise<void> {
   const client = await context.client();
-  using progress = context.progress();
+  using progress = await context.progress();
   const result = await client.verifySnapshot(name, {
     signal: context.signal,
     onEvent: (event) => event.type === 'progress' && progress.update(event),

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/errors';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/format.ts';

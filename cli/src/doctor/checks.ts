@@ -1,5 +1,5 @@
-import type { DaemonStatus, Probe } from '@drakkar/daemon';
-import type { DrakkarError, ErrorDocument } from '@drakkar/protocol';
+import type { DaemonStatus, Probe } from '@drakkar/client';
+import type { DrakkarError, ErrorDocument } from '@drakkar/errors';
 import { formatBytes } from '../output/format.ts';
 
 /** What the doctor found of one thing. */

@@ -1,4 +1,4 @@
-import type { Mark } from '@drakkar/daemon';
+import type { Mark } from '@drakkar/client';
 import { formatDuration } from './format.ts';
 
 /** A stretch of a timeline with the name of what it was spent on. */

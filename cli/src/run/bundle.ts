@@ -1,4 +1,5 @@
-import { DrakkarError, type ImageConfig } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/errors';
+import type { ImageConfig } from '@drakkar/protocol';
 import type { ContainerUser } from './user.ts';
 
 /** What the command line may change about how an image runs. */

@@ -3,7 +3,7 @@ import { watch } from 'node:fs';
 import { access, mkdir, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import { DrakkarError, errnoOf } from '@drakkar/errors';
 
 export interface ContainerOptions {
   readonly id: string;

@@ -1,6 +1,6 @@
 import { open, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '@drakkar/protocol';
+import { errnoOf } from '@drakkar/errors';
 
 /** As many links as the kernel follows (`MAXSYMLINKS`). */
 const MAX_LINKS = 40;

@@ -1,4 +1,4 @@
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/errors';
 
 /** Who a process runs as inside a container. */
 export interface ContainerUser {

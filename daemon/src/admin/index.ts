@@ -1,4 +1,2 @@
-/** The admin API: its documents, its server in the daemon, and its client for everybody else. */
-export * from './api.ts';
-export { type AdminCall, AdminClient } from './client.ts';
+/** The admin API: `@drakkar/client` over HTTP on a unix socket. */
 export { type AdminModules, type AdminServer, serveAdmin } from './server.ts';

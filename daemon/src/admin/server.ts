@@ -1,21 +1,13 @@
 import { chmod, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import type { BlobSummary, DaemonStatus, ProgressEvent, PullRequest, PullResult } from '@drakkar/client';
 import { DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Log } from '../snapshots/modules.ts';
 import type { SnapshotService } from '../snapshots/service.ts';
 import { Work } from '../snapshots/work.ts';
-import {
-  type BlobSummary,
-  buildRequestSchema,
-  type DaemonStatus,
-  type ProgressEvent,
-  type PullRequest,
-  type PullResult,
-  pullRequestSchema,
-  startRequestSchema,
-} from './api.ts';
+import { buildRequestSchema, pullRequestSchema, startRequestSchema } from './requests.ts';
 
 export interface AdminModules {
   readonly snapshots: SnapshotService;

@@ -1,4 +1,4 @@
 /** Configuration: one schema with its defaults, from which files are checked and the documentation is printed. */
 export { configurationDocument, defaultConfigYaml } from './describe.ts';
-export { completeConfig, DEFAULT_CONFIG_PATH, loadConfig } from './load.ts';
+export { completeConfig, loadConfig } from './load.ts';
 export type { Config, RawConfig } from './schema.ts';

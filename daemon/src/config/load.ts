@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { DEFAULT_CONFIG_PATH } from '@drakkar/client';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import { parse } from 'yaml';
 import { type Config, configSchema } from './schema.ts';
-
-export const DEFAULT_CONFIG_PATH = '/etc/drakkar/config.yaml';
 
 /**
  * Raw options in, complete options out.

@@ -1,3 +1,4 @@
+import { DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
 import { DEFAULT_BLOCK_BYTES } from '@drakkar/protocol';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
@@ -38,7 +39,7 @@ const credentialSchema = z.strictObject({
 export const configSchema = z.strictObject({
   stateDirectory: z
     .string()
-    .default('/var/lib/drakkar/daemon')
+    .default(DEFAULT_STATE_DIRECTORY)
     .describe('Blobs, snapshots and their index. Needs a disk: ext4, xfs or btrfs.'),
   log: z
     .strictObject({

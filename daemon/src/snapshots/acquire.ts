@@ -1,6 +1,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { BuildResult } from '@drakkar/client';
 import {
   type Descriptor,
   type Digest,
@@ -25,7 +26,6 @@ import {
   openArtifact,
   parseArtifact,
 } from '@drakkar/snapshotter';
-import type { BuildResult } from '../admin/api.ts';
 import type { BlobRequest, ReceiptCounter } from '../content/index.ts';
 import type { Reservation } from '../store/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';

@@ -8,7 +8,6 @@ export { Images } from './images.ts';
 export { loadBuilderKey } from './keys.ts';
 export type * from './modules.ts';
 export { SnapshotService } from './service.ts';
-export type { Mark, MarkName } from './timeline.ts';
 export { verifySnapshot } from './verify.ts';
 export { Volumes } from './volumes.ts';
 export { Work, type WorkOptions } from './work.ts';

@@ -1,4 +1,12 @@
 import type { Readable } from 'node:stream';
+import type {
+  BuildResult,
+  MountResult,
+  SnapshotDetail,
+  SnapshotSummary,
+  StartResult,
+  VerifyResult,
+} from '@drakkar/client';
 import {
   type Digest,
   DrakkarError,
@@ -8,14 +16,6 @@ import {
   parseImageConfig,
   parseReference,
 } from '@drakkar/protocol';
-import type {
-  BuildResult,
-  MountResult,
-  SnapshotDetail,
-  SnapshotSummary,
-  StartResult,
-  VerifyResult,
-} from '../admin/api.ts';
 import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';

@@ -1,26 +1,7 @@
 import { performance } from 'node:perf_hooks';
+import type { Mark, MarkName } from '@drakkar/client';
 
-/** A named moment, in milliseconds since the timeline began. */
-export interface Mark {
-  readonly name: MarkName;
-  readonly atMs: number;
-}
-
-/**
- * The moments of a start, in the order in which they pass:
- * `resolved` the tag is a digest · `snapshot-found` here or in the registry · `snapshot-built` · `meta-ready` everything
- * that the mount needs is local · `mounted` volume and overlay · `container-created` · `first-output` · `ended`.
- */
-export type MarkName =
-  | 'resolved'
-  | 'snapshot-found'
-  | 'snapshot-built'
-  | 'meta-ready'
-  | 'mounted'
-  | 'container-created'
-  | 'first-output'
-  | 'ended';
-
+/** Takes down the moments of a start, and tells each as it passes. */
 export class Timeline {
   readonly #startedAt = performance.now();
   readonly #marks: Mark[] = [];

@@ -1,6 +1,6 @@
-import type { Progress } from '../admin/api.ts';
+import type { Mark, Progress } from '@drakkar/client';
 import type { ReceiptCounter } from '../content/index.ts';
-import { type Mark, Timeline } from './timeline.ts';
+import { Timeline } from './timeline.ts';
 
 export interface WorkOptions {
   readonly signal?: AbortSignal | undefined;

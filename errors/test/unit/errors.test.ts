@@ -1,4 +1,4 @@
-import { DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/protocol';
+import { DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/errors';
 import { expect, test } from 'vitest';
 
 test('an error crosses a process boundary with code, words and what to do', () => {

@@ -2,16 +2,36 @@
  * The admin API: HTTP over `<state>/admin.sock`. What takes long answers in JSON lines, one {@link ProgressEvent} a line,
  * of which the last is a `result` or an `error`.
  */
-import type { Digest, ErrorDocument, ImageConfig, SnapshotConfig } from '@drakkar/protocol';
-import { z } from 'zod';
-import type { Finding, Probe } from '../native.ts';
-import type { Mark } from '../snapshots/timeline.ts';
+import type { ErrorDocument } from '@drakkar/errors';
+import type { Digest, ImageConfig, SnapshotConfig } from '@drakkar/protocol';
+import type { Probe } from './probe.ts';
 
 export type ProgressEvent<Result> =
   | { readonly type: 'mark'; readonly mark: Mark }
   | ({ readonly type: 'progress' } & Progress)
   | { readonly type: 'result'; readonly result: Result }
   | { readonly type: 'error'; readonly error: ErrorDocument };
+
+/** A named moment, in milliseconds since the timeline began. */
+export interface Mark {
+  readonly name: MarkName;
+  readonly atMs: number;
+}
+
+/**
+ * The moments of a start, in the order in which they pass:
+ * `resolved` the tag is a digest · `snapshot-found` here or in the registry · `snapshot-built` · `meta-ready` everything
+ * that the mount needs is local · `mounted` volume and overlay · `container-created` · `first-output` · `ended`.
+ */
+export type MarkName =
+  | 'resolved'
+  | 'snapshot-found'
+  | 'snapshot-built'
+  | 'meta-ready'
+  | 'mounted'
+  | 'container-created'
+  | 'first-output'
+  | 'ended';
 
 /** How far a phase is. `totalBytes` is 0 while it is unknown. */
 export interface Progress {
@@ -26,15 +46,14 @@ export interface Receipt {
   readonly upstreamBytes: number;
 }
 
-const imageRequest = {
-  /** A reference as people write it. */
-  image: z.string().min(1).max(1024),
-  /** `OS/ARCH[/VARIANT]`; this machine's where absent. */
-  platform: z.string().max(100).optional(),
-};
+/** An image, by a reference as people write it. */
+export interface ImageRequest {
+  readonly image: string;
+  /** `OS/ARCH[/VARIANT]`; the daemon's own where absent. */
+  readonly platform?: string | undefined;
+}
 
-export const pullRequestSchema = z.strictObject(imageRequest);
-export type PullRequest = z.infer<typeof pullRequestSchema>;
+export type PullRequest = ImageRequest;
 
 export interface PullResult {
   readonly image: string;
@@ -45,14 +64,12 @@ export interface PullResult {
   readonly elapsedMs: number;
 }
 
-export const buildRequestSchema = z.strictObject({
-  ...imageRequest,
+export interface BuildSnapshotRequest extends ImageRequest {
   /** Push the artifact to the image's registry as well. */
-  push: z.boolean().default(false),
+  readonly push?: boolean | undefined;
   /** Build even where a snapshot is known. */
-  rebuild: z.boolean().default(false),
-});
-export type BuildSnapshotRequest = z.input<typeof buildRequestSchema>;
+  readonly rebuild?: boolean | undefined;
+}
 
 export interface SnapshotSummary {
   readonly image: string;
@@ -99,8 +116,7 @@ export interface MountResult {
   readonly backing: 'file' | 'loop' | null;
 }
 
-export const startRequestSchema = z.strictObject(imageRequest);
-export type StartRequest = z.infer<typeof startRequestSchema>;
+export type StartRequest = ImageRequest;
 
 /** A prepared root file system; {@link StartResult.id} is what to remove when the container has ended. */
 export interface StartResult {
@@ -137,5 +153,3 @@ export interface DaemonStatus {
   /** Why the helper can't be asked. */
   readonly nativeError: ErrorDocument | null;
 }
-
-export type { Finding, Mark, Probe };

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
-import { type Digest, DrakkarError, type ErrorDocument, errnoOf } from '@drakkar/protocol';
+import { DrakkarError, type ErrorDocument, errnoOf } from '@drakkar/errors';
+import type { Digest } from '@drakkar/protocol';
 import type {
   BlobSummary,
   BuildResult,

@@ -1,0 +1,8 @@
+/** Where a daemon's configuration is looked for. */
+export const DEFAULT_CONFIG_PATH = '/etc/drakkar/config.yaml';
+
+/** `stateDirectory` where the configuration names none. */
+export const DEFAULT_STATE_DIRECTORY = '/var/lib/drakkar/daemon';
+
+/** The admin socket, in the state directory. */
+export const ADMIN_SOCKET_NAME = 'admin.sock';
