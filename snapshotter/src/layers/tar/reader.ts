@@ -74,6 +74,9 @@ export async function readTar(
   }
 }
 
+/** In front of one entry. Three make sense: a PAX header, a long name, a long link. */
+const MAX_META_HEADERS = 16;
+
 const DATA_LESS: Readonly<Record<string, TarEntryKind>> = {
   1: 'hardlink',
   2: 'symlink',
@@ -87,28 +90,32 @@ async function readEntries(source: ByteSource, receive: EntryReceiver, place: Pl
   let pax: PaxRecords | undefined;
   let longName = '';
   let longLink = '';
+  let metaHeaders = 0;
   for (;;) {
     const block = source.takeExactly(BLOCK_BYTES) ?? (await source.read(BLOCK_BYTES));
     if (block.length === 0) return;
     if (block.length < BLOCK_BYTES) throw place.invalid('the layer ends in the middle of the next header');
     if (block[0] === 0 && isZeroBlock(block)) return checkEnd(source, place);
-    place.addEntry();
     const header = parseHeader(block, place);
     if (header.size < 0) throw place.invalid('its size is negative');
     switch (header.type) {
       case 'x':
       case 'g':
         pax = parsePax(await readMeta(source, header, place), place);
-        if (header.type === 'x') continue;
-        break;
+        if (header.type === 'g') break;
+        metaHeaders = nextMeta(metaHeaders, place);
+        continue;
       case 'L':
       case 'K': {
         const long = await readMeta(source, header, place);
         if (header.type === 'L') longName = text(long, 0, long.length);
         else longLink = text(long, 0, long.length);
+        metaHeaders = nextMeta(metaHeaders, place);
         continue;
       }
     }
+    place.addEntry();
+    metaHeaders = 0;
     const isGlobal = header.type === 'g';
     const mtime = mergePax(header, pax, place);
     if (!isGlobal && longName !== '') header.name = longName;
@@ -152,6 +159,14 @@ async function readEntries(source: ByteSource, receive: EntryReceiver, place: Pl
     longName = '';
     longLink = '';
   }
+}
+
+function nextMeta(count: number, place: Place): number {
+  if (count < MAX_META_HEADERS) return count + 1;
+  throw place.error(
+    'limit_exceeded',
+    `more than ${MAX_META_HEADERS} PAX headers and long names stand in a row`,
+  );
 }
 
 function kindOf(header: RawHeader): TarEntryKind {

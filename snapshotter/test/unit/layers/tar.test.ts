@@ -277,6 +277,16 @@ describe('limits', () => {
 });
 
 describe('PAX headers', () => {
+  it('do not count as entries, but too many in a row are refused', async () => {
+    const headers = (count: number) => Array.from({ length: count }, () => paxHeader([['uid', '1']]));
+    expect(await read(tarArchive([...headers(16), { name: 'a' }]), { limits: { entries: 1 } })).toHaveLength(
+      1,
+    );
+    expect(await failure(read(tarArchive([...headers(17), { name: 'a' }])))).toMatch(
+      /^limit_exceeded.*in a row/,
+    );
+  });
+
   it.each([
     ['has no length', 'path=a\n'],
     ['has a length beyond the header', '99 path=a\n'],
