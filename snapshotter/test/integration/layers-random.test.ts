@@ -18,6 +18,8 @@ import { mergeLayers } from '../unit/layers/support.ts';
 
 let registry: Registry;
 let containerd: Containerd;
+/** Layers that images share are unpacked once, perhaps long before the image at hand. */
+const unpackedSinceSeconds = Math.floor(Date.now() / 1000);
 
 beforeAll(async () => {
   registry = await startRegistry();
@@ -116,7 +118,6 @@ it('random layers, unpacked by containerd, are the tree that we make of them', a
       const image = imageOf({ layers: archives.map((tar) => layerOf(tar)) });
       await pushImage(registry.url, image, { repository: `random/${images}`, tag: 'test' });
       const reference = `${registry.host}/random/${images}:test`;
-      const unpackedSinceSeconds = Math.floor(Date.now() / 1000) - 60;
       const taken = await containerd.pull(reference).then(
         () => true,
         (error: unknown) => {
