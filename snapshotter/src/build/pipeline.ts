@@ -18,6 +18,7 @@ import { decompressLayer } from './decompress.ts';
 import { DeviceFiles } from './device-files.ts';
 import { planDevices } from './devices.ts';
 import { LayerInput } from './layer-input.ts';
+import { Meter } from './meter.ts';
 import {
   type BuildProgress,
   type BuildRequest,
@@ -29,9 +30,6 @@ import {
 import { SpaceLedger } from './space.ts';
 
 const BUILDER = 'drakkar/0.1.0';
-
-/** Between two reports. */
-const PROGRESS_BYTES = 4 * 1024 * 1024;
 
 export interface PipelineModules {
   /** The blobs of all layers, one after the other. */
@@ -45,6 +43,20 @@ export interface PipelineModules {
  * @throws `invalid_content` | `limit_exceeded` | …, naming image, layer and entry; the files are then in any state
  */
 export async function runPipeline(request: BuildRequest, modules: PipelineModules): Promise<Built> {
+  try {
+    return await buildAll(request, modules);
+  } catch (error) {
+    throw withImage(error, request);
+  }
+}
+
+async function buildAll(request: BuildRequest, modules: PipelineModules): Promise<Built> {
+  if (request.diffIds.length !== request.layers.length) {
+    throw new DrakkarError(
+      'invalid_content',
+      `the manifest has ${request.layers.length} layers, the image’s config ${request.diffIds.length}`,
+    );
+  }
   const limits = { ...DEFAULT_BUILD_LIMITS, ...request.limits };
   const blockBytes = request.blockBytes ?? DEFAULT_BLOCK_BYTES;
   const space = new SpaceLedger(modules.reserve);
@@ -57,7 +69,7 @@ export async function runPipeline(request: BuildRequest, modules: PipelineModule
   const chunkIndex = new MemoryChunkIndex();
   const sink = new ChunkSink(chunkIndex, devices);
   const stack = new LayerStack({ sink, createdSeconds: request.createdSeconds, limits });
-  const meter = new Meter(request, limits, modules.onProgress);
+  const meter = new Meter(limits, modules.onProgress);
   const input = new LayerInput(modules.input);
   const started = performance.now();
 
@@ -67,7 +79,7 @@ export async function runPipeline(request: BuildRequest, modules: PipelineModule
       try {
         await applyLayer(stack, input, meter, request, index);
       } catch (error) {
-        throw named(error, request, index);
+        throw withLayer(error, request, index);
       }
     }
     await devices.finish();
@@ -109,7 +121,7 @@ async function applyLayer(
   const layer = request.layers[index];
   const diffId = request.diffIds[index];
   if (layer === undefined || diffId === undefined) {
-    throw new DrakkarError('invalid_content', 'the image’s config names no diff id for it');
+    throw new DrakkarError('internal', `there is no layer ${index}`);
   }
   meter.startLayer(index);
   const digester = new Digester();
@@ -182,66 +194,22 @@ function nameOf(request: BuildRequest, index: number): string {
   return `${index + 1} of ${request.layers.length} (${request.layers[index]?.digest})`;
 }
 
-/** The error with image and layer in front; those of the layer stack name the layer themselves. */
-function named(error: unknown, request: BuildRequest, index: number): DrakkarError {
+/** The error with the layer in front; those of the layer stack name it themselves. */
+function withLayer(error: unknown, request: BuildRequest, index: number): DrakkarError {
   const { code, message, hint, details } = toDrakkarError(error);
   const layer = details.layer === undefined ? `layer ${nameOf(request, index)}: ` : '';
-  return new DrakkarError(code, `${request.image}: ${layer}${message}`, {
+  return new DrakkarError(code, layer + message, {
     hint,
-    details: { ...details, image: request.image, layer: request.layers[index]?.digest },
+    details: { ...details, layer: request.layers[index]?.digest },
     cause: error,
   });
 }
 
-/** Counts bytes, reports them, and stops what expands beyond measure. */
-class Meter {
-  compressedBytes = 0;
-  rawBytes = 0;
-  #layer = 0;
-  #reportedBytes = 0;
-  readonly #limits: { readonly expansionRatio: number; readonly freeBytes: number };
-  readonly #onProgress: (progress: BuildProgress) => void;
-
-  constructor(
-    request: BuildRequest,
-    limits: { readonly expansionRatio: number; readonly freeBytes: number },
-    onProgress: (progress: BuildProgress) => void,
-  ) {
-    this.#limits = limits;
-    this.#onProgress = onProgress;
-    if (request.diffIds.length !== request.layers.length) {
-      throw new DrakkarError(
-        'invalid_content',
-        `${request.image}: the manifest has ${request.layers.length} layers, its config ${request.diffIds.length}`,
-      );
-    }
-  }
-
-  startLayer(layer: number): void {
-    this.#layer = layer;
-    this.report('layers');
-  }
-
-  compressed(bytes: Uint8Array): void {
-    this.compressedBytes += bytes.length;
-  }
-
-  raw(bytes: Uint8Array): void {
-    this.rawBytes += bytes.length;
-    const { expansionRatio, freeBytes } = this.#limits;
-    if (this.rawBytes > freeBytes && this.rawBytes > this.compressedBytes * expansionRatio) {
-      throw new DrakkarError(
-        'limit_exceeded',
-        `${this.compressedBytes} bytes expand to more than ${this.rawBytes - 1}: this looks like a decompression bomb`,
-        { hint: 'raise the limit of expansion if this image is meant to be so' },
-      );
-    }
-    if (this.rawBytes - this.#reportedBytes >= PROGRESS_BYTES) this.report('layers');
-  }
-
-  report(phase: BuildProgress['phase']): void {
-    this.#reportedBytes = this.rawBytes;
-    const { compressedBytes, rawBytes } = this;
-    this.#onProgress({ phase, layer: this.#layer, compressedBytes, rawBytes });
-  }
+function withImage(error: unknown, { image }: BuildRequest): DrakkarError {
+  const { code, message, hint, details } = toDrakkarError(error);
+  return new DrakkarError(code, `${image}: ${message}`, {
+    hint,
+    details: { ...details, image },
+    cause: error,
+  });
 }

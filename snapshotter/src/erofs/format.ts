@@ -65,9 +65,9 @@ export function blocksOf(bytes: number): number {
   return Math.ceil(bytes / BLOCK_BYTES);
 }
 
-/** Linux's `new_encode_dev`: 12 bits of major, 20 of minor. */
+/** Linux's `new_encode_dev`: 12 bits of major, 20 of minor; the rest is cut, as `mknod` does. */
 export function encodeDevice(major: number, minor: number): number {
-  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 }
 
 export function decodeDevice(value: number): { readonly major: number; readonly minor: number } {
