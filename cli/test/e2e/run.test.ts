@@ -1,0 +1,196 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Registry, startRegistry } from '@drakkar/lab';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Host, startHost } from '../kit/drakkar.ts';
+import { push, shellImage } from '../kit/image.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
+  let registry: Registry;
+  let host: Host;
+  let image: string;
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    host = await startHost();
+    image = await push(
+      registry,
+      shellImage({ Env: ['PATH=/bin', 'FROM=image'], WorkingDir: '/tmp', User: 'app' }),
+      'shell',
+    );
+  });
+
+  afterAll(async () => {
+    await host?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+  });
+
+  const run = (...args: string[]) => host.drakkar('run', '--net', 'none', ...args);
+
+  test('builds a snapshot, starts from it, and says where the time and the bytes went', async () => {
+    const first = await run(image);
+    expect(first).toMatchObject({ code: 0, stdout: 'ready\n' });
+    expect(first.stderr).toMatch(
+      /build the snapshot.*\n.*fetch meta and devices.*\n.*mount.*\n.*create the container/,
+    );
+    expect(first.stderr).toMatch(/read: .* from the registry, 0 B from the store/);
+    const second = await run(image);
+    expect(second.stderr).toMatch(/find the snapshot/);
+    expect(second.stderr).toMatch(/read: 0 B from the registry, 0 B from the store/);
+  });
+
+  test('runs as the image says', async () => {
+    const { stdout } = await run(
+      image,
+      '--',
+      '/bin/sh',
+      '-c',
+      'pwd; echo $FROM $HOME; while read k v; do case $k in Uid:|Gid:) echo $k $v;; esac; done < /proc/self/status',
+    );
+    expect(stdout).toBe('/tmp\nimage /home/app\nUid: 1234 1234 1234 1234\nGid: 1235 1235 1235 1235\n');
+  });
+
+  test('the command line wins over the image', async () => {
+    const { stdout } = await run(
+      '-e',
+      'FROM=caller',
+      '-w',
+      '/',
+      '-u',
+      '0',
+      '--entrypoint',
+      '/bin/sh',
+      image,
+      '--',
+      '-c',
+      'pwd; echo $FROM; echo $HOME',
+    );
+    expect(stdout).toBe('/\ncaller\n/root\n');
+  });
+
+  test('passes the exit code on, and the signal', async () => {
+    expect((await run(image, '--', '/bin/sh', '-c', 'exit 42')).code).toBe(42);
+    const script = 'trap "echo got it; exit 7" TERM; echo up; while :; do read -t 1 x < /dev/zero || :; done';
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const child = spawn(
+      process.execPath,
+      [
+        main,
+        '--socket',
+        host.client.socketPath,
+        'run',
+        '--net',
+        'none',
+        image,
+        '--',
+        '/bin/sh',
+        '-c',
+        script,
+      ],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+    let stdout = '';
+    child.stdout.on('data', (bytes) => {
+      stdout += bytes;
+      if (stdout === 'up\n') child.kill('SIGTERM');
+    });
+    const [code] = await once(child, 'close');
+    expect({ code, stdout }).toEqual({ code: 7, stdout: 'up\ngot it\n' });
+  });
+
+  test('passes stdin on when asked', async () => {
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const stdout = execFileSync(
+      process.execPath,
+      [
+        main,
+        '--socket',
+        host.client.socketPath,
+        'run',
+        '-i',
+        '--net',
+        'none',
+        image,
+        '--',
+        '/bin/sh',
+        '-c',
+        'read x; echo "<$x>"',
+      ],
+      {
+        input: 'hello\n',
+        encoding: 'utf8',
+        stdio: ['pipe', 'pipe', 'ignore'],
+      },
+    );
+    expect(stdout).toBe('<hello>\n');
+  });
+
+  test('gives a terminal when asked', async () => {
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const command = [
+      process.execPath,
+      main,
+      '--socket',
+      host.client.socketPath,
+      'run',
+      '-t',
+      '-i',
+      '--net',
+      'none',
+      image,
+      '--',
+      '/bin/sh',
+      '-c',
+      '"test -t 0 && test -t 1 && echo a terminal"',
+    ];
+    const stdout = execFileSync('script', ['-qec', command.join(' '), '/dev/null'], {
+      encoding: 'utf8',
+      input: '',
+    });
+    expect(stdout).toContain('a terminal');
+  });
+
+  test('--json is one object on stdout, with the container’s own output elsewhere', async () => {
+    const { stdout, stderr } = await host.drakkar('--json', 'run', '--net', 'none', image);
+    const report = JSON.parse(stdout);
+    expect(report).toMatchObject({ exitCode: 0, found: 'here', receipt: { upstreamBytes: 0 } });
+    const times = report.marks.map(({ atMs }: { atMs: number }) => atMs);
+    expect(times).toEqual(times.toSorted((a: number, b: number) => a - b));
+    expect(report.marks.at(-1).name).toBe('ended');
+    expect(stderr).toContain('ready');
+  });
+
+  test('what a container writes is its own, and gone with it', async () => {
+    const write = 'echo mine > /tmp/file; read x < /tmp/file; echo $x; ls /tmp 2>/dev/null; echo /tmp/*';
+    expect((await run(image, '--', '/bin/sh', '-c', write)).stdout).toBe('mine\n/tmp/file\n');
+    expect((await run(image, '--', '/bin/sh', '-c', 'echo /tmp/*')).stdout).toBe('/tmp/*\n');
+    expect(readdirSync(join(host.directory, 'native/overlays'))).toEqual([]);
+  });
+
+  test.each([
+    [['no-such-host.invalid/x:1'], /no-such-host/],
+    [['-u', 'nobody-here', 'IMAGE'], /no user "nobody-here"/],
+    [['IMAGE', '--', '/no/such/program'], /could not start the container/],
+    [['UPPER CASE'], /not.*invalid|invalid/],
+  ])('%j fails with 125 and says why', async (args, words) => {
+    const outcome = await run(...args.map((arg) => (arg === 'IMAGE' ? image : arg)));
+    expect(outcome.code).toBe(125);
+    expect(outcome.stderr).toMatch(words);
+    expect(readdirSync(join(host.directory, 'native/overlays'))).toEqual([]);
+  });
+
+  test('a start leaves no mount behind once everything is unmounted', async () => {
+    const [snapshot] = await host.client.snapshots();
+    expect(snapshot?.path).toBeTruthy();
+    const { code } = await host.drakkar('snapshot', 'umount', image);
+    expect(code).toBe(0);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(host.directory);
+    expect(existsSync(snapshot?.path ?? '')).toBe(false);
+  });
+});

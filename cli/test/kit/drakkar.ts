@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
+import { type Helper, startHelper } from '@drakkar/daemon';
+
+const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const START_DEADLINE_MS = 60_000;
+
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A host: a daemon and a helper as processes of their own, on a state directory of their own. */
+export interface Host extends AsyncDisposable {
+  readonly directory: string;
+  readonly state: string;
+  readonly client: AdminClient;
+  readonly daemonPid: number;
+  readonly helperPid: number;
+  /** Runs a `drakkar` command against it. */
+  drakkar(...args: string[]): Promise<Outcome>;
+  /** Starts what is not running. */
+  start(): Promise<void>;
+  /** Kills a part with SIGKILL, and waits until it is gone. */
+  kill(part: 'daemon' | 'helper'): Promise<void>;
+}
+
+export async function startHost(config: object = {}): Promise<Host> {
+  const directory = await mkdtemp('/var/tmp/drakkar-test-');
+  const state = join(directory, 'state');
+  const nativeSocket = join(directory, 'native.sock');
+  const configFile = join(directory, 'config.json');
+  await mkdir(join(state, 'volumes'), { recursive: true });
+  const complete = {
+    stateDirectory: state,
+    log: { level: 'error' },
+    ...config,
+    mirror: { port: 0, ...('mirror' in config ? (config.mirror as object) : {}) },
+    native: { socket: nativeSocket, ...('native' in config ? (config.native as object) : {}) },
+  };
+  await writeFile(configFile, JSON.stringify(complete));
+  const socket = join(state, ADMIN_SOCKET_NAME);
+  const client = new AdminClient(socket);
+  let helper: Helper | undefined;
+  let daemon: ReturnType<typeof spawn> | undefined;
+  const gone = async (child: ReturnType<typeof spawn>, signal: NodeJS.Signals) => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const closed = once(child, 'close');
+    child.kill(signal);
+    await closed;
+  };
+  const host: Host = {
+    directory,
+    state,
+    client,
+    get daemonPid() {
+      return daemon?.pid ?? 0;
+    },
+    get helperPid() {
+      return helper?.pid ?? 0;
+    },
+    async drakkar(...args) {
+      const child = spawn(process.execPath, [MAIN, '--socket', socket, ...args], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const [stdout, stderr] = [[] as Buffer[], [] as Buffer[]];
+      child.stdout.on('data', (bytes: Buffer) => stdout.push(bytes));
+      child.stderr.on('data', (bytes: Buffer) => stderr.push(bytes));
+      const [code] = await once(child, 'close');
+      return { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+    },
+    async start() {
+      helper ??= await startHelper({
+        root: join(directory, 'native'),
+        content: join(state, 'volumes'),
+        socket: nativeSocket,
+        uid: 0,
+        signal: AbortSignal.timeout(START_DEADLINE_MS),
+      });
+      if (daemon !== undefined) return;
+      const child = spawn(process.execPath, [MAIN, '--config', configFile, 'daemon'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      daemon = child;
+      let words = '';
+      child.stderr.on('data', (bytes) => {
+        words = (words + bytes).slice(-4000);
+      });
+      const deadline = AbortSignal.timeout(START_DEADLINE_MS);
+      while (!(await client.status().then(Boolean, () => false))) {
+        if (child.exitCode !== null) throw new Error(`the daemon ended: ${words}`);
+        await delay(20, undefined, { signal: deadline });
+      }
+    },
+    async kill(part) {
+      if (part === 'helper' && helper !== undefined) {
+        process.kill(helper.pid, 'SIGKILL');
+        await helper[Symbol.asyncDispose]();
+        helper = undefined;
+      }
+      if (part === 'daemon' && daemon !== undefined) {
+        await gone(daemon, 'SIGKILL');
+        daemon = undefined;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      try {
+        await host.start();
+        for (const snapshot of await client.snapshots()) {
+          if (snapshot.path !== null) await client.umountSnapshot(snapshot.manifestDigest);
+        }
+      } finally {
+        if (daemon !== undefined) await gone(daemon, 'SIGTERM');
+        await helper?.[Symbol.asyncDispose]();
+        await rm(directory, { recursive: true, force: true });
+      }
+    },
+  };
+  await host.start();
+  return host;
+}
