@@ -150,6 +150,12 @@ function relayUntil(
   const limit =
     fault?.kind === 'cut' || fault?.kind === 'stall' ? fault.afterBytes : Number.POSITIVE_INFINITY;
   let passed = 0;
+  if (limit === 0) {
+    answer.resume();
+    outgoing.flushHeaders();
+    if (fault?.kind === 'cut') setImmediate(() => outgoing.destroy());
+    return;
+  }
   answer.on('data', (chunk: Buffer) => {
     if (passed >= limit) return;
     const part = chunk.subarray(0, limit - passed);
