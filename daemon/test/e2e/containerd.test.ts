@@ -141,7 +141,7 @@ test('a private image: for who may have it, for nobody else, whoever came first'
     headers.authorization === basic(bob) && path !== '/v2/' ? { kind: 'status', status: 403 } : undefined;
   const attempt = async (login?: typeof ada): Promise<boolean> => {
     await using containerd = await containerdBehind(stack, proxy.host);
-    return containerd.pull(login).then(
+    return await containerd.pull(login).then(
       () => true,
       () => false,
     );
