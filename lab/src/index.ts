@@ -13,4 +13,5 @@ export * from './ports.ts';
 export * from './registry.ts';
 export * from './tar.ts';
 export * from './temporary.ts';
+export * from './token-server.ts';
 export * from './tree.ts';

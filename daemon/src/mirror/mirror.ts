@@ -177,9 +177,11 @@ class MirrorHandler {
     if (request.method === 'HEAD' && !store.has(digest)) {
       const sizeBytes = await ask();
       this.#verdicts.allow(question);
-      announce(response, headersOf(digest, sizeBytes ?? 0, undefined));
-      response.end();
-      return;
+      if (sizeBytes !== undefined) {
+        announce(response, headersOf(digest, sizeBytes, undefined));
+        response.end();
+        return;
+      }
     }
     let asked = false;
     const authorize = async () => {

@@ -77,12 +77,17 @@ export class IndexFile implements Disposable {
   /** @throws `busy` when another process has the directory; `forbidden` | `no_space` | `invalid_content` */
   constructor(file: string) {
     this.#database = translated(() => new DatabaseSync(file));
-    translated(() => {
-      this.#database.exec(
-        'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
-      );
-      this.#prepareSchema();
-    });
+    try {
+      translated(() => {
+        this.#database.exec(
+          'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
+        );
+        this.#prepareSchema();
+      });
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
   }
 
   #prepareSchema(): void {

@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
@@ -22,7 +31,10 @@ export async function openStore(
   const complete = { ...STORE_DEFAULTS, ...options };
   const layout = layoutOf(complete.directory);
   try {
-    for (const path of [layout.blobs, layout.volumes, layout.staging]) mkdirSync(path, { recursive: true });
+    for (const path of [layout.blobs, layout.volumes, layout.staging]) {
+      mkdirSync(path, { recursive: true });
+      accessSync(path, constants.W_OK);
+    }
     const index = new IndexFile(layout.index);
     try {
       rmSync(layout.staging, { recursive: true, force: true });

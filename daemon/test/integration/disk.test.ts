@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startFaultyProxy, startRegistry, temporaryDirectory } from '@drakkar/lab';
+import { digestOf } from '@drakkar/protocol';
+import { expect, test } from 'vitest';
+import { createContent } from '../../src/content/index.ts';
+import { openStore } from '../../src/store/index.ts';
+import { createRegistryClient } from '../../src/upstream/index.ts';
+import { HASTY, pushRandomImage, randomBlob } from '../kit/stack.ts';
+
+const MEBIBYTE = 1024 * 1024;
+/** Mounting needs root; with CI=true a skip would be a failure, so there it is tried. */
+const withoutRoot = process.getuid?.() !== 0 && process.env.CI !== 'true';
+
+/** A small disk of its own. */
+async function smallDisk(sizeBytes: number) {
+  await using parts = new AsyncDisposableStack();
+  const { path } = parts.use(await temporaryDirectory('disk'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'drakkar-test', path]);
+  parts.defer(() => void execFileSync('umount', [path]));
+  const mounted = parts.move();
+  return { path, [Symbol.asyncDispose]: () => mounted.disposeAsync() };
+}
+
+test.skipIf(withoutRoot)(
+  'a full disk is an error to the one request, and never a corrupt store',
+  async () => {
+    await using disk = await smallDisk(16 * MEBIBYTE);
+    await using registry = await startRegistry();
+    using client = createRegistryClient(HASTY);
+    const image = { registry: registry.host, repository: 'library/thing' };
+    const [small, large] = [randomBlob(3 * MEBIBYTE), randomBlob(20 * MEBIBYTE)];
+    await pushRandomImage(client, image, 'v1', [small, large]);
+    const receipt = { storeBytes: 0, upstreamBytes: 0 };
+    {
+      await using store = await openStore({ directory: disk.path });
+      await using content = createContent({}, { store, client });
+      await content.fetch({ image, digest: small.digest }, receipt);
+      await expect(content.fetch({ image, digest: large.digest }, receipt)).rejects.toMatchObject({
+        code: 'no_space',
+        hint: expect.any(String),
+      });
+      expect(store.has(small.digest)).toBe(true);
+      expect(store.has(large.digest)).toBe(false);
+      store.remove(large.digest);
+      await content.fetch({ image, digest: small.digest }, receipt);
+    }
+    await using store = await openStore({ directory: disk.path });
+    expect(store.usage().contentBytes).toBe(small.sizeBytes);
+    expect(digestOf(await readFile(store.pathOf(small.digest)))).toBe(small.digest);
+  },
+);
+
+test.skipIf(withoutRoot)('a read-only state directory is refused with what to do', async () => {
+  await using disk = await smallDisk(4 * MEBIBYTE);
+  await (await openStore({ directory: disk.path })).close();
+  execFileSync('mount', ['-o', 'remount,ro', disk.path]);
+  await expect(openStore({ directory: disk.path })).rejects.toMatchObject({
+    code: 'forbidden',
+    message: expect.stringContaining(disk.path),
+    hint: expect.stringContaining('writable'),
+  });
+});
+
+test('a registry with its own authority is trusted when its file is named, and only then', async () => {
+  await using home = await temporaryDirectory('ca');
+  await using registry = await startRegistry();
+  const [key, certificate] = [join(home.path, 'key.pem'), join(home.path, 'cert.pem')];
+  execFileSync(
+    'openssl',
+    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=drakkar -addext subjectAltName=IP:127.0.0.2 -keyout ${key} -out ${certificate}`.split(
+      ' ',
+    ),
+    { stdio: 'ignore' },
+  );
+  const tls = { cert: await readFile(certificate, 'utf8'), key: await readFile(key, 'utf8') };
+  // 127.0.0.1 is always spoken to without TLS.
+  await using proxy = await startFaultyProxy(registry.url, { address: '127.0.0.2', tls });
+  const image = { registry: proxy.host, repository: 'library/thing' };
+  using plain = createRegistryClient(HASTY);
+  const { manifestDigest } = await pushRandomImage(plain, { ...image, registry: registry.host }, 'v1', [
+    randomBlob(10),
+  ]);
+  using trusting = createRegistryClient({ ...HASTY, caFiles: [certificate] });
+  expect((await trusting.resolve(image, 'v1')).digest).toBe(manifestDigest);
+  await expect(plain.resolve(image, 'v1')).rejects.toMatchObject({
+    hint: expect.stringContaining('caFiles'),
+  });
+
+  proxy.fault = ({ path }) => ({ kind: 'status', status: 307, headers: { location: registry.url + path } });
+  await expect(trusting.resolve(image, 'v1')).rejects.toMatchObject({ code: 'forbidden' });
+});
