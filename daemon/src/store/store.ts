@@ -69,6 +69,8 @@ class DirectoryStore implements Store, WriterHome {
   readonly #verifier: Verifier;
   /** Content that is being made: taken before the first await, so that there is never a second writer. */
   readonly #claims = new Map<Digest, FileWriter | undefined>();
+  /** Small blobs on their way in: many may bring the same one at the same time. */
+  readonly #puts = new Map<Digest, Promise<void>>();
   readonly #closing = new AbortController();
   #lastUseMs: number;
   #closed: Promise<void> | undefined;
@@ -149,15 +151,12 @@ class DirectoryStore implements Store, WriterHome {
   async put(bytes: Uint8Array, mediaType: string): Promise<Digest> {
     const digest = digestOf(bytes);
     if (this.has(digest)) return digest;
-    using reservation = this.reserve(`blob ${digest}`, bytes.length);
-    const path = join(this.#layout.staging, randomUUID());
-    try {
-      await writeFile(path, bytes);
-      await this.adopt(path, digest, bytes.length, 'blob', reservation, undefined, mediaType);
-    } catch (error) {
-      rmSync(path, { force: true });
-      throw toDrakkarError(error, 'unavailable');
+    let running = this.#puts.get(digest);
+    if (running === undefined) {
+      running = this.#put(bytes, digest, mediaType).finally(() => this.#puts.delete(digest));
+      this.#puts.set(digest, running);
     }
+    await running;
     return digest;
   }
 
@@ -292,6 +291,18 @@ class DirectoryStore implements Store, WriterHome {
       this.#index.markClean(true);
     }
     this.#index[Symbol.dispose]();
+  }
+
+  async #put(bytes: Uint8Array, digest: Digest, mediaType: string): Promise<void> {
+    using reservation = this.reserve(`blob ${digest}`, bytes.length);
+    const path = join(this.#layout.staging, randomUUID());
+    try {
+      await writeFile(path, bytes);
+      await this.adopt(path, digest, bytes.length, 'blob', reservation, undefined, mediaType);
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw toDrakkarError(error, 'unavailable');
+    }
   }
 
   /** The file before the row: a file without a row is removed at the next start, with all its bytes. */

@@ -120,6 +120,16 @@ describe('the store', () => {
     ).toBe('');
   });
 
+  test('the same small blob may be put by many at the same time', async () => {
+    await using home = await temporaryDirectory('store');
+    await using store = await openStore({ directory: home.path });
+    const { bytes, digest } = item(1000, 1);
+    const put = await Promise.all(Array.from({ length: 10 }, () => store.put(bytes, 'text/plain')));
+    expect(new Set(put)).toEqual(new Set([digest]));
+    expect(store.stat(digest)).toMatchObject({ complete: true, mediaType: 'text/plain' });
+    expect(store.usage()).toMatchObject({ contentBytes: 1000, reservedBytes: 0 });
+  });
+
   test('one writer at a time', async () => {
     await using home = await temporaryDirectory('store');
     await using store = await openStore({ directory: home.path });
