@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compareTrees, listTree, type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -148,6 +148,25 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
     const unknown = await host.drakkar('snapshot', 'build', `${temporary.host}/never/seen`);
     expect(unknown.code).toBe(5);
+  });
+
+  test('a snapshot whose raw files were evicted comes back from its blobs, without the registry', async () => {
+    await using temporary = await startRegistry();
+    const here = await push(
+      temporary,
+      shellImage({}, [{ name: 'evicted', data: Buffer.alloc(300_000, 'e') }]),
+      'evicted',
+    );
+    const { manifestDigest } = await host.client.buildSnapshot({ image: here });
+    const { config } = await host.client.snapshot(manifestDigest);
+    await temporary.stop();
+    await host.kill('daemon');
+    rmSync(join(host.state, 'volumes', config.devices.at(-1)?.rawDigest.slice(7) ?? ''));
+    await host.start();
+    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: false });
+    expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
+    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: true });
+    expect((await json('snapshot', 'verify', manifestDigest)).verifiedBytes).toBeGreaterThan(0);
   });
 
   test('rm removes its files and nothing that others use', async () => {

@@ -1,8 +1,9 @@
-import type { Digest, VolumeFile } from '@drakkar/protocol';
+import type { Digest, SnapshotConfig, VolumeFile } from '@drakkar/protocol';
 import type { Content as WholeContent } from '../content/index.ts';
 import type { NativeHelper } from '../native.ts';
 import type { Store as WholeStore } from '../store/index.ts';
 import type { RegistryClient } from '../upstream/index.ts';
+import type { SnapshotRecord } from './catalogue.ts';
 
 export interface Abortable {
   readonly signal?: AbortSignal | undefined;
@@ -48,7 +49,25 @@ export interface Modules {
   readonly log: Log;
 }
 
-/** Blobs of one snapshot file, as they travel. */
+/** What makes a snapshot, however it was come by. */
+export type SnapshotParts = Pick<SnapshotRecord, 'config' | 'envelope' | 'artifact' | 'signer' | 'origin'>;
+
+/** Its meta, and its devices in the order of their slots. */
+export function filesOf(config: SnapshotConfig): VolumeFile[] {
+  return [config.meta, ...config.devices];
+}
+
+/** What is mounted. */
+export function rawDigests(config: SnapshotConfig): Digest[] {
+  return filesOf(config).map(({ rawDigest }) => rawDigest);
+}
+
+/** Whether all that a mount needs is here. */
+export function isLocal(config: SnapshotConfig, store: Store): boolean {
+  return rawDigests(config).every((digest) => store.has(digest));
+}
+
+/** One file as it travels. */
 export function blobsOf(file: VolumeFile): { digest: Digest; sizeBytes: number }[] {
   return [
     { digest: file.blobDigest, sizeBytes: file.blobSizeBytes },

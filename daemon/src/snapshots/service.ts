@@ -8,11 +8,11 @@ import type {
   VerifyResult,
 } from '@drakkar/client';
 import {
-  type Digest,
   DrakkarError,
   digestOf,
   formatReference,
   isDigest,
+  isDrakkarError,
   parseImageConfig,
   parseReference,
 } from '@drakkar/protocol';
@@ -20,8 +20,8 @@ import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
-import type { Abortable, Store } from './modules.ts';
-import { rawDigests, type Volumes, volumeId } from './volumes.ts';
+import { type Abortable, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
+import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
 export interface ImageChoice {
@@ -79,7 +79,7 @@ export class SnapshotService {
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: ImageChoice, work: Work): Promise<StartResult> {
     const { record, found, image } = await this.#acquire(choice, false, work);
-    const { id, rootfs } = await this.#modules.volumes.prepareStart(record.config, work);
+    const { id, rootfs } = await this.#prepare(choice, record, work);
     work.timeline.mark('mounted');
     return {
       id,
@@ -91,6 +91,17 @@ export class SnapshotService {
       receipt: work.receipt,
       marks: work.timeline.marks,
     };
+  }
+
+  /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
+  async #prepare(choice: ImageChoice, record: SnapshotRecord, work: Work): Promise<PreparedRootfs> {
+    try {
+      return await this.#modules.volumes.prepareStart(record.config, work);
+    } catch (error) {
+      if (!isDrakkarError(error, 'not_found') || isLocal(record.config, this.#modules.store)) throw error;
+      const again = await this.#acquire(choice, false, work);
+      return this.#modules.volumes.prepareStart(again.record.config, work);
+    }
   }
 
   endStart(id: string, options: Abortable = {}): Promise<void> {
@@ -168,7 +179,7 @@ export class SnapshotService {
 
   #summary(record: SnapshotRecord, mounted: ReadonlyMap<string, VolumeStatus>): SnapshotSummary {
     const { config } = record;
-    const files = [config.meta, ...config.devices];
+    const files = filesOf(config);
     const sum = (size: (file: (typeof files)[number]) => number) =>
       files.reduce((total, file) => total + size(file), 0);
     return {
@@ -184,15 +195,10 @@ export class SnapshotService {
       blobSizeBytes: sum((file) => file.blobSizeBytes + file.piecesSizeBytes),
       metaBlobSizeBytes: config.meta.blobSizeBytes,
       rawSizeBytes: sum(({ rawSizeBytes }) => rawSizeBytes),
-      local: isLocal(record, this.#modules.store),
+      local: isLocal(config, this.#modules.store),
       path: mounted.get(volumeId(config))?.path ?? null,
     };
   }
-}
-
-/** Whether all that a mount needs is here. */
-export function isLocal(record: SnapshotRecord, store: Store): boolean {
-  return rawDigests(record.config).every((digest: Digest) => store.has(digest));
 }
 
 function canonical(name: string): string | undefined {

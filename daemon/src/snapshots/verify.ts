@@ -1,8 +1,7 @@
 import { open } from 'node:fs/promises';
 import { type Digest, Digester, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { SnapshotRecord } from './catalogue.ts';
-import { type Abortable, blobsOf, type Store } from './modules.ts';
-import { rawDigests } from './volumes.ts';
+import { type Abortable, blobsOf, filesOf, rawDigests, type Store } from './modules.ts';
 import type { Work } from './work.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -15,10 +14,14 @@ const READ_BYTES = 1024 * 1024;
  */
 export async function verifySnapshot(record: SnapshotRecord, store: Store, work: Work): Promise<number> {
   const { config } = record;
-  const travelling = [config.meta, ...config.devices].flatMap(blobsOf).map(({ digest }) => digest);
+  const travelling = filesOf(config)
+    .flatMap(blobsOf)
+    .map(({ digest }) => digest);
   const digests = new Set([...rawDigests(config), ...travelling.filter((digest) => store.has(digest))]);
-  const files = [config.meta, ...config.devices];
-  const totalBytes = files.reduce((total, file) => total + file.rawSizeBytes + file.blobSizeBytes, 0);
+  const totalBytes = filesOf(config).reduce(
+    (total, file) => total + file.rawSizeBytes + file.blobSizeBytes,
+    0,
+  );
   let verifiedBytes = 0;
   for (const digest of digests) {
     const actual = await digestOfFile(pathOf(record, store, digest), work, (bytes) => {

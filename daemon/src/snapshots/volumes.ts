@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { type Digest, DrakkarError, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import { DrakkarError, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
 import type { Backing, NativeHelper, VolumeStatus } from '../native.ts';
-import type { Abortable, Log, Store } from './modules.ts';
-
-/** Raw files of a snapshot: its meta, and its devices in the order of their slots. */
-export function rawDigests(config: SnapshotConfig): Digest[] {
-  return [config.meta, ...config.devices].map(({ rawDigest }) => rawDigest);
-}
+import { type Abortable, type Log, rawDigests, type Store } from './modules.ts';
 
 /** A volume is named by its meta, which names everything else. */
 export function volumeId(config: SnapshotConfig): string {
