@@ -43,7 +43,7 @@ describe('a manifest document', () => {
     [
       'a bad digest',
       { ...manifest, layers: [{ ...descriptor, digest: 'sha256:../../x' }] },
-      'limit_exceeded',
+      'invalid_content',
     ],
     ['10,000 layers', { ...manifest, layers: Array(10_000).fill(descriptor) }, 'limit_exceeded'],
     ['schema 1', { schemaVersion: 1, fsLayers: [] }, 'invalid_content'],

@@ -1,0 +1,60 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { completeConfig, configurationDocument, defaultConfigYaml, loadConfig } from '@drakkar/daemon';
+import { temporaryDirectory } from '@drakkar/lab';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+
+test('the printed default is a valid configuration that changes nothing', () => {
+  expect(completeConfig(parse(defaultConfigYaml()))).toEqual(completeConfig({}));
+});
+
+test('docs/configuration.md is what the schema says', async () => {
+  const document = await readFile(join(import.meta.dirname, '../../../../docs/configuration.md'), 'utf8');
+  expect(document).toBe(configurationDocument());
+});
+
+describe('a configuration file', () => {
+  test.each([
+    ['an unknown key', { mirrors: {} }, /top level.*mirrors/],
+    ['a wrong type', { mirror: { port: 'high' } }, /mirror\.port/],
+    ['a port out of range', { mirror: { port: 70_000 } }, /mirror\.port/],
+    ['a size that is none', { store: { quotaBytes: '10 parsecs' } }, /store\.quotaBytes.*10GiB/],
+    ['a block that EROFS can’t address', { snapshots: { blockBytes: 5000 } }, /snapshots\.blockBytes/],
+  ])('with %s is refused by its path', (_, raw, words) => {
+    expect(() => completeConfig(raw)).toThrow(
+      expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(words) }),
+    );
+  });
+
+  test.each([
+    [1000, 1000],
+    ['2 GiB', 2 * 1024 ** 3],
+    ['1.5MB', 1_500_000],
+    ['10k', 10_000],
+  ])('understands %j as a size', (quotaBytes, bytes) => {
+    expect(completeConfig({ store: { quotaBytes } }).store.quotaBytes).toBe(bytes);
+  });
+
+  test('may be absent only where nobody named it', async () => {
+    await using directory = await temporaryDirectory('config');
+    const missing = join(directory.path, 'missing.yaml');
+    await expect(loadConfig(missing)).rejects.toMatchObject({ code: 'not_found' });
+    const broken = join(directory.path, 'broken.yaml');
+    await writeFile(broken, 'mirror: [');
+    await expect(loadConfig(broken)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(broken),
+    });
+    const empty = join(directory.path, 'empty.yaml');
+    await writeFile(empty, '');
+    expect(await loadConfig(empty)).toEqual(completeConfig({}));
+  });
+
+  test('does not expand aliases without end', async () => {
+    await using directory = await temporaryDirectory('config');
+    const bomb = join(directory.path, 'bomb.yaml');
+    await writeFile(bomb, 'a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n');
+    await expect(loadConfig(bomb)).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+});

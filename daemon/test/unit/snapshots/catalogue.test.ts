@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import { temporaryDirectory } from '@drakkar/lab';
+import { digestOf, type SnapshotConfig } from '@drakkar/protocol';
+import { expect, test } from 'vitest';
+import { Catalogue, type SnapshotRecord } from '../../../src/snapshots/catalogue.ts';
+import { loadBuilderKey } from '../../../src/snapshots/keys.ts';
+
+const file = {
+  rawDigest: digestOf('raw'),
+  rawSizeBytes: 4096,
+  blobDigest: digestOf('blob'),
+  blobSizeBytes: 10,
+  piecesDigest: digestOf('pieces'),
+  piecesSizeBytes: 20,
+};
+const config = (name: string): SnapshotConfig => ({
+  formatVersion: 1,
+  builder: 'test',
+  manifestDigest: digestOf(name),
+  blockBytes: 524_288,
+  meta: file,
+  devices: [file],
+  files: 1,
+});
+const record = (name: string, changed: Partial<SnapshotRecord> = {}): SnapshotRecord => ({
+  manifestDigest: digestOf(name),
+  rootDigest: digestOf(`index of ${name}`),
+  image: 'docker.io/library/app:latest',
+  platform: 'linux/amd64',
+  imageConfig: Buffer.from('{}'),
+  imageSizeBytes: 5,
+  config: config(name),
+  envelope: Buffer.from('e'),
+  artifact: Buffer.from('a'),
+  signer: 'key',
+  origin: 'built',
+  createdAtMs: 1,
+  ...changed,
+});
+
+test('what was put is found again after a restart: by manifest, by index, by name', async () => {
+  await using directory = await temporaryDirectory('catalogue');
+  const path = join(directory.path, 'snapshots.sqlite');
+  {
+    using catalogue = new Catalogue(path);
+    catalogue.put(record('v1'));
+    catalogue.put(record('v2', { createdAtMs: 2, origin: 'registry' }));
+    catalogue.put(record('arm', { createdAtMs: 3, platform: 'linux/arm64' }));
+  }
+  using catalogue = new Catalogue(path);
+  expect(catalogue.list().map(({ manifestDigest }) => manifestDigest)).toEqual(
+    ['v1', 'v2', 'arm'].map((name) => digestOf(name)),
+  );
+  expect(catalogue.get(digestOf('v2'))).toMatchObject({ origin: 'registry', config: config('v2') });
+  expect(catalogue.find(digestOf('index of v1'), 'linux/amd64')?.manifestDigest).toBe(digestOf('v1'));
+  expect(catalogue.find(digestOf('index of v1'), 'linux/arm64')).toBeUndefined();
+  expect(catalogue.find(digestOf('v1'), 'linux/amd64')?.manifestDigest).toBe(digestOf('v1'));
+  expect(catalogue.latest('docker.io/library/app:latest', 'linux/amd64')?.manifestDigest).toBe(
+    digestOf('v2'),
+  );
+  catalogue.remove(digestOf('v2'));
+  expect(catalogue.latest('docker.io/library/app:latest', 'linux/amd64')?.manifestDigest).toBe(
+    digestOf('v1'),
+  );
+});
+
+test('a host keeps its builder key, and refuses what is none', async () => {
+  await using directory = await temporaryDirectory('keys');
+  const path = join(directory.path, 'keys', 'builder.pem');
+  const made = await loadBuilderKey(path);
+  expect((await loadBuilderKey(path)).equals(made)).toBe(true);
+  const { writeFile } = await import('node:fs/promises');
+  await writeFile(path, 'not a key');
+  await expect(loadBuilderKey(path)).rejects.toMatchObject({ code: 'invalid_content' });
+});
