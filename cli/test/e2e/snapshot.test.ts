@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compareTrees, listTree, type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -167,6 +167,23 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
     expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: true });
     expect((await json('snapshot', 'verify', manifestDigest)).verifiedBytes).toBeGreaterThan(0);
+  });
+
+  test('a daemon that is an ordinary user builds, mounts, runs and exports', async () => {
+    const nobody = 65_534;
+    await using other = await startHost({ snapshots: { useRegistry: false } }, { uid: nobody });
+    expect(await other.client.status()).toMatchObject({ uid: nobody, nativeError: null });
+    expect(readFileSync(`/proc/${other.daemonPid}/status`, 'utf8')).toMatch(
+      /^CapEff:\s+000000000000000[04]$/m,
+    );
+    expect(await other.drakkar('run', '--net', 'none', image)).toMatchObject({ code: 0, stdout: 'ready\n' });
+    expect(await other.drakkar('snapshot', 'mount', image)).toMatchObject({ code: 0 });
+    const { manifestDigest } = (await other.client.snapshots())[0] ?? {};
+    expect(statSync(join(other.state, 'snapshots.sqlite')).uid).toBe(nobody);
+    const flat = join(other.directory, 'flat.erofs');
+    expect(
+      await other.drakkar('snapshot', 'export', '--flat', '-o', flat, manifestDigest ?? ''),
+    ).toMatchObject({ code: 0 });
   });
 
   test('rm removes its files and nothing that others use', async () => {

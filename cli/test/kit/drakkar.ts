@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
 import { type Helper, startHelper } from '@drakkar/daemon';
@@ -30,7 +31,23 @@ export interface Host extends AsyncDisposable {
   kill(part: 'daemon' | 'helper'): Promise<void>;
 }
 
-export async function startHost(config: object = {}): Promise<Host> {
+export interface HostOptions {
+  /** The user that runs the daemon; the helper and the commands stay root. Default: root. */
+  readonly uid?: number;
+}
+
+/** Runs a program as an ordinary user. Where this tree lies in a directory that others can't enter, reading is allowed. */
+function asUser(uid: number, command: readonly string[]): string[] {
+  if (uid === 0) return [...command];
+  const open = (path: string): boolean =>
+    (statSync(path).mode & 0o001) !== 0 && (path === '/' || open(dirname(path)));
+  const capabilities = open(import.meta.dirname)
+    ? []
+    : ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'];
+  return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...capabilities, '--', ...command];
+}
+
+export async function startHost(config: object = {}, { uid = 0 }: HostOptions = {}): Promise<Host> {
   const directory = await mkdtemp('/var/tmp/drakkar-test-');
   const state = join(directory, 'state');
   const nativeSocket = join(directory, 'native.sock');
@@ -44,6 +61,8 @@ export async function startHost(config: object = {}): Promise<Host> {
     native: { socket: nativeSocket, ...('native' in config ? (config.native as object) : {}) },
   };
   await writeFile(configFile, JSON.stringify(complete));
+  for (const path of [state, join(state, 'volumes')]) await chown(path, uid, uid);
+  await chmod(directory, 0o755);
   const socket = join(state, ADMIN_SOCKET_NAME);
   const client = new AdminClient(socket);
   let helper: Helper | undefined;
@@ -79,11 +98,12 @@ export async function startHost(config: object = {}): Promise<Host> {
         root: join(directory, 'native'),
         content: join(state, 'volumes'),
         socket: nativeSocket,
-        uid: 0,
+        uid,
         signal: AbortSignal.timeout(START_DEADLINE_MS),
       });
       if (daemon !== undefined) return;
-      const child = spawn(process.execPath, [MAIN, '--config', configFile, 'daemon'], {
+      const [program = '', ...args] = asUser(uid, [process.execPath, MAIN, '--config', configFile, 'daemon']);
+      const child = spawn(program, args, {
         stdio: ['ignore', 'ignore', 'pipe'],
       });
       daemon = child;
