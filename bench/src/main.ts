@@ -1,7 +1,7 @@
 /** `npm run bench -- SCENARIO… [--rounds N]`: measures, keeps raw data and plots in bench/results, and says what holds. */
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { describeClaim, keepResult } from './runner/results.ts';
+import { describeClaim, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
 import { memory } from './scenarios/memory.ts';
@@ -34,3 +34,4 @@ for (const name of names) {
     for (const claim of result.claims) console.log(describeClaim(claim));
   }
 }
+await summarise();

@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { drawBars } from '../plots/bars.ts';
 import type { Series } from './samples.ts';
 
@@ -50,6 +51,49 @@ export async function keepResult(result: Result, loadBefore: number): Promise<vo
   const document = { measuredAt: new Date().toISOString(), machine, ...result };
   await writeFile(join(RESULTS, `${result.name}.json`), `${JSON.stringify(document, undefined, 2)}\n`);
   await writeFile(join(RESULTS, `${result.name}.svg`), drawBars(result.title, result.series));
+}
+
+const documentSchema = z.object({
+  name: z.string(),
+  title: z.string(),
+  measuredAt: z.string(),
+  claims: z.array(
+    z.object({
+      what: z.string(),
+      figure: z.number(),
+      unit: z.string(),
+      target: z.number(),
+      holds: z.boolean(),
+    }),
+  ),
+});
+
+/** bench/results/README.md: every claim of every result that is kept, with its plot. */
+export async function summarise(): Promise<void> {
+  const names = (await readdir(RESULTS)).filter((name) => name.endsWith('.json')).sort();
+  const sections = await Promise.all(
+    names.map(async (name) => {
+      const result = documentSchema.parse(JSON.parse(await readFile(join(RESULTS, name), 'utf8')));
+      const rows = result.claims.map(
+        ({ what, figure, unit, target, holds }) =>
+          `| ${what} | ${figure.toFixed(2)} ${unit} | ${target} ${unit} | ${holds ? 'holds' : 'missed'} |`,
+      );
+      return [
+        `## ${result.title}`,
+        '',
+        '| what | median | target | |',
+        '| --- | --- | --- | --- |',
+        ...rows,
+        '',
+        `![${result.title}](${result.name}.svg)`,
+        '',
+        `Raw data: [${name}](${name}), ${result.measuredAt.slice(0, 10)}.`,
+      ].join('\n');
+    }),
+  );
+  const head =
+    '# Results\n\nWritten by `npm run bench`. Ratios are of medians, contenders in turn in one run on one machine.';
+  await writeFile(join(RESULTS, 'README.md'), `${[head, ...sections].join('\n\n')}\n`);
 }
 
 export function describeClaim({ what, figure, unit, target, holds }: Claim): string {
