@@ -9,7 +9,14 @@ import { nativeProgram, probeKernel } from '@drakkar/daemon';
 import { type DrakkarError, errnoOf, toDrakkarError } from '@drakkar/errors';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
-import { type Check, daemonChecks, diskCheck, kernelChecks, programCheck } from '../doctor/checks.ts';
+import {
+  type Check,
+  daemonChecks,
+  describeCheck,
+  diskCheck,
+  kernelChecks,
+  programCheck,
+} from '../doctor/checks.ts';
 import type { Run } from './command.ts';
 
 /** `drakkar doctor`: what this machine can do, and what to do where it can't. */
@@ -71,11 +78,4 @@ async function firstLine(program: string, args: string[]): Promise<string | unde
   } catch {
     return undefined;
   }
-}
-
-const SIGNS: Readonly<Record<Check['verdict'], string>> = { ok: '✓', warning: '!', failure: '✗' };
-
-function describeCheck({ name, verdict, finding, remedy }: Check): string {
-  const next = verdict === 'ok' || remedy === undefined ? '' : `\n${' '.repeat(18)}→ ${remedy}`;
-  return `${SIGNS[verdict]} ${name.padEnd(14)}  ${finding}${next}`;
 }

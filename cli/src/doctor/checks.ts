@@ -125,3 +125,11 @@ export function programCheck(name: string, versionLine: string | undefined, need
     ? { name, verdict: 'warning', finding: 'not found', remedy: `install it: ${neededFor} needs it` }
     : { name, verdict: 'ok', finding: versionLine };
 }
+
+const SIGNS: Readonly<Record<Check['verdict'], string>> = { ok: '✓', warning: '!', failure: '✗' };
+
+/** A check as a line, with what to do below it. */
+export function describeCheck({ name, verdict, finding, remedy }: Check): string {
+  const next = verdict === 'ok' || remedy === undefined ? '' : `\n${' '.repeat(18)}→ ${remedy}`;
+  return `${SIGNS[verdict]} ${name.padEnd(14)}  ${finding}${next}`;
+}

@@ -1,7 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Config, type Daemon, startDaemon, startHelper } from '@drakkar/daemon';
+import { DrakkarError } from '@drakkar/errors';
 import { adminSocket } from '../context.ts';
+import { kernelChecks } from '../doctor/checks.ts';
 
 /** Everything on one machine: the helper as a process of its own, the daemon in this one. */
 export interface Machine extends AsyncDisposable {
@@ -12,7 +14,7 @@ export interface Machine extends AsyncDisposable {
 /**
  * Starts helper and daemon. Disposing it unmounts what nothing uses, then ends both.
  *
- * @throws `forbidden` where this is not root
+ * @throws `unsupported` where the helper can't be started or this kernel can't mount
  */
 export async function startMachine(config: Config, signal: AbortSignal): Promise<Machine> {
   await using started = new AsyncDisposableStack();
@@ -28,9 +30,17 @@ export async function startMachine(config: Config, signal: AbortSignal): Promise
     }),
   );
   const daemon = started.use(await startDaemon(config, { signal }));
+  await refuseUnfitKernel(daemon);
   started.defer(async () => {
     await daemon.unmountAll();
   });
   const stack = started.move();
   return { daemon, socket: adminSocket(config), [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+/** @throws `unsupported` where this kernel can't mount what we make, with what to do about it */
+async function refuseUnfitKernel(daemon: Daemon): Promise<void> {
+  const { native } = await daemon.status();
+  const failure = native && kernelChecks(native).find(({ verdict }) => verdict === 'failure');
+  if (failure) throw new DrakkarError('unsupported', failure.finding, { hint: failure.remedy });
 }
