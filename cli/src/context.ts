@@ -9,7 +9,8 @@ import {
 import type { Config } from '@drakkar/daemon';
 import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/errors';
 import type { Command } from 'commander';
-import { NO_PROGRESS, type ProgressView, progressView } from './output/progress.ts';
+import { NO_PROGRESS, progressView } from './output/progress.ts';
+import type { ProgressView } from './output/progress-view.ts';
 
 /** Options that every command takes. */
 export interface GlobalOptions {

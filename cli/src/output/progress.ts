@@ -1,20 +1,8 @@
 import type { Progress } from '@drakkar/client';
 import { formatBytes } from './format.ts';
-
-/** Shows how far something is: a bar with rate and remaining time on a terminal, one line a phase elsewhere. */
-export interface ProgressView extends Disposable {
-  update(progress: Progress): void;
-}
+import { PHASES, type ProgressView } from './progress-view.ts';
 
 export const NO_PROGRESS: ProgressView = { update() {}, [Symbol.dispose]() {} };
-
-export const PHASES: Readonly<Record<Progress['phase'], string>> = {
-  download: 'downloading',
-  build: 'building',
-  expand: 'expanding',
-  verify: 'verifying',
-  push: 'pushing',
-};
 
 /** Loads what draws on terminals only where there is one. */
 export async function progressView(output: NodeJS.WriteStream): Promise<ProgressView> {

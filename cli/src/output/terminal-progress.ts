@@ -1,7 +1,7 @@
 import type { Progress } from '@drakkar/client';
 import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatDuration } from './format.ts';
-import { PHASES, type ProgressView } from './progress.ts';
+import { PHASES, type ProgressView } from './progress-view.ts';
 
 /** A bar with rate and remaining time, drawn over itself. */
 export class TerminalView implements ProgressView {

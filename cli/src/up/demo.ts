@@ -10,7 +10,7 @@ import { type RunReport, runImage } from '../commands/run.ts';
 import type { Context } from '../context.ts';
 import { type ContainerdStart, startWithContainerd } from './containerd-start.ts';
 import { type DemoImage, pushDemoImage } from './demo-image.ts';
-import { demoScreen } from './screen.ts';
+import { type DemoResult, demoScreen } from './screen.ts';
 import { startMachine } from './up.ts';
 
 export interface DemoOptions {
@@ -22,15 +22,6 @@ export interface DemoOptions {
 
 /** On a disk, unlike /tmp on many machines; removed at the end. */
 const DEMO_PARENT = '/var/tmp';
-
-/** What the demo has seen. */
-export interface DemoResult {
-  readonly image: string;
-  readonly containerd: ContainerdStart;
-  readonly cold: RunReport;
-  readonly warm: RunReport;
-  readonly output: string;
-}
 
 /** Shows an image built while it downloads, mounted and running, beside what containerd does with it. */
 export async function runDemo(context: Context, options: DemoOptions): Promise<void> {

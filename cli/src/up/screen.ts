@@ -1,7 +1,16 @@
 import type { RunReport } from '../commands/run.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
-import type { DemoResult } from './demo.ts';
+import type { ContainerdStart } from './containerd-start.ts';
+
+/** What the demo has seen. */
+export interface DemoResult {
+  readonly image: string;
+  readonly containerd: ContainerdStart;
+  readonly cold: RunReport;
+  readonly warm: RunReport;
+  readonly output: string;
+}
 
 export interface DemoPlaces {
   readonly state: string;
