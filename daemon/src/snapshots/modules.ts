@@ -74,3 +74,13 @@ export function blobsOf(file: VolumeFile): { digest: Digest; sizeBytes: number }
     { digest: file.piecesDigest, sizeBytes: file.piecesSizeBytes },
   ];
 }
+
+/** Everything of it that the store may hold: as it is mounted and as it travels. */
+export function allDigests(config: SnapshotConfig): Digest[] {
+  return [
+    ...rawDigests(config),
+    ...filesOf(config)
+      .flatMap(blobsOf)
+      .map(({ digest }) => digest),
+  ];
+}

@@ -8,6 +8,7 @@ import type {
   VerifyResult,
 } from '@drakkar/client';
 import {
+  type Digest,
   DrakkarError,
   digestOf,
   formatReference,
@@ -20,7 +21,7 @@ import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
-import { type Abortable, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
+import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -127,19 +128,17 @@ export class SnapshotService {
     return this.#modules.flatten(this.find(name), options);
   }
 
-  /** @throws `busy` while it is mounted */
+  /** Forgets a snapshot, and gives back the space of what no other uses. @throws `busy` while it is mounted */
   async remove(name: string, options: Abortable = {}): Promise<void> {
+    const { catalogue, store, volumes } = this.#modules;
     const record = this.find(name);
-    if ((await this.#modules.volumes.mounted(options)).has(volumeId(record.config))) {
-      throw new DrakkarError('busy', `the snapshot of ${record.image} is mounted`, {
-        hint: 'end the containers that use it, then `drakkar snapshot umount` it',
-      });
-    }
-    this.#modules.catalogue.remove(record.manifestDigest);
-    const others = new Set(this.#modules.catalogue.list().flatMap(({ config }) => rawDigests(config)));
-    for (const digest of rawDigests(record.config)) {
-      if (!others.has(digest) && this.#modules.store.has(digest)) await this.#modules.store.remove(digest);
-    }
+    const removeFiles = () => {
+      catalogue.remove(record.manifestDigest);
+      const others = new Set(catalogue.list().flatMap(({ config }) => allDigests(config)));
+      for (const digest of allDigests(record.config))
+        if (!others.has(digest)) removeUnlessUsed(store, digest);
+    };
+    await volumes.whileUnmounted(record.config, removeFiles, options);
   }
 
   /** A snapshot by image reference, manifest digest, or the first hex digits of one. */
@@ -198,6 +197,15 @@ export class SnapshotService {
       local: isLocal(config, this.#modules.store),
       path: mounted.get(volumeId(config))?.path ?? null,
     };
+  }
+}
+
+/** What somebody reads or builds with at this moment stays, and goes when the space is needed. */
+function removeUnlessUsed(store: Store, digest: Digest): void {
+  try {
+    store.remove(digest);
+  } catch (error) {
+    if (!isDrakkarError(error, 'busy')) throw error;
   }
 }
 

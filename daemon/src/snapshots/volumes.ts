@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { DrakkarError, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
 import type { Backing, NativeHelper, VolumeStatus } from '../native.ts';
+import { Turns } from '../turns.ts';
 import { type Abortable, type Log, rawDigests, type Store } from './modules.ts';
 
 /** A volume is named by its meta, which names everything else. */
@@ -25,6 +26,8 @@ export class Volumes {
   readonly #native: NativeHelper;
   readonly #store: Store;
   readonly #log: Log;
+  /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
+  readonly #turns = new Turns<string>();
 
   constructor(options: { backing: Backing }, modules: { native: NativeHelper; store: Store; log: Log }) {
     this.#backing = options.backing;
@@ -54,42 +57,43 @@ export class Volumes {
   }
 
   /** @throws `not_found` where the snapshot's files are not all here */
-  async mount(config: SnapshotConfig, options: Abortable = {}): Promise<VolumeStatus> {
-    const volume = volumeId(config);
-    const holder = HOLDER_PREFIX + volume;
-    const devices = config.devices.map(({ rawDigest }) => rawDigest);
-    for (const digest of rawDigests(config)) {
-      this.#store.pin(digest, holder);
-      this.#store.pathOf(digest);
-    }
-    try {
-      return await this.#native.mountVolume(
-        { volume, meta: config.meta.rawDigest, devices, backing: this.#backing },
-        options,
-      );
-    } catch (error) {
-      const known = await this.#native.volumes(options).catch(() => undefined);
-      if (known?.every((other) => other.volume !== volume)) this.#store.unpin(holder);
-      throw error;
-    }
+  mount(config: SnapshotConfig, options: Abortable = {}): Promise<VolumeStatus> {
+    return this.#turns.run(volumeId(config), () => this.#mount(config, options));
   }
 
   /** @throws `busy` while something uses it */
-  async umount(config: SnapshotConfig, options: Abortable = {}): Promise<void> {
-    const volume = volumeId(config);
-    await this.#native.umountVolume(volume, options);
-    this.#store.unpin(HOLDER_PREFIX + volume);
+  umount(config: SnapshotConfig, options: Abortable = {}): Promise<void> {
+    return this.#turns.run(volumeId(config), () => this.#umount(volumeId(config), options));
   }
 
   /** A writable root file system over a mounted snapshot. */
-  async prepareStart(config: SnapshotConfig, options: Abortable = {}): Promise<PreparedRootfs> {
-    await this.mount(config, options);
-    const id = START_PREFIX + randomBytes(8).toString('hex');
-    const { rootfs } = await this.#native.prepareOverlay(
-      { overlay: id, volume: volumeId(config), mount: true },
-      options,
-    );
-    return { id, rootfs };
+  prepareStart(config: SnapshotConfig, options: Abortable = {}): Promise<PreparedRootfs> {
+    return this.#turns.run(volumeId(config), async () => {
+      await this.#mount(config, options);
+      return this.#prepareOverlay(volumeId(config), options);
+    });
+  }
+
+  /**
+   * Does something with a snapshot's files while nobody can mount it.
+   *
+   * @throws `busy` while it is mounted; `unavailable` where it may be and the helper can't be asked
+   */
+  whileUnmounted(config: SnapshotConfig, task: () => void, options: Abortable = {}): Promise<void> {
+    const volume = volumeId(config);
+    return this.#turns.run(volume, async () => {
+      if (this.#store.holders().includes(HOLDER_PREFIX + volume)) {
+        const known = (await this.#native.volumes(options)).find((other) => other.volume === volume);
+        if (known?.mounted === true) {
+          throw new DrakkarError('busy', 'the snapshot is mounted', {
+            hint: 'end the containers that use it, then `drakkar snapshot umount` it',
+          });
+        }
+        // What was mounted before a reboot is still meant to be.
+        await this.#umount(volume, options);
+      }
+      task();
+    });
   }
 
   /** @throws `invalid_argument` for what is no start of ours; `busy` while a process uses it */
@@ -117,13 +121,52 @@ export class Volumes {
     for (const { volume, overlays } of await this.#native.volumes(options)) {
       try {
         for (const overlay of overlays) await this.#native.removeOverlay(overlay, options);
-        await this.#native.umountVolume(volume, options);
-        this.#store.unpin(HOLDER_PREFIX + volume);
+        await this.#turns.run(volume, () => this.#umount(volume, options));
       } catch (error) {
         this.#log.warn({ volume, error }, 'a volume stays mounted');
         busy.push(volume);
       }
     }
     return busy;
+  }
+
+  async #mount(config: SnapshotConfig, options: Abortable): Promise<VolumeStatus> {
+    const volume = volumeId(config);
+    const devices = config.devices.map(({ rawDigest }) => rawDigest);
+    try {
+      for (const digest of rawDigests(config)) {
+        this.#store.pin(digest, HOLDER_PREFIX + volume);
+        this.#store.pathOf(digest);
+      }
+      return await this.#native.mountVolume(
+        { volume, meta: config.meta.rawDigest, devices, backing: this.#backing },
+        options,
+      );
+    } catch (error) {
+      // Also where the caller has left: the helper may have mounted it all the same.
+      const known = await this.#native.volumes().catch(() => undefined);
+      if (known?.every((other) => other.volume !== volume)) this.#store.unpin(HOLDER_PREFIX + volume);
+      throw error;
+    }
+  }
+
+  async #umount(volume: string, options: Abortable): Promise<void> {
+    await this.#native.umountVolume(volume, options);
+    this.#store.unpin(HOLDER_PREFIX + volume);
+  }
+
+  async #prepareOverlay(volume: string, options: Abortable): Promise<PreparedRootfs> {
+    const id = START_PREFIX + randomBytes(8).toString('hex');
+    try {
+      const { rootfs } = await this.#native.prepareOverlay({ overlay: id, volume, mount: true }, options);
+      options.signal?.throwIfAborted();
+      return { id, rootfs };
+    } catch (error) {
+      // A caller who has left knows no id, and the helper may have made it all the same.
+      await this.#native.removeOverlay(id).catch((cause: unknown) => {
+        this.#log.warn({ start: id, error: cause }, 'a root file system that nobody uses stays');
+      });
+      throw error;
+    }
   }
 }
