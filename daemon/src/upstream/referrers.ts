@@ -9,6 +9,7 @@ import {
   OCI_LIMITS,
   parseManifestDocument,
 } from '@drakkar/protocol';
+import { Turns } from '../turns.ts';
 import { readLimited } from './body.ts';
 import { fetchManifest, type ManifestName } from './manifests.ts';
 import { type PushedManifest, pushManifest } from './push.ts';
@@ -105,7 +106,7 @@ async function listByTag(
  */
 export class ReferrerWriter {
   readonly #session: Session;
-  readonly #queues = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns<string>();
 
   constructor(session: Session) {
     this.#session = session;
@@ -116,20 +117,11 @@ export class ReferrerWriter {
     const { entry, subject } = describe(bytes);
     const target: ManifestName = { ...name, reference: entry.digest };
     const pushed = await pushManifest(this.#session, target, bytes, entry.mediaType, options);
-    if (!pushed.subjectKnown)
-      await this.#oneByOne(name, subject, () => this.#list(name, entry, subject, options));
-    return pushed;
-  }
-
-  async #oneByOne(name: RepositoryName, subject: Digest, work: () => Promise<void>): Promise<void> {
-    const key = `${name.registry}/${name.repository}@${subject}`;
-    const mine = (this.#queues.get(key) ?? Promise.resolve()).then(work, work);
-    this.#queues.set(key, mine);
-    try {
-      await mine;
-    } finally {
-      if (this.#queues.get(key) === mine) this.#queues.delete(key);
+    if (!pushed.subjectKnown) {
+      const key = `${name.registry}/${name.repository}@${subject}`;
+      await this.#turns.run(key, () => this.#list(name, entry, subject, options));
     }
+    return pushed;
   }
 
   async #list(name: RepositoryName, entry: Descriptor, subject: Digest, options: CallOptions): Promise<void> {
