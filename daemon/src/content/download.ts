@@ -130,7 +130,11 @@ export class Download {
       this.#writer = await store.writer({ digest, sizeBytes });
     } catch (error) {
       await stream.chunks.return();
-      throw error;
+      // A build has brought it meanwhile. Upstream has agreed, so it may be read.
+      if (!isDrakkarError(error, 'already_exists')) throw error;
+      this.#reader = await store.open(digest);
+      this.#sizeBytes = this.#reader.sizeBytes;
+      return undefined;
     }
     return stream;
   }
@@ -151,6 +155,7 @@ export class Download {
     const writer = this.#writer;
     if (writer === undefined) {
       this.#matches();
+      if (this.#users === 0 && this.#reader !== undefined) await this.#letGo(this.#reader);
       return;
     }
     const digester = new Digester();

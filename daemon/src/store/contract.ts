@@ -58,7 +58,7 @@ export interface Store extends AsyncDisposable {
   reserve(purpose: string, bytes?: number): Reservation;
   /**
    * Moves a finished file of the staging directory in and pins it for `holder`; its bytes are taken from the reservation.
-   * Where the store has the content already, the file is removed instead.
+   * Where the store has the content already, the file is removed instead; where somebody is writing it, this waits for the end.
    */
   adopt(
     path: string,

@@ -58,6 +58,15 @@ export async function openStore(
   }
 }
 
+/** Content that is being made. */
+interface Claim {
+  readonly ended: PromiseWithResolvers<void>;
+  /** A whole file is taken in, which takes no longer than its sync. */
+  readonly adopts: boolean;
+  /** `undefined` while its file is being opened. */
+  writer: FileWriter | undefined;
+}
+
 class DirectoryStore implements Store, WriterHome {
   readonly stagingDirectory: string;
   readonly verified: Promise<void>;
@@ -68,9 +77,7 @@ class DirectoryStore implements Store, WriterHome {
   readonly #files: OpenFiles;
   readonly #verifier: Verifier;
   /** Content that is being made: taken before the first await, so that there is never a second writer. */
-  readonly #claims = new Map<Digest, FileWriter | undefined>();
-  /** Small blobs on their way in: many may bring the same one at the same time. */
-  readonly #puts = new Map<Digest, Promise<void>>();
+  readonly #claims = new Map<Digest, Claim>();
   readonly #closing = new AbortController();
   #lastUseMs: number;
   #closed: Promise<void> | undefined;
@@ -124,8 +131,9 @@ class DirectoryStore implements Store, WriterHome {
   }
 
   async writer({ digest, sizeBytes, mediaType }: WriterWanted): Promise<ContentWriter> {
+    while (this.#claims.get(digest)?.adopts) await this.#claims.get(digest)?.ended.promise;
     if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
-    this.#claims.set(digest, undefined);
+    const claim = this.#claim(digest, false);
     try {
       const found = this.#index.find(digest);
       if (found !== undefined && !found.verified) await this.#verifier.verify(found);
@@ -139,24 +147,18 @@ class DirectoryStore implements Store, WriterHome {
         : await this.#create(digest, sizeBytes, mediaType ?? null);
       const present = resumes ? this.#index.pieces(digest).keys() : [];
       const writer = new FileWriter(digest, sizeBytes, file, present, this);
-      this.#claims.set(digest, writer);
+      claim.writer = writer;
       this.touch(digest);
       return writer;
     } catch (error) {
-      this.#claims.delete(digest);
+      this.#unclaim(digest);
       throw toDrakkarError(error, 'unavailable');
     }
   }
 
   async put(bytes: Uint8Array, mediaType: string): Promise<Digest> {
     const digest = digestOf(bytes);
-    if (this.has(digest)) return digest;
-    let running = this.#puts.get(digest);
-    if (running === undefined) {
-      running = this.#put(bytes, digest, mediaType).finally(() => this.#puts.delete(digest));
-      this.#puts.set(digest, running);
-    }
-    await running;
+    if (!this.has(digest)) await this.#put(bytes, digest, mediaType);
     return digest;
   }
 
@@ -173,8 +175,9 @@ class DirectoryStore implements Store, WriterHome {
     holder?: string,
     mediaType?: string,
   ): Promise<void> {
-    if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
-    this.#claims.set(digest, undefined);
+    // Two images with a layer in common bring the same device; a mirror and a pull the same manifest.
+    while (this.#claims.has(digest)) await this.#claims.get(digest)?.ended.promise;
+    this.#claim(digest, true);
     try {
       await makeDurable(path, sizeBytes);
       const existing = this.#usable(digest);
@@ -210,7 +213,7 @@ class DirectoryStore implements Store, WriterHome {
     } catch (error) {
       throw toDrakkarError(error, 'unavailable');
     } finally {
-      this.#claims.delete(digest);
+      this.#unclaim(digest);
     }
   }
 
@@ -275,7 +278,7 @@ class DirectoryStore implements Store, WriterHome {
   }
 
   released(digest: Digest, remove: boolean): void {
-    this.#claims.delete(digest);
+    this.#unclaim(digest);
     const row = remove ? this.#index.find(digest) : undefined;
     if (row !== undefined) this.#delete(row);
   }
@@ -283,7 +286,7 @@ class DirectoryStore implements Store, WriterHome {
   async #close(): Promise<void> {
     this.#closing.abort();
     await this.verified;
-    const writers = [...this.#claims.values()].filter((writer) => writer !== undefined);
+    const writers = [...this.#claims.values()].flatMap(({ writer }) => writer ?? []);
     const stopped = await Promise.allSettled(writers.map((writer) => writer.close()));
     const unverified = this.#index.list().some(({ verified }) => !verified);
     if (stopped.every(({ status }) => status === 'fulfilled') && !unverified) {
@@ -340,6 +343,17 @@ class DirectoryStore implements Store, WriterHome {
     rmSync(this.#layout.file(row.kind, row.digest), { force: true });
     this.#index.delete(row.digest);
     this.#quota.removed(row.sizeBytes);
+  }
+
+  #claim(digest: Digest, adopts: boolean): Claim {
+    const claim = { ended: Promise.withResolvers<void>(), adopts, writer: undefined };
+    this.#claims.set(digest, claim);
+    return claim;
+  }
+
+  #unclaim(digest: Digest): void {
+    this.#claims.get(digest)?.ended.resolve();
+    this.#claims.delete(digest);
   }
 
   #inUse(digest: Digest): boolean {

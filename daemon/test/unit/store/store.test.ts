@@ -50,6 +50,35 @@ describe('the store', () => {
     expect(store.usage()).toEqual({ quotaBytes: 4 * MEBIBYTE, contentBytes: 4 * MEBIBYTE, reservedBytes: 0 });
   });
 
+  test('many may bring the same file at the same time, also while it is being written: the quota counts it once', async () => {
+    await using home = await temporaryDirectory('store');
+    await using store = await openStore({ directory: home.path, quotaBytes: 16 * MEBIBYTE });
+    const a = item(MEBIBYTE, 1);
+    const bring = async (name: string) => {
+      using reservation = store.reserve(name, a.sizeBytes);
+      const path = join(store.stagingDirectory, name);
+      await writeFile(path, a.bytes);
+      await store.adopt(path, a.digest, a.sizeBytes, 'blob', reservation, name);
+    };
+    const writer = await store.writer(a);
+    await writer.write(0, [a.bytes]);
+    const both = Promise.all([bring('one'), bring('two')]);
+    await writer.finish();
+    await writer.close();
+    await both;
+    expect(store.stat(a.digest)).toMatchObject({ complete: true, holders: ['one', 'two'] });
+    store.unpin('one');
+    store.unpin('two');
+    store.remove(a.digest);
+    await Promise.all([bring('three'), bring('four'), store.put(a.bytes, 'text/plain')]);
+    expect(store.usage()).toMatchObject({ contentBytes: MEBIBYTE, reservedBytes: 0 });
+    store.unpin('three');
+    store.unpin('four');
+    store.remove(a.digest);
+    await bring('five');
+    await expect(store.writer(a)).rejects.toMatchObject({ code: 'already_exists' });
+  });
+
   test('a second daemon is refused, and told why', async () => {
     await using home = await temporaryDirectory('store');
     await using _store = await openStore({ directory: home.path });
