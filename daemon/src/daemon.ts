@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -96,6 +96,8 @@ export async function startDaemon(
     store: usageOf(store),
     ...(await askHelper(native)),
   });
+  // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
+  await takeOver(volumes, native, log, options.signal);
   stack.use(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
       snapshots,
@@ -105,7 +107,6 @@ export async function startDaemon(
       pull: (request, work) => pullImage(request, { client, content, store }, work),
     }),
   );
-  await takeOver(volumes, native, log, options.signal);
   const running = stack.move();
   return {
     status,
@@ -168,9 +169,12 @@ function blobSummaries(store: Store): BlobSummary[] {
 
 function flatten(record: SnapshotRecord, store: Store, signal = new AbortController().signal): Readable {
   const { meta, devices } = record.config;
+  const holder = STAGING_HOLDER_PREFIX + randomUUID();
   const metaPath = store.pathOf(meta.rawDigest);
   const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
-  return Readable.from(flatImage({ metaPath, devicePaths }, { signal }), { objectMode: false });
+  for (const { rawDigest } of [meta, ...devices]) store.pin(rawDigest, holder);
+  const image = Readable.from(flatImage({ metaPath, devicePaths }, { signal }), { objectMode: false });
+  return image.once('close', () => store.unpin(holder));
 }
 
 function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {

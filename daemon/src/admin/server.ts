@@ -67,38 +67,37 @@ export async function serveAdmin(socketPath: string, modules: AdminModules): Pro
 }
 
 function routes(server: FastifyInstance, { snapshots, log, ...modules }: AdminModules): void {
-  const signalOf = (request: FastifyRequest) => leaves(request);
   server.get('/v1/status', () => modules.status());
   server.get('/v1/blobs', () => modules.blobs());
   server.post('/v1/pulls', (request, reply) => {
     const body = pullRequestSchema.parse(request.body);
     return stream(request, reply, log, (work) => modules.pull(body, work));
   });
-  server.get('/v1/snapshots', (request) => snapshots.list({ signal: signalOf(request) }));
+  server.get('/v1/snapshots', (_, reply) => snapshots.list({ signal: leaves(reply) }));
   server.post('/v1/snapshots', (request, reply) => {
     const body = buildRequestSchema.parse(request.body);
     return stream(request, reply, log, (work) => snapshots.build(body, work));
   });
-  server.get('/v1/snapshots/:name', (request) =>
-    snapshots.inspect(byName.parse(request.params).name, { signal: signalOf(request) }),
+  server.get('/v1/snapshots/:name', (request, reply) =>
+    snapshots.inspect(byName.parse(request.params).name, { signal: leaves(reply) }),
   );
   server.delete('/v1/snapshots/:name', async (request, reply) => {
-    await snapshots.remove(byName.parse(request.params).name, { signal: signalOf(request) });
+    await snapshots.remove(byName.parse(request.params).name, { signal: leaves(reply) });
     return reply.code(204).send();
   });
   server.post('/v1/snapshots/:name/verify', (request, reply) => {
     const { name } = byName.parse(request.params);
     return stream(request, reply, log, (work) => snapshots.verify(name, work));
   });
-  server.post('/v1/snapshots/:name/mount', (request) =>
-    snapshots.mount(byName.parse(request.params).name, { signal: signalOf(request) }),
+  server.post('/v1/snapshots/:name/mount', (request, reply) =>
+    snapshots.mount(byName.parse(request.params).name, { signal: leaves(reply) }),
   );
   server.post('/v1/snapshots/:name/umount', async (request, reply) => {
-    await snapshots.umount(byName.parse(request.params).name, { signal: signalOf(request) });
+    await snapshots.umount(byName.parse(request.params).name, { signal: leaves(reply) });
     return reply.code(204).send();
   });
   server.get('/v1/snapshots/:name/flat', (request, reply) => {
-    const image = snapshots.flatImage(byName.parse(request.params).name, { signal: signalOf(request) });
+    const image = snapshots.flatImage(byName.parse(request.params).name, { signal: leaves(reply) });
     return reply.type('application/octet-stream').send(image);
   });
   server.post('/v1/starts', (request, reply) => {
@@ -106,7 +105,7 @@ function routes(server: FastifyInstance, { snapshots, log, ...modules }: AdminMo
     return stream(request, reply, log, (work) => snapshots.start(body, work));
   });
   server.delete('/v1/starts/:id', async (request, reply) => {
-    await snapshots.endStart(byId.parse(request.params).id, { signal: signalOf(request) });
+    await snapshots.endStart(byId.parse(request.params).id, { signal: leaves(reply) });
     return reply.code(204).send();
   });
 }
@@ -127,7 +126,7 @@ async function stream<Result>(
   let lastProgressMs = 0;
   let lastPhase = '';
   const work = new Work({
-    signal: leaves(request),
+    signal: leaves(reply),
     onMark: (mark) => send({ type: 'mark', mark }),
     onProgress: (progress) => {
       const nowMs = performance.now();
@@ -147,11 +146,9 @@ async function stream<Result>(
 }
 
 /** Aborts when the caller ends the connection before it has its answer. */
-function leaves(request: FastifyRequest): AbortSignal {
+function leaves(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
-  request.raw.socket.once('close', () =>
-    controller.abort(new DrakkarError('cancelled', 'the caller has left')),
-  );
+  reply.raw.once('close', () => controller.abort(new DrakkarError('cancelled', 'the caller has left')));
   return controller.signal;
 }
 

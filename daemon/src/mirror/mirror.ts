@@ -174,7 +174,7 @@ class MirrorHandler {
     const question = { caller, image, digest };
     const call = { caller, signal, tries: this.#options.upstreamTries };
     const ask = () => client.headBlob(image, digest, call);
-    if (request.method === 'HEAD' && !store.has(digest)) {
+    if (request.method === 'HEAD' && store.stat(digest)?.complete !== true) {
       const sizeBytes = await ask();
       this.#verdicts.allow(question);
       if (sizeBytes !== undefined) {

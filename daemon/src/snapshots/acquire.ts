@@ -44,7 +44,7 @@ export class Acquirer {
   async acquire(image: Image, { rebuild }: { rebuild: boolean }, work: Work): Promise<Acquisition> {
     const { store } = this.#modules;
     const { record } = image;
-    if (record !== undefined && !rebuild && isLocal(record.config, store)) {
+    if (record !== undefined && !rebuild && (await isLocal(record.config, store))) {
       for (const digest of rawDigests(record.config)) store.touch(digest);
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');

@@ -15,7 +15,15 @@ import {
 import { expandBlob, openArtifact, parseArtifact } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Image } from './images.ts';
-import { blobsOf, filesOf, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import {
+  allDigests,
+  blobsOf,
+  filesOf,
+  isLocal,
+  type Modules,
+  rawDigests,
+  type SnapshotParts,
+} from './modules.ts';
 import { type Staging, staged } from './staging.ts';
 import type { Work } from './work.ts';
 
@@ -89,6 +97,7 @@ async function fetchSnapshot<Kept>(
   return staged(store, async (staging) => {
     for (const file of files) {
       store.pin(file.rawDigest, staging.holder);
+      await store.verify([file.rawDigest]);
       if (!store.has(file.rawDigest)) await fetchFile(image, file, staging, modules, work, onBytes);
     }
     return keep({ config, envelope, artifact, signer, origin: 'registry' });
@@ -107,6 +116,7 @@ export async function restoreFiles(
   work: Work,
 ): Promise<boolean> {
   const { store } = modules;
+  await store.verify(allDigests(config));
   const evicted = filesOf(config).filter(({ rawDigest }) => !store.has(rawDigest));
   if (!evicted.flatMap(blobsOf).every(({ digest }) => store.has(digest))) return false;
   return staged(store, async (staging) => {

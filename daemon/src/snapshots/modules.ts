@@ -20,6 +20,8 @@ export type Store = Pick<
   WholeStore,
   | 'stagingDirectory'
   | 'has'
+  | 'stat'
+  | 'verify'
   | 'pathOf'
   | 'reserve'
   | 'adopt'
@@ -62,8 +64,9 @@ export function rawDigests(config: SnapshotConfig): Digest[] {
   return filesOf(config).map(({ rawDigest }) => rawDigest);
 }
 
-/** Whether all that a mount needs is here. */
-export function isLocal(config: SnapshotConfig, store: Store): boolean {
+/** Whether all that a mount needs is here, and good. */
+export async function isLocal(config: SnapshotConfig, store: Store): Promise<boolean> {
+  await store.verify(rawDigests(config));
   return rawDigests(config).every((digest) => store.has(digest));
 }
 

@@ -1,6 +1,7 @@
 import { DrakkarError, digestOf, type ImageReference } from '@drakkar/protocol';
 import type { SnapshotRecord } from './catalogue.ts';
 import { blobsOf, filesOf, type Registry, type Store } from './modules.ts';
+import { pinned } from './staging.ts';
 import type { Work } from './work.ts';
 
 /**
@@ -8,14 +9,25 @@ import type { Work } from './work.ts';
  *
  * @throws `not_found` where a blob was evicted; what the registry says
  */
-export async function pushSnapshot(
+export function pushSnapshot(
   image: ImageReference,
   record: SnapshotRecord,
+  modules: { registry: Registry; store: Store },
+  work: Work,
+): Promise<void> {
+  const blobs = filesOf(record.config).flatMap(blobsOf);
+  const digests = blobs.map(({ digest }) => digest);
+  return pinned(modules.store, digests, () => pushAll(image, record, blobs, modules, work));
+}
+
+async function pushAll(
+  image: ImageReference,
+  { envelope, artifact }: SnapshotRecord,
+  blobs: ReturnType<typeof blobsOf>,
   { registry, store }: { registry: Registry; store: Store },
   work: Work,
 ): Promise<void> {
-  const { envelope, artifact, config } = record;
-  const blobs = filesOf(config).flatMap(blobsOf);
+  await store.verify(blobs.map(({ digest }) => digest));
   const missing = blobs.find(({ digest }) => !store.has(digest));
   if (missing !== undefined) {
     throw new DrakkarError('not_found', `the blob ${missing.digest} of the snapshot is no longer here`, {

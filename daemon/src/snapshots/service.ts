@@ -21,7 +21,7 @@ import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
-import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
+import { type Abortable, allDigests, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -99,7 +99,8 @@ export class SnapshotService {
     try {
       return await this.#modules.volumes.prepareStart(record.config, work);
     } catch (error) {
-      if (!isDrakkarError(error, 'not_found') || isLocal(record.config, this.#modules.store)) throw error;
+      if (!isDrakkarError(error, 'not_found') || (await isLocal(record.config, this.#modules.store)))
+        throw error;
       const again = await this.#acquire(choice, false, work);
       return this.#modules.volumes.prepareStart(again.record.config, work);
     }
@@ -194,7 +195,7 @@ export class SnapshotService {
       blobSizeBytes: sum((file) => file.blobSizeBytes + file.piecesSizeBytes),
       metaBlobSizeBytes: config.meta.blobSizeBytes,
       rawSizeBytes: sum(({ rawSizeBytes }) => rawSizeBytes),
-      local: isLocal(config, this.#modules.store),
+      local: rawDigests(config).every((digest) => this.#modules.store.stat(digest)?.complete === true),
       path: mounted.get(volumeId(config))?.path ?? null,
     };
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Digest } from '@drakkar/protocol';
 import type { Reservation } from '../store/index.ts';
 import type { Store } from './modules.ts';
 
@@ -12,6 +13,21 @@ export interface Staging {
   readonly directory: string;
   readonly reservation: Reservation;
   readonly holder: string;
+}
+
+/** Does something with content, none of which is evicted meanwhile. */
+export async function pinned<Value>(
+  store: Store,
+  digests: Iterable<Digest>,
+  task: () => Promise<Value>,
+): Promise<Value> {
+  const holder = STAGING_HOLDER_PREFIX + randomUUID();
+  try {
+    for (const digest of digests) store.pin(digest, holder);
+    return await task();
+  } finally {
+    store.unpin(holder);
+  }
 }
 
 /**

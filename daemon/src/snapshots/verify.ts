@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises';
 import { type Digest, Digester, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { SnapshotRecord } from './catalogue.ts';
-import { type Abortable, blobsOf, filesOf, rawDigests, type Store } from './modules.ts';
+import { type Abortable, allDigests, filesOf, rawDigests, type Store } from './modules.ts';
+import { pinned } from './staging.ts';
 import type { Work } from './work.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -12,12 +13,15 @@ const READ_BYTES = 1024 * 1024;
  * @returns how many bytes were compared
  * @throws `invalid_content` that names the first file that differs; `not_found` where a raw file is not here
  */
-export async function verifySnapshot(record: SnapshotRecord, store: Store, work: Work): Promise<number> {
+export function verifySnapshot(record: SnapshotRecord, store: Store, work: Work): Promise<number> {
+  return pinned(store, allDigests(record.config), () => compareAll(record, store, work));
+}
+
+async function compareAll(record: SnapshotRecord, store: Store, work: Work): Promise<number> {
   const { config } = record;
-  const travelling = filesOf(config)
-    .flatMap(blobsOf)
-    .map(({ digest }) => digest);
-  const digests = new Set([...rawDigests(config), ...travelling.filter((digest) => store.has(digest))]);
+  await store.verify(allDigests(config));
+  const travelling = allDigests(config).filter((digest) => store.has(digest));
+  const digests = new Set([...rawDigests(config), ...travelling]);
   const totalBytes = filesOf(config).reduce(
     (total, file) => total + file.rawSizeBytes + file.blobSizeBytes,
     0,

@@ -134,10 +134,9 @@ export class Volumes {
     const volume = volumeId(config);
     const devices = config.devices.map(({ rawDigest }) => rawDigest);
     try {
-      for (const digest of rawDigests(config)) {
-        this.#store.pin(digest, HOLDER_PREFIX + volume);
-        this.#store.pathOf(digest);
-      }
+      for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
+      await this.#store.verify(rawDigests(config));
+      for (const digest of rawDigests(config)) this.#store.pathOf(digest);
       return await this.#native.mountVolume(
         { volume, meta: config.meta.rawDigest, devices, backing: this.#backing },
         options,

@@ -45,8 +45,10 @@ export interface Store extends AsyncDisposable {
   usage(): StoreUsage;
   list(): StoredContent[];
   stat(digest: Digest): StoredContent | undefined;
-  /** Complete and, after an unclean stop, verified. */
+  /** Complete and, after an unclean stop, verified: at once, however large it is, unless {@link verify} came before. */
   has(digest: Digest): boolean;
+  /** Reads what an unclean stop has left in doubt of these, while everything else goes on. */
+  verify(digests: Iterable<Digest>): Promise<void>;
   /** Path of complete content; stays while somebody pins it. @throws `not_found` */
   pathOf(digest: Digest): string;
   /** @throws `not_found` unless complete */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   accessSync,
+  chmodSync,
   closeSync,
   constants,
   fsyncSync,
@@ -8,6 +9,7 @@ import {
   openSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -31,6 +33,7 @@ export async function openStore(
   const complete = { ...STORE_DEFAULTS, ...options };
   const layout = layoutOf(complete.directory);
   try {
+    makePrivate(layout.directory);
     for (const path of [layout.blobs, layout.volumes, layout.staging]) {
       mkdirSync(path, { recursive: true });
       accessSync(path, constants.W_OK);
@@ -110,6 +113,15 @@ class DirectoryStore implements Store, WriterHome {
 
   has(digest: Digest): boolean {
     return this.#usable(digest) !== undefined;
+  }
+
+  async verify(digests: Iterable<Digest>): Promise<void> {
+    for (const digest of digests) {
+      const row = this.#index.find(digest);
+      if (row?.verified !== false) continue;
+      // What can't be read is tried again, and its error thrown, when it is used.
+      await this.#verifier.verify(row).catch(() => {});
+    }
   }
 
   pathOf(digest: Digest): string {
@@ -410,6 +422,13 @@ async function makeDurable(path: string, sizeBytes: number): Promise<void> {
     );
   }
   await file.sync();
+}
+
+/** What registries gave to this user alone is for nobody else of this machine to read. */
+function makePrivate(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  const { uid, mode } = statSync(directory);
+  if (uid === process.getuid?.() && (mode & 0o077) !== 0) chmodSync(directory, 0o700);
 }
 
 function syncDirectory(path: string): void {
