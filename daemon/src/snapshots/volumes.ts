@@ -28,6 +28,8 @@ export class Volumes {
   readonly #log: Log;
   /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
   readonly #turns = new Turns<string>();
+  /** Starts that failed while the helper was away: removed as soon as it is spoken to again. */
+  readonly #givenUp = new Set<string>();
 
   constructor(options: { backing: Backing }, modules: { native: NativeHelper; store: Store; log: Log }) {
     this.#backing = options.backing;
@@ -107,6 +109,7 @@ export class Volumes {
   /** Mounted volumes by id; empty where the helper can't be asked. */
   async mounted(options: Abortable = {}): Promise<Map<string, VolumeStatus>> {
     try {
+      await this.#removeGivenUp();
       const volumes = await this.#native.volumes(options);
       return new Map(volumes.filter(({ mounted }) => mounted).map((volume) => [volume.volume, volume]));
     } catch (error) {
@@ -150,6 +153,7 @@ export class Volumes {
   }
 
   async #umount(volume: string, options: Abortable): Promise<void> {
+    await this.#removeGivenUp();
     await this.#native.umountVolume(volume, options);
     this.#store.unpin(HOLDER_PREFIX + volume);
   }
@@ -162,10 +166,20 @@ export class Volumes {
       return { id, rootfs };
     } catch (error) {
       // A caller who has left knows no id, and the helper may have made it all the same.
-      await this.#native.removeOverlay(id).catch((cause: unknown) => {
-        this.#log.warn({ start: id, error: cause }, 'a root file system that nobody uses stays');
-      });
+      this.#givenUp.add(id);
+      await this.#removeGivenUp();
       throw error;
+    }
+  }
+
+  async #removeGivenUp(): Promise<void> {
+    for (const id of this.#givenUp) {
+      try {
+        await this.#native.removeOverlay(id);
+        this.#givenUp.delete(id);
+      } catch (error) {
+        this.#log.warn({ start: id, error }, 'a root file system that nobody uses stays for now');
+      }
     }
   }
 }
