@@ -29,12 +29,12 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
   });
 };
 
-function refusal(hostname: string, address: string): DrakkarError {
-  return new DrakkarError(
-    'forbidden',
-    `a public registry redirected to ${hostname}, which is the private address ${address}`,
-    { hint: 'add the host to upstream.allowPrivateRedirects if that is meant' },
-  );
+/** Code of the error with which a connection to a private address is refused; nothing else of it outlives `node-fetch`. */
+export const PRIVATE_ADDRESS = 'ERR_DRAKKAR_PRIVATE_ADDRESS';
+
+function refusal(hostname: string, address: string): NodeJS.ErrnoException {
+  const error = new Error(`a public registry names ${hostname}, which is the private address ${address}`);
+  return Object.assign(error, { code: PRIVATE_ADDRESS });
 }
 
 /** @throws `invalid_argument` for a CA file that cannot be read */
@@ -78,7 +78,7 @@ function readAuthorities(files: readonly string[]): string[] | undefined {
       return readFileSync(file, 'utf8');
     } catch (cause) {
       throw new DrakkarError('invalid_argument', `the CA file ${file} cannot be read`, {
-        hint: 'correct upstream.caFiles',
+        hint: 'correct registries.caFiles',
         cause,
       });
     }

@@ -104,12 +104,13 @@ export class Authenticator {
     const realm = challenge.parameters.get('realm') ?? '';
     if (!URL.canParse(realm)) return undefined;
     const url = new URL(realm);
-    if (url.host !== question.endpoint.host) await guardRedirect(question.endpoint, url, this.#options);
+    const isElsewhere = url.origin !== question.endpoint.origin;
+    const publicOnly = isElsewhere && (await guardRedirect(question.endpoint, url, this.#options));
     const service = challenge.parameters.get('service');
     const answer =
       credential?.identityToken === undefined
-        ? await this.#askWithPassword(url, service, credential, question)
-        : await this.#askWithIdentityToken(url, service, credential.identityToken, question);
+        ? await this.#askWithPassword(url, service, credential, publicOnly, question)
+        : await this.#askWithIdentityToken(url, service, credential.identityToken, publicOnly, question);
     if (!answer.response.ok) {
       discard(answer.response, this.#options);
       if (answer.response.status < 500 && answer.response.status !== 429) return undefined;
@@ -131,6 +132,7 @@ export class Authenticator {
     realm: URL,
     service: string | undefined,
     credential: StoredCredential | undefined,
+    publicOnly: boolean,
     question: Question,
   ): Promise<Answer> {
     const url = new URL(realm);
@@ -138,13 +140,15 @@ export class Authenticator {
     url.searchParams.set('scope', question.scope);
     const authorization = basic(credential);
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
-    return exchange({ url, method: 'GET', headers, signal: question.signal }, this.#agents, this.#options);
+    const wanted = { url, method: 'GET', headers, publicOnly, signal: question.signal } as const;
+    return exchange(wanted, this.#agents, this.#options);
   }
 
   #askWithIdentityToken(
     url: URL,
     service: string | undefined,
     identityToken: string,
+    publicOnly: boolean,
     question: Question,
   ): Promise<Answer> {
     const form = new URLSearchParams({
@@ -160,6 +164,8 @@ export class Authenticator {
         method: 'POST',
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
         body: () => form.toString(),
+        secretBody: true,
+        publicOnly,
         signal: question.signal,
       },
       this.#agents,

@@ -57,7 +57,7 @@ async function readDockerConfig(file: string): Promise<DockerConfig | undefined>
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined;
     throw new DrakkarError('invalid_argument', `Docker’s configuration ${file} cannot be used`, {
-      hint: 'repair it, or set upstream.dockerConfigFile to null',
+      hint: 'repair it, or set registries.dockerConfigFile to null',
       cause,
     });
   }

@@ -34,7 +34,7 @@ const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 export function endpointOf(registry: string, options: Pick<UpstreamOptions, 'allow' | 'plainHttp'>): URL {
   if (!listed(options.allow, registry)) {
     throw new DrakkarError('forbidden', `registry ${registry} is not on the allowlist`, {
-      hint: 'add it to upstream.allow',
+      hint: 'add it to registries.allow',
       details: { registry },
     });
   }

@@ -7,7 +7,7 @@ import { readLimited } from './body.ts';
 import { endpointOf } from './hosts.ts';
 import type { UpstreamOptions } from './options.ts';
 import { backoffMs, isTransientStatus, parseRetryAfter, pause, throwIfCancelled } from './retry.ts';
-import { discard, exchange } from './transport.ts';
+import { discard, exchange, guardRedirect } from './transport.ts';
 
 export interface RepositoryName {
   /** As references name it: `docker.io`, `ghcr.io`, `127.0.0.1:5000`. */
@@ -91,6 +91,8 @@ export class Session implements Disposable {
     const endpoint = endpointOf(registry, this.options);
     const url =
       request.path instanceof URL ? request.path : new URL(`/v2/${repository}/${request.path}`, endpoint);
+    const isElsewhere = url.origin !== endpoint.origin;
+    const publicOnly = isElsewhere && (await guardRedirect(endpoint, url, this.options));
     const question = {
       registry,
       endpoint,
@@ -99,11 +101,11 @@ export class Session implements Disposable {
       signal: options.signal,
     };
     const send = async (authorization: string | undefined): Promise<Response> => {
-      const mayKnow = authorization !== undefined && url.origin === endpoint.origin;
+      const mayKnow = authorization !== undefined && !isElsewhere;
       const headers = { ...request.headers, ...(mayKnow ? { authorization } : {}) };
       const { method, body } = request;
       const answer = await exchange(
-        { url, method, headers, body, signal: options.signal },
+        { url, method, headers, body, publicOnly, signal: options.signal },
         this.#agents,
         this.options,
       );

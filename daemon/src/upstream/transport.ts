@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import { DrakkarError, errnoOf, isDrakkarError } from '@drakkar/protocol';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import fetch, { type Response } from 'node-fetch';
-import type { Agents } from './agents.ts';
+import { type Agents, PRIVATE_ADDRESS } from './agents.ts';
 import { bareHostname, isPrivateAddress, isPrivateHost, listed } from './hosts.ts';
 import type { UpstreamOptions } from './options.ts';
 
@@ -12,6 +12,10 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   /** Makes the body anew for each time that it is sent. */
   readonly body?: (() => Readable | string) | undefined;
+  /** The body holds a credential, which no other origin gets to see. */
+  readonly secretBody?: boolean;
+  /** The URL comes from a public registry: see {@link guardRedirect}. */
+  readonly publicOnly?: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -46,7 +50,7 @@ export function discard(response: Response, options: Pick<UpstreamOptions, 'answ
 export async function exchange(wanted: Exchange, agents: Agents, options: UpstreamOptions): Promise<Answer> {
   let url = wanted.url;
   let headers = wanted.headers;
-  let publicOnly = false;
+  let publicOnly = wanted.publicOnly === true;
   for (let hops = 0; ; hops += 1) {
     const response = await once({ ...wanted, url, headers }, agents, options, publicOnly);
     const target = redirectTarget(response, url, wanted.method);
@@ -56,7 +60,6 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
       throw new DrakkarError(
         'limit_exceeded',
         `${wanted.url.host} redirected more than ${options.redirects} times for ${wanted.url.pathname}`,
-        { details: { url: wanted.url.href } },
       );
     }
     if (target.host !== url.host) {
@@ -64,7 +67,10 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
     } else if (url.protocol === 'https:' && target.protocol !== 'https:') {
       throw downgrade(wanted.url, target);
     }
-    if (target.origin !== url.origin) headers = withoutAuthorization(headers);
+    if (target.origin !== url.origin) {
+      if (wanted.secretBody === true) throw wouldTell(wanted.url, target);
+      headers = withoutAuthorization(headers);
+    }
     url = target;
   }
 }
@@ -85,6 +91,12 @@ function downgrade(from: URL, to: URL): DrakkarError {
   });
 }
 
+function wouldTell(from: URL, to: URL): DrakkarError {
+  return new DrakkarError('forbidden', `${from.host} redirected a request with a credential to ${to.host}`, {
+    hint: 'the token server must answer such requests itself',
+  });
+}
+
 /**
  * Whether a URL that a registry named may be asked: never plain HTTP after HTTPS, and no private address for a public
  * registry. The result says whether the connection itself must check the address again.
@@ -96,7 +108,7 @@ export async function guardRedirect(from: URL, to: URL, options: UpstreamOptions
   if (listed(options.allowPrivateRedirects, to.host) || (await isPrivateHost(from))) return false;
   if (isPrivateAddress(bareHostname(to))) {
     throw new DrakkarError('forbidden', `${from.host} redirected to the private address ${to.host}`, {
-      hint: 'add the host to upstream.allowPrivateRedirects if that is meant',
+      hint: 'add the host to registries.allowPrivateRedirects if that is meant',
     });
   }
   return true;
@@ -156,24 +168,28 @@ function explain(error: unknown, wanted: Exchange, late: boolean, options: Upstr
   }
   if (late) {
     return new DrakkarError('timeout', `${where}: no answer within ${options.answerTimeoutMs} ms`, {
-      hint: 'check that the registry is reachable; upstream.answerTimeoutMs is how long to wait',
+      hint: 'check that the registry is reachable; registries.answerTimeoutMs is how long to wait',
     });
   }
-  const cause = error instanceof Error && 'cause' in error ? error.cause : undefined;
-  if (isDrakkarError(cause)) return cause;
-  const code = errnoOf(error) ?? errnoOf(cause);
+  // Its own message names the whole URL, whose query may be a signature; so it is no cause for a log either.
+  const why = (error instanceof Error ? error.message : String(error)).replace(
+    /^request to \S+ failed, reason: /,
+    '',
+  );
+  const code = errnoOf(error);
+  if (code === PRIVATE_ADDRESS) {
+    return new DrakkarError('forbidden', `${where}: ${why}`, {
+      hint: 'add the host to registries.allowPrivateRedirects if that is meant',
+    });
+  }
   if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)) {
     return new DrakkarError('forbidden', `${where}: the certificate is not trusted (${code})`, {
-      hint: 'add the authority’s PEM file to upstream.caFiles',
+      hint: 'add the authority’s PEM file to registries.caFiles',
       cause: error,
     });
   }
-  return new DrakkarError(
-    'unavailable',
-    `${where}: ${error instanceof Error ? error.message : String(error)}`,
-    {
-      hint: 'check that the registry is up and the network and proxy settings are right',
-      cause: error,
-    },
-  );
+  return new DrakkarError('unavailable', `${where}: ${why}`, {
+    hint: 'check that the registry is up and the network and proxy settings are right',
+    details: { errno: code ?? null },
+  });
 }

@@ -90,4 +90,21 @@ test('a registry with its own authority is trusted when its file is named, and o
 
   proxy.fault = ({ path }) => ({ kind: 'status', status: 307, headers: { location: registry.url + path } });
   await expect(trusting.resolve(image, 'v1')).rejects.toMatchObject({ code: 'forbidden' });
+
+  const plainly = `http://${proxy.host}`;
+  proxy.fault = () => ({
+    kind: 'status',
+    status: 401,
+    headers: { 'www-authenticate': `Bearer realm="${plainly}/token"` },
+  });
+  await expect(trusting.resolve(image, 'v1')).rejects.toMatchObject({ code: 'forbidden' });
+
+  proxy.fault = ({ path, method }) =>
+    method === 'POST'
+      ? { kind: 'status', status: 202, headers: { location: `${plainly}${path}1` } }
+      : undefined;
+  const bytes = Buffer.from('pushed');
+  await expect(trusting.pushBlob(image, digestOf(bytes), bytes.length, { bytes })).rejects.toMatchObject({
+    code: 'forbidden',
+  });
 });

@@ -1,5 +1,6 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import {
   type FaultyProxy,
   type Registry,
@@ -134,6 +135,36 @@ describe('against a real registry', () => {
     const { digest } = await client.resolve(name, 'v1', { caller: 'Basic c2VjcmV0OnNlY3JldA==' });
     expect(digest).toBe(image.manifestDigest);
     expect(seen).toBeUndefined();
+  });
+
+  test('a signature in the URL that a redirect names is in no error', async () => {
+    proxy.fault = () => ({
+      kind: 'status',
+      status: 307,
+      headers: { location: 'http://127.0.0.1:1/blob?X-Signature=hush' },
+    });
+    const error: unknown = await client.openBlob(name, layer.digest).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ code: 'unavailable', message: expect.stringContaining('ECONNREFUSED') });
+    expect(inspect(error, { depth: 5 })).not.toContain('hush');
+  });
+
+  test('an identity token does not follow a redirect to another host', async () => {
+    await using other = await startFaultyProxy(registry.url);
+    using trusting = createRegistryClient({
+      ...HASTY,
+      credentials: { [proxy.host]: { identityToken: 'hush' } },
+    });
+    proxy.fault = ({ path }) =>
+      path.startsWith('/token')
+        ? { kind: 'status', status: 307, headers: { location: `${other.url}/token` } }
+        : {
+            kind: 'status',
+            status: 401,
+            headers: { 'www-authenticate': `Bearer realm="${proxy.url}/token",service="test"` },
+          };
+    await expect(trusting.resolve(name, 'v1')).rejects.toMatchObject({ code: 'forbidden' });
+    expect(proxy.requests('POST /token')).toBe(1);
+    expect(other.requests('/token')).toBe(0);
   });
 
   test('wrong bytes under a digest are refused', async () => {
