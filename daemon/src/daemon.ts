@@ -61,7 +61,10 @@ export async function startDaemon(
   const builderKey = await loadBuilderKey(join(config.stateDirectory, 'keys', 'builder.pem'));
   const builderPublicKey = createPublicKey(builderKey);
 
-  const images = new Images({ tagMaxAgeMs: config.mirror.tagMaxAgeMs }, { registry: client, catalogue, log });
+  const images = new Images(
+    { tagMaxAgeMs: config.mirror.tagMaxAgeMs },
+    { registry: client, catalogue, store, log },
+  );
   const volumes = new Volumes({ backing: config.native.backing }, { native, store, log });
   const acquirer = new Acquirer(
     {

@@ -69,6 +69,15 @@ export class Acquirer {
       return { record: known, found: 'here' };
     }
     const resolved = await this.#images.manifest(image, work);
+    const same = known === undefined && !rebuild ? this.#catalogue.get(resolved.manifestDigest) : undefined;
+    if (same !== undefined && (await restoreFiles(image, same.config, this.#modules, work))) {
+      // Another index, or another name, for the very image that is known here.
+      const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
+      this.#catalogue.put(record);
+      work.timeline.mark('snapshot-found');
+      work.timeline.mark('meta-ready');
+      return { record, found: 'here' };
+    }
     const imageConfig = await this.#images.config(image, resolved, work);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
     if (this.#options.useRegistry && !rebuild) {

@@ -39,7 +39,6 @@ const SCHEMA = `
     origin TEXT NOT NULL,
     created_at_ms INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS snapshots_by_image ON snapshots (image, platform, created_at_ms);
 `;
 
 interface Row {
@@ -80,14 +79,6 @@ export class Catalogue implements Disposable {
       .prepare('SELECT * FROM snapshots WHERE root = ? AND platform = ?')
       .get(hexOf(rootDigest), platform);
     return row === undefined ? this.get(rootDigest) : recordOf(row as unknown as Row);
-  }
-
-  /** The newest snapshot of an image by name: what a tag last meant here. */
-  latest(image: string, platform: string): SnapshotRecord | undefined {
-    const row = this.#database
-      .prepare('SELECT * FROM snapshots WHERE image = ? AND platform = ? ORDER BY created_at_ms DESC LIMIT 1')
-      .get(image, platform);
-    return row === undefined ? undefined : recordOf(row as unknown as Row);
   }
 
   list(): SnapshotRecord[] {

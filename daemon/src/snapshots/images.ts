@@ -12,7 +12,7 @@ import {
 } from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
-import type { Log, Registry } from './modules.ts';
+import type { Log, Registry, Store } from './modules.ts';
 import type { Work } from './work.ts';
 
 /** An image by its name, and what that name means now. */
@@ -35,14 +35,24 @@ export interface ImagesOptions {
 /** Finds out what an image's name means, with the registry and without. */
 export class Images {
   readonly #options: ImagesOptions;
-  readonly #registry: Registry;
+  readonly #registry: Pick<Registry, 'resolve' | 'resolveImage' | 'fetchBlob'>;
   readonly #catalogue: Catalogue;
+  readonly #store: Pick<Store, 'findTag' | 'putTag'>;
   readonly #log: Log;
 
-  constructor(options: ImagesOptions, modules: { registry: Registry; catalogue: Catalogue; log: Log }) {
+  constructor(
+    options: ImagesOptions,
+    modules: {
+      registry: Pick<Registry, 'resolve' | 'resolveImage' | 'fetchBlob'>;
+      catalogue: Catalogue;
+      store: Pick<Store, 'findTag' | 'putTag'>;
+      log: Log;
+    },
+  ) {
     this.#options = options;
     this.#registry = modules.registry;
     this.#catalogue = modules.catalogue;
+    this.#store = modules.store;
     this.#log = modules.log;
   }
 
@@ -54,23 +64,7 @@ export class Images {
       const record = this.#catalogue.find(rootDigest, formatPlatform(platform));
       return { reference, name, platform, rootDigest, record };
     };
-    if (reference.digest !== undefined) return known(reference.digest);
-    try {
-      const { digest } = await this.#registry.resolve(reference, reference.tag ?? 'latest', {
-        signal: work.signal,
-      });
-      return known(digest);
-    } catch (error) {
-      const away = isDrakkarError(error, 'unavailable') || isDrakkarError(error, 'timeout');
-      const record = away ? this.#lastKnown(name, platform) : undefined;
-      if (record === undefined) throw error;
-      const ageMs = Date.now() - record.createdAtMs;
-      this.#log.warn(
-        { image: name, digest: record.manifestDigest, ageMs },
-        'registry away: last known digest used',
-      );
-      return { reference, name, platform, rootDigest: record.rootDigest, record };
-    }
+    return known(reference.digest ?? (await this.#meaning(reference, name, work)));
   }
 
   /** The manifest itself, which a snapshot that has to be fetched or built starts from. */
@@ -87,9 +81,25 @@ export class Images {
     return bytes;
   }
 
-  #lastKnown(name: string, platform: Platform): SnapshotRecord | undefined {
-    const record = this.#catalogue.latest(name, formatPlatform(platform));
-    const isYoung = record !== undefined && Date.now() - record.createdAtMs <= this.#options.tagMaxAgeMs;
-    return isYoung ? record : undefined;
+  /** What a tag points to; where the registry is away, what it pointed to when it was last asked. */
+  async #meaning(reference: ImageReference, name: string, { signal }: Work): Promise<Digest> {
+    const { registry, repository, tag = 'latest' } = reference;
+    try {
+      const { digest, mediaType, sizeBytes } = await this.#registry.resolve(reference, tag, { signal });
+      this.#store.putTag(registry, repository, tag, {
+        digest,
+        mediaType,
+        sizeBytes,
+        resolvedAtMs: Date.now(),
+      });
+      return digest;
+    } catch (error) {
+      if (!isDrakkarError(error, 'unavailable') && !isDrakkarError(error, 'timeout')) throw error;
+      const last = this.#store.findTag(registry, repository, tag);
+      const ageMs = Date.now() - (last?.resolvedAtMs ?? 0);
+      if (last === undefined || ageMs > this.#options.tagMaxAgeMs) throw error;
+      this.#log.warn({ image: name, digest: last.digest, ageMs }, 'registry away: last known digest used');
+      return last.digest;
+    }
   }
 }

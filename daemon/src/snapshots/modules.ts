@@ -30,6 +30,8 @@ export type Store = Pick<
   | 'unpin'
   | 'holders'
   | 'remove'
+  | 'findTag'
+  | 'putTag'
 >;
 
 /** What snapshots need of the content service. */
