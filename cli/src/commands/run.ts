@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { AdminClient, Mark, StartResult } from '@drakkar/client';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
@@ -9,9 +10,6 @@ import { runContainer } from '../run/container.ts';
 import { readInRootfs } from '../run/rootfs.ts';
 import { resolveUser } from '../run/user.ts';
 import type { Run } from './command.ts';
-
-/** Bundles hold the environment of containers: for root's eyes only. */
-const RUN_DIRECTORY = '/run/drakkar/containers';
 
 const BAR_WIDTH = 40;
 
@@ -96,7 +94,7 @@ export async function runImage(
     const exitCode = await runContainer(
       {
         id: start.id,
-        directory: RUN_DIRECTORY,
+        directory: dirname(start.rootfs),
         spec,
         terminal: options.terminal,
         interactive: flags.interactive === true || options.terminal,

@@ -7,7 +7,10 @@ import { DrakkarError, errnoOf } from '@drakkar/errors';
 
 export interface ContainerOptions {
   readonly id: string;
-  /** The bundle is made below this directory, which only root may enter. */
+  /**
+   * Where the bundle is made, with the container's environment in it: a directory that only root may enter, and that goes
+   * with the root file system, should we be killed before we can remove the bundle.
+   */
   readonly directory: string;
   readonly spec: object;
   readonly terminal: boolean;
@@ -42,8 +45,8 @@ const FORWARDED: readonly NodeJS.Signals[] = [
  * @throws `unsupported` without runc, `internal` where runc could not make the container
  */
 export async function runContainer(options: ContainerOptions, events: ContainerEvents): Promise<number> {
-  const bundle = join(options.directory, options.id);
-  await mkdir(bundle, { recursive: true, mode: 0o700 });
+  const bundle = join(options.directory, 'bundle');
+  await mkdir(bundle, { mode: 0o700 });
   try {
     await writeFile(join(bundle, 'config.json'), JSON.stringify(options.spec), { mode: 0o600 });
     return await runBundle(bundle, options, events);
