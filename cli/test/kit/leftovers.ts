@@ -1,0 +1,63 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Host } from './drakkar.ts';
+import { processesWith } from './processes.ts';
+
+/** What should not be there when nothing is being done and nothing is mounted but what a host says itself. */
+export interface Leftovers {
+  /** Names in the store's staging directory. */
+  readonly staging: readonly string[];
+  readonly overlays: readonly string[];
+  /** Mount points below the host's directory that no listed snapshot has. */
+  readonly mounts: readonly string[];
+  /** Files that loop devices are attached to although no listed snapshot is mounted. */
+  readonly loops: readonly string[];
+  /** Besides daemon and helper. */
+  readonly processes: readonly number[];
+  /** What the quota counts, less what lies in blobs/ and volumes/. */
+  readonly driftBytes: number;
+}
+
+export const NOTHING_LEFT: Leftovers = {
+  staging: [],
+  overlays: [],
+  mounts: [],
+  loops: [],
+  processes: [],
+  driftBytes: 0,
+};
+
+export async function leftoversOf(host: Host): Promise<Leftovers> {
+  const { store } = await host.client.status();
+  const mounted = (await host.client.snapshots()).flatMap(({ path }) => path ?? []);
+  const ours = [host.daemonPid, host.helperPid];
+  return {
+    staging: readdirSync(join(host.state, 'staging')),
+    overlays: readdirSync(join(host.directory, 'native/overlays')),
+    mounts: mountPoints().filter((path) => path.startsWith(host.directory) && !mounted.includes(path)),
+    loops: mounted.length > 0 ? [] : loopFiles().filter((path) => path.startsWith(host.directory)),
+    processes: processesWith(host.directory).filter((pid) => !ours.includes(pid)),
+    driftBytes:
+      store.usedBytes - bytesBelow(join(host.state, 'blobs')) - bytesBelow(join(host.state, 'volumes')),
+  };
+}
+
+function mountPoints(): string[] {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n');
+  return lines.map((line) => line.split(' ')[4] ?? '');
+}
+
+function loopFiles(): string[] {
+  return readdirSync('/sys/block')
+    .map((name) => join('/sys/block', name, 'loop/backing_file'))
+    .filter((path) => existsSync(path))
+    .map((path) => readFileSync(path, 'utf8').trim());
+}
+
+/** Lengths of all files, as the quota counts them: a sparse file with all its holes. */
+function bytesBelow(directory: string): number {
+  const entries = readdirSync(directory, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
