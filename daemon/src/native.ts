@@ -18,9 +18,11 @@ import {
 } from '@drakkar/protocol';
 
 const PROTOCOL_VERSION = 1;
-const MAX_FRAME_BYTES = 1024 * 1024;
+/** The status of a few thousand volumes. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 /** Mounting takes milliseconds; a disk that hangs must not hang the daemon. */
 const DEFAULT_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 interface Hello {
   readonly version: number;
@@ -150,18 +152,19 @@ class SocketHelper implements NativeHelper {
     options.signal?.throwIfAborted();
     const deadline = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
-    const connection = await this.#connected(signal);
+    const connection = await this.#connected();
     try {
       return await connection.call(verb, params, signal);
     } catch (error) {
       // The helper was restarted. Every verb is idempotent, so the call is made once more.
       if (!isDrakkarError(error, 'unavailable') || signal.aborted) throw error;
-      return (await this.#connected(signal)).call(verb, params, signal);
+      return (await this.#connected()).call(verb, params, signal);
     }
   }
 
-  #connected(signal: AbortSignal): Promise<Connection> {
-    this.#connection ??= Connection.open(this.#socketPath, signal).then(
+  /** All callers share one connection, so none of them ends it by leaving. */
+  #connected(): Promise<Connection> {
+    this.#connection ??= Connection.open(this.#socketPath, AbortSignal.timeout(CONNECT_TIMEOUT_MS)).then(
       (connection) => {
         connection.onEnd(() => {
           this.#connection = undefined;
@@ -196,16 +199,23 @@ class Connection {
   static open(socketPath: string, signal: AbortSignal): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const socket = connect(socketPath);
+      let greeted = false;
       const refuse = (cause: Error) => reject(unreachable(socketPath, cause));
       socket.once('error', refuse);
       socket.once('connect', () => {
         socket.off('error', refuse);
         const connection = new Connection(socket);
-        connection.#hello = { resolve: () => resolve(connection), reject };
+        const greet = () => {
+          greeted = true;
+          resolve(connection);
+        };
+        connection.#hello = { resolve: greet, reject };
         connection.#send({ version: PROTOCOL_VERSION } satisfies Hello);
       });
       signal.addEventListener('abort', () => {
+        if (greeted) return;
         reject(timedOut('connecting to the native helper', signal));
+        socket.destroy();
       });
     });
   }
@@ -215,6 +225,7 @@ class Connection {
   }
 
   call(verb: string, params: object, signal: AbortSignal): Promise<unknown> {
+    if (signal.aborted) return Promise.reject(timedOut(verb, signal));
     const id = this.#nextId++;
     const answer = new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
@@ -247,7 +258,12 @@ class Connection {
       if (this.#buffered.length < 4 + length) return;
       const body = this.#buffered.subarray(4, 4 + length);
       this.#buffered = this.#buffered.subarray(4 + length);
-      this.#answer(JSON.parse(body.toString('utf8')));
+      try {
+        this.#answer(JSON.parse(body.toString('utf8')));
+      } catch (cause) {
+        this.#socket.destroy(new Error('an answer that is no JSON', { cause }));
+        return;
+      }
     }
   }
 

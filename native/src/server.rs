@@ -52,10 +52,18 @@ pub fn bind(socket: &Path, uid: u32) -> Result<UnixListener> {
 }
 
 /// Serves until the process is told to end.
-pub fn serve(listener: &UnixListener, service: &Arc<Mutex<Service>>, uid: u32) -> Result<()> {
+pub fn serve(listener: &UnixListener, service: &Arc<Mutex<Service>>, uid: u32) -> ! {
     let connections = Arc::new(AtomicUsize::new(0));
     loop {
-        let (mut stream, _) = listener.accept().context(|| "accepting a connection".into())?;
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // A caller that has left again, or too many open files for now: neither ends the helper.
+                tracing::warn!(%error, "a connection was not accepted");
+                thread::sleep(PATIENCE);
+                continue;
+            }
+        };
         if let Err(error) = admit(&stream, uid, connections.load(Ordering::Relaxed)) {
             tracing::warn!(%error, "connection refused");
             refuse(&mut stream, error);

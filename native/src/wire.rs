@@ -13,8 +13,8 @@ use crate::ids::{ContentId, Id};
 
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// 64 devices and an overlay's names fit many times over.
-pub const MAX_FRAME_BYTES: u32 = 1024 * 1024;
+/// The status of a few thousand volumes; each may name 64 devices.
+pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {

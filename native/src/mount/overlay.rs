@@ -22,10 +22,13 @@ pub fn make_directories(upper: &Path, work: &Path, lower: &Path, id_map: Option<
         if directory.is_dir() {
             continue;
         }
+        // Under its own name only when it is complete: what a crash left half made is made anew.
+        let unfinished = directory.with_extension("new");
         let doing = || format!("making {}", directory.display());
-        fs::create_dir_all(directory).context(doing)?;
-        chown(directory, Some(uid), Some(gid)).context(doing)?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).context(doing)?;
+        fs::create_dir_all(&unfinished).context(doing)?;
+        chown(&unfinished, Some(uid), Some(gid)).context(doing)?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(mode)).context(doing)?;
+        fs::rename(&unfinished, directory).context(doing)?;
     }
     Ok(())
 }
