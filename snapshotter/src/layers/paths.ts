@@ -4,6 +4,9 @@ import type { Directory, Inode } from './tree.ts';
 /** A link that leads through more links than this leads nowhere. Source: continuity fs/path.go, walkLink. */
 const MAX_LINKS = 255;
 
+/** A path that links make longer than this leads nowhere. Linux: PATH_MAX. */
+const MAX_PATH_CHARACTERS = 4096;
+
 /** `path` seen from the root, as an absolute path without `.`, `..` and empty components; `..` stops at the root. */
 export function cleanPath(path: string): string {
   const absolute = path.startsWith('/') ? path : `/${path}`;
@@ -54,7 +57,7 @@ export function resolveIn(root: Directory, path: string, place: Place): string |
  * and textually, so that `..` behind a link to a link steps back from the first link's target. What does not exist
  * counts as no link. Source: continuity fs/path.go, RootPath.
  *
- * @returns a clean path; `undefined` when the links go in a circle
+ * @returns a clean path; `undefined` when the links go in a circle, or on without end
  */
 export function resolveLinks(lookup: Lookup, path: string): string | undefined {
   let followed = 0;
@@ -83,7 +86,7 @@ export function resolveLinks(lookup: Lookup, path: string): string | undefined {
   for (let current = path; ; ) {
     const before = followed;
     const next = pass(current);
-    if (followed > MAX_LINKS) return undefined;
+    if (followed > MAX_LINKS || next.length > MAX_PATH_CHARACTERS) return undefined;
     if (followed === before && cleanPath(next) === next) return next;
     current = next;
   }

@@ -132,6 +132,7 @@ export class Upper {
    * A file below is shared, so that all its names stay one file, as in a tree that is copied layer by layer.
    */
   #linkTarget(linkName: string, path: string): Inode {
+    this.#place.bound('pathBytes', linkName.length, 'its link target is too long');
     const target = showBytes(linkName);
     const slash = linkName.lastIndexOf('/');
     const find = (lookup: Lookup): { node: Inode | undefined; at: string | undefined } => {
@@ -166,7 +167,7 @@ export class Upper {
     if (this.#last?.path === path) return this.#last;
     const resolved = resolveIn(this.root, path, this.#place);
     if (resolved === undefined)
-      throw this.#place.invalid('its path leads through symbolic links in a circle');
+      throw this.#place.invalid('its path leads through symbolic links in a circle, or on without end');
     this.#place.bound('pathBytes', resolved.length - 1, 'its path is too long');
     let directory = this.root;
     let at = '';

@@ -59,6 +59,7 @@ describe('limits', () => {
   it.each<[keyof LayerLimits, number, TarItem[]]>([
     ['pathBytes', 20, [{ name: 'a/path/of/more/than/20' }]],
     ['pathBytes', 20, [{ name: 'l', type: '2', linkName: 'x'.repeat(21) }]],
+    ['pathBytes', 4096, [{ name: 'h', type: '1', linkName: 'x', pax: [['linkpath', 'a/'.repeat(400_000)]] }]],
     ['metadataBytes', 50, Array.from({ length: 9 }, (_, index) => ({ name: `long-name-${index}` }))],
     ['xattrBytes', 100, [xattr(1), xattr(2)]],
     ['entries', 5, [{ name: 'a/b/c/d/e/f' }]],
@@ -73,6 +74,18 @@ describe('limits', () => {
     );
     expect(isDrakkarError(error, 'limit_exceeded'), String(error)).toBe(true);
     expect(String(error)).toMatch(/layer 1, entry ".*": .*over the limit of \d+/);
+  });
+
+  it('stop links that make a path longer and longer', async () => {
+    const growing = Array.from({ length: 200 }, (_, index) => ({
+      name: `l${index}`,
+      type: '2',
+      pax: [['linkpath', `l${index + 1}/${'y/'.repeat(2000)}`] as const],
+    }));
+    await expect(merge([...growing, { name: 'l0/f' }])).rejects.toMatchObject({
+      code: 'invalid_content',
+      message: expect.stringContaining('without end'),
+    });
   });
 
   it('let the deepest of paths be', async () => {
