@@ -192,18 +192,19 @@ async function upstreamOptions({ registries }: Config): Promise<Parameters<typeo
   const { credentials, dockerConfigFile, ...rest } = registries;
   const stored: Record<string, StoredCredential> = {};
   for (const { registry, username, password, passwordFile } of credentials) {
-    stored[registry] = { username, password: password ?? (await readPassword(registry, passwordFile)) };
+    stored[registry] = { username, password: password ?? (await readPassword(passwordFile)) };
   }
   const home = dockerConfigFile?.replace(/^~(?=\/)/, homedir()) ?? null;
   return { ...rest, credentials: stored, dockerConfigFile: home };
 }
 
-async function readPassword(registry: string, file: string | undefined): Promise<string> {
-  if (file === undefined) {
-    throw new DrakkarError(
-      'invalid_argument',
-      `the credential for ${registry} has neither password nor passwordFile`,
-    );
+async function readPassword(file = ''): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    throw new DrakkarError('invalid_argument', `the password file ${file} cannot be read`, {
+      hint: 'correct registries.credentials, or let the daemon’s user read the file',
+      cause,
+    });
   }
-  return (await readFile(file, 'utf8')).trim();
 }

@@ -1,4 +1,10 @@
-import { completeConfig, configurationDocument, defaultConfigYaml, loadConfig } from '@drakkar/daemon';
+import {
+  type Config,
+  completeConfig,
+  configurationDocument,
+  defaultConfigYaml,
+  loadConfig,
+} from '@drakkar/daemon';
 import type { Command } from 'commander';
 import type { Run } from './command.ts';
 
@@ -16,11 +22,20 @@ export function configCommand(program: Command, run: Run): void {
     .action(
       run(async (context, file?: string) => {
         const checked = file === undefined ? await context.config() : await loadConfig(file);
-        context.answer(checked, 'the configuration is valid');
+        context.answer(withoutSecrets(checked), 'the configuration is valid');
       }),
     );
   config
     .command('document', { hidden: true })
     .description('print docs/configuration.md')
     .action(run(async (context) => context.answer({}, configurationDocument().trimEnd())));
+}
+
+/** What is printed ends in logs. */
+function withoutSecrets(config: Config): object {
+  const credentials = config.registries.credentials.map(({ password, ...rest }) => ({
+    ...rest,
+    ...(password === undefined ? {} : { password: '…' }),
+  }));
+  return { ...config, registries: { ...config.registries, credentials } };
 }

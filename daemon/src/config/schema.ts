@@ -1,5 +1,5 @@
 import { DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
-import { DEFAULT_BLOCK_BYTES } from '@drakkar/protocol';
+import { DEFAULT_BLOCK_BYTES, decodePublicKey } from '@drakkar/protocol';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
@@ -25,12 +25,25 @@ const byteSize = z.union([z.int().min(0), z.string()]).transform((value, context
 
 const port = z.int().min(0).max(65_535);
 
-const credentialSchema = z.strictObject({
-  registry: z.string().describe('Host of the registry, as image references name it.'),
-  username: z.string(),
-  password: z.string().optional().describe('The password or access token.'),
-  passwordFile: z.string().optional().describe('A file that holds it, instead.'),
-});
+const credentialSchema = z
+  .strictObject({
+    registry: z.string().describe('Host of the registry, as image references name it.'),
+    username: z.string(),
+    password: z.string().optional().describe('The password or access token.'),
+    passwordFile: z.string().optional().describe('A file that holds it, instead.'),
+  })
+  .refine(
+    ({ password, passwordFile }) => (password === undefined) !== (passwordFile === undefined),
+    'needs either password or passwordFile',
+  );
+
+const publicKey = z.string().refine((text) => {
+  try {
+    return decodePublicKey(text).asymmetricKeyType === 'ed25519';
+  } catch {
+    return false;
+  }
+}, 'is not an Ed25519 public key; write its 32 bytes in base64');
 
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
@@ -92,7 +105,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       allow: z
         .array(z.string())
-        .default(['*'])
+        .default([...UPSTREAM_DEFAULTS.allow])
         .describe('Registries that may be used, as host names with * for any run of characters.'),
       plainHttp: z
         .array(z.string())
@@ -160,7 +173,7 @@ export const configSchema = z.strictObject({
         .default(true)
         .describe('Look in the image’s registry for a snapshot before building one.'),
       trustedBuilders: z
-        .array(z.string())
+        .array(publicKey)
         .default([])
         .describe(
           'Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.',

@@ -21,6 +21,12 @@ describe('a configuration file', () => {
     ['a port out of range', { mirror: { port: 70_000 } }, /mirror\.port/],
     ['a size that is none', { store: { quotaBytes: '10 parsecs' } }, /store\.quotaBytes.*10GiB/],
     ['a block that EROFS can’t address', { snapshots: { blockBytes: 5000 } }, /snapshots\.blockBytes/],
+    ['a key that is none', { snapshots: { trustedBuilders: ['me'] } }, /trustedBuilders\.0.*public key/],
+    [
+      'a credential without a secret',
+      { registries: { credentials: [{ registry: 'ghcr.io', username: 'me' }] } },
+      /credentials\.0.*passwordFile/,
+    ],
   ])('with %s is refused by its path', (_, raw, words) => {
     expect(() => completeConfig(raw)).toThrow(
       expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(words) }),
