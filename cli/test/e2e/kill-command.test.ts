@@ -11,7 +11,7 @@ import { builderOf, processesWith } from '../kit/processes.ts';
 import { chanceOf } from '../kit/random.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
-const KILLS = 12;
+const KILLS = 8;
 const CONDITION = { timeout: 20_000, interval: 25 };
 
 const isRoot = process.getuid?.() === 0;

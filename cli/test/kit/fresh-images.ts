@@ -26,7 +26,7 @@ export const SHELL: Image = shellImage();
 
 const LAYERS = 3;
 const FILES_PER_LAYER = 4;
-const LARGEST_FILE_BYTES = 2_000_000;
+const LARGEST_FILE_BYTES = 1_500_000;
 
 let pushes = 0;
 
