@@ -16,6 +16,7 @@ import {
   isDrakkarError,
   parseImageConfig,
   parseReference,
+  toDrakkarError,
 } from '@drakkar/protocol';
 import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
@@ -172,9 +173,13 @@ export class SnapshotService {
   }
 
   async #acquire(choice: ImageChoice, rebuild: boolean, work: Work): Promise<Acquisition> {
-    const image = await this.#modules.images.resolve(choice.image, choice.platform, work);
-    work.timeline.mark('resolved');
-    return this.#modules.acquirer.acquire(image, { rebuild }, work);
+    try {
+      const image = await this.#modules.images.resolve(choice.image, choice.platform, work);
+      work.timeline.mark('resolved');
+      return await this.#modules.acquirer.acquire(image, { rebuild }, work);
+    } catch (cause) {
+      throw aboutImage(choice.image, cause);
+    }
   }
 
   #summary(record: SnapshotRecord, mounted: ReadonlyMap<string, VolumeStatus>): SnapshotSummary {
@@ -216,4 +221,12 @@ function canonical(name: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Errors of the store and of registries speak of a blob: people want to know which image it is for. */
+function aboutImage(image: string, cause: unknown): DrakkarError {
+  const error = toDrakkarError(cause);
+  if (error.message.includes(image)) return error;
+  const { code, message, hint, details } = error;
+  return new DrakkarError(code, `${image}: ${message}`, { hint, details, cause });
 }
