@@ -8,7 +8,7 @@ export interface Leftovers {
   /** Names in the store's staging directory. */
   readonly staging: readonly string[];
   readonly overlays: readonly string[];
-  /** Mount points below the host's directory that no listed snapshot has. */
+  /** Mount points of the helper that no listed snapshot has. */
   readonly mounts: readonly string[];
   /** Files that loop devices are attached to although no listed snapshot is mounted. */
   readonly loops: readonly string[];
@@ -34,7 +34,9 @@ export async function leftoversOf(host: Host): Promise<Leftovers> {
   return {
     staging: readdirSync(join(host.state, 'staging')),
     overlays: readdirSync(join(host.directory, 'native/overlays')),
-    mounts: mountPoints().filter((path) => path.startsWith(host.directory) && !mounted.includes(path)),
+    mounts: mountPoints().filter(
+      (path) => path.startsWith(join(host.directory, 'native')) && !mounted.includes(path),
+    ),
     loops: mounted.length > 0 ? [] : loopFiles().filter((path) => path.startsWith(host.directory)),
     processes: processesWith(host.directory).filter((pid) => !ours.includes(pid)),
     driftBytes:
