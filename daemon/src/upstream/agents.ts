@@ -1,6 +1,6 @@
 import { type LookupAddress, lookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent } from 'node:http';
+import { type ClientRequest, Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { getCACertificates } from 'node:tls';
@@ -69,6 +69,26 @@ export function createAgents(options: UpstreamOptions): Agents {
       for (const agent of agents.values()) agent.destroy();
     },
   };
+}
+
+/** Node's own way from a request to its agent. Source: lib/_http_agent.js, lib/_http_client.js. */
+type Requesting = HttpAgent & {
+  addRequest(request: ClientRequest, options: Parameters<HttpAgent['getName']>[0]): void;
+};
+
+/**
+ * The agent for one request, of which it says when the registry's time begins: at once where a connection is free or may be
+ * made, else when another request has given one back. That others use all connections is no fault of the registry.
+ */
+export function onceConnected(agent: HttpAgent, begin: () => void): HttpAgent {
+  const real = agent as Requesting;
+  const addRequest: Requesting['addRequest'] = (request, options) => {
+    const used = real.sockets[real.getName(options)]?.length ?? 0;
+    if (used < real.maxSockets) begin();
+    else request.once('socket', begin);
+    real.addRequest(request, options);
+  };
+  return Object.assign(Object.create(real) as HttpAgent, { addRequest });
 }
 
 function readAuthorities(files: readonly string[]): string[] | undefined {

@@ -75,7 +75,28 @@ export async function openBlob(
 ): Promise<BlobStream> {
   const start = range.startBytes ?? 0;
   const first = await openAt(session, name, start, range.endBytes, options);
-  return { sizeBytes: first.sizeBytes, chunks: resuming(session, name, range, first, options) };
+  const chunks = resuming(session, name, range, first, options);
+  return { sizeBytes: first.sizeBytes, chunks: closing(chunks, () => session.discard(first.response)) };
+}
+
+/** A generator that never began runs no `finally` when it is told to return: then the connection is given back here. */
+function closing(
+  chunks: AsyncGenerator<Buffer, void, undefined>,
+  giveBack: () => void,
+): AsyncGenerator<Buffer, void, undefined> {
+  let begun = false;
+  const next = chunks.next.bind(chunks);
+  const end = chunks.return.bind(chunks);
+  return Object.assign(chunks, {
+    next: () => {
+      begun = true;
+      return next();
+    },
+    return: (value: undefined) => {
+      if (!begun) giveBack();
+      return end(value);
+    },
+  });
 }
 
 interface Opened {

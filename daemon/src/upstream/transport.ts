@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import fetch, { type Response } from 'node-fetch';
-import { type Agents, PRIVATE_ADDRESS } from './agents.ts';
+import { type Agents, onceConnected, PRIVATE_ADDRESS } from './agents.ts';
 import { bareHostname, isPrivateAddress, isPrivateHost, listed } from './hosts.ts';
 import type { UpstreamOptions } from './options.ts';
 
@@ -125,7 +125,11 @@ async function once(
   publicOnly: boolean,
 ): Promise<Response> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), options.answerTimeoutMs);
+  let timer: NodeJS.Timeout | undefined;
+  const startClock = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => late.abort(), options.answerTimeoutMs);
+  };
   const signal = wanted.signal === undefined ? late.signal : AbortSignal.any([wanted.signal, late.signal]);
   const body = wanted.body?.();
   try {
@@ -134,11 +138,11 @@ async function once(
       redirect: 'manual',
       compress: false,
       headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...wanted.headers },
-      agent: agents.for(wanted.url, publicOnly),
+      agent: onceConnected(agents.for(wanted.url, publicOnly), startClock),
       signal,
       ...(body === undefined
         ? {}
-        : { body: typeof body === 'string' ? body : sendingKeepsAlive(body, timer) }),
+        : { body: typeof body === 'string' ? body : sendingKeepsAlive(body, startClock) }),
     });
   } catch (error) {
     throw explain(error, wanted, late.signal.aborted, options);
@@ -148,14 +152,14 @@ async function once(
 }
 
 /** While a body still moves, the registry need not answer yet. */
-function sendingKeepsAlive(body: Readable, timer: NodeJS.Timeout): Readable {
+function sendingKeepsAlive(body: Readable, startClock: () => void): Readable {
   return Readable.from(
     (async function* () {
       for await (const chunk of body) {
-        timer.refresh();
+        startClock();
         yield chunk;
       }
-      timer.refresh();
+      startClock();
     })(),
     { objectMode: false },
   );

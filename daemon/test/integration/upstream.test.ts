@@ -1,5 +1,6 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import {
   type FaultyProxy,
@@ -108,6 +109,16 @@ describe('against a real registry', () => {
     using hasty = createRegistryClient({ ...HASTY, answerTimeoutMs: 100, tries: 2 });
     proxy.fault = () => ({ kind: 'silence' });
     await expect(hasty.resolve(name, 'v1')).rejects.toMatchObject({ code: 'timeout' });
+  });
+
+  test('a registry is not blamed for the time in which others use all connections to it', async () => {
+    const answerTimeoutMs = 100;
+    using narrow = createRegistryClient({ ...HASTY, connectionsPerHost: 1, answerTimeoutMs, tries: 1 });
+    const stream = await narrow.openBlob(name, layer.digest);
+    const waiting = narrow.resolve(name, 'v1');
+    await delay(3 * answerTimeoutMs);
+    await stream.chunks.return();
+    expect((await waiting).digest).toBe(image.manifestDigest);
   });
 
   test('429 and 503 are tried again, and Retry-After is heeded up to the cap', async () => {
