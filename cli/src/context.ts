@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   ADMIN_SOCKET_NAME,
+  type AdminCall,
   AdminClient,
   DEFAULT_CONFIG_PATH,
   DEFAULT_STATE_DIRECTORY,
@@ -52,6 +53,20 @@ export function contextOf(command: Command, signal: AbortSignal): Context {
       process.stdout.write(json ? `${JSON.stringify(document)}\n` : text === '' ? '' : `${text}\n`);
     },
   };
+}
+
+/** Makes a call of the daemon and shows its progress, which is gone from the terminal before there is an answer. */
+export async function showing<Result>(
+  context: Context,
+  call: (options: AdminCall<Result>) => Promise<Result>,
+): Promise<Result> {
+  using progress = await context.progress();
+  return await call({
+    signal: context.signal,
+    onEvent: (event) => {
+      if (event.type === 'progress') progress.update(event);
+    },
+  });
 }
 
 /** Without a configuration file there is nothing to read, and the daemon's code need not be loaded. */

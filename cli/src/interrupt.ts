@@ -4,8 +4,17 @@ const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 
 const controller = new AbortController();
 
+/** A terminal and npm may both pass on one Ctrl-C: what follows this closely is the same one. */
+const SAME_INTERRUPT_MS = 1000;
+
+let interruptedAtMs = 0;
+
 function stop(signal: NodeJS.Signals): void {
-  if (controller.signal.aborted) process.exit(130);
+  if (controller.signal.aborted) {
+    if (performance.now() - interruptedAtMs > SAME_INTERRUPT_MS) process.exit(130);
+    return;
+  }
+  interruptedAtMs = performance.now();
   controller.abort(new DrakkarError('cancelled', `ended by ${signal}`));
 }
 

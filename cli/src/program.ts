@@ -1,5 +1,6 @@
 /** The commands: wiring only. Each is a file of `commands/`, which loads what is heavy when it runs. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import packageDocument from '../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './commands/command.ts';
 import { contextOf, EXIT_CODES, reportError } from './context.ts';
 import { untilInterrupted } from './interrupt.ts';
@@ -12,6 +13,7 @@ const program = new Command('drakkar')
     'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)',
   )
   .option('--json', 'results as JSON on stdout: one object, or one a line')
+  .version(packageDocument.version)
   .showHelpAfterError('(add --help for the whole of it)')
   .exitOverride();
 
@@ -50,4 +52,8 @@ try {
 } catch (error) {
   if (!(error instanceof CommanderError || error instanceof InvalidArgumentError)) throw error;
   process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.invalid_argument;
+  if (error.exitCode !== 0 && process.argv.includes('--json')) {
+    const { message } = error;
+    process.stdout.write(`${JSON.stringify({ error: { code: 'invalid_argument', message } })}\n`);
+  }
 }

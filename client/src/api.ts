@@ -116,7 +116,10 @@ export interface MountResult {
   readonly backing: 'file' | 'loop' | null;
 }
 
-export type StartRequest = ImageRequest;
+export interface StartRequest extends ImageRequest {
+  /** The process that runs the container: once it has ended, and its container too, the root file system may go. */
+  readonly ownerPid?: number | undefined;
+}
 
 /** A prepared root file system; {@link StartResult.id} is what to remove when the container has ended. */
 export interface StartResult {

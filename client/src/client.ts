@@ -97,14 +97,22 @@ export class AdminClient {
     call: AdminCall<Result>,
   ): Promise<Result> {
     const response = await successful(await this.#send(method, path, body, call.signal));
-    for await (const line of linesOf(response)) {
-      const event = JSON.parse(line) as ProgressEvent<Result>;
-      if (event.type === 'error') throw DrakkarError.fromJSON(event.error);
-      call.onEvent?.(event);
-      if (event.type === 'result') return event.result;
+    let cause: unknown;
+    try {
+      for await (const line of linesOf(response)) {
+        const event = JSON.parse(line) as ProgressEvent<Result>;
+        if (event.type === 'error') throw DrakkarError.fromJSON(event.error);
+        call.onEvent?.(event);
+        if (event.type === 'result') return event.result;
+      }
+    } catch (error) {
+      if (error instanceof DrakkarError) throw error;
+      cause = error;
     }
+    if (call.signal?.aborted) throw new DrakkarError('cancelled', 'the call was cancelled', { cause });
     throw new DrakkarError('unavailable', 'the daemon ended the connection before it had finished', {
       hint: 'look at the daemon’s log, then try again: what was done so far is kept',
+      cause,
     });
   }
 

@@ -1,5 +1,5 @@
 import { createPublicKey, randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -31,6 +31,8 @@ import { createRegistryClient, type StoredCredential } from './upstream/index.ts
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
 export interface Daemon extends AsyncDisposable {
   status(): Promise<DaemonStatus>;
+  /** Root file systems that containers may be running on: the ids of their starts, and of their containers. */
+  starts(): Promise<string[]>;
   /** Ends every start and unmounts every volume that nothing uses; gives the ids of those that stay. */
   unmountAll(): Promise<string[]>;
 }
@@ -50,6 +52,9 @@ export async function startDaemon(
     pino.destination({ fd: 2, sync: true }),
   );
   await using stack = new AsyncDisposableStack();
+  // Private images lie there: only the daemon's user reads them, and the helper.
+  await mkdir(config.stateDirectory, { recursive: true, mode: 0o700 }).catch(() => undefined);
+  await chmod(config.stateDirectory, 0o700).catch(() => undefined);
   const store = stack.use(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );
@@ -113,6 +118,7 @@ export async function startDaemon(
   const running = stack.move();
   return {
     status,
+    starts: () => volumes.starts(),
     unmountAll: () => volumes.unmountAll(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

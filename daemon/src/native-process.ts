@@ -59,6 +59,11 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
 async function untilItAnswers(options: HelperOptions, ended: Promise<string>): Promise<void> {
   const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(START_DEADLINE_MS)]);
   const gone = ended.then((words) => {
+    if (words.includes('another helper already')) {
+      throw new DrakkarError('busy', words, {
+        hint: 'stop the other `drakkar up` first, or use another state directory',
+      });
+    }
     throw new DrakkarError('unsupported', `the native helper did not start: ${words}`, {
       hint: 'it must run as root; `npm run setup` builds it',
     });

@@ -1,4 +1,6 @@
+import type { PullResult } from '@drakkar/client';
 import type { Command } from 'commander';
+import { showing } from '../context.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 import type { Run } from './command.ts';
 
@@ -12,14 +14,7 @@ export function pullCommand(program: Command, run: Run): void {
     .action(
       run(async (context, image: string, { platform }: { platform?: string }) => {
         const client = await context.client();
-        using progress = await context.progress();
-        const result = await client.pull(
-          { image, platform },
-          {
-            signal: context.signal,
-            onEvent: (event) => event.type === 'progress' && progress.update(event),
-          },
-        );
+        const result = await showing<PullResult>(context, (call) => client.pull({ image, platform }, call));
         const { receipt } = result;
         context.answer(
           result,

@@ -1,7 +1,8 @@
 import { dirname } from 'node:path';
-import type { AdminClient, Mark, StartResult } from '@drakkar/client';
-import type { Command } from 'commander';
-import type { Context } from '../context.ts';
+import type { Mark, StartResult } from '@drakkar/client';
+import { DrakkarError, toDrakkarError } from '@drakkar/errors';
+import { type Command, Option } from 'commander';
+import { type Context, showing } from '../context.ts';
 import { releaseInterrupts } from '../interrupt.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 import { drawStretches, stretches } from '../output/timeline.ts';
@@ -44,7 +45,9 @@ export function runCommand(program: Command, run: Run): void {
     .option('--entrypoint <program>', 'instead of the image’s entrypoint')
     .option('-i, --interactive', 'pass stdin on')
     .option('-t, --tty', 'give it a terminal')
-    .option('--net <host|none>', 'the host’s network, or none', 'host')
+    .addOption(
+      new Option('--net <network>', 'the host’s network, or none').choices(['host', 'none']).default('host'),
+    )
     .description('start a container from an image’s snapshot and print the timeline')
     .action(
       run(async (context, image: string, command: string[], flags: Flags) => {
@@ -69,9 +72,15 @@ export async function runImage(
   flags: Flags,
   outputs: Outputs = { stdout: context.json ? process.stderr : process.stdout, stderr: process.stderr },
 ): Promise<RunReport> {
+  if (process.getuid?.() !== 0) {
+    throw new DrakkarError('forbidden', 'containers are started by root', {
+      hint: 'run this command as root; the daemon may be any user',
+    });
+  }
   const client = await context.client();
   const startedMs = performance.now();
-  const start = await prepare(context, client, image, flags.platform);
+  const request = { image, platform: flags.platform, ownerPid: process.pid };
+  const start = await showing<StartResult>(context, (call) => client.start(request, call));
   try {
     const { imageConfig } = start;
     const [passwd, group] = await Promise.all(
@@ -106,21 +115,11 @@ export async function runImage(
     const { manifestDigest, found, receipt } = start;
     return { image: start.image, manifestDigest, found, receipt, exitCode, marks };
   } finally {
-    await client.endStart(start.id);
+    await client.endStart(start.id).catch((cause: unknown) => {
+      const { message } = toDrakkarError(cause);
+      context.say(`drakkar: the root file system stays until the daemon is asked again: ${message}`);
+    });
   }
-}
-
-async function prepare(
-  context: Context,
-  client: AdminClient,
-  image: string,
-  platform: string | undefined,
-): Promise<StartResult> {
-  using progress = await context.progress();
-  return client.start(
-    { image, platform },
-    { signal: context.signal, onEvent: (event) => event.type === 'progress' && progress.update(event) },
-  );
 }
 
 /** The timeline of a start in words and bars. */

@@ -1,8 +1,8 @@
 import { open, rm } from 'node:fs/promises';
-import type { SnapshotDetail, SnapshotSummary } from '@drakkar/client';
+import type { BuildResult, SnapshotDetail, SnapshotSummary, VerifyResult } from '@drakkar/client';
 import { DrakkarError, errnoOf, shortDigest } from '@drakkar/protocol';
 import type { Command } from 'commander';
-import type { Context } from '../context.ts';
+import { type Context, showing } from '../context.ts';
 import { formatAge, formatBytes, formatDuration, formatTable } from '../output/format.ts';
 import type { Run } from './command.ts';
 
@@ -80,12 +80,14 @@ async function build(
   options: { platform?: string; push?: boolean; rebuild?: boolean },
 ): Promise<void> {
   const client = await context.client();
-  using progress = await context.progress();
   const startedMs = performance.now();
-  const result = await client.buildSnapshot(
-    { image, platform: options.platform, push: options.push ?? false, rebuild: options.rebuild ?? false },
-    { signal: context.signal, onEvent: (event) => event.type === 'progress' && progress.update(event) },
-  );
+  const request = {
+    image,
+    platform: options.platform,
+    push: options.push ?? false,
+    rebuild: options.rebuild ?? false,
+  };
+  const result = await showing<BuildResult>(context, (call) => client.buildSnapshot(request, call));
   const found = { here: 'was here', registry: 'found in the registry', built: 'built' }[result.found];
   context.answer(
     result,
@@ -146,11 +148,7 @@ function describe(detail: SnapshotDetail): string {
 
 async function verify(context: Context, name: string): Promise<void> {
   const client = await context.client();
-  using progress = await context.progress();
-  const result = await client.verifySnapshot(name, {
-    signal: context.signal,
-    onEvent: (event) => event.type === 'progress' && progress.update(event),
-  });
+  const result = await showing<VerifyResult>(context, (call) => client.verifySnapshot(name, call));
   context.answer(
     result,
     `${result.manifestDigest}  ${formatBytes(result.verifiedBytes)} are as they were signed`,

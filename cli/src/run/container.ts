@@ -81,6 +81,8 @@ async function runBundle(
   for (const [from, to] of outputs) {
     from?.once('data', firstOutput);
     from?.pipe(to, { end: false });
+    // Whoever read our output has gone: the container is told as it would be without us, by its next write.
+    to.once('error', () => from?.destroy());
   }
   const forward = (signal: NodeJS.Signals) => void child.kill(signal);
   // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us.
@@ -114,6 +116,12 @@ function ended(child: ReturnType<typeof spawn>): Promise<number> {
     });
     child.once('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
   });
+}
+
+/** Ends a container with all its processes, if there is one of that id. */
+export async function killContainer(id: string): Promise<void> {
+  const child = spawn('runc', ['delete', '--force', id], { stdio: 'ignore' });
+  await ended(child);
 }
 
 async function existed(path: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { AdminClient } from '@drakkar/client';
@@ -23,11 +23,17 @@ export interface DemoOptions {
 /** On a disk, unlike /tmp on many machines; removed at the end. */
 const DEMO_PARENT = '/var/tmp';
 
+/** Removing below a live mount would take files away from whoever uses it. */
+async function removeUnlessMounted(directory: string): Promise<void> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+  if (!mounts.includes(` ${directory}/`)) await rm(directory, { recursive: true, force: true });
+}
+
 /** Shows an image built while it downloads, mounted and running, beside what containerd does with it. */
 export async function runDemo(context: Context, options: DemoOptions): Promise<void> {
   await using scope = new AsyncDisposableStack();
   const directory = await mkdtemp(join(DEMO_PARENT, 'drakkar-demo-'));
-  scope.defer(() => rm(directory, { recursive: true, force: true }));
+  scope.defer(() => removeUnlessMounted(directory));
 
   const image = await demoImage(context, options, scope);
   context.say('pulling and starting it with containerd and overlayfs, for comparison');

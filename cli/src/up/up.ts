@@ -4,6 +4,7 @@ import { type Config, type Daemon, startDaemon, startHelper } from '@drakkar/dae
 import { DrakkarError } from '@drakkar/errors';
 import { adminSocket } from '../context.ts';
 import { kernelChecks } from '../doctor/checks.ts';
+import { killContainer } from '../run/container.ts';
 
 /** Everything on one machine: the helper as a process of its own, the daemon in this one. */
 export interface Machine extends AsyncDisposable {
@@ -19,7 +20,16 @@ export interface Machine extends AsyncDisposable {
 export async function startMachine(config: Config, signal: AbortSignal): Promise<Machine> {
   await using started = new AsyncDisposableStack();
   const content = join(config.stateDirectory, 'volumes');
-  await mkdir(content, { recursive: true });
+  await mkdir(content, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw new DrakkarError(
+      'forbidden',
+      `the state directory ${config.stateDirectory} can't be made: ${String(cause)}`,
+      {
+        hint: 'set stateDirectory to a directory on a disk that can be written',
+        cause,
+      },
+    );
+  });
   started.use(
     await startHelper({
       root: join(dirname(config.stateDirectory), 'native'),
@@ -31,11 +41,19 @@ export async function startMachine(config: Config, signal: AbortSignal): Promise
   );
   const daemon = started.use(await startDaemon(config, { signal }));
   await refuseUnfitKernel(daemon);
-  started.defer(async () => {
-    await daemon.unmountAll();
-  });
+  started.defer(() => endEverything(daemon));
   const stack = started.move();
   return { daemon, socket: adminSocket(config), [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+/** Containers that still run are killed: their root file systems go away with us. */
+async function endEverything(daemon: Daemon): Promise<void> {
+  for (const id of await daemon.starts()) await killContainer(id);
+  const busy = await daemon.unmountAll();
+  if (busy.length === 0) return;
+  throw new DrakkarError('busy', `still in use and left mounted: ${busy.join(', ')}`, {
+    hint: 'end the processes that use them, then start and stop `drakkar up` once more',
+  });
 }
 
 /** @throws `unsupported` where this kernel can't mount what we make, with what to do about it */

@@ -14,4 +14,4 @@ export const buildRequestSchema = z.strictObject({
   rebuild: z.boolean().default(false),
 });
 
-export const startRequestSchema = z.strictObject(image);
+export const startRequestSchema = z.strictObject({ ...image, ownerPid: z.int().min(1).optional() });

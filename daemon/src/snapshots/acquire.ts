@@ -5,7 +5,7 @@ import type { ResolvedImage } from '../upstream/index.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import { findSnapshot, restoreFiles } from './found.ts';
-import type { Image, Images } from './images.ts';
+import { type Image, type Images, requirePlatform } from './images.ts';
 import { isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -79,6 +79,7 @@ export class Acquirer {
       return { record, found: 'here' };
     }
     const imageConfig = await this.#images.config(image, resolved, work);
+    requirePlatform(image.name, imageConfig, image.platform);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
     if (this.#options.useRegistry && !rebuild) {
       const { trustedKeys } = this.#options;

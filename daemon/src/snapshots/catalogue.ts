@@ -78,7 +78,9 @@ export class Catalogue implements Disposable {
     const row = this.#database
       .prepare('SELECT * FROM snapshots WHERE root = ? AND platform = ?')
       .get(hexOf(rootDigest), platform);
-    return row === undefined ? this.get(rootDigest) : recordOf(row as unknown as Row);
+    if (row !== undefined) return recordOf(row as unknown as Row);
+    const own = this.get(rootDigest);
+    return own?.platform === platform ? own : undefined;
   }
 
   list(): SnapshotRecord[] {

@@ -1,5 +1,6 @@
 import {
   type Digest,
+  DrakkarError,
   formatPlatform,
   formatReference,
   hostPlatform,
@@ -7,6 +8,7 @@ import {
   isDrakkarError,
   OCI_LIMITS,
   type Platform,
+  parseImageConfig,
   parsePlatform,
   parseReference,
 } from '@drakkar/protocol';
@@ -102,4 +104,21 @@ export class Images {
       return last.digest;
     }
   }
+}
+
+/**
+ * An index offers platforms; a manifest alone is what it is, and only its config says for what.
+ *
+ * @throws `not_found` where that is another platform
+ */
+export function requirePlatform(name: string, imageConfig: Uint8Array, wanted: Platform): void {
+  const { os, architecture } = parseImageConfig(imageConfig);
+  if (os === wanted.os && architecture === wanted.architecture) return;
+  throw new DrakkarError(
+    'not_found',
+    `${name} is for ${os}/${architecture}, not for ${formatPlatform(wanted)}`,
+    {
+      hint: 'name the platform that it is for with --platform, or another image',
+    },
+  );
 }

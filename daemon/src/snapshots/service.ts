@@ -31,6 +31,11 @@ export interface ImageChoice {
   readonly platform?: string | undefined;
 }
 
+/** An image, and the process that will run a container of it. */
+export interface StartChoice extends ImageChoice {
+  readonly ownerPid?: number | undefined;
+}
+
 export interface ServiceModules {
   readonly images: Images;
   readonly acquirer: Acquirer;
@@ -79,7 +84,7 @@ export class SnapshotService {
   }
 
   /** Prepares a writable root file system for a container of the image. */
-  async start(choice: ImageChoice, work: Work): Promise<StartResult> {
+  async start(choice: StartChoice, work: Work): Promise<StartResult> {
     const { record, found, image } = await this.#acquire(choice, false, work);
     const { id, rootfs } = await this.#prepare(choice, record, work);
     work.timeline.mark('mounted');
@@ -96,14 +101,14 @@ export class SnapshotService {
   }
 
   /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
-  async #prepare(choice: ImageChoice, record: SnapshotRecord, work: Work): Promise<PreparedRootfs> {
+  async #prepare(choice: StartChoice, record: SnapshotRecord, work: Work): Promise<PreparedRootfs> {
     try {
-      return await this.#modules.volumes.prepareStart(record.config, work);
+      return await this.#modules.volumes.prepareStart(record.config, choice.ownerPid, work);
     } catch (error) {
       if (!isDrakkarError(error, 'not_found') || (await isLocal(record.config, this.#modules.store)))
         throw error;
       const again = await this.#acquire(choice, false, work);
-      return this.#modules.volumes.prepareStart(again.record.config, work);
+      return this.#modules.volumes.prepareStart(again.record.config, choice.ownerPid, work);
     }
   }
 

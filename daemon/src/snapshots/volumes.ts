@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DrakkarError, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import { DrakkarError, digestFromHex, errnoOf, hexOf, type SnapshotConfig } from '@drakkar/protocol';
 import type { Backing, NativeHelper, VolumeStatus } from '../native.ts';
 import { Turns } from '../turns.ts';
 import { type Abortable, type Log, rawDigests, type Store } from './modules.ts';
@@ -28,6 +28,10 @@ export class Volumes {
   readonly #log: Log;
   /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
   readonly #turns = new Turns<string>();
+  /** Whether the helper has been asked what an earlier daemon left: it may come up after us. */
+  #takenOver = false;
+  /** Processes that will end their starts themselves, unless they are killed. */
+  readonly #owners = new Map<string, number>();
   /** Starts that failed while the helper was away: removed as soon as it is spoken to again. */
   readonly #givenUp = new Set<string>();
 
@@ -44,6 +48,7 @@ export class Volumes {
    */
   async takeOver(options: Abortable = {}): Promise<void> {
     const volumes = await this.#native.volumes(options);
+    this.#takenOver = true;
     const wanted = new Map(volumes.map((volume) => [HOLDER_PREFIX + volume.volume, volume]));
     for (const holder of this.#store.holders()) {
       if (holder.startsWith(HOLDER_PREFIX) && !wanted.has(holder)) this.#store.unpin(holder);
@@ -68,11 +73,17 @@ export class Volumes {
     return this.#turns.run(volumeId(config), () => this.#umount(volumeId(config), options));
   }
 
-  /** A writable root file system over a mounted snapshot. */
-  prepareStart(config: SnapshotConfig, options: Abortable = {}): Promise<PreparedRootfs> {
+  /** A writable root file system over a mounted snapshot, for as long as its owner's process lives. */
+  prepareStart(
+    config: SnapshotConfig,
+    ownerPid: number | undefined,
+    options: Abortable = {},
+  ): Promise<PreparedRootfs> {
     return this.#turns.run(volumeId(config), async () => {
       await this.#mount(config, options);
-      return this.#prepareOverlay(volumeId(config), options);
+      const prepared = await this.#prepareOverlay(volumeId(config), options);
+      if (ownerPid !== undefined) this.#owners.set(prepared.id, ownerPid);
+      return prepared;
     });
   }
 
@@ -104,6 +115,7 @@ export class Volumes {
       throw new DrakkarError('invalid_argument', `${JSON.stringify(id.slice(0, 100))} is not a start`);
     }
     await this.#native.removeOverlay(id, options);
+    this.#owners.delete(id);
   }
 
   /** Mounted volumes by id; empty where the helper can't be asked. */
@@ -116,6 +128,12 @@ export class Volumes {
       this.#log.debug({ error }, 'the helper does not say what is mounted');
       return new Map();
     }
+  }
+
+  /** Starts that have not ended, by id. */
+  async starts(options: Abortable = {}): Promise<string[]> {
+    const volumes = await this.#native.volumes(options);
+    return volumes.flatMap(({ overlays }) => overlays).filter((id) => id.startsWith(START_PREFIX));
   }
 
   /** Ends every start and unmounts every volume that nothing uses. Gives the ids of those that stay. */
@@ -136,6 +154,7 @@ export class Volumes {
   async #mount(config: SnapshotConfig, options: Abortable): Promise<VolumeStatus> {
     const volume = volumeId(config);
     const devices = config.devices.map(({ rawDigest }) => rawDigest);
+    await this.#removeGivenUp();
     try {
       for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
       await this.#store.verify(rawDigests(config));
@@ -153,6 +172,7 @@ export class Volumes {
   }
 
   async #umount(volume: string, options: Abortable): Promise<void> {
+    for (const [id, pid] of this.#owners) if (!isAlive(pid)) this.#giveUp(id);
     await this.#removeGivenUp();
     await this.#native.umountVolume(volume, options);
     this.#store.unpin(HOLDER_PREFIX + volume);
@@ -166,13 +186,19 @@ export class Volumes {
       return { id, rootfs };
     } catch (error) {
       // A caller who has left knows no id, and the helper may have made it all the same.
-      this.#givenUp.add(id);
+      this.#giveUp(id);
       await this.#removeGivenUp();
       throw error;
     }
   }
 
+  #giveUp(id: string): void {
+    this.#owners.delete(id);
+    this.#givenUp.add(id);
+  }
+
   async #removeGivenUp(): Promise<void> {
+    if (!this.#takenOver) await this.takeOver();
     for (const id of this.#givenUp) {
       try {
         await this.#native.removeOverlay(id);
@@ -181,5 +207,14 @@ export class Volumes {
         this.#log.warn({ start: id, error }, 'a root file system that nobody uses stays for now');
       }
     }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
   }
 }

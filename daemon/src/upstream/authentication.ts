@@ -1,4 +1,4 @@
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import { z } from 'zod';
 import type { Agents } from './agents.ts';
 import { readLimited } from './body.ts';
@@ -61,7 +61,16 @@ export class Authenticator {
   async foresee(question: Question): Promise<string | undefined> {
     if (typeof question.caller === 'string') return question.caller;
     const challenge = this.#challenges.get(question.registry);
-    return challenge === undefined ? undefined : this.#meet(challenge, question);
+    if (challenge === undefined) return undefined;
+    try {
+      return await this.#meet(challenge, question);
+    } catch (error) {
+      question.signal?.throwIfAborted();
+      // It may hold no longer: the registry says anew what it wants.
+      this.#challenges.delete(question.registry);
+      if (isDrakkarError(error, 'cancelled')) throw error;
+      return undefined;
+    }
   }
 
   /**
@@ -72,9 +81,9 @@ export class Authenticator {
     if (typeof question.caller === 'string') return undefined;
     const challenge = preferredChallenge(header);
     if (challenge === undefined) return undefined;
-    this.#challenges.set(question.registry, challenge);
     this.#tokens.delete(tokenKey(question));
     const authorization = await this.#meet(challenge, question);
+    this.#challenges.set(question.registry, challenge);
     return authorization === refused ? undefined : authorization;
   }
 

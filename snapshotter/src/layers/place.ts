@@ -9,6 +9,13 @@ export function showBytes(bytes: string): string {
   return JSON.stringify(text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text);
 }
 
+/** What the daemon's configuration calls the limits that it has. */
+const CONFIGURED_AS: Partial<Record<keyof LayerLimits, string>> = {
+  entries: 'snapshots.maxEntries',
+  fileBytes: 'snapshots.maxFileBytes',
+  totalBytes: 'snapshots.maxRawBytes',
+};
+
 /** Where in the image the work stands, so that every error can say so; and what the image has used of its limits. */
 export class Place {
   readonly limits: LayerLimits;
@@ -55,7 +62,7 @@ export class Place {
     throw this.error(
       'limit_exceeded',
       `${what}: ${value} is over the limit of ${this.limits[name]}`,
-      `raise the limit ${name} if you trust this image`,
+      `if you trust this image, raise ${CONFIGURED_AS[name] ?? `the limit ${name}`}`,
     );
   }
 
