@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -185,11 +186,122 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
     expect(readdirSync(join(host.directory, 'native/overlays'))).toEqual([]);
   });
 
+  const shell = (script: string) => [
+    '-c',
+    script,
+    process.execPath,
+    join(import.meta.dirname, '../../src/main.ts'),
+  ];
+  const overlays = () => readdirSync(join(host.directory, 'native/overlays'));
+
+  test('a cold start on a terminal ends when the container does, and leaves a clean screen', async () => {
+    const cold = await push(registry, shellImage({}, [{ name: 'cold', data: 'x' }]), 'cold');
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const command = `${process.execPath} ${main} --socket ${host.client.socketPath} run --net none ${cold}`;
+    const screen = execFileSync('script', ['-qec', command, '/dev/null'], {
+      encoding: 'utf8',
+      input: '',
+      timeout: 60_000,
+    });
+    expect(screen).toMatch(/ready[\s\S]*to the first output/);
+    expect(screen.lastIndexOf('building')).toBeLessThan(screen.indexOf('to the first output'));
+  });
+
+  test('a reader who leaves takes nothing with it', () => {
+    const endless = 'while :; do echo yes yes yes yes yes yes; done';
+    const script = `"$0" "$1" --socket ${host.client.socketPath} run --net none ${image} -- /bin/sh -c '${endless}' 2>/dev/null | head -c 10`;
+    const output = execFileSync('sh', shell(script), { encoding: 'utf8', timeout: 60_000 });
+    expect(output).toBe('yes yes ye');
+    expect(overlays()).toEqual([]);
+  });
+
+  test('the container’s exit code survives the helper', async () => {
+    const running = run(
+      image,
+      '--',
+      '/bin/sh',
+      '-c',
+      'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exit 42',
+    );
+    while (overlays().length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await host.kill('helper');
+    expect(await running).toMatchObject({ code: 42 });
+    await host.start();
+    expect(await host.drakkar('snapshot', 'umount', image)).toMatchObject({ code: 0 });
+    expect(overlays()).toEqual([]);
+  });
+
+  test('what a killed command leaves goes at the next unmount', async () => {
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const args = [
+      main,
+      '--socket',
+      host.client.socketPath,
+      'run',
+      '--net',
+      'none',
+      image,
+      '--',
+      '/bin/sh',
+      '-c',
+      'echo up; read x',
+    ];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    await expect
+      .poll(async () => (await host.drakkar('snapshot', 'umount', image)).code, { timeout: 30_000 })
+      .toBe(0);
+    expect(overlays()).toEqual([]);
+  });
+
+  test.each([
+    [['--net', 'nowhere', 'IMAGE'], /nowhere/],
+    [['--frobnicate', 'IMAGE'], /frobnicate/],
+  ])('%j are wrong arguments', async (args, words) => {
+    const outcome = await host.drakkar(
+      '--json',
+      'run',
+      ...args.map((arg) => (arg === 'IMAGE' ? image : arg)),
+    );
+    expect(outcome).toMatchObject({ code: 2, stderr: expect.stringMatching(words) });
+    expect(JSON.parse(outcome.stdout).error.code).toBe('invalid_argument');
+  });
+
+  test('an image for another platform is not run as if it were for this one', async () => {
+    const outcome = await run('--platform', 'linux/s390x', image);
+    expect(outcome).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(/is for linux\/.*, not for linux\/s390x/),
+    });
+  });
+
+  test('Ctrl-C in the middle of a build is a cancellation', async () => {
+    const large = await push(
+      registry,
+      shellImage({}, [{ name: 'noise', data: randomBytes(20_000_000) }]),
+      'large',
+    );
+    const main = join(import.meta.dirname, '../../src/main.ts');
+    const child = spawn(
+      process.execPath,
+      [main, '--socket', host.client.socketPath, 'snapshot', 'build', large],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    await once(child.stderr, 'data');
+    child.kill('SIGINT');
+    const [code] = await once(child, 'close');
+    expect(code).toBe(130);
+  });
+
   test('a start leaves no mount behind once everything is unmounted', async () => {
+    await run(image);
     const [snapshot] = await host.client.snapshots();
     expect(snapshot?.path).toBeTruthy();
-    const { code } = await host.drakkar('snapshot', 'umount', image);
-    expect(code).toBe(0);
+    for (const { manifestDigest } of await host.client.snapshots()) {
+      expect(await host.drakkar('snapshot', 'umount', manifestDigest)).toMatchObject({ code: 0 });
+    }
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(host.directory);
     expect(existsSync(snapshot?.path ?? '')).toBe(false);
   });

@@ -69,7 +69,9 @@ export class Acquirer {
       return { record: known, found: 'here' };
     }
     const resolved = await this.#images.manifest(image, work);
-    const same = known === undefined && !rebuild ? this.#catalogue.get(resolved.manifestDigest) : undefined;
+    const platform = formatPlatform(image.platform);
+    const same =
+      known === undefined && !rebuild ? this.#catalogue.find(resolved.manifestDigest, platform) : undefined;
     if (same !== undefined && (await restoreFiles(image, same.config, this.#modules, work))) {
       // Another index, or another name, for the very image that is known here.
       const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
