@@ -67,9 +67,15 @@ export const build: Scenario = async ({ rounds, onSample }) => {
   return results;
 };
 
+/** What the run before has left to be written must not be waited for by the next: both sync what they keep. */
+async function settleDisk(): Promise<void> {
+  await promisify(execFile)('sync');
+}
+
 /** CPU of containerd itself and of `ctr`, which downloads. */
 async function measureContainerd(image: BenchImage): Promise<Sample> {
   await using containerd = await startContainerd();
+  await settleDisk();
   const cpuBefore = await cpuMsOf(containerd.pid);
   const startedMs = performance.now();
   const ctr = `ctr --address ${containerd.address} --namespace bench images pull --plain-http ${image.reference}`;
@@ -89,6 +95,7 @@ export function childTimesMs(text: string): number {
 
 async function measureDrakkar(image: BenchImage): Promise<{ sample: Sample; meta: number; all: number }> {
   await using machine = await startBenchMachine();
+  await settleDisk();
   const cpuBefore = await cpuMsOf(machine.daemonPid);
   const startedMs = performance.now();
   const measured = await peakRssWhile(machine.daemonPid, async () => {
