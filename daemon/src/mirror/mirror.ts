@@ -205,11 +205,7 @@ class MirrorHandler {
       ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end - 1}/${blob.sizeBytes}` }),
     });
     if (request.method === 'HEAD') response.end();
-    else {
-      // Said at once: should upstream break before its first byte is here, the caller still sees which body was cut.
-      response.flushHeaders();
-      await sendRange(response, blob, { start, end }, this.#options.writeTimeoutMs);
-    }
+    else await sendRange(response, blob, { start, end }, this.#options.writeTimeoutMs);
   }
 }
 

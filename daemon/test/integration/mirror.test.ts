@@ -175,10 +175,13 @@ describe('a public image', () => {
   test('upstream that breaks for good in a body is an abrupt close, never a short clean body', async () => {
     proxy.fault = ({ path }) =>
       path.includes(layer.digest) ? { kind: 'cut', afterBytes: 100_000 } : undefined;
-    const cut = await ask(url(`blobs/${layer.digest}`));
-    expect(cut.status).toBe(200);
-    expect(cut.headers['content-length']).toBe(String(layer.sizeBytes));
-    expect(cut.whole).toBe(false);
+    // Where upstream breaks before we have said anything, the connection ends without headers: just as abrupt.
+    const cut = await ask(url(`blobs/${layer.digest}`)).catch((error: NodeJS.ErrnoException) => error.code);
+    expect(cut).toSatisfy((answer: typeof cut) =>
+      typeof answer === 'object'
+        ? answer.status === 200 && answer.headers['content-length'] === `${layer.sizeBytes}` && !answer.whole
+        : answer === 'ECONNRESET',
+    );
     proxy.fault = () => undefined;
     expect((await ask(url(`blobs/${layer.digest}`))).body.equals(layer.bytes)).toBe(true);
   });
