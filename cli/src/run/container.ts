@@ -81,8 +81,11 @@ async function runBundle(
   for (const [from, to] of outputs) {
     from?.once('data', firstOutput);
     from?.pipe(to, { end: false });
-    // Whoever read our output has gone. runc would let the container wait for it for ever.
-    to.once('error', () => void killContainer(options.id).catch(() => child.kill('SIGKILL')));
+    // Whoever read our output has gone: the container ends. runc ends only once somebody has taken what it still holds.
+    to.once('error', () => {
+      from?.unpipe(to).resume();
+      void killContainer(options.id).catch(() => child.kill('SIGKILL'));
+    });
   }
   const forward = (signal: NodeJS.Signals) => void child.kill(signal);
   // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us.
