@@ -1,5 +1,4 @@
-import { type IncomingMessage, request } from 'node:http';
-import { DrakkarError, type ErrorDocument, errnoOf } from '@drakkar/errors';
+import { DrakkarError, type ErrorDocument } from '@drakkar/errors';
 import type { Digest } from '@drakkar/protocol';
 import type {
   BlobSummary,
@@ -16,9 +15,12 @@ import type {
   StartResult,
   VerifyResult,
 } from './api.ts';
+import { type Answer, exchange } from './exchange.ts';
 
 export interface AdminCall<Result> {
   readonly signal?: AbortSignal | undefined;
+  /** The request is on its way: time for what need not wait for the answer. */
+  readonly onSent?: (() => void) | undefined;
   readonly onEvent?: ((event: ProgressEvent<Result>) => void) | undefined;
 }
 
@@ -71,9 +73,9 @@ export class AdminClient {
     await this.#json('DELETE', snapshotPath(name), signal);
   }
 
-  /** The flat image, as bytes. */
-  async flatImage(name: string, signal?: AbortSignal): Promise<IncomingMessage> {
-    return successful(await this.#send('GET', snapshotPath(name, '/flat'), undefined, signal));
+  /** The flat image, as bytes: all of them, or an error at the end. */
+  async flatImage(name: string, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    return (await this.#send('GET', snapshotPath(name, '/flat'), undefined, { signal })).body;
   }
 
   start(body: StartRequest, call: AdminCall<StartResult> = {}): Promise<StartResult> {
@@ -85,8 +87,7 @@ export class AdminClient {
   }
 
   async #json<Result>(method: string, path: string, signal?: AbortSignal): Promise<Result> {
-    const response = await successful(await this.#send(method, path, undefined, signal));
-    const text = await textOf(response);
+    const text = await textOf(await this.#send(method, path, undefined, { signal }));
     return (text === '' ? undefined : JSON.parse(text)) as Result;
   }
 
@@ -96,52 +97,27 @@ export class AdminClient {
     body: object,
     call: AdminCall<Result>,
   ): Promise<Result> {
-    const response = await successful(await this.#send(method, path, body, call.signal));
-    let cause: unknown;
-    try {
-      for await (const line of linesOf(response)) {
-        const event = JSON.parse(line) as ProgressEvent<Result>;
-        if (event.type === 'error') throw DrakkarError.fromJSON(event.error);
-        call.onEvent?.(event);
-        if (event.type === 'result') return event.result;
-      }
-    } catch (error) {
-      if (error instanceof DrakkarError) throw error;
-      cause = error;
+    for await (const line of linesOf(await this.#send(method, path, body, call))) {
+      const event = JSON.parse(line) as ProgressEvent<Result>;
+      if (event.type === 'error') throw DrakkarError.fromJSON(event.error);
+      call.onEvent?.(event);
+      if (event.type === 'result') return event.result;
     }
-    if (call.signal?.aborted) throw new DrakkarError('cancelled', 'the call was cancelled', { cause });
     throw new DrakkarError('unavailable', 'the daemon ended the connection before it had finished', {
       hint: 'look at the daemon’s log, then try again: what was done so far is kept',
-      cause,
     });
   }
 
-  #send(
+  async #send(
     method: string,
     path: string,
     body: object | undefined,
-    signal?: AbortSignal,
-  ): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const payload = body === undefined ? undefined : JSON.stringify(body);
-      const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
-      const options = { socketPath: this.socketPath, method, path, headers, ...(signal ? { signal } : {}) };
-      const outgoing = request(options, resolve);
-      outgoing.once('error', (cause) => reject(this.#unreachable(cause)));
-      outgoing.end(payload);
-    });
-  }
-
-  #unreachable(cause: Error): Error {
-    if (cause.name === 'AbortError')
-      return new DrakkarError('cancelled', 'the call was cancelled', { cause });
-    const denied = errnoOf(cause) === 'EACCES';
-    return new DrakkarError('unavailable', `no daemon answers at ${this.socketPath}: ${cause.message}`, {
-      hint: denied
-        ? 'run this as the user that runs the daemon, or as root'
-        : 'start one with `drakkar up` (as root)',
-      cause,
-    });
+    call: Pick<AdminCall<never>, 'signal' | 'onSent'>,
+  ): Promise<Answer> {
+    const { signal, onSent } = call;
+    const answer = await exchange({ socketPath: this.socketPath, method, path, body, signal, onSent });
+    if (answer.status < 300) return answer;
+    throw DrakkarError.fromJSON(errorDocument(answer.status, await textOf(answer)));
   }
 }
 
@@ -149,32 +125,26 @@ function snapshotPath(name: string | Digest, action = ''): string {
   return `/v1/snapshots/${encodeURIComponent(name)}${action}`;
 }
 
-async function successful(response: IncomingMessage): Promise<IncomingMessage> {
-  if ((response.statusCode ?? 500) < 300) return response;
-  const text = await textOf(response);
-  let document: ErrorDocument;
+function errorDocument(status: number, text: string): ErrorDocument {
   try {
-    document = JSON.parse(text) as ErrorDocument;
+    return JSON.parse(text) as ErrorDocument;
   } catch {
-    document = {
-      code: 'internal',
-      message: `the daemon answered ${response.statusCode}: ${text.slice(0, 300)}`,
-    };
+    return { code: 'internal', message: `the daemon answered ${status}: ${text.slice(0, 300)}` };
   }
-  throw DrakkarError.fromJSON(document);
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
+async function textOf({ body }: Answer): Promise<string> {
   const parts: Buffer[] = [];
-  for await (const part of response) parts.push(part as Buffer);
+  for await (const part of body) parts.push(part);
   return Buffer.concat(parts).toString('utf8');
 }
 
 /** `node:readline` would do it, and take ten milliseconds of every command to load. */
-async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
+async function* linesOf({ body }: Answer): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
   let rest = '';
-  for await (const text of response.setEncoding('utf8')) {
-    const lines = (rest + text).split('\n');
+  for await (const part of body) {
+    const lines = (rest + decoder.decode(part, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
     yield* lines;
   }

@@ -17,6 +17,7 @@ import { pullImage } from './pull.ts';
 import {
   Acquirer,
   Catalogue,
+  type FlatStream,
   Images,
   loadBuilderKey,
   type SnapshotRecord,
@@ -176,14 +177,24 @@ function blobSummaries(store: Store): BlobSummary[] {
     .sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs);
 }
 
-function flatten(record: SnapshotRecord, store: Store, signal = new AbortController().signal): Readable {
+async function flatten(
+  record: SnapshotRecord,
+  store: Store,
+  signal = new AbortController().signal,
+): Promise<FlatStream> {
   const { meta, devices } = record.config;
   const holder = STAGING_HOLDER_PREFIX + randomUUID();
   const metaPath = store.pathOf(meta.rawDigest);
   const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
   for (const { rawDigest } of [meta, ...devices]) store.pin(rawDigest, holder);
-  const image = Readable.from(flatImage({ metaPath, devicePaths }, { signal }), { objectMode: false });
-  return image.once('close', () => store.unpin(holder));
+  try {
+    const image = await flatImage({ metaPath, devicePaths });
+    const bytes = Readable.from(image.parts({ signal }), { objectMode: false });
+    return { sizeBytes: image.sizeBytes, bytes: bytes.once('close', () => store.unpin(holder)) };
+  } catch (error) {
+    store.unpin(holder);
+    throw error;
+  }
 }
 
 function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
 import { startHelper } from '@drakkar/daemon';
 
-const CLI = join(import.meta.dirname, '../../../cli/src/main.ts');
+const CLI = join(import.meta.dirname, '../../../cli/src/main.js');
 const START_DEADLINE_MS = 30_000;
 
 /** A daemon and a helper as the processes that users run, on a state directory of their own. */

@@ -173,7 +173,7 @@ async function exportFlat(
     );
   });
   try {
-    for await (const part of image) await file.writeFile(part as Buffer);
+    for await (const part of image) await file.writeFile(part);
     await file.sync();
   } catch (cause) {
     await rm(options.output, { force: true });

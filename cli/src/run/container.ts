@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { watch } from 'node:fs';
-import { access, mkdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync, mkdirSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { DrakkarError, errnoOf } from '@drakkar/errors';
@@ -46,12 +45,12 @@ const FORWARDED: readonly NodeJS.Signals[] = [
  */
 export async function runContainer(options: ContainerOptions, events: ContainerEvents): Promise<number> {
   const bundle = join(options.directory, 'bundle');
-  await mkdir(bundle, { mode: 0o700 });
+  mkdirSync(bundle, { mode: 0o700 });
   try {
-    await writeFile(join(bundle, 'config.json'), JSON.stringify(options.spec), { mode: 0o600 });
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(options.spec), { mode: 0o600 });
     return await runBundle(bundle, options, events);
   } finally {
-    await rm(bundle, { recursive: true, force: true });
+    rmSync(bundle, { recursive: true, force: true });
   }
 }
 
@@ -95,7 +94,7 @@ async function runBundle(
   for (const signal of forwarded) process.on(signal, forward);
   try {
     const code = await ended(child);
-    if (await existed(join(bundle, 'pid'))) return code;
+    if (existsSync(join(bundle, 'pid'))) return code;
     throw new DrakkarError('internal', `runc could not start the container (exit code ${code})`, {
       hint: 'its message is above',
       details: { exitCode: code },
@@ -125,13 +124,6 @@ function ended(child: ReturnType<typeof spawn>): Promise<number> {
 export async function killContainer(id: string): Promise<void> {
   const child = spawn('runc', ['delete', '--force', id], { stdio: 'ignore' });
   await ended(child);
-}
-
-async function existed(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function once(action: () => void): () => void {

@@ -1,6 +1,6 @@
-import type { RunReport } from '../commands/run.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
+import type { RunReport } from '../run/run-image.ts';
 import type { ContainerdStart } from './containerd-start.ts';
 
 /** What the demo has seen. */

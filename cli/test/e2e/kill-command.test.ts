@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -10,7 +9,6 @@ import { leftoversOf, NOTHING_LEFT } from '../kit/leftovers.ts';
 import { builderOf, processesWith } from '../kit/processes.ts';
 import { chanceOf } from '../kit/random.ts';
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts');
 const KILLS = 8;
 const CONDITION = { timeout: 20_000, interval: 25 };
 
@@ -30,8 +28,10 @@ describe.skipIf(!isRoot)(`a command killed at any moment (needs root; DRAKKAR_TE
     await registry?.[Symbol.asyncDispose]();
   });
 
-  const command = (args: readonly string[]) =>
-    spawn(process.execPath, [MAIN, '--socket', host.client.socketPath, ...args], { stdio: 'ignore' });
+  const command = (...args: string[]) => {
+    const [program, ...rest] = host.command(...args);
+    return spawn(program, rest, { stdio: 'ignore' });
+  };
 
   test.each([
     { name: 'run', args: ['run', '--net', 'none'], until: 'the daemon starts again' },
@@ -41,11 +41,11 @@ describe.skipIf(!isRoot)(`a command killed at any moment (needs root; DRAKKAR_TE
     const chance = chanceOf(`${seed},${name}`);
     const startMs = performance.now();
     const { reference } = await pushFreshImage(registry, chance);
-    expect(await once(command([...args, reference]), 'close')).toEqual([0, null]);
+    expect(await once(command(...args, reference), 'close')).toEqual([0, null]);
     const durationMs = performance.now() - startMs;
     for (let kill = 0; kill < KILLS; kill += 1) {
       const image = await pushFreshImage(registry, chance);
-      const child = command([...args, image.reference]);
+      const child = command(...args, image.reference);
       const closed = once(child, 'close');
       await delay(chance.next() * durationMs);
       child.kill('SIGKILL');

@@ -31,6 +31,10 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
   });
 
   const run = (...args: string[]) => host.drakkar('run', '--net', 'none', ...args);
+  const spawnRun = (args: readonly string[]) => {
+    const [program, ...rest] = host.command('run', '--net', 'none', ...args);
+    return spawn(program, rest, { stdio: ['ignore', 'pipe', 'ignore'] });
+  };
 
   test('builds a snapshot, starts from it, and says where the time and the bytes went', async () => {
     const first = await run(image);
@@ -76,26 +80,7 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
   test('passes the exit code on, and the signal', async () => {
     expect((await run(image, '--', '/bin/sh', '-c', 'exit 42')).code).toBe(42);
     const script = 'trap "echo got it; exit 7" TERM; echo up; while :; do read -t 1 x < /dev/zero || :; done';
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const child = spawn(
-      process.execPath,
-      [
-        main,
-        '--socket',
-        host.client.socketPath,
-        'run',
-        '--net',
-        'none',
-        image,
-        '--',
-        '/bin/sh',
-        '-c',
-        script,
-      ],
-      {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
+    const child = spawnRun([image, '--', '/bin/sh', '-c', script]);
     let stdout = '';
     child.stdout.on('data', (bytes) => {
       stdout += bytes;
@@ -106,50 +91,19 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
   });
 
   test('passes stdin on when asked', async () => {
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const stdout = execFileSync(
-      process.execPath,
-      [
-        main,
-        '--socket',
-        host.client.socketPath,
-        'run',
-        '-i',
-        '--net',
-        'none',
-        image,
-        '--',
-        '/bin/sh',
-        '-c',
-        'read x; echo "<$x>"',
-      ],
-      {
-        input: 'hello\n',
-        encoding: 'utf8',
-        stdio: ['pipe', 'pipe', 'ignore'],
-      },
-    );
+    const read = 'read x; echo "<$x>"';
+    const [program, ...args] = host.command('run', '-i', '--net', 'none', image, '--', '/bin/sh', '-c', read);
+    const stdout = execFileSync(program, args, {
+      input: 'hello\n',
+      encoding: 'utf8',
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
     expect(stdout).toBe('<hello>\n');
   });
 
   test('gives a terminal when asked', async () => {
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const command = [
-      process.execPath,
-      main,
-      '--socket',
-      host.client.socketPath,
-      'run',
-      '-t',
-      '-i',
-      '--net',
-      'none',
-      image,
-      '--',
-      '/bin/sh',
-      '-c',
-      '"test -t 0 && test -t 1 && echo a terminal"',
-    ];
+    const test = '"test -t 0 && test -t 1 && echo a terminal"';
+    const command = host.command('run', '-t', '-i', '--net', 'none', image, '--', '/bin/sh', '-c', test);
     const stdout = execFileSync('script', ['-qec', command.join(' '), '/dev/null'], {
       encoding: 'utf8',
       input: '',
@@ -186,19 +140,12 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
     expect(readdirSync(join(host.directory, 'native/overlays'))).toEqual([]);
   });
 
-  const shell = (script: string) => [
-    '-c',
-    script,
-    process.execPath,
-    join(import.meta.dirname, '../../src/main.ts'),
-  ];
   const overlays = () => readdirSync(join(host.directory, 'native/overlays'));
 
   test('a cold start on a terminal ends when the container does, and leaves a clean screen', async () => {
     const cold = await push(registry, shellImage({}, [{ name: 'cold', data: 'x' }]), 'cold');
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const command = `${process.execPath} ${main} --socket ${host.client.socketPath} run --net none ${cold}`;
-    const screen = execFileSync('script', ['-qec', command, '/dev/null'], {
+    const command = host.command('run', '--net', 'none', cold);
+    const screen = execFileSync('script', ['-qec', command.join(' '), '/dev/null'], {
       encoding: 'utf8',
       input: '',
       timeout: 60_000,
@@ -209,8 +156,9 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
 
   test('a reader who leaves takes nothing with it', () => {
     const endless = 'while :; do echo yes yes yes yes yes yes; done';
-    const script = `"$0" "$1" --socket ${host.client.socketPath} run --net none ${image} -- /bin/sh -c '${endless}' 2>/dev/null | head -c 10`;
-    const output = execFileSync('sh', shell(script), { encoding: 'utf8', timeout: 60_000 });
+    const command = host.command('run', '--net', 'none', image, '--', '/bin/sh', '-c', endless);
+    const script = ['-c', '"$@" 2>/dev/null | head -c 10', 'sh', ...command];
+    const output = execFileSync('sh', script, { encoding: 'utf8', timeout: 60_000 });
     expect(output).toBe('yes yes ye');
     expect(overlays()).toEqual([]);
   });
@@ -232,21 +180,7 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
   });
 
   test('what a killed command leaves goes at the next unmount', async () => {
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const args = [
-      main,
-      '--socket',
-      host.client.socketPath,
-      'run',
-      '--net',
-      'none',
-      image,
-      '--',
-      '/bin/sh',
-      '-c',
-      'echo up; read x',
-    ];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawnRun([image, '--', '/bin/sh', '-c', 'echo up; read x']);
     await once(child.stdout, 'data');
     child.kill('SIGKILL');
     await once(child, 'close');
@@ -283,12 +217,8 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
       shellImage({}, [{ name: 'noise', data: randomBytes(20_000_000) }]),
       'large',
     );
-    const main = join(import.meta.dirname, '../../src/main.ts');
-    const child = spawn(
-      process.execPath,
-      [main, '--socket', host.client.socketPath, 'snapshot', 'build', large],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const [program, ...args] = host.command('snapshot', 'build', large);
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     await once(child.stderr, 'data');
     child.kill('SIGINT');
     const [code] = await once(child, 'close');

@@ -51,18 +51,7 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     expect(() => writeFileSync(join(path, 'x'), '')).toThrow(/EROFS/);
     const busy = execFileSync(
       'sh',
-      [
-        '-c',
-        `cd ${path} && "$0" "$@" || true`,
-        process.execPath,
-        join(import.meta.dirname, '../../src/main.ts'),
-        '--json',
-        '--socket',
-        host.client.socketPath,
-        'snapshot',
-        'umount',
-        image,
-      ],
+      ['-c', `cd ${path} && "$0" "$@" || true`, ...host.command('--json', 'snapshot', 'umount', image)],
       { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
     );
     expect(JSON.parse(busy).error).toMatchObject({ code: 'busy' });

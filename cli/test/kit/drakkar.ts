@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
 import { type Helper, startHelper } from '@drakkar/daemon';
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const MAIN = join(import.meta.dirname, '../../src/main.js');
 const START_DEADLINE_MS = 60_000;
 
 export interface Outcome {
@@ -23,7 +23,9 @@ export interface Host extends AsyncDisposable {
   readonly client: AdminClient;
   readonly daemonPid: number;
   readonly helperPid: number;
-  /** Runs a `drakkar` command against it. */
+  /** The argument list of a `drakkar` command against it. */
+  command(...args: string[]): [program: string, ...args: string[]];
+  /** Runs a `drakkar` command against it, to its end. */
   drakkar(...args: string[]): Promise<Outcome>;
   /** Starts what is not running. */
   start(): Promise<void>;
@@ -83,10 +85,10 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
     get helperPid() {
       return helper?.pid ?? 0;
     },
+    command: (...args) => [process.execPath, MAIN, '--socket', socket, ...args],
     async drakkar(...args) {
-      const child = spawn(process.execPath, [MAIN, '--socket', socket, ...args], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
+      const [program, ...rest] = host.command(...args);
+      const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
       const [stdout, stderr] = [[] as Buffer[], [] as Buffer[]];
       child.stdout.on('data', (bytes: Buffer) => stdout.push(bytes));
       child.stderr.on('data', (bytes: Buffer) => stderr.push(bytes));

@@ -96,9 +96,10 @@ function routes(server: FastifyInstance, { snapshots, log, ...modules }: AdminMo
     await snapshots.umount(byName.parse(request.params).name, { signal: leaves(reply) });
     return reply.code(204).send();
   });
-  server.get('/v1/snapshots/:name/flat', (request, reply) => {
-    const image = snapshots.flatImage(byName.parse(request.params).name, { signal: leaves(reply) });
-    return reply.type('application/octet-stream').send(image);
+  server.get('/v1/snapshots/:name/flat', async (request, reply) => {
+    const { name } = byName.parse(request.params);
+    const { sizeBytes, bytes } = await snapshots.flatImage(name, { signal: leaves(reply) });
+    return reply.type('application/octet-stream').header('content-length', sizeBytes).send(bytes);
   });
   server.post('/v1/starts', (request, reply) => {
     const body = startRequestSchema.parse(request.body);

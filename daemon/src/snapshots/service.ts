@@ -36,6 +36,12 @@ export interface StartChoice extends ImageChoice {
   readonly ownerPid?: number | undefined;
 }
 
+/** A flat image on its way. */
+export interface FlatStream {
+  readonly sizeBytes: number;
+  readonly bytes: Readable;
+}
+
 export interface ServiceModules {
   readonly images: Images;
   readonly acquirer: Acquirer;
@@ -45,7 +51,7 @@ export interface ServiceModules {
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   /** One block image of a snapshot, as bytes. */
-  flatten(record: SnapshotRecord, options: Abortable): Readable;
+  flatten(record: SnapshotRecord, options: Abortable): Promise<FlatStream>;
 }
 
 /** Everything that can be done with snapshots on this host; the admin API is this over HTTP. */
@@ -131,8 +137,8 @@ export class SnapshotService {
     return { manifestDigest: record.manifestDigest, verifiedBytes };
   }
 
-  flatImage(name: string, options: Abortable = {}): Readable {
-    return this.#modules.flatten(this.find(name), options);
+  async flatImage(name: string, options: Abortable = {}): Promise<FlatStream> {
+    return await this.#modules.flatten(this.find(name), options);
   }
 
   /** Forgets a snapshot, and gives back the space of what no other uses. @throws `busy` while it is mounted */

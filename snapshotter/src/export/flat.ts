@@ -14,17 +14,21 @@ const PART_BYTES = 1024 * 1024;
 /** The meta is read whole; 1 GiB are some eight million files. */
 const MAX_META_BYTES = 1024 * 1024 * 1024;
 
+/** A flat image that has been planned and is made while it is read. */
+export interface FlatImage {
+  readonly sizeBytes: number;
+  /** All its bytes, from the first to the last. @throws `invalid_content` for a device of another size */
+  parts(options: { readonly signal: AbortSignal }): AsyncGenerator<Uint8Array, void, undefined>;
+}
+
 /**
  * One ordinary block image of a snapshot: the metadata, then the devices in their order. Its chunks name blocks of the
  * image itself, so that a kernel needs nothing but chunk-based files (5.15), through a loop device or as a disk.
  * The same snapshot gives the same bytes.
  *
- * @throws `invalid_content` for a damaged meta or a device of another size
+ * @throws `invalid_content` for a damaged meta
  */
-export async function* flatImage(
-  source: FlatSource,
-  { signal }: { readonly signal: AbortSignal },
-): AsyncGenerator<Uint8Array, void, undefined> {
+export async function flatImage(source: FlatSource): Promise<FlatImage> {
   const meta = readErofs(await readMeta(source.metaPath));
   if (meta.devices.length !== source.devicePaths.length) {
     throw new DrakkarError(
@@ -33,22 +37,34 @@ export async function* flatImage(
     );
   }
   const deviceSizes = meta.devices.map(({ blocks }) => blocks * EROFS_BLOCK_BYTES);
-  const image = planErofs({ ...meta, deviceSizes, addressing: 'flat' });
-  for (const part of image.parts()) {
-    signal.throwIfAborted();
-    yield part;
+  const planned = planErofs({ ...meta, deviceSizes, addressing: 'flat' });
+  return {
+    sizeBytes: deviceSizes.reduce((total, sizeBytes) => total + sizeBytes, planned.sizeBytes),
+    async *parts({ signal }) {
+      for (const part of planned.parts()) {
+        signal.throwIfAborted();
+        yield part;
+      }
+      for (const [index, path] of source.devicePaths.entries())
+        yield* deviceParts(index, path, deviceSizes[index] ?? 0, signal);
+    },
+  };
+}
+
+async function* deviceParts(
+  index: number,
+  path: string,
+  sizeBytes: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  await using device = await open(path, 'r');
+  if ((await device.stat()).size !== sizeBytes) {
+    throw new DrakkarError(
+      'invalid_content',
+      `device ${index} of the snapshot has not the ${sizeBytes} bytes that it should`,
+    );
   }
-  for (const [index, path] of source.devicePaths.entries()) {
-    await using device = await open(path, 'r');
-    const sizeBytes = deviceSizes[index] ?? 0;
-    if ((await device.stat()).size !== sizeBytes) {
-      throw new DrakkarError(
-        'invalid_content',
-        `device ${index} of the snapshot has not the ${sizeBytes} bytes that it should`,
-      );
-    }
-    yield* partsOf(device, sizeBytes, signal);
-  }
+  yield* partsOf(device, sizeBytes, signal);
 }
 
 async function readMeta(path: string): Promise<Buffer> {
@@ -85,7 +101,8 @@ export async function exportFlat(
   options: { readonly signal: AbortSignal },
 ): Promise<number> {
   let position = 0;
-  for await (const part of flatImage(source, options)) {
+  const image = await flatImage(source);
+  for await (const part of image.parts(options)) {
     for (const { start, end } of dataSpans(part, EROFS_BLOCK_BYTES)) {
       await writeFully(output, part.subarray(start, end), position + start);
     }

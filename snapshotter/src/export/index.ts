@@ -1,2 +1,2 @@
 /** A snapshot as one block image that any kernel with EROFS mounts without us. */
-export { exportFlat, type FlatSource, flatImage } from './flat.ts';
+export { exportFlat, type FlatImage, type FlatSource, flatImage } from './flat.ts';
