@@ -9,16 +9,9 @@ import {
 } from '@drakkar/client';
 import type { Config } from '@drakkar/daemon';
 import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/errors';
-import type { Command } from 'commander';
+import type { GlobalFlags } from './command-line/command.ts';
 import { NO_PROGRESS, progressView } from './output/progress.ts';
 import type { ProgressView } from './output/progress-view.ts';
-
-/** Options that every command takes. */
-export interface GlobalOptions {
-  readonly config?: string;
-  readonly socket?: string;
-  readonly json?: boolean;
-}
 
 /**
  * What a command works with: what was asked for globally, the daemon, and where to say things. Results for machines go
@@ -36,9 +29,8 @@ export interface Context {
   answer(document: unknown, text: string): void;
 }
 
-export function contextOf(command: Command, signal: AbortSignal): Context {
-  const options = command.optsWithGlobals<GlobalOptions>();
-  const json = options.json === true;
+export function contextOf(options: GlobalFlags, signal: AbortSignal): Context {
+  const { json } = options;
   const config = async () => (await import('@drakkar/daemon')).loadConfig(options.config);
   return {
     json,
@@ -70,7 +62,7 @@ export async function showing<Result>(
 }
 
 /** Without a configuration file there is nothing to read, and the daemon's code need not be loaded. */
-async function socketOf(options: GlobalOptions, config: () => Promise<Config>): Promise<string> {
+async function socketOf(options: GlobalFlags, config: () => Promise<Config>): Promise<string> {
   const given = options.socket ?? process.env.DRAKKAR_SOCKET;
   if (given) return given;
   const isDefault = options.config === undefined && !existsSync(DEFAULT_CONFIG_PATH);

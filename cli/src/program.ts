@@ -1,59 +1,88 @@
-/** The commands: wiring only. Each is a file of `commands/`, which loads what is heavy when it runs. */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import packageDocument from '../package.json' with { type: 'json' };
-import type { AddCommand, Run } from './commands/command.ts';
+/** From a command line to what is done: wiring only. A command's code is loaded when it is named. */
+import { DrakkarError } from '@drakkar/errors';
+import type { AnyCommand } from './command-line/command.ts';
+import { commandWords, parseCommandLine } from './command-line/parse.ts';
 import { contextOf, EXIT_CODES, reportError } from './context.ts';
 import { untilInterrupted } from './interrupt.ts';
 
-const program = new Command('drakkar')
-  .description('containers that start from block snapshots')
-  .option('--config <file>', 'configuration file (default: /etc/drakkar/config.yaml)')
-  .option(
-    '--socket <path>',
-    'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)',
-  )
-  .option('--json', 'results as JSON on stdout: one object, or one a line')
-  .version(packageDocument.version)
-  .showHelpAfterError('(add --help for the whole of it)')
-  .exitOverride();
-
-const run: Run = (action) => {
-  return async function (this: Command, ...args) {
-    const context = contextOf(this, untilInterrupted());
-    try {
-      await action(context, ...args);
-    } catch (cause) {
-      const error = reportError(cause, context.json);
-      process.exitCode = this.name() === 'run' && error.code !== 'cancelled' ? 125 : EXIT_CODES[error.code];
-    }
-  };
+/** By the first word of their names. */
+const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: readonly AnyCommand[] }>>> = {
+  up: () => import('./commands/up.ts'),
+  daemon: () => import('./commands/daemon.ts'),
+  pull: () => import('./commands/pull.ts'),
+  run: () => import('./commands/run.ts'),
+  snapshot: () => import('./commands/snapshot.ts'),
+  blobs: () => import('./commands/blobs.ts'),
+  config: () => import('./commands/config.ts'),
+  doctor: () => import('./commands/doctor.ts'),
 };
 
-/** How each command adds itself. A command line loads the commands that it names, and all of them only for help. */
-const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
-  up: async () => (await import('./commands/up.ts')).upCommand,
-  daemon: async () => (await import('./commands/daemon.ts')).daemonCommand,
-  pull: async () => (await import('./commands/pull.ts')).pullCommand,
-  run: async () => (await import('./commands/run.ts')).runCommand,
-  snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand,
-  blobs: async () => (await import('./commands/blobs.ts')).blobsCommand,
-  config: async () => (await import('./commands/config.ts')).configCommand,
-  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
-};
+async function runProgram(args: readonly string[]): Promise<void> {
+  const help = commandWords(args).find(({ word }, position) => position === 0 && word === 'help');
+  const line = help === undefined ? args : ['--help', ...args.toSpliced(help.index, 1)];
+  const words = commandWords(line);
+  const [first, second] = words;
+  const load = first && Object.hasOwn(COMMANDS, first.word) ? COMMANDS[first.word] : undefined;
+  const commands = (await load?.())?.commands ?? [];
+  const twoWords = `${first?.word} ${second?.word}`;
+  const command = commands.find(({ name }) => name === twoWords || name === first?.word);
+  if (command === undefined) return await withoutCommand(line, words, commands.length > 0);
 
-const named = process.argv.filter((word) => Object.hasOwn(COMMANDS, word));
-for (const name of named.length > 0 ? new Set(named) : Object.keys(COMMANDS)) {
-  const add = await COMMANDS[name]?.();
-  add?.(program, run);
+  const named = words.slice(0, command.name.split(' ').length).map(({ index }) => index);
+  const { global, flags, positionals } = parseCommandLine(
+    command,
+    line.filter((_, index) => !named.includes(index)),
+  );
+  if (global.help || global.version) return await explain(global.version, command);
+  const context = contextOf(global, untilInterrupted());
+  try {
+    await command.run(context, positionals, flags);
+  } catch (cause) {
+    const error = reportError(cause, context.json);
+    process.exitCode = command.name === 'run' && error.code !== 'cancelled' ? 125 : EXIT_CODES[error.code];
+  }
 }
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof CommanderError || error instanceof InvalidArgumentError)) throw error;
-  process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.invalid_argument;
-  if (error.exitCode !== 0 && process.argv.includes('--json')) {
-    const { message } = error;
-    process.stdout.write(`${JSON.stringify({ error: { code: 'invalid_argument', message } })}\n`);
+/** `drakkar`, `drakkar --help`, `drakkar snapshot`, `drakkar frobnicate`. */
+async function withoutCommand(
+  args: readonly string[],
+  words: readonly { readonly word: string }[],
+  isGroup: boolean,
+): Promise<void> {
+  const { global } = parseCommandLine({ name: '', options: {}, positionals: ['[words...]'] }, args);
+  if (global.version) return await explain(true);
+  const all = await Promise.all(Object.values(COMMANDS).map(async (load) => (await load()).commands));
+  const { programHelp } = await import('./command-line/help.ts');
+  const [first] = words;
+  const help = programHelp(all.flat(), isGroup ? first?.word : undefined);
+  const named = words.length > (isGroup ? 1 : 0);
+  if (global.help && !named) {
+    process.stdout.write(`${help}\n`);
+    return;
   }
+  process.stderr.write(`${help}\n\n`);
+  const name = (isGroup ? words : words.slice(0, 1)).map(({ word }) => word).join(' ');
+  throw new DrakkarError(
+    'invalid_argument',
+    named ? `there is no command ${JSON.stringify(name)}` : 'say what to do',
+  );
+}
+
+async function explain(version: boolean, command?: AnyCommand): Promise<void> {
+  if (version || command === undefined) {
+    const { default: document } = await import('../package.json', { with: { type: 'json' } });
+    process.stdout.write(`${document.version}\n`);
+    return;
+  }
+  const { commandHelp } = await import('./command-line/help.ts');
+  process.stdout.write(`${commandHelp(command)}\n`);
+}
+
+const args = process.argv.slice(2);
+try {
+  await runProgram(args);
+} catch (cause) {
+  const end = args.indexOf('--');
+  const error = reportError(cause, args.slice(0, end < 0 ? args.length : end).includes('--json'));
+  process.exitCode = EXIT_CODES[error.code];
 }

@@ -5,31 +5,36 @@ import {
   defaultConfigYaml,
   loadConfig,
 } from '@drakkar/daemon';
-import type { Command } from 'commander';
-import type { Run } from './command.ts';
+import { defineCommand } from '../command-line/command.ts';
 
 /** `drakkar config …` */
-export function configCommand(program: Command, run: Run): void {
-  const config = program.command('config').description('the configuration file');
-  config
-    .command('default')
-    .description('print a configuration with every key, its default and its meaning')
-    .action(run(async (context) => context.answer(completeConfig({}), defaultConfigYaml().trimEnd())));
-  config
-    .command('check')
-    .argument('[file]', 'configuration file; the one in use where absent')
-    .description('say what is wrong in a configuration file')
-    .action(
-      run(async (context, file?: string) => {
-        const checked = file === undefined ? await context.config() : await loadConfig(file);
-        context.answer(withoutSecrets(checked), 'the configuration is valid');
-      }),
-    );
-  config
-    .command('document', { hidden: true })
-    .description('print docs/configuration.md')
-    .action(run(async (context) => context.answer({}, configurationDocument().trimEnd())));
-}
+export const commands = [
+  defineCommand({
+    name: 'config default',
+    summary: 'print a configuration with every key, its default and its meaning',
+    positionals: [],
+    options: {},
+    run: async (context) => context.answer(completeConfig({}), defaultConfigYaml().trimEnd()),
+  }),
+  defineCommand({
+    name: 'config check',
+    summary: 'say what is wrong in a configuration file: the one in use, or the one named',
+    positionals: ['[file]'],
+    options: {},
+    async run(context, [file]) {
+      const checked = file === undefined ? await context.config() : await loadConfig(file);
+      context.answer(withoutSecrets(checked), 'the configuration is valid');
+    },
+  }),
+  defineCommand({
+    name: 'config document',
+    summary: 'print docs/configuration.md',
+    hidden: true,
+    positionals: [],
+    options: {},
+    run: async (context) => context.answer({}, configurationDocument().trimEnd()),
+  }),
+];
 
 /** What is printed ends in logs. */
 function withoutSecrets(config: Config): object {

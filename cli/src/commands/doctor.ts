@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
 import { nativeProgram, probeKernel } from '@drakkar/daemon';
 import { type DrakkarError, errnoOf, toDrakkarError } from '@drakkar/errors';
-import type { Command } from 'commander';
+import { defineCommand } from '../command-line/command.ts';
 import type { Context } from '../context.ts';
 import {
   type Check,
@@ -17,21 +17,21 @@ import {
   kernelChecks,
   programCheck,
 } from '../doctor/checks.ts';
-import type { Run } from './command.ts';
 
 /** `drakkar doctor`: what this machine can do, and what to do where it can't. */
-export function doctorCommand(program: Command, run: Run): void {
-  program
-    .command('doctor')
-    .description('examine kernel, helper, daemon, disk and containerd, and say what to do')
-    .action(
-      run(async (context) => {
-        const checks = await examine(context);
-        context.answer({ checks }, checks.map(describeCheck).join('\n'));
-        if (checks.some(({ verdict }) => verdict === 'failure')) process.exitCode = 1;
-      }),
-    );
-}
+export const commands = [
+  defineCommand({
+    name: 'doctor',
+    summary: 'examine kernel, helper, daemon, disk and containerd, and say what to do',
+    positionals: [],
+    options: {},
+    async run(context) {
+      const checks = await examine(context);
+      context.answer({ checks }, checks.map(describeCheck).join('\n'));
+      if (checks.some(({ verdict }) => verdict === 'failure')) process.exitCode = 1;
+    },
+  }),
+];
 
 async function examine(context: Context): Promise<Check[]> {
   const config = await context.config();

@@ -1,31 +1,38 @@
-import { type Command, Option } from 'commander';
-import { type RunFlags, runImage } from '../run/run-image.ts';
-import type { Run } from './command.ts';
+import { defineCommand, PLATFORM } from '../command-line/command.ts';
+import { runImage } from '../run/run-image.ts';
 
 /** `drakkar run IMAGE [-- CMD…]`: a container from a snapshot, with the timeline of its start. */
-export function runCommand(program: Command, run: Run): void {
-  const collect = (value: string, all: string[]) => [...all, value];
-  program
-    .command('run')
-    .argument('<image>', 'image reference')
-    .argument('[command...]', 'what to run instead of the image’s command, after --')
-    .option('--platform <os/arch>', 'platform to choose from an index')
-    .option('-e, --env <name=value>', 'set an environment variable; NAME alone passes yours on', collect, [])
-    .option('-w, --workdir <dir>', 'working directory')
-    .option('-u, --user <user>', 'user, by name or number, with :group or without')
-    .option('--entrypoint <program>', 'instead of the image’s entrypoint')
-    .option('-i, --interactive', 'pass stdin on')
-    .option('-t, --tty', 'give it a terminal')
-    .addOption(
-      new Option('--net <network>', 'the host’s network, or none').choices(['host', 'none']).default('host'),
-    )
-    .description('start a container from an image’s snapshot and print the timeline')
-    .action(
-      run(async (context, image: string, command: string[], flags: RunFlags) => {
-        const report = await runImage(context, image, command, flags);
-        if (context.json) context.answer(report, '');
-        else context.say((await import('../run/report.ts')).describeRun(report));
-        process.exitCode = report.exitCode;
-      }),
-    );
-}
+export const commands = [
+  defineCommand({
+    name: 'run',
+    summary: 'start a container from an image’s snapshot and print the timeline',
+    notes: 'What stands after -- runs instead of the image’s command.',
+    positionals: ['<image>', '[command...]'],
+    options: {
+      platform: PLATFORM,
+      env: {
+        short: 'e',
+        value: 'name=value',
+        multiple: true,
+        summary: 'set an environment variable; NAME alone passes yours on',
+      },
+      workdir: { short: 'w', value: 'dir', summary: 'working directory' },
+      user: { short: 'u', value: 'user', summary: 'user, by name or number, with :group or without' },
+      entrypoint: { value: 'program', summary: 'instead of the image’s entrypoint' },
+      interactive: { short: 'i', summary: 'pass stdin on' },
+      tty: { short: 't', summary: 'give it a terminal' },
+      net: {
+        value: 'network',
+        choices: ['host', 'none'],
+        default: 'host',
+        summary: 'the host’s network, or none',
+      },
+    },
+    async run(context, [image, command], { net, ...flags }) {
+      const report = await runImage(context, image, command, { ...flags, net: net as 'host' | 'none' });
+      if (context.json) context.answer(report, '');
+      else context.say((await import('../run/report.ts')).describeRun(report));
+      process.exitCode = report.exitCode;
+    },
+  }),
+];

@@ -1,92 +1,104 @@
 import { open, rm } from 'node:fs/promises';
-import type { BuildResult, SnapshotDetail, SnapshotSummary, VerifyResult } from '@drakkar/client';
+import type {
+  BuildResult,
+  BuildSnapshotRequest,
+  SnapshotDetail,
+  SnapshotSummary,
+  VerifyResult,
+} from '@drakkar/client';
 import { DrakkarError, errnoOf, shortDigest } from '@drakkar/protocol';
-import type { Command } from 'commander';
+import { defineCommand, PLATFORM } from '../command-line/command.ts';
 import { type Context, showing } from '../context.ts';
 import { formatAge, formatBytes, formatDuration, formatTable } from '../output/format.ts';
-import type { Run } from './command.ts';
 
-const NAME = 'image reference, manifest digest, or its first hex digits';
+const NAMES = 'A snapshot is named by its image, its manifest digest, or the first hex digits of that.';
+
+/** What the commands that take one snapshot have in common. */
+const ONE = { notes: NAMES, positionals: ['<snapshot>'], options: {} } as const;
 
 /** `drakkar snapshot …` */
-export function snapshotCommand(program: Command, run: Run): void {
-  const snapshot = program.command('snapshot').description('block snapshots of images');
-  snapshot
-    .command('build')
-    .argument('<image>', 'image reference')
-    .option('--platform <os/arch>', 'platform to choose from an index')
-    .option('--push', 'push the snapshot to the image’s registry, where other hosts find it')
-    .option('--rebuild', 'build even where a snapshot is known')
-    .description('make sure that a snapshot is here: known, found in the registry, or built')
-    .action(run(build));
-  snapshot.command('ls').description('list the snapshots of this host').action(run(list));
-  snapshot
-    .command('inspect')
-    .argument('<snapshot>', NAME)
-    .description('what a snapshot is made of')
-    .action(
-      run(async (context, name: string) => {
-        const detail = await (await context.client()).snapshot(name, context.signal);
-        context.answer(detail, describe(detail));
-      }),
-    );
-  snapshot
-    .command('verify')
-    .argument('<snapshot>', NAME)
-    .description('read every byte of a snapshot and check it against its signed digests')
-    .action(run(verify));
-  snapshot
-    .command('mount')
-    .argument('<snapshot>', NAME)
-    .description('mount a snapshot read-only and print where')
-    .action(
-      run(async (context, name: string) => {
-        const result = await (await context.client()).mountSnapshot(name, context.signal);
-        context.answer(result, result.path);
-      }),
-    );
-  snapshot
-    .command('umount')
-    .argument('<snapshot>', NAME)
-    .description('unmount a snapshot that nothing uses')
-    .action(
-      run(async (context, name: string) => {
-        await (await context.client()).umountSnapshot(name, context.signal);
-        context.answer({ unmounted: name }, '');
-      }),
-    );
-  snapshot
-    .command('export')
-    .argument('<snapshot>', NAME)
-    .option('--flat', 'one ordinary block image, which any kernel since 5.16 mounts')
-    .requiredOption('-o, --output <file>', 'where to write it; it must not exist')
-    .description('write a snapshot as a file')
-    .action(run(exportFlat));
-  snapshot
-    .command('rm')
-    .argument('<snapshot>', NAME)
-    .description('forget a snapshot and remove its files')
-    .action(
-      run(async (context, name: string) => {
-        await (await context.client()).removeSnapshot(name, context.signal);
-        context.answer({ removed: name }, '');
-      }),
-    );
-}
+export const commands = [
+  defineCommand({
+    name: 'snapshot build',
+    summary: 'make sure that a snapshot is here: known, found in the registry, or built',
+    positionals: ['<image>'],
+    options: {
+      platform: PLATFORM,
+      push: { summary: 'push the snapshot to the image’s registry, where other hosts find it' },
+      rebuild: { summary: 'build even where a snapshot is known' },
+    },
+    run: (context, [image], flags) => build(context, { image, ...flags }),
+  }),
+  defineCommand({
+    name: 'snapshot ls',
+    summary: 'list the snapshots of this host',
+    positionals: [],
+    options: {},
+    run: list,
+  }),
+  defineCommand({
+    name: 'snapshot inspect',
+    summary: 'what a snapshot is made of',
+    ...ONE,
+    async run(context, [name]) {
+      const detail = await (await context.client()).snapshot(name, context.signal);
+      context.answer(detail, describe(detail));
+    },
+  }),
+  defineCommand({
+    name: 'snapshot verify',
+    summary: 'read every byte of a snapshot and check it against its signed digests',
+    ...ONE,
+    run: (context, [name]) => verify(context, name),
+  }),
+  defineCommand({
+    name: 'snapshot mount',
+    summary: 'mount a snapshot read-only and print where',
+    ...ONE,
+    async run(context, [name]) {
+      const result = await (await context.client()).mountSnapshot(name, context.signal);
+      context.answer(result, result.path);
+    },
+  }),
+  defineCommand({
+    name: 'snapshot umount',
+    summary: 'unmount a snapshot that nothing uses',
+    ...ONE,
+    async run(context, [name]) {
+      await (await context.client()).umountSnapshot(name, context.signal);
+      context.answer({ unmounted: name }, '');
+    },
+  }),
+  defineCommand({
+    name: 'snapshot export',
+    summary: 'write a snapshot as a file',
+    notes: NAMES,
+    positionals: ['<snapshot>'],
+    options: {
+      flat: { summary: 'one ordinary block image, which any kernel since 5.16 mounts' },
+      output: {
+        short: 'o',
+        value: 'file',
+        required: true,
+        summary: 'where to write it; it must not exist',
+      },
+    },
+    run: (context, [name], flags) => exportFlat(context, name, flags),
+  }),
+  defineCommand({
+    name: 'snapshot rm',
+    summary: 'forget a snapshot and remove its files',
+    ...ONE,
+    async run(context, [name]) {
+      await (await context.client()).removeSnapshot(name, context.signal);
+      context.answer({ removed: name }, '');
+    },
+  }),
+];
 
-async function build(
-  context: Context,
-  image: string,
-  options: { platform?: string; push?: boolean; rebuild?: boolean },
-): Promise<void> {
+async function build(context: Context, request: BuildSnapshotRequest): Promise<void> {
   const client = await context.client();
   const startedMs = performance.now();
-  const request = {
-    image,
-    platform: options.platform,
-    push: options.push ?? false,
-    rebuild: options.rebuild ?? false,
-  };
   const result = await showing<BuildResult>(context, (call) => client.buildSnapshot(request, call));
   const found = { here: 'was here', registry: 'found in the registry', built: 'built' }[result.found];
   context.answer(
@@ -158,9 +170,9 @@ async function verify(context: Context, name: string): Promise<void> {
 async function exportFlat(
   context: Context,
   name: string,
-  options: { flat?: boolean; output: string },
+  options: { readonly flat: boolean; readonly output: string },
 ): Promise<void> {
-  if (options.flat !== true) {
+  if (!options.flat) {
     throw new DrakkarError('invalid_argument', 'say in which form to export it', { hint: 'add --flat' });
   }
   const image = await (await context.client()).flatImage(name, context.signal);

@@ -4,11 +4,12 @@ import { type Context, showing } from '../context.ts';
 
 /** What the command line says of a container. */
 export interface RunFlags {
-  readonly platform?: string;
-  readonly env: string[];
-  readonly workdir?: string;
-  readonly user?: string;
-  readonly entrypoint?: string;
+  readonly platform?: string | undefined;
+  /** `NAME=VALUE`, or `NAME` for the caller's own value. */
+  readonly env: readonly string[];
+  readonly workdir?: string | undefined;
+  readonly user?: string | undefined;
+  readonly entrypoint?: string | undefined;
   readonly interactive?: boolean;
   readonly tty?: boolean;
   readonly net: 'host' | 'none';
