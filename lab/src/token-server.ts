@@ -5,10 +5,13 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { RegistryOptions } from './registry.ts';
 
 export interface TokenServerOptions {
   readonly users: Readonly<Record<string, string>>;
+  /** Identity tokens, as `docker login` gets them, to the users that they stand for. */
+  readonly identities?: Readonly<Record<string, string>>;
   /** Whether a user (`undefined` for nobody) may do something (`pull`, `push`) in a repository. */
   readonly allows: (user: string | undefined, repository: string, action: string) => boolean;
 }
@@ -23,8 +26,9 @@ const ISSUER = 'drakkar-lab';
 const SERVICE = 'drakkar-lab-registry';
 const TOKEN_SECONDS = 300;
 
-/** Source: distribution, docs/spec/auth/token.md and jwt.md. @throws when openssl is not installed */
-export async function startTokenServer({ users, allows }: TokenServerOptions): Promise<TokenServer> {
+/** Source: distribution, docs/spec/auth/{token,jwt,oauth}.md. @throws when openssl is not installed */
+export async function startTokenServer(options: TokenServerOptions): Promise<TokenServer> {
+  const { users, identities = {}, allows } = options;
   const directory = await mkdtemp(join(tmpdir(), 'drakkar-tokens-'));
   const [keyFile, certificateFile] = [join(directory, 'key.pem'), join(directory, 'certificate.pem')];
   const request = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=${ISSUER}`;
@@ -57,19 +61,29 @@ export async function startTokenServer({ users, allows }: TokenServerOptions): P
     return `${signed}.${signature.toString('base64url')}`;
   };
 
-  const server = createServer((incoming, outgoing) => {
+  /** By name and password, or by an identity token. `null` for who is not who they say. */
+  const callerOf = (authorization: string | undefined, form: URLSearchParams): string | undefined | null => {
+    const identity = form.get('refresh_token');
+    if (identity !== null) return identities[identity] ?? null;
+    const [, encoded] = /^Basic (.+)$/.exec(authorization ?? '') ?? [];
+    if (encoded === undefined) return undefined;
+    const [user = '', password] = Buffer.from(encoded, 'base64').toString('utf8').split(':');
+    return users[user] === password ? user : null;
+  };
+
+  const server = createServer(async (incoming, outgoing) => {
+    const form = new URLSearchParams(incoming.method === 'POST' ? await text(incoming) : '');
     const { searchParams } = new URL(incoming.url ?? '/', 'http://tokens');
-    const [, encoded] = /^Basic (.+)$/.exec(incoming.headers.authorization ?? '') ?? [];
-    const [user = '', password] = Buffer.from(encoded ?? '', 'base64')
-      .toString('utf8')
-      .split(':');
-    if (encoded !== undefined && users[user] !== password) {
+    const user = callerOf(incoming.headers.authorization, form);
+    if (user === null) {
       outgoing.writeHead(401).end();
       return;
     }
-    const token = tokenFor(encoded === undefined ? undefined : user, searchParams.getAll('scope'));
+    const scopes = [...searchParams.getAll('scope'), ...(form.get('scope')?.split(' ') ?? [])];
     outgoing.setHeader('content-type', 'application/json');
-    outgoing.end(JSON.stringify({ token, expires_in: TOKEN_SECONDS }));
+    // An answer to a POST has another name for it.
+    const name = incoming.method === 'POST' ? 'access_token' : 'token';
+    outgoing.end(JSON.stringify({ [name]: tokenFor(user, scopes), expires_in: TOKEN_SECONDS }));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const realm = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;

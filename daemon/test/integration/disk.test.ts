@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { startFaultyProxy, startRegistry, temporaryDirectory } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
 import { createContent } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
+import { makeCertificate } from '../kit/certificate.ts';
 import { HASTY, pushRandomImage, randomBlob } from '../kit/stack.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -64,25 +64,16 @@ test.skipIf(withoutRoot)('a read-only state directory is refused with what to do
 });
 
 test('a registry with its own authority is trusted when its file is named, and only then', async () => {
-  await using home = await temporaryDirectory('ca');
   await using registry = await startRegistry();
-  const [key, certificate] = [join(home.path, 'key.pem'), join(home.path, 'cert.pem')];
-  execFileSync(
-    'openssl',
-    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=drakkar -addext subjectAltName=IP:127.0.0.2 -keyout ${key} -out ${certificate}`.split(
-      ' ',
-    ),
-    { stdio: 'ignore' },
-  );
-  const tls = { cert: await readFile(certificate, 'utf8'), key: await readFile(key, 'utf8') };
+  await using certificate = await makeCertificate('127.0.0.2');
   // 127.0.0.1 is always spoken to without TLS.
-  await using proxy = await startFaultyProxy(registry.url, { address: '127.0.0.2', tls });
+  await using proxy = await startFaultyProxy(registry.url, { address: '127.0.0.2', tls: certificate });
   const image = { registry: proxy.host, repository: 'library/thing' };
   using plain = createRegistryClient(HASTY);
   const { manifestDigest } = await pushRandomImage(plain, { ...image, registry: registry.host }, 'v1', [
     randomBlob(10),
   ]);
-  using trusting = createRegistryClient({ ...HASTY, caFiles: [certificate] });
+  using trusting = createRegistryClient({ ...HASTY, caFiles: [certificate.certificateFile] });
   expect((await trusting.resolve(image, 'v1')).digest).toBe(manifestDigest);
   await expect(plain.resolve(image, 'v1')).rejects.toMatchObject({
     hint: expect.stringContaining('caFiles'),

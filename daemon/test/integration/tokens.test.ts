@@ -1,4 +1,6 @@
-import { startRegistry, startTokenServer } from '@drakkar/lab';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startRegistry, startTokenServer, temporaryDirectory } from '@drakkar/lab';
 import { expect, test } from 'vitest';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 import { HASTY, pushRandomImage, randomBlob, startStack } from '../kit/stack.ts';
@@ -7,6 +9,7 @@ test('a registry with tokens: each user and nobody get what the token server gra
   const users = { ada: 'lovelace', bob: 'builder' };
   await using tokens = await startTokenServer({
     users,
+    identities: { 'bob’s machine': 'bob' },
     allows: (user, repository, action) =>
       user === 'ada' ||
       (action === 'pull' &&
@@ -41,6 +44,13 @@ test('a registry with tokens: each user and nobody get what the token server gra
   expect(await reach(ada)).toEqual(['public', 'shared', 'private']);
   expect(await reach(bob)).toEqual(['public', 'shared', 'unauthorized']);
   expect(await reach(nobody)).toEqual(['public', 'unauthorized', 'unauthorized']);
+
+  await using home = await temporaryDirectory('docker-config');
+  const dockerConfigFile = join(home.path, 'config.json');
+  const auths = { [registry.host]: { auth: '', identitytoken: 'bob’s machine' } };
+  await writeFile(dockerConfigFile, JSON.stringify({ auths }));
+  using bobByToken = createRegistryClient({ ...HASTY, dockerConfigFile });
+  expect(await reach(bobByToken)).toEqual(['public', 'shared', 'unauthorized']);
 
   await using stack = await startStack();
   const status = async (folder: string) => {

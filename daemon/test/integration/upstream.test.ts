@@ -267,6 +267,74 @@ describe('against a real registry', () => {
     expect(await client.listReferrers(name, digestOf('nothing'))).toEqual([]);
   });
 
+  describe('with a referrers API (scripted: the real registry has none)', () => {
+    const entry = (number: number, artifactType = 'application/x.even') => ({
+      mediaType: MEDIA_TYPES.ociManifest,
+      digest: digestOf(`artifact ${number}`),
+      size: number,
+      artifactType,
+    });
+    const page = (manifests: object[], link?: string) => ({
+      kind: 'body' as const,
+      bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests })),
+      headers: { 'content-type': MEDIA_TYPES.ociIndex, ...(link === undefined ? {} : { link }) },
+    });
+
+    test('all pages are read, and what is of another type is left out', async () => {
+      const subject = digestOf('subject');
+      proxy.fault = ({ path }) => {
+        if (!path.startsWith(`/v2/library/thing/referrers/${subject}`)) return undefined;
+        if (path.includes('last=1')) return page([entry(2, 'application/x.odd'), entry(3)]);
+        return page([entry(1)], `<${path}&last=1>; rel="next"`);
+      };
+      const found = await client.listReferrers(name, subject, 'application/x.even');
+      expect(found.map(({ size }) => size)).toEqual([1, 3]);
+      expect(proxy.requests('referrers/')).toBeGreaterThan(1);
+    });
+
+    test('pages without end are read to a limit', async () => {
+      const subject = digestOf('endless');
+      const before = proxy.requests(`referrers/${subject}`);
+      let number = 0;
+      proxy.fault = ({ path }) => {
+        number += 1;
+        return path.includes('/referrers/')
+          ? page([entry(number)], `</v2/library/thing/referrers/${subject}?last=${number}>; rel="next"`)
+          : undefined;
+      };
+      expect(await client.listReferrers(name, subject)).toHaveLength(16);
+      expect(proxy.requests(`referrers/${subject}`) - before).toBe(16);
+    });
+
+    test('a page of another kind is not read as one', async () => {
+      proxy.fault = ({ path }) =>
+        path.includes('/referrers/')
+          ? { kind: 'body', bytes: Buffer.from('<html>'), headers: { 'content-type': 'text/html' } }
+          : undefined;
+      expect(await client.listReferrers(name, digestOf('nothing'))).toEqual([]);
+    });
+
+    test('a pushed artifact that the registry lists itself gets no fallback tag', async () => {
+      const empty = Buffer.from('{}');
+      await client.pushBlob(name, digestOf(empty), empty.length, { bytes: empty });
+      const subject = { mediaType: MEDIA_TYPES.ociManifest, digest: digestOf('somebody'), size: 8 };
+      const artifact = {
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPES.ociManifest,
+        artifactType: 'application/x.even',
+        config: { mediaType: MEDIA_TYPES.ociEmpty, digest: digestOf(empty), size: empty.length },
+        layers: [],
+        subject,
+      };
+      proxy.fault = ({ method, path }) =>
+        method === 'PUT' && path.includes('/manifests/')
+          ? { kind: 'body', bytes: Buffer.alloc(0), headers: { 'oci-subject': subject.digest } }
+          : undefined;
+      await client.pushReferrer(name, Buffer.from(JSON.stringify(artifact)));
+      expect(proxy.requests(`/manifests/${subject.digest.replace(':', '-')}`)).toBe(0);
+    });
+  });
+
   test('registries that are not on the allowlist are not asked', async () => {
     using strict = createRegistryClient({ allow: ['*.example.com'] });
     await expect(strict.resolve(name, 'v1')).rejects.toMatchObject({ code: 'forbidden' });
