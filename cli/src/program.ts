@@ -29,17 +29,15 @@ async function runProgram(args: readonly string[]): Promise<void> {
   if (command === undefined) return await withoutCommand(line, words, commands.length > 0);
 
   const named = words.slice(0, command.name.split(' ').length).map(({ index }) => index);
-  const { global, flags, positionals } = parseCommandLine(
-    command,
-    line.filter((_, index) => !named.includes(index)),
-  );
-  if (global.help || global.version) return await explain(global.version, command);
-  const context = contextOf(global, untilInterrupted());
+  const rest = line.filter((_, index) => !named.includes(index));
   try {
-    await command.run(context, positionals, flags);
+    const { global, flags, positionals } = parseCommandLine(command, rest);
+    if (global.help || global.version) return await explain(global.version, command);
+    await command.run(contextOf(global, untilInterrupted()), positionals, flags);
   } catch (cause) {
-    const error = reportError(cause, context.json);
-    process.exitCode = command.name === 'run' && error.code !== 'cancelled' ? 125 : EXIT_CODES[error.code];
+    const code = fail(cause);
+    // Every other code is the container's own.
+    if (command.name === 'run' && code !== EXIT_CODES.cancelled) process.exitCode = 125;
   }
 }
 
@@ -78,11 +76,13 @@ async function explain(version: boolean, command?: AnyCommand): Promise<void> {
   process.stdout.write(`${commandHelp(command)}\n`);
 }
 
-const args = process.argv.slice(2);
-try {
-  await runProgram(args);
-} catch (cause) {
+function fail(cause: unknown): number {
   const end = args.indexOf('--');
-  const error = reportError(cause, args.slice(0, end < 0 ? args.length : end).includes('--json'));
-  process.exitCode = EXIT_CODES[error.code];
+  const json = args.slice(0, end < 0 ? args.length : end).includes('--json');
+  const code = EXIT_CODES[reportError(cause, json).code];
+  process.exitCode = code;
+  return code;
 }
+
+const args = process.argv.slice(2);
+await runProgram(args).catch(fail);

@@ -184,10 +184,11 @@ async function flatten(
 ): Promise<FlatStream> {
   const { meta, devices } = record.config;
   const holder = STAGING_HOLDER_PREFIX + randomUUID();
-  const metaPath = store.pathOf(meta.rawDigest);
-  const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
   for (const { rawDigest } of [meta, ...devices]) store.pin(rawDigest, holder);
   try {
+    await store.verify([meta, ...devices].map(({ rawDigest }) => rawDigest));
+    const metaPath = store.pathOf(meta.rawDigest);
+    const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
     const image = await flatImage({ metaPath, devicePaths });
     const bytes = Readable.from(image.parts({ signal }), { objectMode: false });
     return { sizeBytes: image.sizeBytes, bytes: bytes.once('close', () => store.unpin(holder)) };

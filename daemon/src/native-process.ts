@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -38,6 +39,8 @@ export interface Helper extends AsyncDisposable {
 export async function startHelper(options: HelperOptions): Promise<Helper> {
   for (const directory of [options.root, dirname(options.socket)])
     await mkdir(directory, { recursive: true });
+  if (await isSomebodyThere(options.socket))
+    throw anotherHelper(`another helper already listens on ${options.socket}`);
   const args = ['--root', options.root, '--content', options.content, '--socket', options.socket];
   const child = spawn(nativeProgram(), [...args, '--uid', `${options.uid}`, '--end-with-parent'], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -52,18 +55,41 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
     child.once('error', (cause) => resolve(cause.message));
     child.once('close', () => resolve(output.trim()));
   });
-  await untilItAnswers(options, ended);
+  try {
+    await untilItAnswers(options, child.pid, ended);
+  } catch (error) {
+    await end(child);
+    throw error;
+  }
   return { pid: child.pid ?? 0, [Symbol.asyncDispose]: () => end(child) };
 }
 
-async function untilItAnswers(options: HelperOptions, ended: Promise<string>): Promise<void> {
+function isSomebodyThere(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    const answer = (there: boolean) => {
+      socket.destroy();
+      resolve(there);
+    };
+    socket.once('connect', () => answer(true));
+    socket.once('error', () => answer(false));
+  });
+}
+
+function anotherHelper(words: string): DrakkarError {
+  return new DrakkarError('busy', words, {
+    hint: 'stop the other `drakkar up` first, or give this one a native.socket and a state directory of its own',
+  });
+}
+
+async function untilItAnswers(
+  options: HelperOptions,
+  pid: number | undefined,
+  ended: Promise<string>,
+): Promise<void> {
   const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(START_DEADLINE_MS)]);
   const gone = ended.then((words) => {
-    if (words.includes('another helper already')) {
-      throw new DrakkarError('busy', words, {
-        hint: 'stop the other `drakkar up` first, or use another state directory',
-      });
-    }
+    if (words.includes('another helper already')) throw anotherHelper(words);
     throw new DrakkarError('unsupported', `the native helper did not start: ${words}`, {
       hint: 'it must run as root; `npm run setup` builds it',
     });
@@ -72,6 +98,12 @@ async function untilItAnswers(options: HelperOptions, ended: Promise<string>): P
     await using helper = nativeHelper(options.socket);
     while (!(await answers(helper, deadline))) {
       await delay(POLL_MS, undefined, { signal: deadline });
+    }
+    // Ours ends when it finds that another was quicker; that one is not ours to use.
+    const answering = helper.pid;
+    if (answering !== null && answering !== pid) {
+      await ended;
+      throw anotherHelper(`another helper, process ${answering}, listens on ${options.socket}`);
     }
   })();
   gone.catch(() => undefined);
@@ -87,7 +119,7 @@ function answers(helper: NativeHelper, signal: AbortSignal): Promise<boolean> {
 }
 
 async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const closed = once(child, 'close');
   child.kill('SIGTERM');
   await closed;

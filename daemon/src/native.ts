@@ -26,6 +26,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 interface Hello {
   readonly version: number;
+  /** Of the sender. */
+  readonly pid: number;
 }
 
 /** What the kernel reads a local volume from; `auto` is files where the kernel can (≥ 6.12), else loop devices. */
@@ -76,6 +78,8 @@ export interface CallOptions {
 
 /** The verbs of the helper. All are idempotent; a call that was cut off may be made again. */
 export interface NativeHelper extends AsyncDisposable {
+  /** The process that answered last; `null` before any has. */
+  readonly pid: number | null;
   probe(options?: CallOptions): Promise<Probe>;
   mountVolume(wanted: MountVolume, options?: CallOptions): Promise<VolumeStatus>;
   /** @throws `busy` while an overlay or a process uses it */
@@ -102,9 +106,14 @@ interface Pending {
 class SocketHelper implements NativeHelper {
   readonly #socketPath: string;
   #connection: Promise<Connection> | undefined;
+  #pid: number | null = null;
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;
+  }
+
+  get pid(): number | null {
+    return this.#pid;
   }
 
   async probe(options?: CallOptions): Promise<Probe> {
@@ -166,6 +175,7 @@ class SocketHelper implements NativeHelper {
   #connected(): Promise<Connection> {
     this.#connection ??= Connection.open(this.#socketPath, AbortSignal.timeout(CONNECT_TIMEOUT_MS)).then(
       (connection) => {
+        this.#pid = connection.peerPid;
         connection.onEnd(() => {
           this.#connection = undefined;
         });
@@ -188,6 +198,7 @@ class Connection {
   #nextId = 1;
   #hello: Pending | undefined;
   #onEnd: () => void = () => {};
+  #peerPid = 0;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -210,7 +221,7 @@ class Connection {
           resolve(connection);
         };
         connection.#hello = { resolve: greet, reject };
-        connection.#send({ version: PROTOCOL_VERSION } satisfies Hello);
+        connection.#send({ version: PROTOCOL_VERSION, pid: process.pid } satisfies Hello);
       });
       signal.addEventListener('abort', () => {
         if (greeted) return;
@@ -218,6 +229,10 @@ class Connection {
         socket.destroy();
       });
     });
+  }
+
+  get peerPid(): number {
+    return this.#peerPid;
   }
 
   onEnd(listener: () => void): void {
@@ -274,7 +289,10 @@ class Connection {
       const error = DrakkarError.fromJSON(message.error);
       if (pending) pending.reject(error);
       else this.#socket.destroy(error);
-    } else pending?.resolve(message.result);
+      return;
+    }
+    if (pending === this.#hello) this.#peerPid = message.pid ?? 0;
+    pending?.resolve(message.result);
   }
 
   #fail(error: DrakkarError): void {

@@ -19,14 +19,14 @@ export async function pullImage(
   const platform = request.platform === undefined ? hostPlatform() : parsePlatform(request.platform);
   const image = await client.resolveImage(reference, platform, work);
   const { manifest, manifestDigest, manifestBytes, mediaType } = image;
-  await store.put(manifestBytes, mediaType);
+  const { registry } = reference;
+  await store.put(manifestBytes, mediaType, registry);
   const { config } = manifest;
   if (store.has(config.digest)) store.touch(config.digest);
-  else
-    await store.put(
-      await client.fetchBlob(reference, config.digest, OCI_LIMITS.configBytes, work),
-      config.mediaType,
-    );
+  else {
+    const bytes = await client.fetchBlob(reference, config.digest, OCI_LIMITS.configBytes, work);
+    await store.put(bytes, config.mediaType, registry);
+  }
 
   const sizeBytes = manifest.layers.reduce((total, { size }) => total + size, 0);
   let doneBytes = 0;

@@ -112,7 +112,7 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
             Error::new(Code::Unsupported, message).hint("install daemon and helper of the same release")
         );
     }
-    write_frame(stream, &Hello { version: PROTOCOL_VERSION })?;
+    write_frame(stream, &Hello { version: PROTOCOL_VERSION, pid: std::process::id() })?;
     while let Some(Request { id, call }) = read_frame::<Request>(stream)? {
         let answer = match parse_call(call).and_then(|verb| perform(verb, service)) {
             Ok(result) => Answer { id, result: Some(result), error: None },

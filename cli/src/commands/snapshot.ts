@@ -6,7 +6,7 @@ import type {
   SnapshotSummary,
   VerifyResult,
 } from '@drakkar/client';
-import { DrakkarError, errnoOf, shortDigest } from '@drakkar/protocol';
+import { DrakkarError, errnoOf, shortDigest, toDrakkarError } from '@drakkar/protocol';
 import { defineCommand, PLATFORM } from '../command-line/command.ts';
 import { type Context, showing } from '../context.ts';
 import { formatAge, formatBytes, formatDuration, formatTable } from '../output/format.ts';
@@ -189,7 +189,9 @@ async function exportFlat(
     await file.sync();
   } catch (cause) {
     await rm(options.output, { force: true });
-    throw new DrakkarError('unavailable', `the export of ${name} ended early; nothing was left behind`, {
+    const { code, message, hint } = toDrakkarError(cause);
+    throw new DrakkarError(code, `the export of ${name} ended early and was removed: ${message}`, {
+      hint,
       cause,
     });
   }

@@ -37,6 +37,8 @@ const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGWINCH',
 ];
 
+const FROM_TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
+
 /**
  * Runs a container with runc in the foreground, until it ends.
  *
@@ -86,12 +88,11 @@ async function runBundle(
       void killContainer(options.id).catch(() => child.kill('SIGKILL'));
     });
   }
-  const forward = (signal: NodeJS.Signals) => void child.kill(signal);
-  // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us.
-  const forwarded = FORWARDED.filter(
-    (signal) => !options.terminal || !['SIGINT', 'SIGQUIT'].includes(signal),
-  );
-  for (const signal of forwarded) process.on(signal, forward);
+  // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us: there they are only kept from ending us.
+  const forward = (signal: NodeJS.Signals) => {
+    if (!options.terminal || !FROM_TERMINAL.includes(signal)) child.kill(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
   try {
     const code = await ended(child);
     if (existsSync(join(bundle, 'pid'))) return code;
@@ -101,7 +102,7 @@ async function runBundle(
     });
   } finally {
     watcher.close();
-    for (const signal of forwarded) process.off(signal, forward);
+    for (const signal of FORWARDED) process.off(signal, forward);
   }
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '@drakkar/errors';
 
@@ -15,28 +15,15 @@ const MAX_FILE_BYTES = 1024 * 1024;
  */
 export function readInRootfs(rootfs: string, path: string): string {
   const resolved = resolveInRootfs(rootfs, path);
-  const file = resolved === undefined ? undefined : openIfThere(resolved);
-  if (file === undefined) return '';
+  // Opening a device is an act of its own: it may arm a watchdog or rewind a tape. Nobody else writes here yet.
+  const stat = resolved === undefined ? undefined : lstatSync(resolved, { throwIfNoEntry: false });
+  if (resolved === undefined || stat?.isFile() !== true) return '';
+  const file = openSync(resolved, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    const stat = fstatSync(file);
-    if (!stat.isFile()) return '';
     const buffer = Buffer.alloc(Math.min(stat.size, MAX_FILE_BYTES));
     return buffer.toString('utf8', 0, readSync(file, buffer));
   } finally {
     closeSync(file);
-  }
-}
-
-/** Opening a pipe or a device must neither wait nor act. */
-function openIfThere(path: string): number | undefined {
-  try {
-    return openSync(
-      path,
-      constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | constants.O_NOFOLLOW,
-    );
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
   }
 }
 

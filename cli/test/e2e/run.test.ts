@@ -199,7 +199,7 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
       'run',
       ...args.map((arg) => (arg === 'IMAGE' ? image : arg)),
     );
-    expect(outcome).toMatchObject({ code: 2, stderr: expect.stringMatching(words) });
+    expect(outcome).toMatchObject({ code: 125, stderr: expect.stringMatching(words) });
     expect(JSON.parse(outcome.stdout).error.code).toBe('invalid_argument');
   });
 

@@ -40,7 +40,9 @@ const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
 /** Progress comes from every few hundred KiB; people and terminals want it ten times a second. */
 const PROGRESS_INTERVAL_MS = 100;
 
-const byName = z.object({ name: z.string().min(1).max(1024) });
+/** An image reference with all its parts. */
+const MAX_NAME_CHARACTERS = 1024;
+const byName = z.object({ name: z.string().min(1).max(MAX_NAME_CHARACTERS) });
 const byId = z.object({ id: z.string().min(1).max(128) });
 
 /**
@@ -55,7 +57,12 @@ export async function serveAdmin(socketPath: string, modules: AdminModules): Pro
     });
   }
   await rm(socketPath, { force: true });
-  const server = Fastify({ bodyLimit: 64 * 1024, forceCloseConnections: true });
+  const server = Fastify({
+    bodyLimit: 64 * 1024,
+    forceCloseConnections: true,
+    // References are longer than the router expects names to be.
+    routerOptions: { maxParamLength: MAX_NAME_CHARACTERS },
+  });
   server.setErrorHandler((error, _, reply) => fail(reply, error));
   server.setNotFoundHandler((request, reply) =>
     fail(reply, new DrakkarError('not_found', `the admin API has no ${request.method} ${request.url}`)),

@@ -100,12 +100,23 @@ class SharedContent implements Content {
     for (;;) {
       throwIfCancelled(signal);
       if (await this.#isComplete(request.digest)) {
+        if (authorize !== undefined) this.#requireOrigin(request);
         await authorize?.();
         return await this.#modules.store.open(request.digest);
       }
       const running = this.#downloads.get(request.digest);
       if (running?.isEnding === true) {
         await running.finished.catch(() => {});
+        continue;
+      }
+      if (running !== undefined && running.request.image.registry !== request.image.registry) {
+        // Another registry may say and send what it likes: nobody else waits for that.
+        if (authorize !== undefined) throw elsewhere(request);
+        if (running.isForMirror) running.end('this host itself wants it from another registry');
+        await untilAborted(
+          running.finished.catch(() => {}),
+          signal,
+        );
         continue;
       }
       if (running !== undefined) {
@@ -115,8 +126,14 @@ class SharedContent implements Content {
       const provesItself = this.#modules.store.stat(request.digest) === undefined;
       if (!provesItself) await authorize?.();
       if (this.#downloads.has(request.digest)) continue;
-      return await this.#start(request, receipt, signal);
+      return await this.#start(request, receipt, authorize !== undefined, signal);
     }
+  }
+
+  /** A registry that has not given us the content can't tell who may have it. */
+  #requireOrigin(request: BlobRequest): void {
+    const origins = this.#modules.store.stat(request.digest)?.origins ?? [];
+    if (!origins.includes(request.image.registry)) throw elsewhere(request);
   }
 
   async #isComplete(digest: Digest): Promise<boolean> {
@@ -139,6 +156,7 @@ class SharedContent implements Content {
   async #start(
     request: BlobRequest,
     receipt: ReceiptCounter,
+    isForMirror: boolean,
     signal: AbortSignal | undefined,
   ): Promise<Download> {
     if (this.#closed) throw new DrakkarError('unavailable', 'the daemon stops');
@@ -147,7 +165,10 @@ class SharedContent implements Content {
         hint: 'try again when some have ended',
       });
     }
-    const download = new Download(request, receipt, this.#options.graceMs, this.#modules);
+    const download = new Download(
+      { request, receipt, isForMirror, graceMs: this.#options.graceMs },
+      this.#modules,
+    );
     this.#downloads.set(request.digest, download);
     const forget = () => this.#downloads.delete(request.digest);
     download.finished.then(forget, forget);
@@ -169,7 +190,6 @@ class SharedContent implements Content {
     } catch (error) {
       const same =
         running.request.caller === request.caller &&
-        running.request.image.registry === request.image.registry &&
         running.request.image.repository === request.image.repository;
       if (same || signal?.aborted === true) throw error;
       await running.finished.catch(() => {});
@@ -238,6 +258,12 @@ class ArrivingBlob implements OpenedBlob {
     this.#left ??= this.#download.leave();
     return this.#left;
   }
+}
+
+function elsewhere({ digest, image }: BlobRequest): DrakkarError {
+  return new DrakkarError('not_found', `${digest} is here, but not from ${image.registry}`, {
+    details: { digest, registry: image.registry },
+  });
 }
 
 function throwIfCancelled(signal: AbortSignal | undefined): void {

@@ -11,6 +11,17 @@ export interface DownloadModules {
   readonly client: RegistryClient;
 }
 
+export interface DownloadOptions {
+  readonly request: BlobRequest;
+  readonly receipt: ReceiptCounter;
+  readonly isForMirror: boolean;
+  /** How long it goes on when nobody reads it any more. */
+  readonly graceMs: number;
+}
+
+/** Of the quota that a blob may claim whose size only the registry says: the claim alone may drive out what others use. */
+const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
+
 const LOCAL_READ_BYTES = 1024 * 1024;
 
 /**
@@ -19,6 +30,8 @@ const LOCAL_READ_BYTES = 1024 * 1024;
  */
 export class Download {
   readonly request: BlobRequest;
+  /** A client of the mirror has begun it: the registry that it named is not one that this host has chosen. */
+  readonly isForMirror: boolean;
   /** The size is known and upstream has agreed; rejects when it has not. */
   readonly started: Promise<void>;
   /** Complete in the store; rejects with what {@link read} throws. */
@@ -38,8 +51,9 @@ export class Download {
   #users = 0;
   #grace: NodeJS.Timeout | undefined;
 
-  constructor(request: BlobRequest, receipt: ReceiptCounter, graceMs: number, modules: DownloadModules) {
+  constructor({ request, receipt, isForMirror, graceMs }: DownloadOptions, modules: DownloadModules) {
     this.request = request;
+    this.isForMirror = isForMirror;
     this.#receipt = receipt;
     this.#graceMs = graceMs;
     this.#modules = modules;
@@ -84,13 +98,13 @@ export class Download {
 
   async read(buffer: Uint8Array, position: number, signal: AbortSignal | undefined): Promise<number> {
     for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
       const readable = this.#matched ? this.#sizeBytes : Math.min(this.#arrivedBytes, this.#sizeBytes - 1);
       const source = this.#reader ?? this.#writer;
       if (position < readable && source !== undefined) {
         return source.read(buffer.subarray(0, Math.min(buffer.length, readable - position)), position);
       }
       if (this.#matched && position >= this.#sizeBytes) return 0;
-      if (this.#failure !== undefined) throw this.#failure;
       await this.#progress.next(signal);
     }
   }
@@ -104,10 +118,11 @@ export class Download {
   async #begin(): Promise<BlobStream | undefined> {
     const { store } = this.#modules;
     const { digest } = this.request;
+    const origin = this.request.image.registry;
     const left = store.stat(digest);
     if (left !== undefined && (this.request.sizeBytes ?? left.sizeBytes) === left.sizeBytes) {
       this.#sizeBytes = left.sizeBytes;
-      this.#writer = await store.writer({ digest, sizeBytes: left.sizeBytes });
+      this.#writer = await store.writer({ digest, sizeBytes: left.sizeBytes, origin });
       try {
         const gap = this.#nextGap(0);
         return gap === undefined ? undefined : await this.#openGap(gap);
@@ -122,16 +137,20 @@ export class Download {
       const sizeBytes = this.#agreedSize(stream);
       if (sizeBytes === undefined) {
         await spool(stream, digest, this.#modules.store, this.#receipt);
+        store.addOrigin(digest, origin);
         this.#reader = await store.open(digest);
         this.#sizeBytes = this.#reader.sizeBytes;
         return undefined;
       }
+      this.#requireModestClaim(sizeBytes);
       this.#sizeBytes = sizeBytes;
-      this.#writer = await store.writer({ digest, sizeBytes });
+      this.#writer = await store.writer({ digest, sizeBytes, origin });
     } catch (error) {
       await stream.chunks.return();
       // A build has brought it meanwhile. Upstream has agreed, so it may be read.
       if (!isDrakkarError(error, 'already_exists')) throw error;
+      const isOurs = store.stat(digest)?.origins.includes(origin) === true;
+      if (this.isForMirror && !isOurs) throw new DrakkarError('not_found', `${digest} is not from ${origin}`);
       this.#reader = await store.open(digest);
       this.#sizeBytes = this.#reader.sizeBytes;
       return undefined;
@@ -149,6 +168,18 @@ export class Download {
       );
     }
     return stream.sizeBytes ?? sizeBytes;
+  }
+
+  /** @throws `limit_exceeded` */
+  #requireModestClaim(sizeBytes: number): void {
+    const limit = this.#modules.store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
+    if (!this.isForMirror || this.request.sizeBytes !== undefined || sizeBytes <= limit) return;
+    const { digest, image } = this.request;
+    throw new DrakkarError(
+      'limit_exceeded',
+      `${image.registry}/${image.repository}: blob ${digest} is said to have ${sizeBytes} bytes, which is more than a quarter of the store`,
+      { hint: 'raise store.quotaBytes if the mirror shall keep blobs of this size' },
+    );
   }
 
   async #run(first: BlobStream | undefined): Promise<void> {
@@ -278,6 +309,7 @@ export class Download {
     const reason: unknown = this.#ending.signal.aborted ? this.#ending.signal.reason : error;
     const failure = toDrakkarError(reason, 'unavailable');
     clearTimeout(this.#grace);
+    this.#failure = failure;
     this.#ending.abort(failure);
     try {
       if (failure.code === 'invalid_content') await this.#writer?.discard();
@@ -285,7 +317,6 @@ export class Download {
     } catch {
       // A writer that cannot end well has failed already, with the error that brought us here.
     }
-    this.#failure = failure;
     this.#progress.step();
     throw failure;
   }

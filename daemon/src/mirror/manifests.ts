@@ -61,7 +61,7 @@ export class ManifestService {
   }
 
   async describe(digest: Digest, wanted: ManifestWanted): Promise<ResolvedManifest> {
-    const stored = await this.#stored(digest);
+    const stored = await this.#stored(digest, wanted.image.registry);
     if (stored !== undefined) {
       await this.#authorize(digest, wanted);
       return stored;
@@ -73,14 +73,14 @@ export class ManifestService {
 
   async fetch(digest: Digest, wanted: ManifestWanted): Promise<ServedManifest> {
     const { client, store, verdicts } = this.#modules;
-    const stored = await this.#stored(digest);
+    const stored = await this.#stored(digest, wanted.image.registry);
     if (stored !== undefined) {
       await this.#authorize(digest, wanted);
       return stored;
     }
     const fetched = await client.fetchManifest(wanted.image, digest, this.#call(wanted));
     verdicts.allow({ ...wanted, digest });
-    await store.put(fetched.bytes, fetched.mediaType);
+    await store.put(fetched.bytes, fetched.mediaType, wanted.image.registry);
     return fetched;
   }
 
@@ -91,10 +91,12 @@ export class ManifestService {
     );
   }
 
-  async #stored(digest: Digest): Promise<ServedManifest | undefined> {
+  /** What this registry has given before: another could not tell who may have it. */
+  async #stored(digest: Digest, registry: string): Promise<ServedManifest | undefined> {
     const { store } = this.#modules;
     const found = store.stat(digest);
-    if (found?.complete !== true || found.sizeBytes > OCI_LIMITS.manifestBytes) return undefined;
+    if (found?.complete !== true || !found.origins.includes(registry)) return undefined;
+    if (found.sizeBytes > OCI_LIMITS.manifestBytes) return undefined;
     try {
       await using reader = await store.open(digest);
       const bytes = Buffer.alloc(reader.sizeBytes);

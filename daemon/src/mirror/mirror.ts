@@ -174,7 +174,9 @@ class MirrorHandler {
     const question = { caller, image, digest };
     const call = { caller, signal, tries: this.#options.upstreamTries };
     const ask = () => client.headBlob(image, digest, call);
-    if (request.method === 'HEAD' && store.stat(digest)?.complete !== true) {
+    const stored = store.stat(digest);
+    const isHere = stored?.complete === true && stored.origins.includes(image.registry);
+    if (request.method === 'HEAD' && !isHere) {
       const sizeBytes = await ask();
       this.#verdicts.allow(question);
       if (sizeBytes !== undefined) {

@@ -54,7 +54,7 @@ export async function buildFromLayers<Kept>(
           stallTimeoutMs: options.stallTimeoutMs,
         },
         {
-          openLayer: (index) => layers.read(index, signal),
+          openLayer: (index, call) => layers.read(index, AbortSignal.any([signal, call.signal])),
           reserve: async (bytes) => reservation.grow(bytes),
           onProgress: ({ compressedBytes }) => work.progress('build', compressedBytes, layers.sizeBytes),
         },

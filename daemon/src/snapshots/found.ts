@@ -98,7 +98,7 @@ async function fetchSnapshot<Kept>(
     for (const file of files) {
       store.pin(file.rawDigest, staging.holder);
       await store.verify([file.rawDigest]);
-      if (!store.has(file.rawDigest)) await fetchFile(image, file, staging, modules, work, onBytes);
+      if (!store.has(file.rawDigest, 'volume')) await fetchFile(image, file, staging, modules, work, onBytes);
     }
     return keep({ config, envelope, artifact, signer, origin: 'registry' });
   });
@@ -117,7 +117,7 @@ export async function restoreFiles(
 ): Promise<boolean> {
   const { store } = modules;
   await store.verify(allDigests(config));
-  const evicted = filesOf(config).filter(({ rawDigest }) => !store.has(rawDigest));
+  const evicted = filesOf(config).filter(({ rawDigest }) => !store.has(rawDigest, 'volume'));
   if (!evicted.flatMap(blobsOf).every(({ digest }) => store.has(digest))) return false;
   return staged(store, async (staging) => {
     for (const digest of rawDigests(config)) store.pin(digest, staging.holder);

@@ -69,7 +69,7 @@ export function rawDigests(config: SnapshotConfig): Digest[] {
 /** Whether all that a mount needs is here, and good. */
 export async function isLocal(config: SnapshotConfig, store: Store): Promise<boolean> {
   await store.verify(rawDigests(config));
-  return rawDigests(config).every((digest) => store.has(digest));
+  return rawDigests(config).every((digest) => store.has(digest, 'volume'));
 }
 
 /** One file as it travels. */

@@ -29,7 +29,7 @@ export class Volumes {
   /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
   readonly #turns = new Turns<string>();
   /** Whether the helper has been asked what an earlier daemon left: it may come up after us. */
-  #takenOver = false;
+  #takenOver: Promise<void> | undefined;
   /** Processes that will end their starts themselves, unless they are killed. */
   readonly #owners = new Map<string, number>();
   /** Starts that failed while the helper was away: removed as soon as it is spoken to again. */
@@ -46,9 +46,16 @@ export class Volumes {
    * Takes over from an earlier daemon: pins become what is mounted, and starts whose container has ended are removed. Those
    * that still run stay as they are.
    */
-  async takeOver(options: Abortable = {}): Promise<void> {
+  takeOver(options: Abortable = {}): Promise<void> {
+    this.#takenOver ??= this.#takeOver(options).catch((error: unknown) => {
+      this.#takenOver = undefined;
+      throw error;
+    });
+    return this.#takenOver;
+  }
+
+  async #takeOver(options: Abortable): Promise<void> {
     const volumes = await this.#native.volumes(options);
-    this.#takenOver = true;
     const wanted = new Map(volumes.map((volume) => [HOLDER_PREFIX + volume.volume, volume]));
     for (const holder of this.#store.holders()) {
       if (holder.startsWith(HOLDER_PREFIX) && !wanted.has(holder)) this.#store.unpin(holder);
@@ -198,7 +205,7 @@ export class Volumes {
   }
 
   async #removeGivenUp(): Promise<void> {
-    if (!this.#takenOver) await this.takeOver();
+    await this.takeOver();
     for (const id of this.#givenUp) {
       try {
         await this.#native.removeOverlay(id);

@@ -15,6 +15,8 @@ export interface StoredContent {
   readonly mediaType: string | null;
   readonly lastUseMs: number;
   readonly holders: readonly string[];
+  /** Registries that have given it; none for what was made here. */
+  readonly origins: readonly string[];
 }
 
 /** Complete content, open for reading. It is not evicted while it is open. */
@@ -30,6 +32,8 @@ export interface WriterWanted {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly mediaType?: string | undefined;
+  /** The registry that gives the bytes. What an earlier writer left is resumed only where it came from the same one. */
+  readonly origin: string;
 }
 
 export interface StoreUsage {
@@ -46,7 +50,7 @@ export interface Store extends AsyncDisposable {
   list(): StoredContent[];
   stat(digest: Digest): StoredContent | undefined;
   /** Complete and, after an unclean stop, verified: at once, however large it is, unless {@link verify} came before. */
-  has(digest: Digest): boolean;
+  has(digest: Digest, kind?: ContentKind): boolean;
   /** Reads what an unclean stop has left in doubt of these, while everything else goes on. */
   verify(digests: Iterable<Digest>): Promise<void>;
   /** Path of complete content; stays while somebody pins it. @throws `not_found` */
@@ -55,12 +59,15 @@ export interface Store extends AsyncDisposable {
   open(digest: Digest): Promise<ContentReader>;
   /** A blob in the making, from scratch or from what an earlier writer left. @throws `busy` | `already_exists` | `no_space` */
   writer(wanted: WriterWanted): Promise<ContentWriter>;
-  /** A small blob, whole. Does nothing where it is already. @throws `no_space` */
-  put(bytes: Uint8Array, mediaType: string): Promise<Digest>;
+  /** A small blob, whole, and the registry that gave it. Stores nothing where it is already. @throws `no_space` */
+  put(bytes: Uint8Array, mediaType: string, origin?: string): Promise<Digest>;
+  /** A registry has given this very content, too. */
+  addOrigin(digest: Digest, registry: string): void;
   reserve(purpose: string, bytes?: number): Reservation;
   /**
    * Moves a finished file of the staging directory in and pins it for `holder`; its bytes are taken from the reservation.
-   * Where the store has the content already, the file is removed instead; where somebody is writing it, this waits for the end.
+   * Where the store has the content already, the file is removed instead, and a blob becomes a volume where that is wanted; where
+   * somebody is writing it, this waits for the end.
    */
   adopt(
     path: string,

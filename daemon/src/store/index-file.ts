@@ -22,7 +22,7 @@ export interface TagRow {
   readonly resolvedAtMs: number;
 }
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** Present pieces are rows: a row is the bit and the piece's sha256 in one, so neither can be without the other. */
 const SCHEMA = `
   CREATE TABLE content (
@@ -61,6 +61,15 @@ const SCHEMA = `
   CREATE TABLE mark (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
 
+/** Since version 2: which registries have given a content, so that none can vouch for another's. */
+const ORIGINS = `
+  CREATE TABLE origin (
+    digest TEXT NOT NULL REFERENCES content ON DELETE CASCADE,
+    registry TEXT NOT NULL,
+    PRIMARY KEY (digest, registry)
+  ) STRICT, WITHOUT ROWID;
+`;
+
 /** Tags remembered, at most; the oldest go first. */
 const MAX_TAGS = 10_000;
 
@@ -93,7 +102,7 @@ export class IndexFile implements Disposable {
   #prepareSchema(): void {
     const { user_version: version } = this.#get('PRAGMA user_version') as { user_version: number };
     if (version === SCHEMA_VERSION) return;
-    if (version !== 0) {
+    if (version > SCHEMA_VERSION) {
       throw new DrakkarError(
         'unsupported',
         `the store’s index has version ${version}; this Drakkar knows ${SCHEMA_VERSION}`,
@@ -102,7 +111,8 @@ export class IndexFile implements Disposable {
         },
       );
     }
-    this.transaction(() => this.#database.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`));
+    const missing = version === 0 ? SCHEMA + ORIGINS : ORIGINS;
+    this.transaction(() => this.#database.exec(`${missing} PRAGMA user_version = ${SCHEMA_VERSION};`));
   }
 
   /** All of `work` or nothing of it. @throws `no_space` on a full disk, and what `work` throws */
@@ -164,6 +174,24 @@ export class IndexFile implements Disposable {
 
   delete(digest: Digest): void {
     this.#run('DELETE FROM content WHERE digest = ?', digest);
+  }
+
+  setKind(digest: Digest, kind: ContentKind): void {
+    this.#run('UPDATE content SET kind = ? WHERE digest = ?', kind, digest);
+  }
+
+  /** Does nothing where the content is not in the index. */
+  addOrigin(digest: Digest, registry: string): void {
+    this.#run(
+      'INSERT OR IGNORE INTO origin (digest, registry) SELECT digest, ? FROM content WHERE digest = ?',
+      registry,
+      digest,
+    );
+  }
+
+  origins(digest: Digest): string[] {
+    const rows = this.#all('SELECT registry FROM origin WHERE digest = ? ORDER BY registry', digest);
+    return (rows as { registry: string }[]).map(({ registry }) => registry);
   }
 
   setState(digest: Digest, state: { complete: boolean; verified: boolean }): void {

@@ -111,8 +111,9 @@ class DirectoryStore implements Store, WriterHome {
     return row === undefined ? undefined : this.#describe(row);
   }
 
-  has(digest: Digest): boolean {
-    return this.#usable(digest) !== undefined;
+  has(digest: Digest, kind?: ContentKind): boolean {
+    const row = this.#usable(digest);
+    return row !== undefined && (kind ?? row.kind) === row.kind;
   }
 
   async verify(digests: Iterable<Digest>): Promise<void> {
@@ -142,7 +143,7 @@ class DirectoryStore implements Store, WriterHome {
     return new FileReader(row, handle, () => this.#files.close(digest));
   }
 
-  async writer({ digest, sizeBytes, mediaType }: WriterWanted): Promise<ContentWriter> {
+  async writer({ digest, sizeBytes, mediaType, origin }: WriterWanted): Promise<ContentWriter> {
     while (this.#claims.get(digest)?.adopts) await this.#claims.get(digest)?.ended.promise;
     if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
     const claim = this.#claim(digest, false);
@@ -152,11 +153,13 @@ class DirectoryStore implements Store, WriterHome {
       const row = this.#index.find(digest);
       if (row?.complete === true)
         throw new DrakkarError('already_exists', `${digest} is in the store already`);
-      const resumes = row !== undefined && row.kind === 'blob' && row.sizeBytes === sizeBytes;
+      const isPart = row !== undefined && row.kind === 'blob' && row.sizeBytes === sizeBytes;
+      const resumes = isPart && this.#index.origins(digest).every((registry) => registry === origin);
       if (row !== undefined && !resumes) this.#delete(row);
       const file = resumes
         ? await open(this.#layout.file('blob', digest), 'r+')
         : await this.#create(digest, sizeBytes, mediaType ?? null);
+      this.#index.addOrigin(digest, origin);
       const present = resumes ? this.#index.pieces(digest).keys() : [];
       const writer = new FileWriter(digest, sizeBytes, file, present, this);
       claim.writer = writer;
@@ -168,10 +171,15 @@ class DirectoryStore implements Store, WriterHome {
     }
   }
 
-  async put(bytes: Uint8Array, mediaType: string): Promise<Digest> {
+  async put(bytes: Uint8Array, mediaType: string, origin?: string): Promise<Digest> {
     const digest = digestOf(bytes);
     if (!this.has(digest)) await this.#put(bytes, digest, mediaType);
+    if (origin !== undefined) this.addOrigin(digest, origin);
     return digest;
+  }
+
+  addOrigin(digest: Digest, registry: string): void {
+    this.#index.addOrigin(digest, registry);
   }
 
   reserve(purpose: string, bytes = 0): Reservation {
@@ -192,14 +200,10 @@ class DirectoryStore implements Store, WriterHome {
     this.#claim(digest, true);
     try {
       await makeDurable(path, sizeBytes);
+      await this.verify([digest]);
       const existing = this.#usable(digest);
-      if (existing !== undefined && existing.kind !== kind) {
-        throw new DrakkarError(
-          'already_exists',
-          `${digest} is in the store as a ${existing.kind}, not as a ${kind}`,
-        );
-      }
       if (existing !== undefined) {
+        if (existing.kind === 'blob' && kind === 'volume') this.#turnIntoVolume(digest);
         rmSync(path);
         reservation.shrink(sizeBytes);
         if (holder !== undefined) this.pin(digest, holder);
@@ -350,6 +354,14 @@ class DirectoryStore implements Store, WriterHome {
     this.#quota.added(content.sizeBytes);
   }
 
+  /** The same bytes under another name; whoever reads them has them open. A crash in between loses them, and nothing else. */
+  #turnIntoVolume(digest: Digest): void {
+    const target = this.#layout.file('volume', digest);
+    renameSync(this.#layout.file('blob', digest), target);
+    syncDirectory(dirname(target));
+    this.#index.setKind(digest, 'volume');
+  }
+
   /** The file before the row: a row without a file is removed at the next start. */
   #delete(row: ContentRow): void {
     rmSync(this.#layout.file(row.kind, row.digest), { force: true });
@@ -395,7 +407,8 @@ class DirectoryStore implements Store, WriterHome {
     const { digest, kind, sizeBytes, complete, mediaType, lastUseMs } = row;
     const presentBytes = complete ? sizeBytes : presentBytesOf(sizeBytes, this.#index.pieces(digest).keys());
     const holders = this.#index.holders(digest);
-    return { digest, kind, sizeBytes, presentBytes, complete, mediaType, lastUseMs, holders };
+    const origins = this.#index.origins(digest);
+    return { digest, kind, sizeBytes, presentBytes, complete, mediaType, lastUseMs, holders, origins };
   }
 
   /** Never twice the same, so that "least recently used" always has one answer. */

@@ -1,9 +1,9 @@
 import { type LookupAddress, lookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
-import { type ClientRequest, Agent as HttpAgent } from 'node:http';
+import { type ClientRequest, Agent as HttpAgent, type AgentOptions as HttpAgentOptions } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { LookupFunction } from 'node:net';
-import { getCACertificates } from 'node:tls';
+import { checkServerIdentity, getCACertificates, type PeerCertificate } from 'node:tls';
 import { DrakkarError } from '@drakkar/protocol';
 import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
@@ -37,6 +37,30 @@ function refusal(hostname: string, address: string): NodeJS.ErrnoException {
   return Object.assign(error, { code: PRIVATE_ADDRESS });
 }
 
+/**
+ * `HttpsProxyAgent` uses its options for the connection to the proxy alone, and in the tunnel compares certificates of registries
+ * that are named by an address with "localhost".
+ */
+class TunnelAgent extends HttpsProxyAgent<string> {
+  readonly #authorities: string[] | undefined;
+
+  constructor(proxy: string, options: HttpAgentOptions & { readonly ca?: string[] }) {
+    super(proxy, options);
+    this.#authorities = options.ca;
+  }
+
+  override connect(...[request, options]: Parameters<HttpsProxyAgent<string>['connect']>) {
+    const host = options.host ?? '';
+    const inside = {
+      ...options,
+      ...(this.#authorities === undefined ? {} : { ca: this.#authorities }),
+      checkServerIdentity: (_: string, certificate: PeerCertificate) =>
+        checkServerIdentity(host, certificate),
+    };
+    return super.connect(request, inside);
+  }
+}
+
 /** @throws `invalid_argument` for a CA file that cannot be read */
 export function createAgents(options: UpstreamOptions): Agents {
   const authorities = readAuthorities(options.caFiles);
@@ -49,7 +73,7 @@ export function createAgents(options: UpstreamOptions): Agents {
   };
   const agents = new Map<string, HttpAgent>();
   const make = (secure: boolean, proxy: string, publicOnly: boolean): HttpAgent => {
-    if (proxy !== '') return secure ? new HttpsProxyAgent(proxy, shared) : new HttpProxyAgent(proxy, shared);
+    if (proxy !== '') return secure ? new TunnelAgent(proxy, shared) : new HttpProxyAgent(proxy, shared);
     const own = publicOnly ? { ...shared, lookup: publicLookup } : shared;
     return secure ? new HttpsAgent(own) : new HttpAgent(own);
   };

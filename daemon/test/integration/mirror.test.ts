@@ -1,4 +1,5 @@
-import { request } from 'node:http';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { type FaultyProxy, type Registry, startFaultyProxy, startRegistry } from '@drakkar/lab';
 import { digestOf, MEDIA_TYPES } from '@drakkar/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -162,6 +163,84 @@ describe('a public image', () => {
     expect((await ask(url(`blobs/${layer.digest}`, 'other/thing'))).status).toBe(404);
     expect((await ask(url('manifests/v1'))).status).toBe(200);
     expect((await ask(url(`manifests/${image.manifestDigest}`, 'other/thing'))).status).toBe(404);
+  });
+
+  describe('another registry, which says yes to everything', () => {
+    let evil: FaultyProxy;
+    const evilUrl = (path: string) => `${stack.mirror.url}/v2/library/thing/${path}?ns=${evil.host}`;
+    beforeEach(async () => {
+      evil = await startFaultyProxy('http://127.0.0.1:1', {
+        fault: ({ method }) =>
+          method === 'HEAD' ? { kind: 'status', status: 200 } : { kind: 'status', status: 404 },
+      });
+    });
+    afterEach(() => evil[Symbol.asyncDispose]());
+
+    test('gives nobody what is here from elsewhere', async () => {
+      expect((await ask(url(`blobs/${layer.digest}`))).status).toBe(200);
+      expect((await ask(url(`manifests/${image.manifestDigest}`))).status).toBe(200);
+      for (const path of [`blobs/${layer.digest}`, `manifests/${image.manifestDigest}`]) {
+        const { status, body } = await ask(evilUrl(path));
+        expect({ path, status }).toEqual({ path, status: 404 });
+        expect(body.includes(layer.bytes.subarray(0, 100))).toBe(false);
+      }
+    });
+
+    test('neither holds up nor spoils what others get from theirs', async () => {
+      const announced = { 'content-length': String(layer.sizeBytes) };
+      const server = createServer((incoming, outgoing) => {
+        outgoing.writeHead(200, announced);
+        if (incoming.method === 'HEAD') outgoing.end();
+        else outgoing.write(Buffer.alloc(2 * MEBIBYTE));
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const leaving = new AbortController();
+      const held = fetch(`${stack.mirror.url}/v2/library/thing/blobs/${layer.digest}?ns=${host}`, {
+        signal: leaving.signal,
+      });
+      try {
+        expect((await held).status).toBe(200);
+        expect((await ask(url(`blobs/${layer.digest}`))).status).toBe(404);
+        leaving.abort();
+        await expect.poll(() => ask(url(`blobs/${layer.digest}`)).then(({ status }) => status)).toBe(200);
+        expect((await ask(url(`blobs/${layer.digest}`))).body.equals(layer.bytes)).toBe(true);
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
+    });
+
+    test('does not empty the store by what it says of a size', async () => {
+      expect((await ask(url(`blobs/${layer.digest}`))).status).toBe(200);
+      const server = createServer((_, outgoing) => {
+        outgoing.writeHead(200, { 'content-length': String(49 * 1024 ** 3) }).flushHeaders();
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      try {
+        const { status } = await ask(
+          `${stack.mirror.url}/v2/library/thing/blobs/${digestOf('huge')}?ns=${host}`,
+        );
+        expect(status).toBe(502);
+        expect(stack.store.stat(layer.digest)?.complete).toBe(true);
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
+    });
+  });
+
+  test('a reader that lags behind is told why a download failed', async () => {
+    const wrong = Buffer.alloc(layer.sizeBytes, 7);
+    proxy.fault = ({ path, method }) =>
+      path.includes(layer.digest) && method === 'GET' ? { kind: 'body', bytes: wrong } : undefined;
+    const name = { registry: proxy.host, repository: 'library/thing' };
+    await using opened = await stack.content.open({ image: name, digest: layer.digest });
+    await expect(
+      stack.content.fetch({ image: name, digest: layer.digest }, { storeBytes: 0, upstreamBytes: 0 }),
+    ).rejects.toMatchObject({ code: 'invalid_content' });
+    await expect(opened.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'invalid_content' });
   });
 
   test('a registry that says 429 or 408 never makes the mirror say so', async () => {

@@ -292,6 +292,27 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     expect(existsSync(nativeProgram())).toBe(true);
   });
 
+  test('who starts a helper where another listens is told so, and gets none', async () => {
+    await using first = await start();
+    const other = { root: join(directory.path, 'other'), content, socket, uid: 1234 };
+    const second = startHelper({ ...other, signal: AbortSignal.timeout(60_000) });
+    await expect(second).rejects.toMatchObject({
+      code: 'busy',
+      hint: expect.stringContaining('native.socket'),
+    });
+    await using helper = nativeHelper(socket);
+    await helper.volumes();
+    expect(helper.pid).toBe(first.pid);
+  });
+
+  test('a helper that does not come up in time is ended', async () => {
+    await expect(startHelper({ root, content, socket, uid: 0, signal: AbortSignal.abort() })).rejects.toThrow(
+      'aborted',
+    );
+    expect(existsSync(socket)).toBe(false);
+    await using _ = await start();
+  });
+
   test('two helpers never share a root', async () => {
     await using _ = await start();
     const other = startHelper({

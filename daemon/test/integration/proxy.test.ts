@@ -55,11 +55,14 @@ test('HTTPS goes through a proxy by CONNECT, and only what is checked end to end
   await using certificate = await makeCertificate('127.0.0.2');
   await using secure = await startFaultyProxy(registry.url, { address: '127.0.0.2', tls: certificate });
   await using tunnel = await startTunnel();
+  const image = { registry: secure.host, repository: 'library/thing' };
+  using plain = createRegistryClient(HASTY);
+  const { manifestDigest } = await pushRandomImage(plain, { ...image, registry: registry.host }, 'v1', [
+    randomBlob(100_000),
+  ]);
   vi.stubEnv('https_proxy', tunnel.url);
   vi.stubEnv('no_proxy', '');
-  const image = { registry: secure.host, repository: 'library/thing' };
   using client = createRegistryClient({ ...HASTY, caFiles: [certificate.certificateFile] });
-  const { manifestDigest } = await pushRandomImage(client, image, 'v1', [randomBlob(100_000)]);
   expect((await client.resolve(image, 'v1')).digest).toBe(manifestDigest);
   expect(new Set(tunnel.targets)).toEqual(new Set([secure.host]));
   using doubtful = createRegistryClient(HASTY);

@@ -27,15 +27,18 @@ pub fn user_of_upper(upper: &Path) -> Option<u32> {
     let ours = fs::read_link("/proc/self/ns/mnt").ok();
     let mut seen: BTreeSet<PathBuf> = ours.into_iter().collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes
-        .filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok())
-        .filter(|process| {
-            fs::read_link(format!("/proc/{process}/ns/mnt")).is_ok_and(|namespace| seen.insert(namespace))
-        })
-        .find(|process| {
-            let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
-            table.split(|byte| *byte == b'\n').any(|line| names_upper(line, &needle))
-        })
+    processes.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok()).find(|process| {
+        let Ok(namespace) = fs::read_link(format!("/proc/{process}/ns/mnt")) else { return false };
+        if seen.contains(&namespace) {
+            return false;
+        }
+        // A process that has just ended says nothing of its namespace: the next one of it is asked.
+        let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+        if !table.is_empty() {
+            seen.insert(namespace);
+        }
+        table.split(|byte| *byte == b'\n').any(|line| names_upper(line, &needle))
+    })
 }
 
 fn names_upper(line: &[u8], needle: &str) -> bool {

@@ -137,7 +137,7 @@ async function apply(store: Store, step: Operation, pinned: Set<Digest>): Promis
 }
 
 async function write(store: Store, item: (typeof CONTENTS)[number], step: Operation): Promise<void> {
-  const writer = await store.writer(item);
+  const writer = await store.writer({ ...item, origin: 'registry.example' });
   if (step.kind === 'discard') {
     await writer.discard();
     expect(store.stat(item.digest)).toBeUndefined();

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { openStore, type Store } from '../../../src/store/index.ts';
 
 const MEBIBYTE = 1024 * 1024;
+const ORIGIN = 'registry.example';
 
 function item(sizeBytes: number, fill: number) {
   const bytes = Buffer.alloc(sizeBytes, fill);
@@ -14,7 +15,7 @@ function item(sizeBytes: number, fill: number) {
 }
 
 async function fill(store: Store, { bytes, digest, sizeBytes }: ReturnType<typeof item>): Promise<void> {
-  const writer = await store.writer({ digest, sizeBytes });
+  const writer = await store.writer({ digest, sizeBytes, origin: ORIGIN });
   await writer.write(0, [bytes]);
   await writer.finish();
   await writer.close();
@@ -60,7 +61,7 @@ describe('the store', () => {
       await writeFile(path, a.bytes);
       await store.adopt(path, a.digest, a.sizeBytes, 'blob', reservation, name);
     };
-    const writer = await store.writer(a);
+    const writer = await store.writer({ ...a, origin: ORIGIN });
     await writer.write(0, [a.bytes]);
     const both = Promise.all([bring('one'), bring('two')]);
     await writer.finish();
@@ -76,7 +77,51 @@ describe('the store', () => {
     store.unpin('four');
     store.remove(a.digest);
     await bring('five');
-    await expect(store.writer(a)).rejects.toMatchObject({ code: 'already_exists' });
+    await expect(store.writer({ ...a, origin: ORIGIN })).rejects.toMatchObject({ code: 'already_exists' });
+  });
+
+  test('what one registry began, another does not go on with', async () => {
+    await using home = await temporaryDirectory('store');
+    await using store = await openStore({ directory: home.path });
+    const a = item(3 * MEBIBYTE, 1);
+    const begin = async (origin: string) => {
+      const writer = await store.writer({ ...a, origin });
+      const had = writer.has(0);
+      await writer.write(0, [a.bytes.subarray(0, MEBIBYTE)]);
+      await writer.close();
+      return had;
+    };
+    expect(await begin('one.example')).toBe(false);
+    expect(await begin('one.example')).toBe(true);
+    expect(await begin('two.example')).toBe(false);
+    expect(store.stat(a.digest)?.origins).toEqual(['two.example']);
+    store.addOrigin(a.digest, 'three.example');
+    expect(store.stat(a.digest)?.origins).toEqual(['three.example', 'two.example']);
+    store.addOrigin(item(1, 1).digest, 'one.example');
+    store.remove(a.digest);
+    expect(await begin('one.example')).toBe(false);
+    expect(store.stat(a.digest)?.origins).toEqual(['one.example']);
+  });
+
+  test('a blob with the bytes of a volume becomes one, while it is read', async () => {
+    await using home = await temporaryDirectory('store');
+    const a = item(MEBIBYTE, 1);
+    {
+      await using store = await openStore({ directory: home.path });
+      await fill(store, a);
+      expect(store.has(a.digest, 'volume')).toBe(false);
+      await using reader = await store.open(a.digest);
+      const path = join(store.stagingDirectory, 'volume');
+      await writeFile(path, a.bytes);
+      using reservation = store.reserve('volume', a.sizeBytes);
+      await store.adopt(path, a.digest, a.sizeBytes, 'volume', reservation, 'build');
+      expect(await reader.read(Buffer.alloc(10), 0)).toBe(10);
+      expect(store.has(a.digest, 'volume')).toBe(true);
+      expect(store.pathOf(a.digest)).toContain('/volumes/');
+      expect(store.usage()).toMatchObject({ contentBytes: MEBIBYTE });
+    }
+    await using again = await openStore({ directory: home.path });
+    expect(again.has(a.digest, 'volume')).toBe(true);
   });
 
   test('a second daemon is refused, and told why', async () => {
@@ -163,10 +208,10 @@ describe('the store', () => {
     await using home = await temporaryDirectory('store');
     await using store = await openStore({ directory: home.path });
     const blob = item(1000, 1);
-    const writer = await store.writer(blob);
-    await expect(store.writer(blob)).rejects.toMatchObject({ code: 'busy' });
+    const writer = await store.writer({ ...blob, origin: ORIGIN });
+    await expect(store.writer({ ...blob, origin: ORIGIN })).rejects.toMatchObject({ code: 'busy' });
     await writer.close();
     await fill(store, blob);
-    await expect(store.writer(blob)).rejects.toMatchObject({ code: 'already_exists' });
+    await expect(store.writer({ ...blob, origin: ORIGIN })).rejects.toMatchObject({ code: 'already_exists' });
   });
 });
