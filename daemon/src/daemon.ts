@@ -2,10 +2,9 @@ import { createPublicKey, randomUUID } from 'node:crypto';
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { flatImage } from '@drakkar/snapshotter';
+import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
@@ -17,7 +16,6 @@ import { pullImage } from './pull.ts';
 import {
   Acquirer,
   Catalogue,
-  type FlatStream,
   Images,
   loadBuilderKey,
   type SnapshotRecord,
@@ -189,9 +187,9 @@ async function flatten(
     await store.verify([meta, ...devices].map(({ rawDigest }) => rawDigest));
     const metaPath = store.pathOf(meta.rawDigest);
     const devicePaths = devices.map(({ rawDigest }) => store.pathOf(rawDigest));
-    const image = await flatImage({ metaPath, devicePaths });
-    const bytes = Readable.from(image.parts({ signal }), { objectMode: false });
-    return { sizeBytes: image.sizeBytes, bytes: bytes.once('close', () => store.unpin(holder)) };
+    const image = await streamFlat({ metaPath, devicePaths }, { signal });
+    image.bytes.once('close', () => store.unpin(holder));
+    return image;
   } catch (error) {
     store.unpin(holder);
     throw error;

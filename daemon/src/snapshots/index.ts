@@ -7,7 +7,7 @@ export { Catalogue, type SnapshotRecord } from './catalogue.ts';
 export { Images } from './images.ts';
 export { loadBuilderKey } from './keys.ts';
 export type * from './modules.ts';
-export { type FlatStream, SnapshotService } from './service.ts';
+export { SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';
 export { verifySnapshot } from './verify.ts';
 export { Volumes } from './volumes.ts';

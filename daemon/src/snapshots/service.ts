@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type {
   BuildResult,
   MountResult,
@@ -18,6 +17,7 @@ import {
   parseReference,
   toDrakkarError,
 } from '@drakkar/protocol';
+import type { FlatStream } from '@drakkar/snapshotter';
 import type { VolumeStatus } from '../native.ts';
 import type { Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
@@ -34,12 +34,6 @@ export interface ImageChoice {
 /** An image, and the process that will run a container of it. */
 export interface StartChoice extends ImageChoice {
   readonly ownerPid?: number | undefined;
-}
-
-/** A flat image on its way. */
-export interface FlatStream {
-  readonly sizeBytes: number;
-  readonly bytes: Readable;
 }
 
 export interface ServiceModules {

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { DrakkarError, EROFS_BLOCK_BYTES } from '@drakkar/protocol';
-import { dataSpans, readFully, writeFully } from '../blob/index.ts';
+import { readFully } from '../blob/index.ts';
 import { planErofs, readErofs } from '../erofs/index.ts';
 
 export interface FlatSource {
@@ -89,25 +89,4 @@ async function* partsOf(
     }
     yield part;
   }
-}
-
-/**
- * Writes the flat image to a file, leaving holes where there are zeros; does not sync it.
- * @returns the size of the image in bytes
- */
-export async function exportFlat(
-  source: FlatSource,
-  output: FileHandle,
-  options: { readonly signal: AbortSignal },
-): Promise<number> {
-  let position = 0;
-  const image = await flatImage(source);
-  for await (const part of image.parts(options)) {
-    for (const { start, end } of dataSpans(part, EROFS_BLOCK_BYTES)) {
-      await writeFully(output, part.subarray(start, end), position + start);
-    }
-    position += part.length;
-  }
-  await output.truncate(position);
-  return position;
 }

@@ -1,2 +1,3 @@
 /** A snapshot as one block image that any kernel with EROFS mounts without us. */
-export { exportFlat, type FlatImage, type FlatSource, flatImage } from './flat.ts';
+export type { FlatSource } from './flat.ts';
+export { type FlatStream, streamFlat } from './stream.ts';

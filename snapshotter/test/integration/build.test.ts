@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import {
@@ -15,7 +15,7 @@ import {
 } from '@drakkar/lab';
 import { decodePieceTable, digestOf, isDrakkarError } from '@drakkar/protocol';
 import { describe, expect, it } from 'vitest';
-import { type BuildResult, expandBlob, exportFlat, readErofs } from '../../src/index.ts';
+import { type BuildResult, expandBlob, readErofs, streamFlat } from '../../src/index.ts';
 import { type BuildOptions, buildLayers } from '../support/builds.ts';
 import { mountErofs } from '../support/mounts.ts';
 import { mergeLayers } from '../unit/layers/support.ts';
@@ -128,13 +128,25 @@ describe('a built snapshot', () => {
     const result = await buildLayers(layers, directory.path);
     const source = { metaPath: result.meta.rawPath, devicePaths: rawPaths(result) };
     const path = join(directory.path, 'flat');
-    {
-      await using output = await open(path, 'wx');
-      expect(await exportFlat(source, output, { signal })).toBe(statSync(path).size);
-    }
+    const { sizeBytes, bytes } = await streamFlat(source, { signal });
+    await writeFile(path, bytes);
+    expect(statSync(path).size).toBe(sizeBytes);
     execFileSync('fsck.erofs', ['--extract', path], { stdio: 'pipe' });
     using mounted = mountErofs(path);
     expect(compareTrees(await listTree(mounted.path), await mergeLayers(tars))).toEqual([]);
+  });
+
+  it('says why a damaged snapshot cannot be exported, and ends with its caller', async () => {
+    await using directory = await temporaryDirectory('build');
+    const { meta } = await buildLayers(layers, directory.path);
+    const source = { metaPath: meta.rawPath, devicePaths: [] };
+    await expect(streamFlat(source, { signal })).rejects.toMatchObject({ code: 'invalid_argument' });
+    await truncate(meta.rawPath, 1000);
+    await expect(streamFlat(source, { signal })).rejects.toMatchObject({ code: 'invalid_content' });
+    const leaving = new AbortController();
+    const export_ = streamFlat(source, { signal: leaving.signal });
+    leaving.abort();
+    await expect(export_).rejects.toMatchObject({ code: 'cancelled' });
   });
 
   it.each(CORPUS.filter(({ expect: wanted }) => wanted === 'same'))(

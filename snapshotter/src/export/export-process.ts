@@ -1,0 +1,25 @@
+/** Entry of the process that makes a flat image; started by {@link streamFlat} and by nothing else. */
+import { pipeline } from 'node:stream/promises';
+import { toDrakkarError } from '@drakkar/protocol';
+import { flatImage } from './flat.ts';
+import type { FromExporter, ToExporter } from './messages.ts';
+
+const send = (message: FromExporter): Promise<void> =>
+  new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve();
+    else process.send(message, () => resolve());
+  });
+
+process.once('message', async ({ source }: ToExporter) => {
+  try {
+    const image = await flatImage(source);
+    await send({ kind: 'planned', sizeBytes: image.sizeBytes });
+    await pipeline(image.parts({ signal: new AbortController().signal }), process.stdout);
+    process.exit(0);
+  } catch (error) {
+    await send({ kind: 'failed', error: toDrakkarError(error).toJSON() });
+    process.exit(1);
+  }
+});
+// Without its parent an image is of no use to anybody.
+process.on('disconnect', () => process.exit(1));
