@@ -1,5 +1,5 @@
 import { createPublicKey, randomUUID } from 'node:crypto';
-import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
@@ -51,9 +51,6 @@ export async function startDaemon(
     pino.destination({ fd: 2, sync: true }),
   );
   await using stack = new AsyncDisposableStack();
-  // Private images lie there: only the daemon's user reads them, and the helper.
-  await mkdir(config.stateDirectory, { recursive: true, mode: 0o700 }).catch(() => undefined);
-  await chmod(config.stateDirectory, 0o700).catch(() => undefined);
   const store = stack.use(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );

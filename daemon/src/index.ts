@@ -14,5 +14,6 @@
  */
 export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
+export { makeDirectory } from './directories.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, nativeProgram, startHelper } from './native-process.ts';

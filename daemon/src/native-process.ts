@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { makeDirectory } from './directories.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
 
 /** The helper's program: `$DRAKKAR_NATIVE`, this tree's own build, or the one on the PATH. */
@@ -37,8 +37,7 @@ export interface Helper extends AsyncDisposable {
 
 /** @throws `unsupported` where it can't be started, with its own words */
 export async function startHelper(options: HelperOptions): Promise<Helper> {
-  for (const directory of [options.root, dirname(options.socket)])
-    await mkdir(directory, { recursive: true });
+  for (const directory of [options.root, dirname(options.socket)]) await makeDirectory(directory);
   if (await isSomebodyThere(options.socket))
     throw anotherHelper(`another helper already listens on ${options.socket}`);
   const args = ['--root', options.root, '--content', options.content, '--socket', options.socket];

@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Config, type Daemon, startDaemon, startHelper } from '@drakkar/daemon';
+import { type Config, type Daemon, makeDirectory, startDaemon, startHelper } from '@drakkar/daemon';
 import { DrakkarError } from '@drakkar/errors';
 import { adminSocket } from '../context.ts';
 import { kernelChecks } from '../doctor/checks.ts';
@@ -20,16 +19,7 @@ export interface Machine extends AsyncDisposable {
 export async function startMachine(config: Config, signal: AbortSignal): Promise<Machine> {
   await using started = new AsyncDisposableStack();
   const content = join(config.stateDirectory, 'volumes');
-  await mkdir(content, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw new DrakkarError(
-      'forbidden',
-      `the state directory ${config.stateDirectory} can't be made: ${String(cause)}`,
-      {
-        hint: 'set stateDirectory to a directory on a disk that can be written',
-        cause,
-      },
-    );
-  });
+  await makeDirectory(content, 0o700);
   started.use(
     await startHelper({
       root: join(dirname(config.stateDirectory), 'native'),

@@ -14,6 +14,7 @@ import {
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
+import { makeDirectory } from '../directories.ts';
 import type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
 import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';
@@ -33,7 +34,7 @@ export async function openStore(
   const complete = { ...STORE_DEFAULTS, ...options };
   const layout = layoutOf(complete.directory);
   try {
-    makePrivate(layout.directory);
+    await makePrivate(layout.directory);
     for (const path of [layout.blobs, layout.volumes, layout.staging]) {
       mkdirSync(path, { recursive: true });
       accessSync(path, constants.W_OK);
@@ -438,8 +439,8 @@ async function makeDurable(path: string, sizeBytes: number): Promise<void> {
 }
 
 /** What registries gave to this user alone is for nobody else of this machine to read. */
-function makePrivate(directory: string): void {
-  mkdirSync(directory, { recursive: true });
+async function makePrivate(directory: string): Promise<void> {
+  await makeDirectory(directory, 0o700);
   const { uid, mode } = statSync(directory);
   if (uid === process.getuid?.() && (mode & 0o077) !== 0) chmodSync(directory, 0o700);
 }

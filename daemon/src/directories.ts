@@ -1,0 +1,32 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DrakkarError, errnoOf, toDrakkarError } from '@drakkar/protocol';
+
+/**
+ * Makes a directory and what is missing above it. Node's own `recursive` never ends where a file system lets nothing be
+ * made and says that it is not there, as `/proc` does.
+ *
+ * @throws `forbidden` where it can't be made, `no_space` on a full disk
+ */
+export async function makeDirectory(path: string, mode = 0o777): Promise<void> {
+  try {
+    await make(path, mode);
+  } catch (cause) {
+    const { code, message } = toDrakkarError(cause, 'forbidden');
+    throw new DrakkarError(code, `the directory ${path} can't be made: ${message}`, {
+      hint: 'name a directory on a disk that this user can write',
+      cause,
+    });
+  }
+}
+
+async function make(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return;
+    if (errnoOf(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    await make(dirname(path), mode);
+    await mkdir(path, { mode });
+  }
+}
