@@ -1,6 +1,16 @@
 import { defineConfig } from 'vitest/config';
 
-const packages = ['errors', 'protocol', 'client', 'snapshotter', 'daemon', 'lab', 'cli', 'bench'];
+const packages = [
+  'errors',
+  'protocol',
+  'client',
+  'snapshotter',
+  'daemon',
+  'supernode',
+  'lab',
+  'cli',
+  'bench',
+];
 
 /** One vitest project per level, so that a level can be run alone: `vitest run --project unit`. */
 export default defineConfig({

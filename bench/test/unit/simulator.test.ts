@@ -1,0 +1,55 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Scene, simulate } from '../../src/simulator/simulate.ts';
+
+const MEBIBYTE = 1024 * 1024;
+const scene = (hosts: number, more: Partial<Scene> = {}): Scene => ({
+  hosts,
+  pieces: 64,
+  pieceBytes: MEBIBYTE,
+  linkBytesPerSecond: 12.5e6,
+  latencyMs: 1,
+  arrivalMs: 0,
+  untilMs: 3_600_000,
+  ...more,
+});
+const idealMs = ({ pieces, pieceBytes, linkBytesPerSecond }: Scene) =>
+  (pieces * pieceBytes * 1000) / linkBytesPerSecond;
+const slowest = (finishedMs: readonly (number | undefined)[]) =>
+  Math.max(...finishedMs.map((ms) => ms ?? Number.POSITIVE_INFINITY));
+
+describe('a simulated swarm', () => {
+  test.each([2, 3, 8, 24, 100, 500])(
+    'of %d hosts converges, and the registry gives each byte once',
+    (hosts) => {
+      const given = scene(hosts);
+      const { finishedMs, originBytes, mostUploads } = simulate(given);
+      expect(originBytes).toBe(given.pieces * given.pieceBytes);
+      expect(mostUploads).toBeLessThanOrEqual(8);
+      expect(slowest(finishedMs) / idealMs(given)).toBeLessThan(hosts <= 8 ? 1.5 : 3);
+    },
+  );
+
+  test('of hosts that come one after the other gives each what it wants', () => {
+    const { finishedMs, originBytes } = simulate(scene(20, { arrivalMs: 1000 }));
+    expect(finishedMs.every((ms) => ms !== undefined)).toBe(true);
+    expect(originBytes).toBe(64 * MEBIBYTE);
+  });
+
+  test('survives whoever dies, the reader of the registry as well', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 3, max: 20 }),
+        fc.array(fc.integer({ min: 0, max: 8000 }), { maxLength: 6 }),
+        (hosts, deaths) => {
+          const diesAtMs = (host: number) => (host < hosts - 1 ? deaths[host] : undefined);
+          const { finishedMs } = simulate(scene(hosts, { diesAtMs }));
+          for (const [host, ms] of finishedMs.entries()) {
+            if (diesAtMs(host) === undefined) expect(ms).toBeDefined();
+          }
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+});

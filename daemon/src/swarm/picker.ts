@@ -1,0 +1,159 @@
+import type { PeerId } from '@drakkar/protocol';
+
+/** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
+const ENDGAME_REQUESTS = 2;
+
+/**
+ * Which piece to ask which parent for. Pure state: no clock, no sockets.
+ *
+ * Urgent pieces come first, since a reader waits for them; then those of the prefetch list in its order; then the rarest among
+ * the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
+ * so that children of one parent ask for different ones. When every missing piece has been asked for, slow requests are asked
+ * again of another parent.
+ */
+export class PiecePicker {
+  readonly pieceCount: number;
+  readonly #have: Uint8Array;
+  readonly #parents = new Map<PeerId, Uint8Array>();
+  /** How many parents have each piece. */
+  readonly #copies: Uint16Array;
+  readonly #requests = new Map<number, Set<PeerId>>();
+  readonly #order: Uint32Array;
+  readonly #urgent = new Set<number>();
+  #prefetch: readonly number[] = [];
+  #missing: number;
+
+  /** @param seed any number that differs between children */
+  constructor(pieceCount: number, have: Iterable<number>, seed: number) {
+    this.pieceCount = pieceCount;
+    this.#have = new Uint8Array(pieceCount);
+    this.#copies = new Uint16Array(pieceCount);
+    this.#order = shuffled(pieceCount, seed);
+    this.#missing = pieceCount;
+    for (const piece of have) this.arrived(piece);
+  }
+
+  get missing(): number {
+    return this.#missing;
+  }
+
+  has(piece: number): boolean {
+    return this.#have[piece] === 1;
+  }
+
+  /** A parent has these pieces, too. Pieces that there are not are left out. */
+  parentHas(parent: PeerId, pieces: Iterable<number>): void {
+    const known = this.#parents.get(parent) ?? new Uint8Array(this.pieceCount);
+    this.#parents.set(parent, known);
+    for (const piece of pieces) {
+      if (known[piece] !== 0) continue;
+      known[piece] = 1;
+      this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
+    }
+  }
+
+  parentGone(parent: PeerId): void {
+    const known = this.#parents.get(parent);
+    if (known === undefined) return;
+    this.#parents.delete(parent);
+    for (let piece = 0; piece < this.pieceCount; piece += 1) {
+      if (known[piece] === 1) this.#copies[piece] = (this.#copies[piece] ?? 1) - 1;
+    }
+    for (const [piece, parents] of this.#requests) {
+      if (parents.delete(parent) && parents.size === 0) this.#requests.delete(piece);
+    }
+  }
+
+  /** How many pieces of a parent are missing here. */
+  usefulPieces(parent: PeerId): number {
+    const known = this.#parents.get(parent);
+    if (known === undefined) return 0;
+    let useful = 0;
+    for (let piece = 0; piece < this.pieceCount; piece += 1) {
+      if (known[piece] === 1 && this.#have[piece] === 0) useful += 1;
+    }
+    return useful;
+  }
+
+  /** A reader waits for it. */
+  urge(piece: number): void {
+    if (piece < this.pieceCount && !this.has(piece)) this.#urgent.add(piece);
+  }
+
+  /** What to fetch before the rest, in this order. */
+  prefetch(pieces: readonly number[]): void {
+    this.#prefetch = pieces.filter((piece) => piece < this.pieceCount);
+  }
+
+  /** The next piece to ask this parent for, which counts as asked from now on; `undefined` where it has nothing of use. */
+  pick(parent: PeerId): number | undefined {
+    const known = this.#parents.get(parent);
+    if (known === undefined) return undefined;
+    const fresh = (piece: number) =>
+      known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece);
+    const piece =
+      this.#first(this.#urgent, fresh) ??
+      this.#first(this.#prefetch, fresh) ??
+      this.#rarest(fresh) ??
+      this.#endgame(parent, known);
+    if (piece === undefined) return undefined;
+    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+    return piece;
+  }
+
+  /** A request came to nothing: the piece may be asked for again. */
+  failed(piece: number, parent: PeerId): void {
+    const parents = this.#requests.get(piece);
+    if (parents?.delete(parent) && parents.size === 0) this.#requests.delete(piece);
+  }
+
+  /** The piece is here. @returns the parents that were asked for it, too */
+  arrived(piece: number): PeerId[] {
+    const asked = [...(this.#requests.get(piece) ?? [])];
+    this.#requests.delete(piece);
+    this.#urgent.delete(piece);
+    if (piece < this.pieceCount && this.#have[piece] === 0) {
+      this.#have[piece] = 1;
+      this.#missing -= 1;
+    }
+    return asked;
+  }
+
+  #first(pieces: Iterable<number>, fits: (piece: number) => boolean): number | undefined {
+    for (const piece of pieces) if (fits(piece)) return piece;
+    return undefined;
+  }
+
+  #rarest(fits: (piece: number) => boolean): number | undefined {
+    let best: number | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const piece of this.#order) {
+      const copies = this.#copies[piece] ?? 0;
+      if (copies >= fewest || !fits(piece)) continue;
+      best = piece;
+      fewest = copies;
+    }
+    return best;
+  }
+
+  /** Only once everything that is missing has been asked for: else a fresh piece comes, from this parent or another. */
+  #endgame(parent: PeerId, known: Uint8Array): number | undefined {
+    if (this.#requests.size < this.#missing) return undefined;
+    for (const [piece, parents] of this.#requests) {
+      if (known[piece] === 1 && parents.size < ENDGAME_REQUESTS && !parents.has(parent)) return piece;
+    }
+    return undefined;
+  }
+}
+
+/** 0…count−1 in an order that follows from the seed. Source: Fisher–Yates, with a linear congruential generator. */
+function shuffled(count: number, seed: number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, index) => index);
+  let state = (seed ^ 0x9e3779b9) >>> 0;
+  for (let index = count - 1; index > 0; index -= 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    const other = Math.floor((state / 2 ** 32) * (index + 1));
+    [order[index], order[other]] = [order[other] ?? 0, order[index] ?? 0];
+  }
+  return order;
+}

@@ -1,0 +1,174 @@
+import { type PeerId, peerIdFromRaw } from '@drakkar/protocol';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { PiecePicker, SuperSeed } from '../../../src/swarm/index.ts';
+
+const peer = (number: number): PeerId => {
+  const raw = Buffer.alloc(32);
+  raw.writeUInt32BE(number);
+  return peerIdFromRaw(raw);
+};
+const [A, B, C] = [peer(1), peer(2), peer(3)];
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+describe('the piece picker', () => {
+  test('takes what a reader waits for, then the prefetch list, then the rarest', () => {
+    const picker = new PiecePicker(6, [0], 1);
+    picker.parentHas(A, upTo(6));
+    picker.parentHas(B, [1, 2, 3, 4]);
+    picker.urge(4);
+    picker.prefetch([2, 0]);
+    expect([picker.pick(A), picker.pick(A), picker.pick(A)]).toEqual([4, 2, 5]);
+    expect(picker.pick(C)).toBeUndefined();
+  });
+
+  test('asks again for a piece that failed, and for those of a parent that has gone', () => {
+    const picker = new PiecePicker(2, [], 1);
+    picker.parentHas(A, [0]);
+    picker.parentHas(B, [0, 1]);
+    expect(picker.pick(A)).toBe(0);
+    picker.failed(0, A);
+    expect(picker.pick(A)).toBe(0);
+    picker.parentGone(A);
+    expect(new Set([picker.pick(B), picker.pick(B)])).toEqual(new Set([0, 1]));
+  });
+
+  test('asks a second parent for what is slow only when nothing else is left', () => {
+    const picker = new PiecePicker(2, [], 1);
+    picker.parentHas(A, [0, 1]);
+    picker.parentHas(B, [0, 1]);
+    picker.parentHas(C, [0, 1]);
+    const first = picker.pick(A);
+    const second = picker.pick(B);
+    expect(new Set([first, second])).toEqual(new Set([0, 1]));
+    expect(picker.pick(C)).toBe(first);
+    expect(picker.pick(C)).toBe(second);
+    expect(picker.pick(C)).toBeUndefined();
+    expect(picker.arrived(first ?? 0)).toEqual([A, C]);
+  });
+
+  test('asks in different orders for different children', () => {
+    const orders = [1, 2, 3].map((seed) => {
+      const picker = new PiecePicker(50, [], seed);
+      picker.parentHas(A, upTo(50));
+      return upTo(50)
+        .map(() => picker.pick(A))
+        .join();
+    });
+    expect(new Set(orders).size).toBe(3);
+  });
+
+  test('whatever happens, gets every piece that anybody has, each asked of at most two', () => {
+    const event = fc.record({
+      what: fc.constantFrom('has', 'gone', 'pick', 'failed', 'arrived', 'urge'),
+      parent: fc.constantFrom(A, B, C),
+      piece: fc.nat(12),
+    });
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 200 }), fc.nat(), (events, seed) => {
+        const picker = new PiecePicker(10, [], seed);
+        const asked = new Map<number, PeerId[]>();
+        for (const { what, parent, piece } of events) {
+          if (what === 'has') picker.parentHas(parent, [piece]);
+          else if (what === 'urge') picker.urge(piece);
+          else if (what === 'gone') {
+            picker.parentGone(parent);
+            for (const [one, parents] of asked)
+              asked.set(
+                one,
+                parents.filter((other) => other !== parent),
+              );
+          } else if (what === 'pick') {
+            const picked = picker.pick(parent);
+            if (picked === undefined) continue;
+            expect(picker.has(picked)).toBe(false);
+            const parents = [...(asked.get(picked) ?? []), parent];
+            expect(new Set(parents).size).toBe(parents.length);
+            expect(parents.length).toBeLessThanOrEqual(2);
+            asked.set(picked, parents);
+          } else if (what === 'failed' && asked.get(piece)?.includes(parent)) {
+            picker.failed(piece, parent);
+            asked.set(piece, asked.get(piece)?.filter((other) => other !== parent) ?? []);
+          } else if (what === 'arrived' && piece < 10) {
+            picker.arrived(piece);
+            asked.delete(piece);
+          }
+        }
+        picker.parentGone(A);
+        picker.parentHas(A, upTo(10));
+        for (;;) {
+          const piece = picker.pick(A);
+          if (piece === undefined) break;
+          picker.arrived(piece);
+        }
+        const left = upTo(10).filter((piece) => !picker.has(piece));
+        expect(left.every((piece) => asked.get(piece)?.length === 2)).toBe(true);
+        expect(picker.missing).toBe(left.length);
+        expect(picker.usefulPieces(A)).toBe(left.length);
+      }),
+    );
+  });
+});
+
+describe('super-seeding', () => {
+  test('shows each piece to one child until another has it', () => {
+    const seed = new SuperSeed(6, 2);
+    for (const child of [A, B]) seed.enter(child);
+    expect(seed.gained(upTo(6))).toEqual([]);
+    const shown = seed.next();
+    expect([...shown.values()].flat().sort()).toEqual([0, 1, 2, 3]);
+    const [own = 0] = shown.get(A) ?? [];
+    expect(seed.seenAt(A, [own])).toEqual([]);
+    expect(seed.next().size).toBe(0);
+    expect(seed.seenAt(B, [own])).toEqual([own]);
+    expect(seed.hasSpread(own)).toBe(true);
+    expect(seed.next().get(A)).toHaveLength(1);
+  });
+
+  test('does not wait for others where there are none', () => {
+    const seed = new SuperSeed(3, 1);
+    seed.enter(A);
+    seed.gained([0, 1]);
+    expect(seed.next()).toEqual(new Map([[A, [0]]]));
+    expect(seed.seenAt(A, [0])).toEqual([0]);
+    expect(seed.next()).toEqual(new Map([[A, [1]]]));
+  });
+
+  test('whoever comes and goes, every piece is shown to somebody who is there, or known to all', () => {
+    const event = fc.record({
+      what: fc.constantFrom('enter', 'leave', 'gained', 'seen'),
+      child: fc.constantFrom(A, B, C),
+      piece: fc.nat(9),
+    });
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 100 }), (events) => {
+        const seed = new SuperSeed(10, 100);
+        const here = new Set<PeerId>();
+        const shownTo = new Map<number, PeerId>();
+        const known = new Set<number>();
+        const gained = new Set<number>();
+        for (const { what, child, piece } of events) {
+          if (what === 'enter') {
+            seed.enter(child);
+            here.add(child);
+          } else if (what === 'leave') {
+            seed.leave(child);
+            here.delete(child);
+            for (const [one, other] of shownTo) if (other === child) shownTo.delete(one);
+          } else if (what === 'gained') {
+            for (const one of seed.gained([piece])) known.add(one);
+            gained.add(piece);
+          } else {
+            for (const one of seed.seenAt(child, [piece])) known.add(one);
+          }
+          for (const [to, pieces] of seed.next()) {
+            expect(here.has(to)).toBe(true);
+            for (const one of pieces) shownTo.set(one, to);
+          }
+        }
+        if (here.size === 0) return;
+        for (const piece of gained) expect(known.has(piece) || shownTo.has(piece)).toBe(true);
+      }),
+    );
+  });
+});

@@ -1,0 +1,143 @@
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { DrakkarError } from '@drakkar/errors';
+import { z } from 'zod';
+import { type Digest, isDigest } from './digest.ts';
+import { isPeerId, type PeerId, peerIdOf, publicKeyOf } from './identity.ts';
+
+/**
+ * What a cluster's key vouches for, as one line of text: a JSON payload and an Ed25519 signature, both in base64url, with a dot
+ * between them. What is signed begins with the kind of statement, so that none can pass for another.
+ */
+interface Kind<Statement> {
+  readonly name: string;
+  readonly schema: z.ZodType<Statement>;
+}
+
+/** Longer than any statement of ours: what is longer is not decoded. */
+const MAX_CHARACTERS = 2048;
+/** How far clocks may differ. */
+export const CLOCK_TOLERANCE_MS = 10 * 60_000;
+
+const peerId = z.custom<PeerId>(isPeerId, 'is not a peer’s name');
+const timeMs = z.int().min(0);
+
+/** That a peer is a member of the cluster. */
+const membership = {
+  name: 'membership',
+  schema: z.strictObject({
+    peer: peerId,
+    /** What people call the host. */
+    name: z.string().max(255),
+    role: z.enum(['daemon', 'supernode']),
+    issuedAtMs: timeMs,
+    expiresAtMs: timeMs,
+  }),
+} as const;
+
+/** That a peer may be given a blob by any member. */
+const grant = {
+  name: 'grant',
+  schema: z.strictObject({
+    peer: peerId,
+    digest: z.custom<Digest>(isDigest, 'is not a digest'),
+    expiresAtMs: timeMs,
+  }),
+} as const;
+
+/** That the cluster's statements are signed by another key from now on, too; signed by the one before. */
+const succession = {
+  name: 'succession',
+  schema: z.strictObject({ key: peerId, issuedAtMs: timeMs }),
+} as const;
+
+export type Membership = z.infer<typeof membership.schema>;
+export type Grant = z.infer<typeof grant.schema>;
+export type Succession = z.infer<typeof succession.schema>;
+
+/** The keys whose statements a member believes: the cluster's, named as peers are. */
+export type ClusterKeys = readonly PeerId[];
+
+export const signMembership = (statement: Membership, clusterKey: KeyObject) =>
+  signStatement(membership, statement, clusterKey);
+export const signGrant = (statement: Grant, clusterKey: KeyObject) =>
+  signStatement(grant, statement, clusterKey);
+export const signSuccession = (statement: Succession, clusterKey: KeyObject) =>
+  signStatement(succession, statement, clusterKey);
+
+/** @throws `unauthorized` unless a cluster key signed it and it holds now */
+export function verifyMembership(text: string, keys: ClusterKeys, nowMs: number): Membership {
+  const statement = verifyStatement(membership, text, keys);
+  requireCurrent('the membership', statement.expiresAtMs, nowMs);
+  return statement;
+}
+
+/** @throws `unauthorized` unless a cluster key signed it and it holds now */
+export function verifyGrant(text: string, keys: ClusterKeys, nowMs: number): Grant {
+  const statement = verifyStatement(grant, text, keys);
+  requireCurrent('the grant', statement.expiresAtMs, nowMs);
+  return statement;
+}
+
+/** @throws `unauthorized` unless one of the keys that are believed so far signed it */
+export function verifySuccession(text: string, keys: ClusterKeys): Succession {
+  return verifyStatement(succession, text, keys);
+}
+
+function signStatement<Statement>(kind: Kind<Statement>, statement: Statement, key: KeyObject): string {
+  const payload = Buffer.from(JSON.stringify(kind.schema.parse(statement)));
+  return `${payload.toString('base64url')}.${sign(null, signed(kind, payload), key).toString('base64url')}`;
+}
+
+function verifyStatement<Statement>(kind: Kind<Statement>, text: string, keys: ClusterKeys): Statement {
+  const refuse = (why: string, cause?: unknown) =>
+    new DrakkarError('unauthorized', `this is no ${kind.name} of this cluster: ${why}`, { cause });
+  const [encoded, signature, ...more] = text.length > MAX_CHARACTERS ? [] : text.split('.');
+  if (encoded === undefined || signature === undefined || more.length > 0) throw refuse('it is malformed');
+  const payload = Buffer.from(encoded, 'base64url');
+  const data = signed(kind, payload);
+  const bytes = Buffer.from(signature, 'base64url');
+  if (!keys.some((key) => verify(null, data, publicKeyOf(key), bytes))) throw refuse('another key signed it');
+  try {
+    return kind.schema.parse(JSON.parse(payload.toString('utf8')));
+  } catch (cause) {
+    throw refuse('it says something else', cause);
+  }
+}
+
+function signed(kind: Kind<unknown>, payload: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`drakkar ${kind.name} v1\0`), payload]);
+}
+
+function requireCurrent(what: string, expiresAtMs: number, nowMs: number): void {
+  if (nowMs < expiresAtMs + CLOCK_TOLERANCE_MS) return;
+  throw new DrakkarError('unauthorized', `${what} ended ${new Date(expiresAtMs).toISOString()}`, {
+    hint: 'compare the clocks of both hosts',
+  });
+}
+
+/** The name of a cluster's key. */
+export const clusterKeyName = (key: KeyObject): PeerId =>
+  peerIdOf(key.type === 'private' ? createPublicKey(key) : key);
+
+/** What a host needs to enrol: whom to trust, and the secret that lets it in. */
+export interface JoinToken {
+  readonly clusterKey: PeerId;
+  readonly secret: string;
+}
+
+const TOKEN_PATTERN = /^drakkar-([1-9A-HJ-NP-Za-km-z]{1,60})-([A-Za-z0-9_]{22,64})$/;
+
+export function formatJoinToken({ clusterKey, secret }: JoinToken): string {
+  return `drakkar-${clusterKey}-${secret}`;
+}
+
+/** @throws `invalid_argument` */
+export function parseJoinToken(text: string): JoinToken {
+  const [, clusterKey, secret] = TOKEN_PATTERN.exec(text.trim()) ?? [];
+  if (!isPeerId(clusterKey) || secret === undefined) {
+    throw new DrakkarError('invalid_argument', 'this is not a join token', {
+      hint: 'print one with `drakkar supernode token`; it begins with drakkar-',
+    });
+  }
+  return { clusterKey, secret };
+}

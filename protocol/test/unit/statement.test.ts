@@ -1,0 +1,121 @@
+import { generateKeyPairSync } from 'node:crypto';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  CLOCK_TOLERANCE_MS,
+  clusterKeyName,
+  digestOf,
+  formatJoinToken,
+  isPeerId,
+  parseJoinToken,
+  parsePeerId,
+  peerIdFromRaw,
+  peerIdOf,
+  publicKeyOf,
+  signGrant,
+  signMembership,
+  signSuccession,
+  verifyGrant,
+  verifyMembership,
+  verifySuccession,
+} from '../../src/index.ts';
+
+const keyPair = () => generateKeyPairSync('ed25519');
+const cluster = keyPair().privateKey;
+const keys = [clusterKeyName(cluster)];
+const peer = peerIdOf(keyPair().publicKey);
+const NOW = 1_800_000_000_000;
+const grant = { peer, digest: digestOf('x'), expiresAtMs: NOW };
+const membership = {
+  peer,
+  name: 'host-1',
+  role: 'daemon' as const,
+  issuedAtMs: NOW,
+  expiresAtMs: NOW + 1000,
+};
+
+describe('a peer’s name', () => {
+  test('is its key', () => {
+    const { publicKey } = keyPair();
+    expect(peerIdOf(publicKey)).toMatch(/^12D3KooW/);
+    expect(publicKeyOf(peerIdOf(publicKey)).equals(publicKey)).toBe(true);
+  });
+
+  test('of any 32 bytes is read back; anything else is none', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (raw) => {
+        expect(parsePeerId(peerIdFromRaw(raw))).toBe(peerIdFromRaw(raw));
+      }),
+    );
+    fc.assert(fc.property(fc.string(), (text) => !isPeerId(text)));
+    for (const text of [
+      '',
+      '1'.repeat(1_000_000),
+      `${peer}1`,
+      'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N',
+    ])
+      expect(isPeerId(text)).toBe(false);
+  });
+
+  test('is not made of other keys', () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    expect(() => peerIdOf(publicKey)).toThrow(/Ed25519/);
+  });
+});
+
+describe('a statement', () => {
+  test('holds for what it says, under the key that signed it', () => {
+    expect(verifyGrant(signGrant(grant, cluster), keys, NOW)).toEqual(grant);
+    expect(verifyMembership(signMembership(membership, cluster), keys, NOW)).toEqual(membership);
+    const next = { key: clusterKeyName(keyPair().privateKey), issuedAtMs: NOW };
+    expect(verifySuccession(signSuccession(next, cluster), keys)).toEqual(next);
+  });
+
+  test('of one kind is none of another', () => {
+    expect(() => verifyMembership(signGrant(grant, cluster), keys, NOW)).toThrow(/another key signed it/);
+  });
+
+  test('of another cluster, or of none, is refused', () => {
+    const { privateKey } = keyPair();
+    expect(() => verifyGrant(signGrant(grant, privateKey), keys, NOW)).toThrow(
+      expect.objectContaining({ code: 'unauthorized' }),
+    );
+    expect(() => verifyGrant(signGrant(grant, cluster), [], NOW)).toThrow(/another key/);
+  });
+
+  test('ends, with room for clocks that differ', () => {
+    const text = signGrant(grant, cluster);
+    expect(verifyGrant(text, keys, NOW + CLOCK_TOLERANCE_MS - 1)).toEqual(grant);
+    expect(() => verifyGrant(text, keys, NOW + CLOCK_TOLERANCE_MS)).toThrow(/the grant ended 2027/);
+  });
+
+  test('that was changed anywhere is refused, and so is anything else', () => {
+    const text = signGrant(grant, cluster);
+    const refused = (changed: string) =>
+      expect(() => verifyGrant(changed, keys, NOW)).toThrow(
+        expect.objectContaining({ code: 'unauthorized' }),
+      );
+    fc.assert(
+      fc.property(fc.nat(text.length - 1), fc.string({ minLength: 1, maxLength: 1 }), (at, character) => {
+        const changed = text.slice(0, at) + character + text.slice(at + 1);
+        // The last character of base64 has bits that say nothing.
+        const same = ([payload = '', signature = '']: string[]) =>
+          Buffer.from(payload, 'base64url').toString('hex') +
+          Buffer.from(signature, 'base64url').toString('hex');
+        if (same(changed.split('.')) !== same(text.split('.'))) refused(changed);
+      }),
+    );
+    fc.assert(fc.property(fc.string(), (other) => void refused(other)));
+    refused('x'.repeat(1_000_000));
+  });
+});
+
+test('a join token is what it was made of, and nothing else is one', () => {
+  const token = { clusterKey: keys[0] ?? peer, secret: 'a_secret-'.replace('-', '_').repeat(4) };
+  expect(parseJoinToken(` ${formatJoinToken(token)}\n`)).toEqual(token);
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      expect(() => parseJoinToken(text)).toThrow(/join token/);
+    }),
+  );
+});

@@ -1,0 +1,31 @@
+export interface SwarmOptions {
+  /** Parents that a child is told of at a time. */
+  readonly candidates: number;
+  /** Hosts that may read one blob from upstream at the same time. */
+  readonly origins: number;
+  /** A lease to read upstream ends without progress this long. */
+  readonly originStallMs: number;
+  /** Hosts send a heartbeat this often. */
+  readonly heartbeatMs: number;
+  /** A host that was not heard of this long is gone. Three heartbeats: one may be lost, and one be late. */
+  readonly silenceMs: number;
+  /** So many different hosts must have been sent wrong bytes by a peer before nobody is sent to it. */
+  readonly reportsToQuarantine: number;
+  readonly quarantineMs: number;
+  /** Labels that say where a host is, from the nearest to the farthest. */
+  readonly localityLabels: readonly string[];
+  /** Blobs that one host may want or have at a time. */
+  readonly maxBlobsPerHost: number;
+}
+
+export const SWARM_DEFAULTS: SwarmOptions = {
+  candidates: 16,
+  origins: 1,
+  originStallMs: 10_000,
+  heartbeatMs: 4_000,
+  silenceMs: 12_000,
+  reportsToQuarantine: 2,
+  quarantineMs: 10 * 60_000,
+  localityLabels: ['host', 'rack', 'zone', 'region'],
+  maxBlobsPerHost: 10_000,
+};

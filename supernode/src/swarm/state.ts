@@ -1,0 +1,45 @@
+import type { Digest, PeerId } from '@drakkar/protocol';
+
+/** A host of the swarm, as it described itself and as it was last heard. */
+export interface Host {
+  readonly peer: PeerId;
+  readonly name: string;
+  /** `host:port` where it serves pieces. */
+  readonly dataAddress: string;
+  /** Multiaddrs of its control plane. */
+  readonly controlAddresses: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly uploadSlots: number;
+  /** Requests that it was serving at its last heartbeat. */
+  uploads: number;
+  heardAtMs: number;
+}
+
+/** What one host has to do with one blob. */
+export interface Part {
+  havePieces: number;
+  wants: boolean;
+  readonly sinceMs: number;
+  /** Parents that it was last told of, and that are still there. */
+  parents: readonly PeerId[];
+  /** What it was told may hold no longer. */
+  stale: boolean;
+  /** When it lost a lease to read upstream without having finished; 0 where it never did. */
+  originLostAtMs: number;
+}
+
+/** A lease to read a blob from upstream. */
+export interface Origin {
+  bytes: number;
+  progressAtMs: number;
+}
+
+export interface BlobSwarm {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly pieces: number;
+  readonly parts: Map<PeerId, Part>;
+  readonly origins: Map<PeerId, Origin>;
+}
+
+export const isSeed = (swarm: BlobSwarm, part: Part): boolean => part.havePieces >= swarm.pieces;

@@ -1,0 +1,198 @@
+import { digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { choose, nearness, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
+
+const peer = (number: number): PeerId => {
+  const raw = Buffer.alloc(32);
+  raw.writeUInt32BE(number);
+  return peerIdFromRaw(raw);
+};
+const host = (number: number, more: { labels?: Record<string, string>; uploadSlots?: number } = {}) => ({
+  peer: peer(number),
+  name: `host-${number}`,
+  dataAddress: `10.0.0.${number}:4002`,
+  controlAddresses: [],
+  labels: {},
+  uploadSlots: 8,
+  ...more,
+});
+const blob = { digest: digestOf('blob'), sizeBytes: 1000, pieces: 10 };
+const LOCALITY = SWARM_DEFAULTS.localityLabels;
+
+function swarmOf(hosts: number, options = {}): Swarm {
+  const swarm = new Swarm(options);
+  for (let number = 1; number <= hosts; number += 1) swarm.join(host(number), 0);
+  return swarm;
+}
+
+const parentsOf = (swarm: Swarm, child: number, nowMs: number) =>
+  swarm
+    .advise(nowMs)
+    .filter(({ to }) => to === peer(child))
+    .at(-1)
+    ?.parents.map((parent) => parent.peer);
+
+describe('a swarm', () => {
+  test('lets one host read upstream, and nobody once a seed is there', () => {
+    const swarm = swarmOf(4);
+    for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, child);
+    const advice = swarm.advise(10);
+    expect(advice.filter(({ origin }) => origin).map(({ to }) => to)).toEqual([peer(1)]);
+    expect(
+      advice
+        .find(({ to }) => to === peer(2))
+        ?.parents.map((parent) => parent.peer)
+        .sort(),
+    ).toEqual([peer(1), peer(3)].sort());
+    swarm.have(peer(1), blob, blob.pieces, 20);
+    swarm.want(peer(4), blob, 0, 30);
+    const later = swarm.advise(30);
+    expect(later.some(({ origin }) => origin)).toBe(false);
+    expect(later.find(({ to }) => to === peer(4))?.seeds).toEqual(new Set([peer(1)]));
+  });
+
+  test('gives the lease to another when its holder makes no progress, leaves or falls silent', () => {
+    const swarm = swarmOf(3);
+    for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, child);
+    swarm.advise(0);
+    swarm.originProgress(peer(1), blob.digest, 500, 9_000);
+    for (const child of [1, 2, 3]) swarm.heartbeat(peer(child), 0, 18_000);
+    swarm.expire(18_999);
+    expect(swarm.advise(18_999)).toEqual([]);
+    swarm.expire(19_000);
+    const readers = () => [...(swarm.blobs.get(blob.digest)?.origins.keys() ?? [])];
+    swarm.advise(19_000);
+    expect(readers()).toEqual([peer(2)]);
+    swarm.forget(peer(2), blob.digest, { want: true, have: true });
+    swarm.advise(20_000);
+    expect(readers()).toEqual([peer(3)]);
+    swarm.heartbeat(peer(1), 0, 30_000);
+    expect(swarm.expire(30_000)).toEqual([peer(2), peer(3)]);
+    swarm.advise(30_000);
+    expect(readers()).toEqual([peer(1)]);
+  });
+
+  test('takes a dead host out of every list, and tells its children', () => {
+    const swarm = swarmOf(3);
+    for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, 0);
+    swarm.advise(0);
+    for (const child of [1, 2]) swarm.heartbeat(peer(child), 0, 11_000);
+    expect(swarm.expire(12_000)).toEqual([peer(3)]);
+    expect(parentsOf(swarm, 1, 12_000)).toEqual([peer(2)]);
+  });
+
+  test('sends nobody to a peer that two hosts have reported, until its quarantine ends', () => {
+    const swarm = swarmOf(4);
+    for (const child of [1, 2, 3, 4]) swarm.want(peer(child), blob, 0, 0);
+    swarm.advise(0);
+    expect(swarm.report(peer(1), peer(4), 1)).toBe(false);
+    expect(parentsOf(swarm, 1, 1)).not.toContain(peer(4));
+    expect(swarm.report(peer(1), peer(4), 2)).toBe(false);
+    expect(swarm.report(peer(4), peer(4), 2)).toBe(false);
+    expect(swarm.report(peer(2), peer(4), 3)).toBe(true);
+    expect(parentsOf(swarm, 3, 3)).not.toContain(peer(4));
+    expect(swarm.isQuarantined(peer(4), 3)).toBe(true);
+    swarm.expire(SWARM_DEFAULTS.quarantineMs + 3);
+    expect(swarm.isQuarantined(peer(4), SWARM_DEFAULTS.quarantineMs + 3)).toBe(false);
+  });
+
+  test('refuses contradictions and hosts that take part in everything', () => {
+    const swarm = swarmOf(2, { maxBlobsPerHost: 2 });
+    swarm.want(peer(1), blob, 0, 0);
+    expect(() => swarm.have(peer(2), { ...blob, sizeBytes: 7 }, 1, 0)).toThrow(/1000 bytes, not 7/);
+    expect(() => swarm.have(peer(2), blob, 11, 0)).toThrow();
+    swarm.want(peer(1), { ...blob, digest: digestOf('second') }, 0, 0);
+    expect(() => swarm.want(peer(1), { ...blob, digest: digestOf('third') }, 0, 0)).toThrow(
+      expect.objectContaining({ code: 'limit_exceeded' }),
+    );
+  });
+
+  test('keeps nothing of what nobody takes part in', () => {
+    const swarm = swarmOf(2);
+    swarm.want(peer(1), blob, 0, 0);
+    swarm.have(peer(2), blob, 10, 0);
+    swarm.forget(peer(1), blob.digest, { want: true, have: true });
+    swarm.leave(peer(2));
+    expect(swarm.blobs.size).toBe(0);
+    swarm.want(peer(2), blob, 0, 0);
+    expect(swarm.blobs.size).toBe(0);
+  });
+});
+
+describe('a choice of parents', () => {
+  test('is of those that are there and have something, near ones first while they have room', () => {
+    const anyHosts = fc.array(
+      fc.record({
+        rack: fc.constantFrom('a', 'b', undefined),
+        uploads: fc.nat(8),
+        have: fc.nat(10),
+        wants: fc.boolean(),
+        isThere: fc.boolean(),
+        excluded: fc.boolean(),
+      }),
+      { maxLength: 60 },
+    );
+    fc.assert(
+      fc.property(anyHosts, fc.integer({ min: 1, max: 20 }), (given, candidates) => {
+        const hosts = new Map(
+          given.flatMap(({ rack, uploads, isThere }, index) =>
+            isThere
+              ? [
+                  [
+                    peer(index),
+                    { ...host(index, { labels: rack === undefined ? {} : { rack } }), uploads, heardAtMs: 0 },
+                  ] as const,
+                ]
+              : [],
+          ),
+        );
+        const parts = new Map(
+          given.map(({ have, wants }, index) => [
+            peer(index),
+            { havePieces: have, wants, sinceMs: 0, parents: [], stale: false, originLostAtMs: 0 },
+          ]),
+        );
+        const excluded = (parent: PeerId) =>
+          given.some((one, index) => one.excluded && peer(index) === parent);
+        const around = { hosts, excluded, localityLabels: LOCALITY, candidates };
+        const chosen = choose(peer(0), { ...blob, parts, origins: new Map() }, around);
+        const fits = given.flatMap(({ isThere, excluded: out, have, wants }, index) =>
+          index > 0 && isThere && !out && (have > 0 || wants) ? [peer(index)] : [],
+        );
+        expect(new Set(chosen).size).toBe(chosen.length);
+        expect(chosen.every((parent) => fits.includes(parent))).toBe(true);
+        expect(chosen.length).toBe(Math.min(candidates, fits.length));
+        expect(choose(peer(0), { ...blob, parts, origins: new Map() }, around)).toEqual(chosen);
+      }),
+    );
+  });
+
+  test('prefers the own rack to another while it has room, and another to one that is full', () => {
+    const labels = (rack: string) => ({ labels: { rack } });
+    const hosts = new Map(
+      [host(0, labels('a')), host(1, labels('a')), host(2, labels('b'))].map((one) => [
+        one.peer,
+        { ...one, uploads: 0, heardAtMs: 0 },
+      ]),
+    );
+    const part = { havePieces: 10, wants: false, sinceMs: 0, parents: [], stale: false, originLostAtMs: 0 };
+    const swarm = {
+      ...blob,
+      parts: new Map([1, 2].map((number) => [peer(number), part])),
+      origins: new Map(),
+    };
+    const around = { hosts, excluded: () => false, localityLabels: LOCALITY, candidates: 1 };
+    expect(choose(peer(0), swarm, around)).toEqual([peer(1)]);
+    const near = hosts.get(peer(1));
+    if (near !== undefined) near.uploads = 8;
+    expect(choose(peer(0), swarm, around)).toEqual([peer(2)]);
+  });
+
+  test('nearness falls from the first shared label to none', () => {
+    const here = { host: 'h', rack: 'r', zone: 'z', region: 'e' };
+    const others = [here, { ...here, host: 'x' }, { zone: 'z' }, { region: 'e' }, {}];
+    const values = others.map((other) => nearness(here, other, LOCALITY));
+    expect(values).toEqual([1, 0.75, 0.5, 0.25, 0]);
+  });
+});
