@@ -93,6 +93,11 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
 
 /** Says an error the way the caller reads: one JSON line, or words with what to do. */
 export function reportError(cause: unknown, json: boolean): DrakkarError {
+  if (cause instanceof SuppressedError) {
+    const error = reportError(cause.suppressed, json);
+    process.stderr.write(`drakkar: and then, while cleaning up: ${toDrakkarError(cause.error).message}\n`);
+    return error;
+  }
   const error = toDrakkarError(cause);
   if (json) process.stdout.write(`${JSON.stringify({ error })}\n`);
   const hint = error.hint === undefined ? '' : `\n  ${error.hint}`;

@@ -1,6 +1,6 @@
 /** From a command line to what is done: wiring only. A command's code is loaded when it is named. */
-import { DrakkarError } from '@drakkar/errors';
-import type { AnyCommand } from './command-line/command.ts';
+import { DrakkarError, toDrakkarError } from '@drakkar/errors';
+import type { AnyCommand, GlobalFlags } from './command-line/command.ts';
 import { commandWords, parseCommandLine } from './command-line/parse.ts';
 import { contextOf, EXIT_CODES, reportError } from './context.ts';
 import { untilInterrupted } from './interrupt.ts';
@@ -32,7 +32,7 @@ async function runProgram(args: readonly string[]): Promise<void> {
   const rest = line.filter((_, index) => !named.includes(index));
   try {
     const { global, flags, positionals } = parseCommandLine(command, rest);
-    if (global.help || global.version) return await explain(global.version, command);
+    if (global.help || global.version) return await explain(global, command);
     await command.run(contextOf(global, untilInterrupted()), positionals, flags);
   } catch (cause) {
     const code = fail(cause);
@@ -48,14 +48,14 @@ async function withoutCommand(
   isGroup: boolean,
 ): Promise<void> {
   const { global } = parseCommandLine({ name: '', options: {}, positionals: ['[words...]'] }, args);
-  if (global.version) return await explain(true);
+  if (global.version) return await explain(global);
   const all = await Promise.all(Object.values(COMMANDS).map(async (load) => (await load()).commands));
   const { programHelp } = await import('./command-line/help.ts');
   const [first] = words;
   const help = programHelp(all.flat(), isGroup ? first?.word : undefined);
   const named = words.length > (isGroup ? 1 : 0);
   if (global.help && !named) {
-    process.stdout.write(`${help}\n`);
+    print(global.json, { help }, help);
     return;
   }
   process.stderr.write(`${help}\n\n`);
@@ -66,14 +66,19 @@ async function withoutCommand(
   );
 }
 
-async function explain(version: boolean, command?: AnyCommand): Promise<void> {
+async function explain({ version, json }: GlobalFlags, command?: AnyCommand): Promise<void> {
   if (version || command === undefined) {
     const { default: document } = await import('../package.json', { with: { type: 'json' } });
-    process.stdout.write(`${document.version}\n`);
+    print(json, { version: document.version }, document.version);
     return;
   }
   const { commandHelp } = await import('./command-line/help.ts');
-  process.stdout.write(`${commandHelp(command)}\n`);
+  const help = commandHelp(command);
+  print(json, { help }, help);
+}
+
+function print(json: boolean, document: object, text: string): void {
+  process.stdout.write(`${json ? JSON.stringify(document) : text}\n`);
 }
 
 function fail(cause: unknown): number {
@@ -84,5 +89,13 @@ function fail(cause: unknown): number {
   return code;
 }
 
+/** A reader that has left, as `head` does, is no error; a full disk is. */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || process.exitCode !== undefined) return;
+  process.exitCode = EXIT_CODES[toDrakkarError(error, 'unavailable').code];
+  process.stderr.write(`drakkar: the output can't be written: ${error.message}\n`);
+}
+
 const args = process.argv.slice(2);
+process.stdout.on('error', onOutputError);
 await runProgram(args).catch(fail);

@@ -16,5 +16,5 @@ export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export { makeDirectory } from './directories.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
-export { type Helper, nativeProgram, startHelper } from './native-process.ts';
+export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
 export { PiecePicker, SuperSeed } from './swarm/index.ts';

@@ -33,6 +33,47 @@ const MAX_OUTPUT_CHARACTERS = 4096;
 /** A running helper of our own; disposing it ends the process. Mounts are not its to remove then: unmount them before. */
 export interface Helper extends AsyncDisposable {
   readonly pid: number;
+  /** Its last words, once it has ended. */
+  readonly ended: Promise<string>;
+}
+
+/** Between the end of a helper and the next: one that can't come up must not keep the machine busy. */
+const RESTART_PAUSE_MS = 500;
+
+/**
+ * A helper that is started again whenever it ends, until it is disposed of: mounts and containers outlive it, and the next one
+ * knows them.
+ *
+ * @param onEnd told the last words of each that ends by itself, and why one could not be started again
+ */
+export async function keepHelper(
+  options: HelperOptions,
+  onEnd: (words: string) => void,
+): Promise<AsyncDisposable> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let helper: Helper | undefined = await startHelper(options);
+  const keep = async () => {
+    for (;;) {
+      const words = await helper?.ended;
+      if (signal.aborted) return;
+      if (words !== undefined) onEnd(words);
+      await delay(RESTART_PAUSE_MS, undefined, { signal });
+      helper = await startHelper({ ...options, signal }).catch((error: Error) => {
+        if (!signal.aborted) onEnd(error.message);
+        return undefined;
+      });
+    }
+  };
+  const keeping = keep().catch(() => undefined);
+  return {
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await helper?.[Symbol.asyncDispose]();
+      await keeping;
+      await helper?.[Symbol.asyncDispose]();
+    },
+  };
 }
 
 /** @throws `unsupported` where it can't be started, with its own words */
@@ -60,7 +101,7 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
     await end(child);
     throw error;
   }
-  return { pid: child.pid ?? 0, [Symbol.asyncDispose]: () => end(child) };
+  return { pid: child.pid ?? 0, ended, [Symbol.asyncDispose]: () => end(child) };
 }
 
 function isSomebodyThere(socketPath: string): Promise<boolean> {

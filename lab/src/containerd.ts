@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -96,7 +96,13 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const path of mounted) await unmount(path);
+    const tasks = await ctr(['tasks', 'ls', '--quiet']).catch(() => '');
+    for (const id of tasks.split('\n').filter(Boolean)) {
+      await ctr(['tasks', 'delete', '--force', id]).catch(() => {});
+    }
     await child.stop();
+    // What it was unpacking when it was told to stop stays mounted.
+    for (const path of await mountsBelow(directory)) await run('umount', ['--lazy', path]);
     await rm(directory, { recursive: true, force: true });
   };
   const stopOnce = (): Promise<void> => {
@@ -127,6 +133,13 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,
   };
+}
+
+/** The deepest first. */
+async function mountsBelow(directory: string): Promise<string[]> {
+  const table = await readFile('/proc/self/mountinfo', 'utf8');
+  const targets = table.split('\n').map((line) => line.split(' ')[4] ?? '');
+  return targets.filter((target) => target.startsWith(`${directory}/`)).reverse();
 }
 
 function configuration(directory: string, address: string, options: ContainerdOptions): string {

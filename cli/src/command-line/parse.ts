@@ -47,6 +47,9 @@ export function parseCommandLine(
 ): ParsedCommandLine {
   const { values, positionals } = parsed(command.name, { ...GLOBAL_OPTIONS, ...command.options }, args);
   const { config, socket, json = false, help = false, version = false } = values;
+  for (const [name, value] of Object.entries({ config, socket })) {
+    if (value === '') throw refuse(command.name, `--${name} is empty`);
+  }
   const global = { config, socket, json, help, version } as GlobalFlags;
   // Who asks for help need not know yet what else is needed.
   if (global.help || global.version) return { global, flags: {}, positionals: [] };
@@ -116,7 +119,7 @@ function arrange(
 }
 
 function refuse(command: string, message: string): DrakkarError {
-  return new DrakkarError('invalid_argument', message, {
-    hint: `see: ${['drakkar', command, '--help'].filter(Boolean).join(' ')}`,
-  });
+  const see = ['see:', 'drakkar', command, '--help'].filter(Boolean).join(' ');
+  const own = command === 'run' ? '; what is for the container goes after --' : '';
+  return new DrakkarError('invalid_argument', message, { hint: see + own });
 }

@@ -37,11 +37,12 @@ async function examine(context: Context): Promise<Check[]> {
   const config = await context.config();
   const client = await context.client();
   const status = await client.status(context.signal).catch((cause: unknown) => toDrakkarError(cause));
-  const disk = await nearest(config.stateDirectory);
+  const stateDirectory = status instanceof Error ? config.stateDirectory : status.stateDirectory;
+  const disk = await nearest(stateDirectory);
   return [
     ...(await kernel(status)),
     ...daemonChecks(status),
-    diskCheck(config.stateDirectory, disk.type, disk.bavail * disk.bsize, config.store.quotaBytes),
+    diskCheck(stateDirectory, disk.type, disk.bavail * disk.bsize, config.store.quotaBytes),
     programCheck('runc', await firstLine('runc', ['--version']), '`drakkar run`'),
     programCheck('containerd', await firstLine('containerd', ['--version']), 'the mirror'),
   ];
@@ -50,6 +51,12 @@ async function examine(context: Context): Promise<Check[]> {
 /** What the running helper says, else what the helper says when it is asked here. */
 async function kernel(status: DaemonStatus | DrakkarError): Promise<Check[]> {
   if (!(status instanceof Error) && status.native !== null) return kernelChecks(status.native);
+  if (process.getuid?.() !== 0) {
+    const finding = 'what it can do, only root or a running helper can tell';
+    return [
+      { name: 'kernel', verdict: 'warning', finding, remedy: 'run this as root, or start `drakkar up`' },
+    ];
+  }
   const directory = await mkdtemp(join(tmpdir(), 'drakkar-doctor-'));
   try {
     return kernelChecks(await probeKernel(nativeProgram(), directory));

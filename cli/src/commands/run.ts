@@ -6,7 +6,8 @@ export const commands = [
   defineCommand({
     name: 'run',
     summary: 'start a container from an image’s snapshot and print the timeline',
-    notes: 'What stands after -- runs instead of the image’s command.',
+    notes:
+      'What stands after -- runs instead of the image’s command. With --json the container’s own output goes to stderr.',
     positionals: ['<image>', '[command...]'],
     options: {
       platform: PLATFORM,

@@ -35,7 +35,7 @@ export const commands = [
 ];
 
 async function up(context: Context): Promise<void> {
-  await using machine = await startMachine(await context.config(), context.signal);
+  await using machine = await startMachine(await context.config(), context.signal, context.say);
   const status = await machine.daemon.status();
   context.answer(
     status,

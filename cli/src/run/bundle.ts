@@ -6,7 +6,7 @@ import type { ContainerUser } from './user.ts';
 export interface RunOptions {
   /** Replaces the image's `Cmd` where it is not empty. */
   readonly command: readonly string[];
-  /** Replaces the image's `Entrypoint`, and drops its `Cmd`. */
+  /** Replaces the image's `Entrypoint`, and drops its `Cmd`; an empty one leaves the command alone. */
   readonly entrypoint: string | undefined;
   /** `NAME=VALUE`, or `NAME` for the caller's own value. */
   readonly env: readonly string[];
@@ -99,11 +99,12 @@ export function runtimeSpec(
 
 /** Entrypoint and command, as the image and the caller say together. */
 export function processArguments(image: ImageConfig, options: RunOptions): string[] {
-  const entrypoint =
-    options.entrypoint === undefined ? (image.config?.Entrypoint ?? []) : [options.entrypoint];
+  const own = options.entrypoint === '' ? [] : [options.entrypoint ?? ''];
+  const entrypoint = options.entrypoint === undefined ? (image.config?.Entrypoint ?? []) : own;
   const imageCommand = options.entrypoint === undefined ? (image.config?.Cmd ?? []) : [];
   const all = [...entrypoint, ...(options.command.length > 0 ? options.command : imageCommand)];
-  if (all.length === 0 || all[0] === '') {
+  if (all[0] === '') throw new DrakkarError('invalid_argument', 'the name of the program to run is empty');
+  if (all.length === 0) {
     throw new DrakkarError('invalid_argument', 'the image says nothing of what to run', {
       hint: 'name a command: drakkar run IMAGE -- COMMAND',
     });
@@ -126,7 +127,14 @@ function environment(
   };
   for (const text of image.config?.Env ?? []) set(text);
   if (!env.has('HOME')) env.set('HOME', user.home);
-  for (const text of options.env) set(text);
+  for (const text of options.env) {
+    if (text === '' || text.startsWith('=')) {
+      throw new DrakkarError('invalid_argument', `--env ${JSON.stringify(text)} names no variable`, {
+        hint: 'write it as NAME=VALUE, or NAME alone for your own value',
+      });
+    }
+    set(text);
+  }
   return [...env].map(([name, value]) => `${name}=${value}`);
 }
 

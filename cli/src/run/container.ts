@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { DrakkarError, errnoOf } from '@drakkar/errors';
+import { DrakkarError, errnoOf, toDrakkarError } from '@drakkar/errors';
 
 export interface ContainerOptions {
   readonly id: string;
@@ -18,6 +18,8 @@ export interface ContainerOptions {
   /** Where the container's output goes: shown as it comes, or to our stderr so that stdout stays machine-readable. */
   readonly stdout: NodeJS.WritableStream;
   readonly stderr: NodeJS.WritableStream;
+  /** Kills the container. */
+  readonly kill?: AbortSignal | undefined;
 }
 
 /** Called at most once each. */
@@ -61,7 +63,12 @@ async function runBundle(
   options: ContainerOptions,
   events: ContainerEvents,
 ): Promise<number> {
-  const created = once(() => events.created());
+  const kill = () => void killContainer(options.id).catch(() => child.kill('SIGKILL'));
+  const created = once(() => {
+    events.created();
+    // Killed before there was anything to kill.
+    if (options.kill?.aborted === true) kill();
+  });
   const firstOutput = once(() => {
     created();
     events.firstOutput();
@@ -75,6 +82,8 @@ async function runBundle(
       options.terminal ? 'inherit' : 'pipe',
     ],
   });
+  let lost: Error | undefined;
+  options.kill?.addEventListener('abort', kill, { once: true });
   const outputs = [
     [child.stdout, options.stdout],
     [child.stderr, options.stderr],
@@ -82,10 +91,12 @@ async function runBundle(
   for (const [from, to] of outputs) {
     from?.once('data', firstOutput);
     from?.pipe(to, { end: false });
-    // Whoever read our output has gone: the container ends. runc ends only once somebody has taken what it still holds.
-    to.once('error', () => {
+    // Whoever read our output has gone, or it has no room: the container ends. runc ends only once somebody has taken what
+    // it still holds.
+    to.once('error', (error) => {
+      if (errnoOf(error) !== 'EPIPE') lost ??= error;
       from?.unpipe(to).resume();
-      void killContainer(options.id).catch(() => child.kill('SIGKILL'));
+      kill();
     });
   }
   // With a terminal, the terminal itself sends SIGINT and SIGQUIT to both of us: there they are only kept from ending us.
@@ -95,15 +106,28 @@ async function runBundle(
   for (const signal of FORWARDED) process.on(signal, forward);
   try {
     const code = await ended(child);
+    if (lost !== undefined) throw outputLost(lost);
     if (existsSync(join(bundle, 'pid'))) return code;
+    if (options.kill?.aborted === true) {
+      throw new DrakkarError('cancelled', 'the container was ended before it had started');
+    }
     throw new DrakkarError('internal', `runc could not start the container (exit code ${code})`, {
       hint: 'its message is above',
       details: { exitCode: code },
     });
   } finally {
     watcher.close();
+    options.kill?.removeEventListener('abort', kill);
     for (const signal of FORWARDED) process.off(signal, forward);
   }
+}
+
+function outputLost(cause: Error): DrakkarError {
+  const { code, message } = toDrakkarError(cause, 'unavailable');
+  return new DrakkarError(code, `the container was ended, since its output can't be written: ${message}`, {
+    hint: 'make room where its output goes, or send it elsewhere',
+    cause,
+  });
 }
 
 function ended(child: ReturnType<typeof spawn>): Promise<number> {

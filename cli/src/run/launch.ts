@@ -40,6 +40,7 @@ export async function launch(
     interactive: flags.interactive === true || options.terminal,
     ...outputs,
   };
-  using _ = releaseInterrupts();
+  // Who can end the container otherwise keeps its Ctrl-C: the first process of a container may well ignore that.
+  using _ = outputs.kill === undefined ? releaseInterrupts() : undefined;
   return await runContainer(container, events);
 }

@@ -25,6 +25,8 @@ export interface RunReport extends Pick<StartResult, 'image' | 'manifestDigest' 
 export interface Outputs {
   readonly stdout: NodeJS.WritableStream;
   readonly stderr: NodeJS.WritableStream;
+  /** Ends the container. */
+  readonly kill?: AbortSignal;
 }
 
 /**
@@ -44,6 +46,11 @@ export async function runImage(
   if (process.getuid?.() !== 0) {
     throw new DrakkarError('forbidden', 'containers are started by root', {
       hint: 'run this command as root; the daemon may be any user',
+    });
+  }
+  if (flags.tty === true && !process.stdin.isTTY) {
+    throw new DrakkarError('invalid_argument', '--tty needs a terminal on stdin', {
+      hint: 'leave --tty out where the input comes from a file or a pipe',
     });
   }
   const client = await context.client();

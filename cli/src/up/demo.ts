@@ -8,7 +8,12 @@ import { startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
 import { type RunReport, runImage } from '../run/run-image.ts';
-import { type ContainerdStart, startWithContainerd } from './containerd-start.ts';
+import {
+  type ContainerdStart,
+  GRACE_MS,
+  OUTPUT_DEADLINE_MS,
+  startWithContainerd,
+} from './containerd-start.ts';
 import { type DemoImage, pushDemoImage } from './demo-image.ts';
 import { type DemoResult, demoScreen } from './screen.ts';
 import { startMachine } from './up.ts';
@@ -45,7 +50,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
     mirror: { port: 0 },
     native: { socket: join(directory, 'native.sock') },
   });
-  const machine = scope.use(await startMachine(config, context.signal));
+  const machine = scope.use(await startMachine(config, context.signal, context.say));
   const here: Context = { ...context, client: async () => new AdminClient(machine.socket) };
 
   context.say('building its snapshot while it downloads, and starting it from there');
@@ -93,14 +98,23 @@ async function withContainerd(image: DemoImage, signal: AbortSignal): Promise<Co
   return await startWithContainerd(containerd, image, signal);
 }
 
+/** Runs a container of it until it ends, or until it has said something, as servers do. */
 async function start(context: Context, image: DemoImage): Promise<{ report: RunReport; output: string }> {
   const stdout = new PassThrough();
   const parts: Buffer[] = [];
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const timer = setTimeout(end, OUTPUT_DEADLINE_MS);
   stdout.on('data', (bytes: Buffer) => parts.push(bytes));
+  stdout.once('data', () => void setTimeout(end, GRACE_MS).unref());
   const flags = { env: [], net: 'none' as const };
-  const report = await runImage(context, image.reference, [], flags, { stdout, stderr: process.stderr });
+  const outputs = { stdout, stderr: process.stderr, kill: AbortSignal.any([ending.signal, context.signal]) };
+  const report = await runImage(context, image.reference, [], flags, outputs).finally(() =>
+    clearTimeout(timer),
+  );
   const output = Buffer.concat(parts).toString('utf8').trim();
-  if (report.exitCode === 0) return { report, output };
+  context.signal.throwIfAborted();
+  if (report.exitCode === 0 || ending.signal.aborted) return { report, output };
   throw new DrakkarError('internal', `the container ended with exit code ${report.exitCode}`, {
     hint: output,
   });

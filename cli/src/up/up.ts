@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import { type Config, type Daemon, makeDirectory, startDaemon, startHelper } from '@drakkar/daemon';
+import { type Config, type Daemon, keepHelper, makeDirectory, startDaemon } from '@drakkar/daemon';
 import { DrakkarError } from '@drakkar/errors';
 import { adminSocket } from '../context.ts';
 import { kernelChecks } from '../doctor/checks.ts';
@@ -16,18 +16,26 @@ export interface Machine extends AsyncDisposable {
  *
  * @throws `unsupported` where the helper can't be started or this kernel can't mount
  */
-export async function startMachine(config: Config, signal: AbortSignal): Promise<Machine> {
+export async function startMachine(
+  config: Config,
+  signal: AbortSignal,
+  say: (text: string) => void,
+): Promise<Machine> {
   await using started = new AsyncDisposableStack();
   const content = join(config.stateDirectory, 'volumes');
   await makeDirectory(content, 0o700);
   started.use(
-    await startHelper({
-      root: join(dirname(config.stateDirectory), 'native'),
-      content,
-      socket: config.native.socket,
-      uid: process.getuid?.() ?? 0,
-      signal,
-    }),
+    await keepHelper(
+      {
+        root: join(dirname(config.stateDirectory), 'native'),
+        content,
+        socket: config.native.socket,
+        uid: process.getuid?.() ?? 0,
+        signal,
+      },
+      (words) =>
+        say(`drakkar: the native helper has ended and is started again: ${words || 'it was killed'}`),
+    ),
   );
   const daemon = started.use(await startDaemon(config, { signal }));
   await refuseUnfitKernel(daemon);

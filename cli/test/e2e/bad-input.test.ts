@@ -15,6 +15,7 @@ import {
   pushBlob,
   pushManifest,
   type Registry,
+  startFaultyProxy,
   startRegistry,
   type TarItem,
   tarArchive,
@@ -120,6 +121,20 @@ describe.skipIf(!isRoot)('what is wrong with an image, a disk or a port (needs r
       expect(words).toMatch(says);
     },
   );
+
+  test('a layer whose bytes the registry has changed: that is said, not what they look like', async () => {
+    const layer = plain(tar);
+    const reference = await push(registry, imageOf({ layers: [good, layer] }), 'bad/bytes');
+    await using proxy = await startFaultyProxy(registry.url, {
+      fault: ({ path, method }) =>
+        method === 'GET' && path.includes(layer.digest)
+          ? { kind: 'body', bytes: changed(tar, SECOND_HEADER_BYTES) }
+          : undefined,
+    });
+    const words = await expectRefused(host, reference.replace(registry.host, proxy.host));
+    expect(words).toMatch(/layer 2 of 2: .*another digest/);
+    expect(words).toContain('the registry or something before it is broken');
+  });
 
   test('a manifest of 10,000 layers', async () => {
     const { manifest, config } = imageOf({ layers: Array.from({ length: 10_000 }, () => good) });

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -161,6 +161,33 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
     const output = execFileSync('sh', script, { encoding: 'utf8', timeout: 60_000 });
     expect(output).toBe('yes yes ye');
     expect(overlays()).toEqual([]);
+  });
+
+  test('output that can’t be written is an error, whatever the container says of it', async () => {
+    const [program, ...args] = host.command(
+      'run',
+      '--net',
+      'none',
+      image,
+      '--',
+      '/bin/sh',
+      '-c',
+      'echo lost',
+    );
+    const full = openSync('/dev/full', 'w');
+    const child = spawn(program, args, { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    let words = '';
+    child.stderr?.on('data', (bytes) => {
+      words += bytes;
+    });
+    const [code] = await once(child, 'close');
+    expect({ code, words }).toEqual({ code: 125, words: expect.stringContaining('ENOSPC') });
+    expect(overlays()).toEqual([]);
+  });
+
+  test('a terminal is refused where there is none', async () => {
+    expect(await run('-t', image)).toMatchObject({ code: 125, stderr: expect.stringMatching(/--tty needs/) });
   });
 
   test('the container’s exit code survives the helper', async () => {

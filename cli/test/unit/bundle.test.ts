@@ -41,6 +41,7 @@ describe('what runs', () => {
       { entrypoint: 's', command: ['x'] },
       ['s', 'x'],
     ],
+    ['an empty entrypoint with a command', { Entrypoint: ['e'] }, { entrypoint: '', command: ['x'] }, ['x']],
   ])('%s', (_, config, changed, expected) => {
     expect(processArguments(image(config), { ...options, ...changed })).toEqual(expected);
   });
@@ -62,6 +63,10 @@ test('the environment is the image’s, then the caller’s; a bare name passes 
     { C: 'mine', OTHER: 'not passed' },
   );
   expect(env).toEqual([expect.stringMatching(/^PATH=/), 'A=9', 'B=2=3', 'HOME=/', 'C=mine', 'EMPTY=']);
+});
+
+test.each(['', '=x'])('a variable without a name is refused: %j', (text) => {
+  expect(() => processOf({ Cmd: ['x'] }, { env: [text] })).toThrow(/names no variable/);
 });
 
 test('the working directory is the caller’s, else the image’s, else the root', () => {

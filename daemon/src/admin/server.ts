@@ -168,9 +168,14 @@ function fail(reply: FastifyReply, cause: unknown): FastifyReply {
       cause.statusCode !== undefined &&
       Number(cause.statusCode) < 500);
   const error = isBadRequest
-    ? new DrakkarError('invalid_argument', `the request is not valid: ${(cause as Error).message}`)
+    ? new DrakkarError('invalid_argument', `the request is not valid: ${inOneLine(cause as Error)}`)
     : toDrakkarError(cause);
   return reply.code(HTTP_STATUS[error.code]).send(error.toJSON());
+}
+
+function inOneLine(cause: Error): string {
+  const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
+  return issue === undefined ? cause.message : `${issue.path.join('.')}: ${issue.message}`;
 }
 
 function answers(socketPath: string): Promise<boolean> {

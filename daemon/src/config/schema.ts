@@ -1,4 +1,6 @@
-import { DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
+import { isIP } from 'node:net';
+import { isAbsolute, join } from 'node:path';
+import { ADMIN_SOCKET_NAME, DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
 import { DEFAULT_BLOCK_BYTES, decodePublicKey } from '@drakkar/protocol';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
@@ -45,6 +47,10 @@ const publicKey = z.string().refine((text) => {
   }
 }, 'is not an Ed25519 public key; write its 32 bytes in base64');
 
+/** Longer paths of sockets are refused by the kernel. Source: unix(7), `sun_path`. */
+const MAX_SOCKET_BYTES = 107;
+const fitsSocket = (path: string) => Buffer.byteLength(path) <= MAX_SOCKET_BYTES;
+
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
  * printed from this schema.
@@ -52,6 +58,11 @@ const publicKey = z.string().refine((text) => {
 export const configSchema = z.strictObject({
   stateDirectory: z
     .string()
+    .refine(isAbsolute, 'is not an absolute path')
+    .refine(
+      (path) => fitsSocket(join(path, ADMIN_SOCKET_NAME)),
+      `is too long: the admin socket in it may have ${MAX_SOCKET_BYTES} bytes`,
+    )
     .default(DEFAULT_STATE_DIRECTORY)
     .describe('Blobs, snapshots and their index. Needs a disk: ext4, xfs or btrfs.'),
   log: z
@@ -64,6 +75,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       address: z
         .string()
+        .refine((address) => isIP(address) !== 0 || address === 'localhost', 'is not an IP address')
         .default(MIRROR_DEFAULTS.address)
         .describe('Where containerd reaches the mirror. Keep it on loopback.'),
       port: port.default(MIRROR_DEFAULTS.port).describe('0 takes a free port.'),
@@ -193,7 +205,12 @@ export const configSchema = z.strictObject({
     .describe('Block snapshots.'),
   native: z
     .strictObject({
-      socket: z.string().default('/run/drakkar/native.sock').describe('Where drakkar-native listens.'),
+      socket: z
+        .string()
+        .refine(isAbsolute, 'is not an absolute path')
+        .refine(fitsSocket, `is longer than ${MAX_SOCKET_BYTES} bytes`)
+        .default('/run/drakkar/native.sock')
+        .describe('Where drakkar-native listens.'),
       backing: z
         .enum(['auto', 'file', 'loop'])
         .default('auto')

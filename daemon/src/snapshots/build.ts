@@ -1,5 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { DrakkarError, encodePublicKey, parseImageConfig } from '@drakkar/protocol';
+import {
+  DrakkarError,
+  encodePublicKey,
+  isDrakkarError,
+  parseImageConfig,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { type BuildLimits, buildSnapshot, composeArtifact } from '@drakkar/snapshotter';
 import type { BlobRequest, ReceiptCounter } from '../content/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
@@ -74,6 +80,10 @@ export async function buildFromLayers<Kept>(
         signer: encodePublicKey(options.builderKey),
         origin: 'built',
       });
+    } catch (error) {
+      // Bytes that the registry has damaged may look like a damaged archive: its own word comes first.
+      if (isDrakkarError(error, 'invalid_content')) await layers.requireDigests(image.name, work.signal);
+      throw error;
     } finally {
       ahead.abort();
       await downloads;
@@ -92,6 +102,8 @@ class LayerSource {
   readonly sizeBytes: number;
   readonly #layers: readonly Layer[];
   readonly #content: Content;
+  /** Layers that the builder has asked for so far. */
+  #begun = 0;
 
   constructor(image: Image, { manifest }: ResolvedImage, content: Content) {
     this.#content = content;
@@ -102,10 +114,38 @@ class LayerSource {
     this.sizeBytes = manifest.layers.reduce((total, { size }) => total + size, 0);
   }
 
-  read(index: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  async *read(index: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
     const layer = this.#layers[index];
     if (layer === undefined) throw new DrakkarError('internal', `the builder asks for layer ${index}`);
-    return this.#content.read(layer.request, layer.receipt, { signal });
+    this.#begun = index + 1;
+    try {
+      yield* this.#content.read(layer.request, layer.receipt, { signal });
+    } catch (cause) {
+      throw this.#aboutLayer(index, cause);
+    }
+  }
+
+  /** @throws `invalid_content` for the first layer read so far whose bytes are not what the manifest says */
+  async requireDigests(image: string, signal: AbortSignal): Promise<void> {
+    for (const [index, { request }] of this.#layers.slice(0, this.#begun).entries()) {
+      try {
+        await this.#content.fetch(request, { storeBytes: 0, upstreamBytes: 0 }, { signal });
+      } catch (cause) {
+        if (!isDrakkarError(cause, 'invalid_content')) return;
+        const { code, message, hint, details } = this.#aboutLayer(index, cause);
+        throw new DrakkarError(code, `${image}: ${message}`, { hint, details, cause });
+      }
+    }
+  }
+
+  #aboutLayer(index: number, cause: unknown): DrakkarError {
+    const { code, message, hint, details } = toDrakkarError(cause);
+    const which = `layer ${index + 1} of ${this.#layers.length}`;
+    return new DrakkarError(code, `${which}: ${message}`, {
+      hint: code === 'not_found' ? 'the registry has lost this layer: push the image again' : hint,
+      details,
+      cause,
+    });
   }
 
   /** Keeps a few layers arriving. Never rejects: the builder's own read of the same layer does. */

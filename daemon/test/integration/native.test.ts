@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { type Backing, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
+import { type Backing, keepHelper, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
 import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, hexOf } from '@drakkar/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -303,6 +303,26 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using helper = nativeHelper(socket);
     await helper.volumes();
     expect(helper.pid).toBe(first.pid);
+  });
+
+  test('a helper that is kept comes again when it was killed, and ends when it is let go', async () => {
+    const words: string[] = [];
+    const options = { root, content, socket, uid: 0, signal: AbortSignal.timeout(60_000) };
+    const pidOf = async () => {
+      await using helper = nativeHelper(socket);
+      return helper.volumes().then(
+        () => helper.pid,
+        () => null,
+      );
+    };
+    {
+      await using _ = await keepHelper(options, (text) => words.push(text));
+      const first = await pidOf();
+      process.kill(first ?? 0, 'SIGKILL');
+      await expect.poll(pidOf, { timeout: 20_000 }).toSatisfy((pid) => pid !== null && pid !== first);
+      expect(words).toHaveLength(1);
+    }
+    expect(await pidOf()).toBeNull();
   });
 
   test('a helper that does not come up in time is ended', async () => {
