@@ -9,7 +9,7 @@ import {
 } from '@drakkar/client';
 import type { Config } from '@drakkar/daemon';
 import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/errors';
-import type { GlobalFlags } from './command-line/command.ts';
+import type { GlobalFlags } from './command-line/options.ts';
 import { NO_PROGRESS, progressView } from './output/progress.ts';
 import type { ProgressView } from './output/progress-view.ts';
 

@@ -1,6 +1,7 @@
 /** From a command line to what is done: wiring only. A command's code is loaded when it is named. */
 import { DrakkarError, toDrakkarError } from '@drakkar/errors';
-import type { AnyCommand, GlobalFlags } from './command-line/command.ts';
+import type { AnyCommand } from './command-line/command.ts';
+import type { GlobalFlags } from './command-line/options.ts';
 import { commandWords, parseCommandLine } from './command-line/parse.ts';
 import { contextOf, EXIT_CODES, reportError } from './context.ts';
 import { untilInterrupted } from './interrupt.ts';

@@ -1,4 +1,5 @@
-import { type AnyCommand, GLOBAL_OPTIONS, type OptionSpec, type OptionSpecs } from './command.ts';
+import type { AnyCommand } from './command.ts';
+import { GLOBAL_OPTIONS, type OptionSpec, type OptionSpecs } from './options.ts';
 
 /** How one command is used. Pure. */
 export function commandHelp(command: AnyCommand): string {

@@ -1,12 +1,6 @@
 import { DrakkarError, errnoOf } from '@drakkar/errors';
-import {
-  type AnyCommand,
-  GLOBAL_OPTIONS,
-  type GlobalFlags,
-  type OptionSpec,
-  type OptionSpecs,
-  type PositionalSpec,
-} from './command.ts';
+import type { AnyCommand, PositionalSpec } from './command.ts';
+import { GLOBAL_OPTIONS, type GlobalFlags, type OptionSpec, type OptionSpecs } from './options.ts';
 
 // As an import it would have every getter of the module evaluated.
 const { parseArgs } = process.getBuiltinModule('node:util');

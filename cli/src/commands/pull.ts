@@ -1,5 +1,6 @@
 import type { PullResult } from '@drakkar/client';
-import { defineCommand, PLATFORM } from '../command-line/command.ts';
+import { defineCommand } from '../command-line/command.ts';
+import { PLATFORM } from '../command-line/options.ts';
 import { showing } from '../context.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 

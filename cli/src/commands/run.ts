@@ -1,4 +1,5 @@
-import { defineCommand, PLATFORM } from '../command-line/command.ts';
+import { defineCommand } from '../command-line/command.ts';
+import { PLATFORM } from '../command-line/options.ts';
 import { runImage } from '../run/run-image.ts';
 
 /** `drakkar run IMAGE [-- CMD…]`: a container from a snapshot, with the timeline of its start. */

@@ -7,7 +7,8 @@ import type {
   VerifyResult,
 } from '@drakkar/client';
 import { DrakkarError, errnoOf, shortDigest, toDrakkarError } from '@drakkar/protocol';
-import { defineCommand, PLATFORM } from '../command-line/command.ts';
+import { defineCommand } from '../command-line/command.ts';
+import { PLATFORM } from '../command-line/options.ts';
 import { type Context, showing } from '../context.ts';
 import { formatAge, formatBytes, formatDuration, formatTable } from '../output/format.ts';
 

@@ -3,8 +3,8 @@ import type { StartResult } from '@drakkar/client';
 import { releaseInterrupts } from '../interrupt.ts';
 import { type RunOptions, runtimeSpec } from './bundle.ts';
 import { type ContainerEvents, runContainer } from './container.ts';
+import type { Outputs, RunFlags } from './request.ts';
 import { readInRootfs } from './rootfs.ts';
-import type { Outputs, RunFlags } from './run-image.ts';
 import { resolveUser } from './user.ts';
 
 /**

@@ -1,32 +1,12 @@
 import type { Mark, StartResult } from '@drakkar/client';
 import { DrakkarError, toDrakkarError } from '@drakkar/errors';
 import { type Context, showing } from '../context.ts';
-
-/** What the command line says of a container. */
-export interface RunFlags {
-  readonly platform?: string | undefined;
-  /** `NAME=VALUE`, or `NAME` for the caller's own value. */
-  readonly env: readonly string[];
-  readonly workdir?: string | undefined;
-  readonly user?: string | undefined;
-  readonly entrypoint?: string | undefined;
-  readonly interactive?: boolean;
-  readonly tty?: boolean;
-  readonly net: 'host' | 'none';
-}
+import type { Outputs, RunFlags } from './request.ts';
 
 /** What a run was: the document of `--json`. */
 export interface RunReport extends Pick<StartResult, 'image' | 'manifestDigest' | 'found' | 'receipt'> {
   readonly exitCode: number;
   readonly marks: readonly Mark[];
-}
-
-/** Where a container's output goes. */
-export interface Outputs {
-  readonly stdout: NodeJS.WritableStream;
-  readonly stderr: NodeJS.WritableStream;
-  /** Ends the container. */
-  readonly kill?: AbortSignal;
 }
 
 /**

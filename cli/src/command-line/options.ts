@@ -1,0 +1,43 @@
+/** An option of a command; its name is its key. */
+export interface OptionSpec {
+  readonly summary: string;
+  /** One letter. */
+  readonly short?: string;
+  /** How its value is called in the help; without one it is a switch. */
+  readonly value?: string;
+  /** May be given several times. */
+  readonly multiple?: true;
+  readonly required?: true;
+  readonly default?: string;
+  readonly choices?: readonly string[];
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+
+type FlagOf<Spec extends OptionSpec> = Spec extends { value: string }
+  ? Spec extends { multiple: true }
+    ? string[]
+    : Spec extends { required: true } | { default: string }
+      ? string
+      : string | undefined
+  : boolean;
+
+/** What the options of a command line say. */
+export type Flags<Specs extends OptionSpecs> = { readonly [Name in keyof Specs]: FlagOf<Specs[Name]> };
+
+/** Of every command that takes an image. */
+export const PLATFORM = { value: 'os/arch', summary: 'platform to choose from an index' } as const;
+
+/** Options that every command takes, before its name or after it. */
+export const GLOBAL_OPTIONS = {
+  config: { value: 'file', summary: 'configuration file (default: /etc/drakkar/config.yaml)' },
+  socket: {
+    value: 'path',
+    summary: 'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)',
+  },
+  json: { summary: 'results as JSON on stdout: one object, or one a line' },
+  help: { short: 'h', summary: 'say what there is' },
+  version: { short: 'V', summary: 'print the version' },
+} as const satisfies OptionSpecs;
+
+export type GlobalFlags = Flags<typeof GLOBAL_OPTIONS>;
