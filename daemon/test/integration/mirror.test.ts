@@ -213,6 +213,7 @@ describe('a public image', () => {
 
     test('does not empty the store by what it says of a size', async () => {
       expect((await ask(url(`blobs/${layer.digest}`))).status).toBe(200);
+      await expect.poll(() => stack.store.stat(layer.digest)?.complete).toBe(true);
       const server = createServer((_, outgoing) => {
         outgoing.writeHead(200, { 'content-length': String(49 * 1024 ** 3) }).flushHeaders();
       });
