@@ -15,7 +15,7 @@ import type {
   StartResult,
   VerifyResult,
 } from './api.ts';
-import { type Answer, exchange } from './exchange.ts';
+import { type Answer, cutOff, exchange } from './exchange.ts';
 
 export interface AdminCall<Result> {
   readonly signal?: AbortSignal | undefined;
@@ -103,9 +103,7 @@ export class AdminClient {
       call.onEvent?.(event);
       if (event.type === 'result') return event.result;
     }
-    throw new DrakkarError('unavailable', 'the daemon ended the connection before it had finished', {
-      hint: 'look at the daemon’s log, then try again: what was done so far is kept',
-    });
+    throw cutOff();
   }
 
   async #send(

@@ -123,7 +123,8 @@ function cancelled(cause: unknown): DrakkarError {
   return new DrakkarError('cancelled', 'the call was cancelled', { cause });
 }
 
-function cutOff(cause?: unknown): DrakkarError {
+/** What is thrown where an answer has no end. */
+export function cutOff(cause?: unknown): DrakkarError {
   return new DrakkarError('unavailable', 'the daemon ended the connection before it had finished', {
     hint: 'look at the daemon’s log, then try again: what was done so far is kept',
     cause,

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import { makeDirectory } from './directories.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
+import { isAnswered } from './sockets.ts';
 
 /** The helper's program: `$DRAKKAR_NATIVE`, this tree's own build, or the one on the PATH. */
 export function nativeProgram(): string {
@@ -79,7 +79,7 @@ export async function keepHelper(
 /** @throws `unsupported` where it can't be started, with its own words */
 export async function startHelper(options: HelperOptions): Promise<Helper> {
   for (const directory of [options.root, dirname(options.socket)]) await makeDirectory(directory);
-  if (await isSomebodyThere(options.socket))
+  if (await isAnswered(options.socket))
     throw anotherHelper(`another helper already listens on ${options.socket}`);
   const args = ['--root', options.root, '--content', options.content, '--socket', options.socket];
   const child = spawn(nativeProgram(), [...args, '--uid', `${options.uid}`, '--end-with-parent'], {
@@ -102,18 +102,6 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
     throw error;
   }
   return { pid: child.pid ?? 0, ended, [Symbol.asyncDispose]: () => end(child) };
-}
-
-function isSomebodyThere(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath);
-    const answer = (there: boolean) => {
-      socket.destroy();
-      resolve(there);
-    };
-    socket.once('connect', () => answer(true));
-    socket.once('error', () => answer(false));
-  });
 }
 
 function anotherHelper(words: string): DrakkarError {

@@ -31,9 +31,14 @@ export interface Command<
   run(context: Context, positionals: Positionals<Places>, flags: Flags<Specs>): Promise<void>;
 }
 
-/** A command as the program sees it: its parser has made sure that the values are what it takes. */
-// biome-ignore lint/suspicious/noExplicitAny: which values belong to which command is known where it is defined
-export type AnyCommand = Command<any, any>;
+/** What a command line says of one command, before anybody knows which values belong to it. */
+export type AnyPositionals = readonly (string | string[] | undefined)[];
+export type AnyFlags = Readonly<Record<string, string | boolean | string[] | undefined>>;
+
+/** A command as the program sees it: its parser makes sure that the values are what it takes. */
+export interface AnyCommand extends Omit<Command, 'run'> {
+  run(context: Context, positionals: AnyPositionals, flags: AnyFlags): Promise<void>;
+}
 
 /** Lets the compiler find out the types of a command's values. */
 export function defineCommand<

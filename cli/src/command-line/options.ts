@@ -17,10 +17,10 @@ export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 type FlagOf<Spec extends OptionSpec> = Spec extends { value: string }
   ? Spec extends { multiple: true }
     ? string[]
-    : Spec extends { required: true } | { default: string }
-      ? string
-      : string | undefined
+    : ValueOf<Spec> | (Spec extends { required: true } | { default: string } ? never : undefined)
   : boolean;
+
+type ValueOf<Spec extends OptionSpec> = Spec extends { choices: readonly (infer Choice)[] } ? Choice : string;
 
 /** What the options of a command line say. */
 export type Flags<Specs extends OptionSpecs> = { readonly [Name in keyof Specs]: FlagOf<Specs[Name]> };

@@ -1,5 +1,5 @@
 import { DrakkarError, errnoOf } from '@drakkar/errors';
-import type { AnyCommand, PositionalSpec } from './command.ts';
+import type { AnyCommand, AnyFlags, AnyPositionals, PositionalSpec } from './command.ts';
 import { GLOBAL_OPTIONS, type GlobalFlags, type OptionSpec, type OptionSpecs } from './options.ts';
 
 // As an import it would have every getter of the module evaluated.
@@ -26,8 +26,8 @@ const globalOption = (name: string): OptionSpec => GLOBAL_OPTIONS[name as keyof 
 
 export interface ParsedCommandLine {
   readonly global: GlobalFlags;
-  readonly flags: Readonly<Record<string, string | boolean | string[] | undefined>>;
-  readonly positionals: readonly (string | string[] | undefined)[];
+  readonly flags: AnyFlags;
+  readonly positionals: AnyPositionals;
 }
 
 /**
@@ -47,9 +47,11 @@ export function parseCommandLine(
   const global = { config, socket, json, help, version } as GlobalFlags;
   // Who asks for help need not know yet what else is needed.
   if (global.help || global.version) return { global, flags: {}, positionals: [] };
-  const specs: OptionSpecs = command.options;
   const flags = Object.fromEntries(
-    Object.entries(specs).map(([name, spec]) => [name, flagOf(command.name, name, spec, values[name])]),
+    Object.entries(command.options).map(([name, spec]) => [
+      name,
+      flagOf(command.name, name, spec, values[name]),
+    ]),
   );
   return { global, flags, positionals: arrange(command.name, command.positionals, positionals) };
 }
@@ -101,7 +103,7 @@ function arrange(
   command: string,
   specs: readonly PositionalSpec[],
   given: readonly string[],
-): (string | string[] | undefined)[] {
+): AnyPositionals {
   const rest = [...given];
   const values = specs.map((spec) => {
     if (spec.endsWith('...]')) return rest.splice(0);

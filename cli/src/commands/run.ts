@@ -30,8 +30,8 @@ export const commands = [
         summary: 'the host’s network, or none',
       },
     },
-    async run(context, [image, command], { net, ...flags }) {
-      const report = await runImage(context, image, command, { ...flags, net: net as 'host' | 'none' });
+    async run(context, [image, command], flags) {
+      const report = await runImage(context, image, command, flags);
       if (context.json) context.answer(report, '');
       else context.say((await import('../run/report.ts')).describeRun(report));
       process.exitCode = report.exitCode;

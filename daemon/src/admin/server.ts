@@ -1,5 +1,4 @@
 import { chmod, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import type { BlobSummary, DaemonStatus, ProgressEvent, PullRequest, PullResult } from '@drakkar/client';
 import { DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -7,6 +6,7 @@ import { z } from 'zod';
 import type { Log } from '../snapshots/modules.ts';
 import type { SnapshotService } from '../snapshots/service.ts';
 import { Work } from '../snapshots/work.ts';
+import { isAnswered } from '../sockets.ts';
 import { buildRequestSchema, pullRequestSchema, startRequestSchema } from './requests.ts';
 
 export interface AdminModules {
@@ -51,7 +51,7 @@ const byId = z.object({ id: z.string().min(1).max(128) });
  * @throws `busy` where another daemon answers there
  */
 export async function serveAdmin(socketPath: string, modules: AdminModules): Promise<AdminServer> {
-  if (await answers(socketPath)) {
+  if (await isAnswered(socketPath)) {
     throw new DrakkarError('busy', `another daemon already answers at ${socketPath}`, {
       hint: 'stop it first, or give this one a state directory of its own',
     });
@@ -176,16 +176,4 @@ function fail(reply: FastifyReply, cause: unknown): FastifyReply {
 function inOneLine(cause: Error): string {
   const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
   return issue === undefined ? cause.message : `${issue.path.join('.')}: ${issue.message}`;
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath);
-    const end = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-  });
 }

@@ -1,17 +1,13 @@
 /** Entry of the builder process; started by {@link buildSnapshot} and by nothing else. */
 import { toDrakkarError } from '@drakkar/protocol';
+import { sendToParent } from '../own-process.ts';
 import type { FromBuilder, ToBuilder } from './messages.ts';
 import { runPipeline } from './pipeline.ts';
 import type { BuildRequest } from './request.ts';
 
 const reservations: (() => void)[] = [];
 
-function send(message: FromBuilder): Promise<void> {
-  return new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) resolve();
-    else process.send(message, () => resolve());
-  });
-}
+const send = sendToParent<FromBuilder>;
 
 async function build(request: BuildRequest): Promise<void> {
   try {

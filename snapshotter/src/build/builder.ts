@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, rm } from 'node:fs/promises';
-import { getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { DrakkarError } from '@drakkar/protocol';
 import type { StagedFile } from '../blob/index.ts';
+import { compileCacheEnvironment } from '../own-process.ts';
 import type { FromBuilder, ToBuilder } from './messages.ts';
 import {
   type BuildModules,
@@ -113,7 +113,6 @@ async function runBuilder(request: BuildRequest, modules: BuildModules, signal: 
 }
 
 function startProcess(heapMebibytes: number): ChildProcess {
-  const compileCache = getCompileCacheDir();
   return fork(ENTRY, [], {
     execArgv: [
       `--max-old-space-size=${heapMebibytes}`,
@@ -129,8 +128,8 @@ function startProcess(heapMebibytes: number): ChildProcess {
     env: {
       // Threads of their own arenas would each keep freed memory.
       MALLOC_ARENA_MAX: '2',
-      // Saves 28 MiB and 0.17 s of every build [measured], where the parent has a cache of its own.
-      ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+      // Saves 28 MiB and 0.17 s of every build [measured].
+      ...compileCacheEnvironment(),
     },
   });
 }

@@ -1,14 +1,11 @@
 /** Entry of the process that makes a flat image; started by {@link streamFlat} and by nothing else. */
 import { pipeline } from 'node:stream/promises';
 import { toDrakkarError } from '@drakkar/protocol';
+import { sendToParent } from '../own-process.ts';
 import { flatImage } from './flat.ts';
 import type { FromExporter, ToExporter } from './messages.ts';
 
-const send = (message: FromExporter): Promise<void> =>
-  new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) resolve();
-    else process.send(message, () => resolve());
-  });
+const send = sendToParent<FromExporter>;
 
 process.once('message', async ({ source }: ToExporter) => {
   try {

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
-import { getCompileCacheDir } from 'node:module';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { DrakkarError } from '@drakkar/protocol';
+import { compileCacheEnvironment } from '../own-process.ts';
 import type { FlatSource } from './flat.ts';
 import type { FromExporter, ToExporter } from './messages.ts';
 
@@ -28,11 +28,10 @@ export function streamFlat(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<FlatStream> {
   signal.throwIfAborted();
-  const compileCache = getCompileCacheDir();
   const child = fork(ENTRY, [], {
     execArgv: [`--max-old-space-size=${HEAP_MEBIBYTES}`, '--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
-    env: compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache },
+    env: compileCacheEnvironment(),
   });
   const { stdout } = child;
   const end = () => void child.kill('SIGKILL');
