@@ -18,6 +18,7 @@ export default defineConfig({
     projects: ['unit', 'integration', 'e2e'].map((level) => ({
       test: {
         name: level,
+        setupFiles: ['scripts/properties.ts'],
         include: packages.map((folder) => `${folder}/test/${level}/**/*.test.ts`),
         testTimeout: level === 'unit' ? 60_000 : 300_000,
         hookTimeout: 300_000,

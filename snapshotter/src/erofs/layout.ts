@@ -11,6 +11,7 @@ import {
   INODE_SLOT_BYTES,
   MAX_CHUNK_BITS,
   MAX_LINK_BYTES,
+  XATTR_HEADER_BYTES,
 } from './format.ts';
 import { type DeviceSlot, headerBytes } from './superblock.ts';
 import { XattrTable } from './xattrs.ts';
@@ -173,7 +174,8 @@ export function planImage(
     offsets[index] = start;
   });
 
-  const dataBlock = metaBlock + blocksOf(end);
+  // fsck.erofs 1.5 reads an xattr header behind each inode, whether it has one or not.
+  const dataBlock = metaBlock + blocksOf(end + XATTR_HEADER_BYTES);
   for (let index = 0; index < dataBlocks.length; index++) {
     const relative = dataBlocks[index] ?? 0;
     if (relative > 0) dataBlocks[index] = dataBlock + relative - 1;

@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { isDrakkarError } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BLOCK_BYTES, INODE_BYTES } from '../../../src/erofs/format.ts';
 import { planErofs, readErofs } from '../../../src/erofs/index.ts';
 import type { Directory, Inode } from '../../../src/layers/tree.ts';
 import { anyTree, DEVICE_SIZES, describeTree, emptyDirectory, PLAIN } from '../../support/trees.ts';
 
+const COMMON = { uuid: Buffer.from('0123456789abcdef'), epochSeconds: 1_700_000_000 };
+
 function write(root: Directory, addressing: 'devices' | 'flat' = 'devices'): Buffer {
-  const uuid = Buffer.from('0123456789abcdef');
-  const image = planErofs({ root, deviceSizes: DEVICE_SIZES, uuid, epochSeconds: 1_700_000_000, addressing });
+  const image = planErofs({ root, deviceSizes: DEVICE_SIZES, ...COMMON, addressing });
   const bytes = Buffer.concat([...image.parts()]);
   expect(bytes.length).toBe(image.sizeBytes);
   return bytes;
@@ -52,6 +54,18 @@ describe('an EROFS image', () => {
       fc.property(anyTree, (root) => fsck(write(root))),
       { numRuns: 60 },
     );
+  });
+
+  it('is accepted by fsck.erofs when the last inode ends a block', () => {
+    const fifos = (count: number) =>
+      emptyDirectory(Array.from({ length: count }, (_, index) => [`${index}`, { kind: 'fifo', ...PLAIN }]));
+    const endsBlock = (root: Directory) => {
+      const { layout } = planErofs({ root, deviceSizes: DEVICE_SIZES, ...COMMON, addressing: 'devices' });
+      return ((layout.offsets.at(-1) ?? 0) + INODE_BYTES) % BLOCK_BYTES === 0;
+    };
+    const roots = Array.from({ length: 200 }, (_, count) => fifos(count)).filter(endsBlock);
+    expect(roots.length).toBeGreaterThan(0);
+    for (const root of roots) fsck(write(root));
   });
 
   it('holds a directory of 30,000 names and a tree of 5,000 levels', () => {
