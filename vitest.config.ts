@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 const packages = [
   'errors',
   'protocol',
+  'service',
+  'wire',
   'client',
   'snapshotter',
   'daemon',

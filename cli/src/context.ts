@@ -31,7 +31,7 @@ export interface Context {
 
 export function contextOf(options: GlobalFlags, signal: AbortSignal): Context {
   const { json } = options;
-  const config = async () => (await import('@drakkar/daemon')).loadConfig(options.config);
+  const config = async () => (await import('@drakkar/daemon')).configuration.load(options.config);
   return {
     json,
     signal,

@@ -3,7 +3,7 @@
  * of which the last is a `result` or an `error`.
  */
 import type { ErrorDocument } from '@drakkar/errors';
-import type { Digest, ImageConfig, SnapshotConfig } from '@drakkar/protocol';
+import type { Digest, ImageConfig, PeerId, SnapshotConfig } from '@drakkar/protocol';
 import type { Probe } from './probe.ts';
 
 export type ProgressEvent<Result> =
@@ -155,4 +155,44 @@ export interface DaemonStatus {
   readonly native: Probe | null;
   /** Why the helper can't be asked. */
   readonly nativeError: ErrorDocument | null;
+}
+
+/** A supernode, as its own admin API describes it. */
+export interface SupernodeStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly peer: PeerId;
+  /** What signs memberships and grants. */
+  readonly clusterKey: PeerId;
+  /** What daemons are configured with: `host:port/PEER`. */
+  readonly address: string;
+  readonly metricsUrl: string;
+  readonly uptimeMs: number;
+  readonly hosts: number;
+  readonly blobs: number;
+}
+
+export interface SwarmHostSummary {
+  readonly peer: PeerId;
+  readonly name: string;
+  readonly state: 'connected' | 'away' | 'quarantined' | 'revoked';
+  readonly dataAddress: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly uploads: number;
+  readonly uploadSlots: number;
+  /** That it wants or has. */
+  readonly blobs: number;
+  readonly heardAtMs: number | null;
+}
+
+export interface SwarmBlobSummary {
+  readonly digest: Digest;
+  /** The registry that gave it. */
+  readonly origin: string;
+  readonly sizeBytes: number;
+  /** Hosts that have all of it, and hosts that want it. */
+  readonly seeds: number;
+  readonly children: number;
+  /** Hosts that may read it from the registry at the moment. */
+  readonly readers: readonly PeerId[];
 }

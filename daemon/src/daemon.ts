@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
+import { loadKey } from '@drakkar/wire';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
@@ -17,7 +18,6 @@ import {
   Acquirer,
   Catalogue,
   Images,
-  loadBuilderKey,
   type SnapshotRecord,
   SnapshotService,
   STAGING_HOLDER_PREFIX,
@@ -59,7 +59,10 @@ export async function startDaemon(
   const content = stack.use(createContent({}, { store, client }));
   const native = stack.use(nativeHelper(config.native.socket));
   const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
-  const builderKey = await loadBuilderKey(join(config.stateDirectory, 'keys', 'builder.pem'));
+  const builderKey = await loadKey(
+    join(config.stateDirectory, 'keys', 'builder.pem'),
+    'snapshots signed by the old one stay valid where its public key is trusted',
+  );
   const builderPublicKey = createPublicKey(builderKey);
 
   const images = new Images(

@@ -4,9 +4,9 @@
  *
  * @example
  * ```ts
- * import { loadConfig, startDaemon } from '@drakkar/daemon';
+ * import { configuration, startDaemon } from '@drakkar/daemon';
  *
- * await using daemon = await startDaemon(await loadConfig('/etc/drakkar/config.yaml'));
+ * await using daemon = await startDaemon(await configuration.load('/etc/drakkar/config.yaml'));
  * console.log((await daemon.status()).mirrorUrl);
  * ```
  *
@@ -14,7 +14,6 @@
  */
 export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
-export { makeDirectory } from './directories.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
 export { PiecePicker, SuperSeed } from './swarm/index.ts';

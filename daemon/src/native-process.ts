@@ -5,9 +5,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
-import { makeDirectory } from './directories.ts';
+import { isAnswered, makeDirectory } from '@drakkar/service';
 import { type NativeHelper, nativeHelper } from './native.ts';
-import { isAnswered } from './sockets.ts';
 
 /** The helper's program: `$DRAKKAR_NATIVE`, this tree's own build, or the one on the PATH. */
 export function nativeProgram(): string {

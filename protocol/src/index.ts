@@ -13,9 +13,19 @@
  */
 
 export * from '@drakkar/errors';
+export * from './blob-name.ts';
 export * from './digest.ts';
 export * from './dsse.ts';
 export * from './identity.ts';
+export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
+export {
+  type FromDaemon,
+  FromDaemonSchema,
+  type FromSupernode,
+  FromSupernodeSchema,
+  type Hello,
+  type Peer as PeerMessage,
+} from './messages/supernode_pb.ts';
 export * from './oci.ts';
 export * from './pieces.ts';
 export * from './reference.ts';

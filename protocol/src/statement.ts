@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
+import { isOrigin } from './blob-name.ts';
 import { type Digest, isDigest } from './digest.ts';
 import { isPeerId, type PeerId, peerIdOf, publicKeyOf } from './identity.ts';
 
@@ -34,12 +35,13 @@ const membership = {
   }),
 } as const;
 
-/** That a peer may be given a blob by any member. */
+/** That a peer may be given a blob, as one registry gave it, by any member. */
 const grant = {
   name: 'grant',
   schema: z.strictObject({
     peer: peerId,
     digest: z.custom<Digest>(isDigest, 'is not a digest'),
+    origin: z.string().refine(isOrigin, 'is not a registry'),
     expiresAtMs: timeMs,
   }),
 } as const;

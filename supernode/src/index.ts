@@ -1,19 +1,18 @@
 /**
- * The supernode: who takes part in which blob, and who shall get it from whom. So far its pure core, which
- * bench/src/simulator runs against the daemon's.
+ * The supernode: who is a member of the cluster, who takes part in which blob, and who shall get it from whom.
  *
  * @example
  * ```ts
- * import { Swarm } from '@drakkar/supernode';
+ * import { startSupernode, supernodeConfiguration } from '@drakkar/supernode';
  *
- * const swarm = new Swarm({ candidates: 8 });
- * swarm.join(host, Date.now());
- * swarm.want(host.peer, { digest, sizeBytes, pieces }, 0, Date.now());
- * for (const advice of swarm.advise(Date.now())) tell(advice);
+ * await using supernode = await startSupernode(await supernodeConfiguration.load());
+ * console.log(supernode.status().address, supernode.joinToken);
  * ```
  *
  * @packageDocumentation
  */
+export { DEFAULT_SUPERNODE_CONFIG_PATH, type SupernodeConfig, supernodeConfiguration } from './config.ts';
+export { type Supernode, startSupernode } from './supernode.ts';
 export { choose, nearness, type Surroundings } from './swarm/choose.ts';
 export { SWARM_DEFAULTS, type SwarmOptions } from './swarm/options.ts';
 export type { BlobSwarm, Host, Origin, Part } from './swarm/state.ts';

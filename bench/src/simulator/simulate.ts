@@ -1,6 +1,6 @@
 import { PiecePicker, SuperSeed } from '@drakkar/daemon';
-import { type Digest, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
-import { type Advice, Swarm, type SwarmOptions } from '@drakkar/supernode';
+import { blobKeyOf, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
+import { type Advice, type BlobSize, Swarm, type SwarmOptions } from '@drakkar/supernode';
 import { Events } from './events.ts';
 
 /** A distribution of one blob to hosts that want it, in a world of links alone. */
@@ -64,7 +64,7 @@ class Simulation {
   readonly #swarm: Swarm;
   readonly #hosts = new Map<PeerId, SimulatedHost>();
   readonly #all: SimulatedHost[] = [];
-  readonly #blob: { readonly digest: Digest; readonly sizeBytes: number; readonly pieces: number };
+  readonly #blob: BlobSize;
   #originBytes = 0;
   #mostUploads = 0;
   #registryReaders = 0;
@@ -73,7 +73,7 @@ class Simulation {
     this.#scene = scene;
     this.#swarm = new Swarm(scene.swarm);
     this.#blob = {
-      digest: digestOf('blob'),
+      name: { digest: digestOf('blob'), origin: 'simulated' },
       sizeBytes: scene.pieces * scene.pieceBytes,
       pieces: scene.pieces,
     };
@@ -239,7 +239,7 @@ class Simulation {
       const have = this.#scene.pieces - host.picker.missing + 1;
       this.#swarm.originProgress(
         host.peer,
-        this.#blob.digest,
+        blobKeyOf(this.#blob.name),
         have * this.#scene.pieceBytes,
         this.#events.nowMs,
       );

@@ -1,10 +1,4 @@
-import {
-  type Config,
-  completeConfig,
-  configurationDocument,
-  defaultConfigYaml,
-  loadConfig,
-} from '@drakkar/daemon';
+import { type Config, configuration } from '@drakkar/daemon';
 import { defineCommand } from '../command-line/command.ts';
 
 /** `drakkar config …` */
@@ -14,7 +8,7 @@ export const commands = [
     summary: 'print a configuration with every key, its default and its meaning',
     positionals: [],
     options: {},
-    run: async (context) => context.answer(completeConfig({}), defaultConfigYaml().trimEnd()),
+    run: async (context) => context.answer(configuration.complete({}), configuration.defaultYaml().trimEnd()),
   }),
   defineCommand({
     name: 'config check',
@@ -22,7 +16,7 @@ export const commands = [
     positionals: ['[file]'],
     options: {},
     async run(context, [file]) {
-      const checked = file === undefined ? await context.config() : await loadConfig(file);
+      const checked = file === undefined ? await context.config() : await configuration.load(file);
       context.answer(withoutSecrets(checked), 'the configuration is valid');
     },
   }),
@@ -32,7 +26,7 @@ export const commands = [
     hidden: true,
     positionals: [],
     options: {},
-    run: async (context) => context.answer({}, configurationDocument().trimEnd()),
+    run: async (context) => context.answer({}, configuration.document().trimEnd()),
   }),
 ];
 

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { AdminClient } from '@drakkar/client';
-import { completeConfig } from '@drakkar/daemon';
+import { configuration } from '@drakkar/daemon';
 import { startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
@@ -45,7 +45,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   const containerd = await withContainerd(image, context.signal);
 
   context.say('starting helper and daemon');
-  const config = completeConfig({
+  const config = configuration.complete({
     stateDirectory: join(directory, 'state'),
     mirror: { port: 0 },
     native: { socket: join(directory, 'native.sock') },

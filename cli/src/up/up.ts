@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
-import { type Config, type Daemon, keepHelper, makeDirectory, startDaemon } from '@drakkar/daemon';
+import { type Config, type Daemon, keepHelper, startDaemon } from '@drakkar/daemon';
 import { DrakkarError } from '@drakkar/errors';
+import { makeDirectory } from '@drakkar/service';
 import { adminSocket } from '../context.ts';
 import { kernelChecks } from '../doctor/checks.ts';
 import { killContainer } from '../run/container.ts';

@@ -1,31 +1,12 @@
-import { isIP } from 'node:net';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
 import { DEFAULT_BLOCK_BYTES, decodePublicKey } from '@drakkar/protocol';
+import { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
 import { STORE_DEFAULTS } from '../store/index.ts';
 import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
-
-/** `10GiB`, `500 MB` or a number of bytes. */
-const byteSize = z.union([z.int().min(0), z.string()]).transform((value, context) => {
-  if (typeof value === 'number') return value;
-  const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([kMGT]i?)?B?\s*$/.exec(value);
-  const [, number = '', unit = ''] = match ?? [];
-  const power = ['', 'k', 'M', 'G', 'T'].indexOf(unit.charAt(0));
-  const bytes = Math.round(Number(number) * (unit.endsWith('i') ? 1024 : 1000) ** power);
-  if (match === null || !Number.isSafeInteger(bytes)) {
-    context.addIssue({
-      code: 'custom',
-      message: 'is not a size; write it as 10GiB, 500MB or a number of bytes',
-    });
-    return z.NEVER;
-  }
-  return bytes;
-});
-
-const port = z.int().min(0).max(65_535);
 
 const credentialSchema = z
   .strictObject({
@@ -47,18 +28,12 @@ const publicKey = z.string().refine((text) => {
   }
 }, 'is not an Ed25519 public key; write its 32 bytes in base64');
 
-/** Longer paths of sockets are refused by the kernel. Source: unix(7), `sun_path`. */
-const MAX_SOCKET_BYTES = 107;
-const fitsSocket = (path: string) => Buffer.byteLength(path) <= MAX_SOCKET_BYTES;
-
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
  * printed from this schema.
  */
 export const configSchema = z.strictObject({
-  stateDirectory: z
-    .string()
-    .refine(isAbsolute, 'is not an absolute path')
+  stateDirectory: absolutePath
     .refine(
       (path) => fitsSocket(join(path, ADMIN_SOCKET_NAME)),
       `is too long: the admin socket in it may have ${MAX_SOCKET_BYTES} bytes`,
@@ -73,9 +48,7 @@ export const configSchema = z.strictObject({
     .describe('What the daemon says on stderr, in JSON lines.'),
   mirror: z
     .strictObject({
-      address: z
-        .string()
-        .refine((address) => isIP(address) !== 0 || address === 'localhost', 'is not an IP address')
+      address: ipAddress
         .default(MIRROR_DEFAULTS.address)
         .describe('Where containerd reaches the mirror. Keep it on loopback.'),
       port: port.default(MIRROR_DEFAULTS.port).describe('0 takes a free port.'),
@@ -205,9 +178,7 @@ export const configSchema = z.strictObject({
     .describe('Block snapshots.'),
   native: z
     .strictObject({
-      socket: z
-        .string()
-        .refine(isAbsolute, 'is not an absolute path')
+      socket: absolutePath
         .refine(fitsSocket, `is longer than ${MAX_SOCKET_BYTES} bytes`)
         .default('/run/drakkar/native.sock')
         .describe('Where drakkar-native listens.'),

@@ -5,7 +5,6 @@
 export { Acquirer, type AcquirerOptions } from './acquire.ts';
 export { Catalogue, type SnapshotRecord } from './catalogue.ts';
 export { Images } from './images.ts';
-export { loadBuilderKey } from './keys.ts';
 export type * from './modules.ts';
 export { SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';

@@ -14,7 +14,7 @@ import {
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
-import { makeDirectory } from '../directories.ts';
+import { makeDirectory } from '@drakkar/service';
 import type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
 import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';

@@ -25,7 +25,7 @@ const cluster = keyPair().privateKey;
 const keys = [clusterKeyName(cluster)];
 const peer = peerIdOf(keyPair().publicKey);
 const NOW = 1_800_000_000_000;
-const grant = { peer, digest: digestOf('x'), expiresAtMs: NOW };
+const grant = { peer, digest: digestOf('x'), origin: 'docker.io', expiresAtMs: NOW };
 const membership = {
   peer,
   name: 'host-1',

@@ -1,4 +1,4 @@
-import type { Digest, PeerId } from '@drakkar/protocol';
+import type { BlobName, PeerId } from '@drakkar/protocol';
 
 /** A host of the swarm, as it described itself and as it was last heard. */
 export interface Host {
@@ -35,7 +35,7 @@ export interface Origin {
 }
 
 export interface BlobSwarm {
-  readonly digest: Digest;
+  readonly name: BlobName;
   readonly sizeBytes: number;
   readonly pieces: number;
   readonly parts: Map<PeerId, Part>;

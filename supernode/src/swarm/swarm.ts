@@ -1,4 +1,4 @@
-import { type Digest, DrakkarError, type PeerId } from '@drakkar/protocol';
+import { type BlobKey, type BlobName, blobKeyOf, DrakkarError, type PeerId } from '@drakkar/protocol';
 import { choose } from './choose.ts';
 import { SWARM_DEFAULTS, type SwarmOptions } from './options.ts';
 import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
@@ -6,14 +6,14 @@ import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
 /** What a host is to be told: its parents for a blob, and whether it may read that from upstream. */
 export interface Advice {
   readonly to: PeerId;
-  readonly digest: Digest;
+  readonly blob: BlobName;
   readonly parents: readonly Host[];
   readonly seeds: ReadonlySet<PeerId>;
   readonly origin: boolean;
 }
 
 export interface BlobSize {
-  readonly digest: Digest;
+  readonly name: BlobName;
   readonly sizeBytes: number;
   readonly pieces: number;
 }
@@ -26,14 +26,14 @@ export interface BlobSize {
 export class Swarm {
   readonly #options: SwarmOptions;
   readonly #hosts = new Map<PeerId, Host>();
-  readonly #blobs = new Map<Digest, BlobSwarm>();
+  readonly #blobs = new Map<BlobKey, BlobSwarm>();
   /** Which blobs a host takes part in. */
-  readonly #partsOf = new Map<PeerId, Set<Digest>>();
+  readonly #partsOf = new Map<PeerId, Set<BlobKey>>();
   /** By accused: who was sent wrong bytes by it, and when. */
   readonly #reports = new Map<PeerId, Map<PeerId, number>>();
   readonly #quarantinedUntilMs = new Map<PeerId, number>();
   /** Blobs of which somebody has to be told something. */
-  readonly #stale = new Set<Digest>();
+  readonly #stale = new Set<BlobKey>();
 
   constructor(options: Partial<SwarmOptions> = {}) {
     this.#options = { ...SWARM_DEFAULTS, ...options };
@@ -43,8 +43,13 @@ export class Swarm {
     return this.#hosts;
   }
 
-  get blobs(): ReadonlyMap<Digest, BlobSwarm> {
+  get blobs(): ReadonlyMap<BlobKey, BlobSwarm> {
     return this.#blobs;
+  }
+
+  /** Blobs that a host takes part in. */
+  blobsOf(peer: PeerId): number {
+    return this.#partsOf.get(peer)?.size ?? 0;
   }
 
   /** A host has connected; whatever was known of it before is forgotten. */
@@ -56,8 +61,8 @@ export class Swarm {
   /** A host is gone: nobody is sent to it from now on. */
   leave(peer: PeerId): void {
     if (!this.#hosts.delete(peer)) return;
-    for (const digest of this.#partsOf.get(peer) ?? []) {
-      const swarm = this.#blobs.get(digest);
+    for (const key of this.#partsOf.get(peer) ?? []) {
+      const swarm = this.#blobs.get(key);
       if (swarm !== undefined) this.#withdraw(swarm, peer);
     }
     this.#partsOf.delete(peer);
@@ -80,8 +85,8 @@ export class Swarm {
     this.#take(peer, blob, { havePieces }, nowMs);
   }
 
-  forget(peer: PeerId, digest: Digest, what: { readonly want: boolean; readonly have: boolean }): void {
-    const swarm = this.#blobs.get(digest);
+  forget(peer: PeerId, key: BlobKey, what: { readonly want: boolean; readonly have: boolean }): void {
+    const swarm = this.#blobs.get(key);
     const part = swarm?.parts.get(peer);
     if (swarm === undefined || part === undefined) return;
     if (what.want) {
@@ -91,7 +96,7 @@ export class Swarm {
     if (what.have) part.havePieces = 0;
     if (!part.wants && part.havePieces === 0) {
       this.#withdraw(swarm, peer);
-      this.#partsOf.get(peer)?.delete(digest);
+      this.#partsOf.get(peer)?.delete(key);
     }
   }
 
@@ -100,7 +105,7 @@ export class Swarm {
     if (reporter === accused || !this.#hosts.has(accused)) return false;
     const reports = this.#reports.get(accused) ?? new Map<PeerId, number>();
     this.#reports.set(accused, reports.set(reporter, nowMs));
-    for (const digest of this.#partsOf.get(accused) ?? []) this.#tellChildrenOf(digest, accused);
+    for (const key of this.#partsOf.get(accused) ?? []) this.#tellChildrenOf(key, accused);
     if (reports.size < this.#options.reportsToQuarantine || this.isQuarantined(accused, nowMs)) return false;
     this.quarantine(accused, nowMs + this.#options.quarantineMs);
     return true;
@@ -108,22 +113,22 @@ export class Swarm {
 
   quarantine(peer: PeerId, untilMs: number): void {
     this.#quarantinedUntilMs.set(peer, untilMs);
-    for (const digest of this.#partsOf.get(peer) ?? []) this.#tellChildrenOf(digest, peer);
+    for (const key of this.#partsOf.get(peer) ?? []) this.#tellChildrenOf(key, peer);
   }
 
   isQuarantined(peer: PeerId, nowMs: number): boolean {
     return (this.#quarantinedUntilMs.get(peer) ?? 0) > nowMs;
   }
 
-  originProgress(peer: PeerId, digest: Digest, bytes: number, nowMs: number): void {
-    const origin = this.#blobs.get(digest)?.origins.get(peer);
+  originProgress(peer: PeerId, key: BlobKey, bytes: number, nowMs: number): void {
+    const origin = this.#blobs.get(key)?.origins.get(peer);
     if (origin === undefined || bytes <= origin.bytes) return;
     origin.bytes = bytes;
     origin.progressAtMs = nowMs;
   }
 
-  originRelease(peer: PeerId, digest: Digest): void {
-    const swarm = this.#blobs.get(digest);
+  originRelease(peer: PeerId, key: BlobKey): void {
+    const swarm = this.#blobs.get(key);
     if (swarm !== undefined) this.#endOrigin(swarm, peer);
   }
 
@@ -154,8 +159,8 @@ export class Swarm {
   /** What has to be said since this was last asked, at most one advice for each host and blob. */
   advise(nowMs: number): Advice[] {
     const all: Advice[] = [];
-    for (const digest of this.#stale) {
-      const swarm = this.#blobs.get(digest);
+    for (const key of this.#stale) {
+      const swarm = this.#blobs.get(key);
       if (swarm === undefined) continue;
       this.#grantOrigins(swarm, nowMs);
       for (const [child, part] of swarm.parts) {
@@ -175,7 +180,7 @@ export class Swarm {
     part.parents = choose(child, swarm, { hosts: this.#hosts, excluded, localityLabels, candidates });
     return {
       to: child,
-      digest: swarm.digest,
+      blob: swarm.name,
       parents: part.parents.flatMap((parent) => this.#hosts.get(parent) ?? []),
       seeds: new Set(part.parents.filter((parent) => isSeedOf(swarm, parent))),
       origin: swarm.origins.has(child),
@@ -184,27 +189,31 @@ export class Swarm {
 
   #take(
     peer: PeerId,
-    { digest, sizeBytes, pieces }: BlobSize,
+    { name, sizeBytes, pieces }: BlobSize,
     news: { havePieces: number; wants?: boolean },
     nowMs: number,
   ): void {
     if (!this.#hosts.has(peer)) return;
-    const swarm = this.#blobs.get(digest) ?? {
-      digest,
+    const key = blobKeyOf(name);
+    const swarm = this.#blobs.get(key) ?? {
+      name,
       sizeBytes,
       pieces,
       parts: new Map<PeerId, Part>(),
       origins: new Map(),
     };
     if (swarm.sizeBytes !== sizeBytes || swarm.pieces !== pieces || news.havePieces > pieces) {
-      throw new DrakkarError('invalid_argument', `${digest} has ${swarm.sizeBytes} bytes, not ${sizeBytes}`);
+      throw new DrakkarError(
+        'invalid_argument',
+        `${name.digest} has ${swarm.sizeBytes} bytes, not ${sizeBytes}`,
+      );
     }
-    const mine = this.#partsOf.get(peer) ?? new Set<Digest>();
-    if (!mine.has(digest) && mine.size >= this.#options.maxBlobsPerHost) {
+    const mine = this.#partsOf.get(peer) ?? new Set<BlobKey>();
+    if (!mine.has(key) && mine.size >= this.#options.maxBlobsPerHost) {
       throw new DrakkarError('limit_exceeded', `a host takes part in ${mine.size} blobs already`);
     }
-    this.#blobs.set(digest, swarm);
-    this.#partsOf.set(peer, mine.add(digest));
+    this.#blobs.set(key, swarm);
+    this.#partsOf.set(peer, mine.add(key));
     const known = swarm.parts.get(peer);
     const part = known ?? {
       havePieces: 0,
@@ -219,7 +228,7 @@ export class Swarm {
     if (news.wants === true) {
       part.wants = true;
       part.stale = true;
-      this.#stale.add(digest);
+      this.#stale.add(key);
     }
     swarm.parts.set(peer, part);
     if (isSeed(swarm, part)) {
@@ -234,25 +243,25 @@ export class Swarm {
     for (const [child, part] of swarm.parts) {
       if (child !== newcomer && part.wants && part.parents.length < this.#options.candidates) {
         part.stale = true;
-        this.#stale.add(swarm.digest);
+        this.#stale.add(blobKeyOf(swarm.name));
       }
     }
   }
 
-  #tellChildrenOf(digest: Digest, parent: PeerId): void {
-    const swarm = this.#blobs.get(digest);
+  #tellChildrenOf(key: BlobKey, parent: PeerId): void {
+    const swarm = this.#blobs.get(key);
     for (const part of swarm?.parts.values() ?? []) {
       if (!part.parents.includes(parent)) continue;
       part.stale = true;
-      this.#stale.add(digest);
+      this.#stale.add(key);
     }
   }
 
   #withdraw(swarm: BlobSwarm, peer: PeerId): void {
     swarm.parts.delete(peer);
     this.#endOrigin(swarm, peer);
-    this.#tellChildrenOf(swarm.digest, peer);
-    if (swarm.parts.size === 0) this.#blobs.delete(swarm.digest);
+    this.#tellChildrenOf(blobKeyOf(swarm.name), peer);
+    if (swarm.parts.size === 0) this.#blobs.delete(blobKeyOf(swarm.name));
   }
 
   /** Somebody else may need the lease. */
@@ -260,7 +269,7 @@ export class Swarm {
     if (!swarm.origins.delete(peer)) return;
     const part = swarm.parts.get(peer);
     if (part?.wants) part.stale = true;
-    this.#stale.add(swarm.digest);
+    this.#stale.add(blobKeyOf(swarm.name));
   }
 
   /**

@@ -1,4 +1,4 @@
-import { digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
+import { blobKeyOf, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { choose, nearness, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
@@ -17,7 +17,9 @@ const host = (number: number, more: { labels?: Record<string, string>; uploadSlo
   uploadSlots: 8,
   ...more,
 });
-const blob = { digest: digestOf('blob'), sizeBytes: 1000, pieces: 10 };
+const named = (content: string) => ({ digest: digestOf(content), origin: 'docker.io' });
+const blob = { name: named('blob'), sizeBytes: 1000, pieces: 10 };
+const key = blobKeyOf(blob.name);
 const LOCALITY = SWARM_DEFAULTS.localityLabels;
 
 function swarmOf(hosts: number, options = {}): Swarm {
@@ -56,15 +58,15 @@ describe('a swarm', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, child);
     swarm.advise(0);
-    swarm.originProgress(peer(1), blob.digest, 500, 9_000);
+    swarm.originProgress(peer(1), key, 500, 9_000);
     for (const child of [1, 2, 3]) swarm.heartbeat(peer(child), 0, 18_000);
     swarm.expire(18_999);
     expect(swarm.advise(18_999)).toEqual([]);
     swarm.expire(19_000);
-    const readers = () => [...(swarm.blobs.get(blob.digest)?.origins.keys() ?? [])];
+    const readers = () => [...(swarm.blobs.get(key)?.origins.keys() ?? [])];
     swarm.advise(19_000);
     expect(readers()).toEqual([peer(2)]);
-    swarm.forget(peer(2), blob.digest, { want: true, have: true });
+    swarm.forget(peer(2), key, { want: true, have: true });
     swarm.advise(20_000);
     expect(readers()).toEqual([peer(3)]);
     swarm.heartbeat(peer(1), 0, 30_000);
@@ -102,8 +104,8 @@ describe('a swarm', () => {
     swarm.want(peer(1), blob, 0, 0);
     expect(() => swarm.have(peer(2), { ...blob, sizeBytes: 7 }, 1, 0)).toThrow(/1000 bytes, not 7/);
     expect(() => swarm.have(peer(2), blob, 11, 0)).toThrow();
-    swarm.want(peer(1), { ...blob, digest: digestOf('second') }, 0, 0);
-    expect(() => swarm.want(peer(1), { ...blob, digest: digestOf('third') }, 0, 0)).toThrow(
+    swarm.want(peer(1), { ...blob, name: named('second') }, 0, 0);
+    expect(() => swarm.want(peer(1), { ...blob, name: named('third') }, 0, 0)).toThrow(
       expect.objectContaining({ code: 'limit_exceeded' }),
     );
   });
@@ -112,7 +114,7 @@ describe('a swarm', () => {
     const swarm = swarmOf(2);
     swarm.want(peer(1), blob, 0, 0);
     swarm.have(peer(2), blob, 10, 0);
-    swarm.forget(peer(1), blob.digest, { want: true, have: true });
+    swarm.forget(peer(1), key, { want: true, have: true });
     swarm.leave(peer(2));
     expect(swarm.blobs.size).toBe(0);
     swarm.want(peer(2), blob, 0, 0);

@@ -1,17 +1,17 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { completeConfig, configurationDocument, defaultConfigYaml, loadConfig } from '@drakkar/daemon';
+import { configuration } from '@drakkar/daemon';
 import { temporaryDirectory } from '@drakkar/lab';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
 test('the printed default is a valid configuration that changes nothing', () => {
-  expect(completeConfig(parse(defaultConfigYaml()))).toEqual(completeConfig({}));
+  expect(configuration.complete(parse(configuration.defaultYaml()))).toEqual(configuration.complete({}));
 });
 
 test('docs/configuration.md is what the schema says', async () => {
   const document = await readFile(join(import.meta.dirname, '../../../../docs/configuration.md'), 'utf8');
-  expect(document).toBe(configurationDocument());
+  expect(document).toBe(configuration.document());
 });
 
 describe('a configuration file', () => {
@@ -33,7 +33,7 @@ describe('a configuration file', () => {
       /credentials\.0.*passwordFile/,
     ],
   ])('with %s is refused by its path', (_, raw, words) => {
-    expect(() => completeConfig(raw)).toThrow(
+    expect(() => configuration.complete(raw)).toThrow(
       expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(words) }),
     );
   });
@@ -44,28 +44,28 @@ describe('a configuration file', () => {
     ['1.5MB', 1_500_000],
     ['10k', 10_000],
   ])('understands %j as a size', (quotaBytes, bytes) => {
-    expect(completeConfig({ store: { quotaBytes } }).store.quotaBytes).toBe(bytes);
+    expect(configuration.complete({ store: { quotaBytes } }).store.quotaBytes).toBe(bytes);
   });
 
   test('may be absent only where nobody named it', async () => {
     await using directory = await temporaryDirectory('config');
     const missing = join(directory.path, 'missing.yaml');
-    await expect(loadConfig(missing)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(configuration.load(missing)).rejects.toMatchObject({ code: 'not_found' });
     const broken = join(directory.path, 'broken.yaml');
     await writeFile(broken, 'mirror: [');
-    await expect(loadConfig(broken)).rejects.toMatchObject({
+    await expect(configuration.load(broken)).rejects.toMatchObject({
       code: 'invalid_argument',
       message: expect.stringContaining(broken),
     });
     const empty = join(directory.path, 'empty.yaml');
     await writeFile(empty, '');
-    expect(await loadConfig(empty)).toEqual(completeConfig({}));
+    expect(await configuration.load(empty)).toEqual(configuration.complete({}));
   });
 
   test('does not expand aliases without end', async () => {
     await using directory = await temporaryDirectory('config');
     const bomb = join(directory.path, 'bomb.yaml');
     await writeFile(bomb, 'a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n');
-    await expect(loadConfig(bomb)).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(configuration.load(bomb)).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 });

@@ -3,7 +3,6 @@ import { temporaryDirectory } from '@drakkar/lab';
 import { digestOf, type SnapshotConfig } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
 import { Catalogue, type SnapshotRecord } from '../../../src/snapshots/catalogue.ts';
-import { loadBuilderKey } from '../../../src/snapshots/keys.ts';
 
 const file = {
   rawDigest: digestOf('raw'),
@@ -57,14 +56,4 @@ test('what was put is found again after a restart: by manifest, by index, by nam
   expect(catalogue.find(digestOf('v1'), 'linux/amd64')?.manifestDigest).toBe(digestOf('v1'));
   catalogue.remove(digestOf('v2'));
   expect(catalogue.get(digestOf('v2'))).toBeUndefined();
-});
-
-test('a host keeps its builder key, and refuses what is none', async () => {
-  await using directory = await temporaryDirectory('keys');
-  const path = join(directory.path, 'keys', 'builder.pem');
-  const made = await loadBuilderKey(path);
-  expect((await loadBuilderKey(path)).equals(made)).toBe(true);
-  const { writeFile } = await import('node:fs/promises');
-  await writeFile(path, 'not a key');
-  await expect(loadBuilderKey(path)).rejects.toMatchObject({ code: 'invalid_content' });
 });

@@ -4,13 +4,14 @@ import { dirname } from 'node:path';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 
 /**
- * The key with which this host signs what it builds; made when it is first needed.
+ * An Ed25519 private key in a PEM file that only its owner may read; made when it is first needed.
  *
+ * @param loss what it means to move a broken file away and have a new key
  * @throws `invalid_content` for a file that is no Ed25519 private key
  */
-export async function loadBuilderKey(path: string): Promise<KeyObject> {
+export async function loadKey(path: string, loss: string): Promise<KeyObject> {
   try {
-    return parseKey(await readFile(path), path);
+    return parseKey(await readFile(path), path, loss);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }
@@ -25,7 +26,7 @@ export async function loadBuilderKey(path: string): Promise<KeyObject> {
   return privateKey;
 }
 
-function parseKey(bytes: Buffer, path: string): KeyObject {
+function parseKey(bytes: Buffer, path: string, loss: string): KeyObject {
   try {
     const key = createPrivateKey(bytes);
     if (key.asymmetricKeyType === 'ed25519') return key;
@@ -33,6 +34,6 @@ function parseKey(bytes: Buffer, path: string): KeyObject {
     // Said below, with the path and without the bytes.
   }
   throw new DrakkarError('invalid_content', `${path} is not an Ed25519 private key in PEM`, {
-    hint: 'move it away and a new one is made; snapshots signed by the old one stay valid where its public key is trusted',
+    hint: `move it away and a new one is made; ${loss}`,
   });
 }

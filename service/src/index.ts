@@ -1,0 +1,18 @@
+/**
+ * The frame of a long-running process: a configuration that one schema describes, an admin API on a unix socket, directories.
+ *
+ * @example
+ * ```ts
+ * import { defineConfiguration, serveAdminSocket } from '@drakkar/service';
+ *
+ * const { load } = defineConfiguration({ schema, defaultPath: '/etc/drakkar/config.yaml', title: 'Configuration', about: [] });
+ * await using admin = await serveAdminSocket(path, 'daemon', (server) => server.get('/v1/status', status));
+ * ```
+ *
+ * @packageDocumentation
+ */
+export { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from './admin-socket.ts';
+export { type Configuration, type ConfigurationOptions, defineConfiguration } from './configuration.ts';
+export { makeDirectory } from './directories.ts';
+export { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
+export { isAnswered } from './sockets.ts';

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { ADMIN_SOCKET_NAME } from '@drakkar/client';
+import {
+  absolutePath,
+  defineConfiguration,
+  fitsSocket,
+  ipAddress,
+  MAX_SOCKET_BYTES,
+  port,
+} from '@drakkar/service';
+import { z } from 'zod';
+import { SWARM_DEFAULTS } from './swarm/options.ts';
+
+export const DEFAULT_SUPERNODE_CONFIG_PATH = '/etc/drakkar/supernode.yaml';
+
+const DAY_MS = 24 * 60 * 60_000;
+
+const supernodeSchema = z.strictObject({
+  stateDirectory: absolutePath
+    .refine(
+      (path) => fitsSocket(join(path, ADMIN_SOCKET_NAME)),
+      `is too long: the admin socket in it may have ${MAX_SOCKET_BYTES} bytes`,
+    )
+    .default('/var/lib/drakkar/supernode')
+    .describe('Keys, members and quarantine.'),
+  log: z
+    .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') })
+    .prefault({})
+    .describe('What it says on stderr, in JSON lines.'),
+  address: ipAddress.default('0.0.0.0').describe('Where daemons reach it.'),
+  port: port.default(4400).describe('0 takes a free port.'),
+  metrics: z
+    .strictObject({
+      address: ipAddress.default('127.0.0.1'),
+      port: port.default(4401).describe('0 takes a free port.'),
+    })
+    .prefault({})
+    .describe('Prometheus metrics at `/metrics`, and `/healthz`.'),
+  maxHosts: z.int().min(1).default(16_384).describe('Connections of daemons at the same time.'),
+  membershipMs: z
+    .int()
+    .min(60_000)
+    .default(7 * DAY_MS)
+    .describe('How long a membership is good; it is renewed after two thirds of that.'),
+  grantMs: z
+    .int()
+    .min(1_000)
+    .default(30 * 60_000)
+    .describe('How long a permission to fetch a blob is good.'),
+  swarm: z
+    .strictObject({
+      candidates: z.int().min(1).max(64).default(SWARM_DEFAULTS.candidates).describe('Parents of a child.'),
+      origins: z
+        .int()
+        .min(1)
+        .default(SWARM_DEFAULTS.origins)
+        .describe('Hosts that may read one blob from its registry at the same time.'),
+      originStallMs: z
+        .int()
+        .min(100)
+        .default(SWARM_DEFAULTS.originStallMs)
+        .describe('Without progress for so long, another host reads it.'),
+      heartbeatMs: z.int().min(100).default(SWARM_DEFAULTS.heartbeatMs),
+      silenceMs: z
+        .int()
+        .min(300)
+        .default(SWARM_DEFAULTS.silenceMs)
+        .describe('A host that is silent so long is gone.'),
+      reportsToQuarantine: z
+        .int()
+        .min(1)
+        .default(SWARM_DEFAULTS.reportsToQuarantine)
+        .describe('Hosts that must report wrong bytes of a peer before nobody is sent to it.'),
+      quarantineMs: z.int().min(0).default(SWARM_DEFAULTS.quarantineMs),
+      localityLabels: z
+        .array(z.string())
+        .default([...SWARM_DEFAULTS.localityLabels])
+        .describe('Labels of hosts that say how near they are to each other, the nearest first.'),
+    })
+    .prefault({})
+    .describe('Who gets what from whom.'),
+});
+
+export type SupernodeConfig = z.output<typeof supernodeSchema>;
+
+/** One schema with its defaults, from which files are checked and the documentation is printed. */
+export const supernodeConfiguration = defineConfiguration({
+  schema: supernodeSchema,
+  defaultPath: DEFAULT_SUPERNODE_CONFIG_PATH,
+  title: 'Configuration of the supernode',
+  about: [
+    'One YAML file, `/etc/drakkar/supernode.yaml` or the one given to `drakkar supernode --config`. Every key may be left out.',
+  ],
+  source: 'supernode/src/config.ts by `drakkar config document --supernode`',
+  documentedIn: 'docs/supernode-configuration.md',
+});

@@ -1,0 +1,191 @@
+import { type BlobName, blobKeyOf, DrakkarError, type PeerId } from '@drakkar/protocol';
+import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
+import type { Logger } from 'pino';
+import type { SupernodeConfig } from '../config.ts';
+import type { Authority } from '../members/authority.ts';
+import type { Members } from '../members/members.ts';
+import type { SupernodeMetrics } from '../metrics.ts';
+import { type BlobSize, Swarm } from '../swarm/swarm.ts';
+import {
+  candidatesMessage,
+  type FromSupernodeInit,
+  type Introduction,
+  type Session,
+  type SessionEvents,
+} from './session.ts';
+
+export interface ControlModules {
+  readonly authority: Authority;
+  readonly members: Members;
+  readonly metrics: SupernodeMetrics;
+  readonly log: Logger;
+}
+
+/** What happens close together is answered together. */
+const ADVICE_MS = 10;
+const EXPIRY_MS = 1_000;
+const RENEWAL_MS = 60 * 60_000;
+
+/** Between the daemons' sessions and the swarm's state: turns messages into events, and advice into messages. */
+export class Control implements SessionEvents, Disposable {
+  readonly swarm: Swarm;
+  readonly #config: SupernodeConfig;
+  readonly #modules: ControlModules;
+  readonly #sessions = new Map<PeerId, Session>();
+  readonly #expiry: NodeJS.Timeout;
+  readonly #renewal: NodeJS.Timeout;
+  #advice: NodeJS.Timeout | undefined;
+
+  constructor(config: SupernodeConfig, modules: ControlModules) {
+    this.#config = config;
+    this.#modules = modules;
+    this.swarm = new Swarm(config.swarm);
+    for (const [peer, untilMs] of modules.members.quarantined(Date.now()))
+      this.swarm.quarantine(peer, untilMs);
+    this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
+    this.#renewal = setInterval(() => this.#renew(false), Math.min(RENEWAL_MS, config.membershipMs / 12));
+  }
+
+  enter(session: Session, introduction: Introduction): FromSupernodeInit {
+    const nowMs = Date.now();
+    const { authority, members, log } = this.#modules;
+    const membership = authority.admit(introduction, nowMs);
+    const { peer } = session;
+    this.#sessions.get(peer)?.refuse(new DrakkarError('busy', 'the same host has connected once more'));
+    this.#sessions.set(peer, session);
+    const { membership: _, joinSecret, ...host } = introduction;
+    this.swarm.join(host, nowMs);
+    log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
+    return {
+      message: {
+        case: 'welcome',
+        value: {
+          version: PROTOCOL_VERSION,
+          features: FEATURES,
+          membership: membership ?? '',
+          successions: authority.successions,
+          heartbeatMs: this.#config.swarm.heartbeatMs,
+          revoked: members.revoked(nowMs),
+        },
+      },
+    };
+  }
+
+  leave(session: Session): void {
+    const { peer } = session;
+    if (this.#sessions.get(peer) !== session) return;
+    this.#sessions.delete(peer);
+    this.swarm.leave(peer);
+    this.#modules.log.info({ peer }, 'a host has gone');
+    this.#adviseSoon();
+  }
+
+  heartbeat(peer: PeerId, uploads: number): void {
+    this.swarm.heartbeat(peer, uploads, Date.now());
+  }
+
+  want(peer: PeerId, blob: BlobSize, havePieces: number): void {
+    this.#modules.metrics.announcements.inc();
+    this.swarm.want(peer, blob, havePieces, Date.now());
+    this.#adviseSoon();
+  }
+
+  have(peer: PeerId, blob: BlobSize, havePieces: number): void {
+    this.#modules.metrics.announcements.inc();
+    this.swarm.have(peer, blob, havePieces, Date.now());
+    this.#adviseSoon();
+  }
+
+  forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void {
+    this.swarm.forget(peer, blobKeyOf(blob), what);
+    this.#adviseSoon();
+  }
+
+  report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void {
+    const nowMs = Date.now();
+    const { members, metrics, log } = this.#modules;
+    metrics.reports.inc();
+    const quarantined = this.swarm.report(reporter, accused, nowMs);
+    log.warn({ reporter, accused, blob: blobKeyOf(blob), piece, quarantined }, 'a host was sent wrong bytes');
+    if (quarantined) members.quarantine(accused, nowMs + this.#config.swarm.quarantineMs);
+    this.#adviseSoon();
+  }
+
+  originProgress(peer: PeerId, blob: BlobName, bytes: number): void {
+    this.swarm.originProgress(peer, blobKeyOf(blob), bytes, Date.now());
+  }
+
+  originRelease(peer: PeerId, blob: BlobName): void {
+    this.swarm.originRelease(peer, blobKeyOf(blob));
+    this.#adviseSoon();
+  }
+
+  /** Tells everybody, and ends its session. */
+  revoke(peer: PeerId): void {
+    this.#tellAll({ message: { case: 'revoked', value: { peers: [peer] } } });
+    this.#sessions.get(peer)?.refuse(new DrakkarError('forbidden', 'this host is a member no longer'));
+  }
+
+  /** Tells everybody of a new key of the cluster, and gives everybody a membership that it has signed. */
+  announceKey(succession: string): void {
+    this.#tellAll({ message: { case: 'clusterKey', value: { succession, membership: '' } } });
+    this.#renew(true);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#expiry);
+    clearInterval(this.#renewal);
+    clearTimeout(this.#advice);
+  }
+
+  #tellAll(message: FromSupernodeInit): void {
+    for (const session of this.#sessions.values()) session.send(message);
+  }
+
+  #adviseSoon(): void {
+    this.#advice ??= setTimeout(() => {
+      this.#advice = undefined;
+      this.#advise();
+    }, ADVICE_MS);
+  }
+
+  #advise(): void {
+    const nowMs = Date.now();
+    const { authority, metrics } = this.#modules;
+    const ended = metrics.adviceSeconds.startTimer();
+    for (const { to, blob, parents, seeds, origin } of this.swarm.advise(nowMs)) {
+      const peers = parents.map(({ peer, dataAddress, controlAddresses }) => ({
+        peer,
+        dataAddress,
+        controlAddresses,
+        complete: seeds.has(peer),
+      }));
+      metrics.decisions.inc();
+      this.#sessions
+        .get(to)
+        ?.send(candidatesMessage(blob, { grant: authority.grant(to, blob, nowMs), upstream: origin, peers }));
+    }
+    ended();
+  }
+
+  #expire(): void {
+    for (const peer of this.swarm.expire(Date.now())) {
+      this.#modules.log.warn({ peer }, 'a host is silent');
+      this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
+      this.#sessions.delete(peer);
+    }
+    this.#adviseSoon();
+  }
+
+  #renew(everybody: boolean): void {
+    const nowMs = Date.now();
+    const { members, authority } = this.#modules;
+    for (const [peer, session] of this.#sessions) {
+      const member = members.find(peer);
+      if (member === undefined || member.revokedAtMs !== null) continue;
+      if (!everybody && member.expiresAtMs - nowMs > this.#config.membershipMs / 3) continue;
+      const membership = authority.issue(member, nowMs);
+      session.send({ message: { case: 'clusterKey', value: { succession: '', membership } } });
+    }
+  }
+}

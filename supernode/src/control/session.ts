@@ -1,0 +1,200 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type BlobName,
+  blobKeyOf,
+  DrakkarError,
+  decodeBlobName,
+  encodeBlobName,
+  type FromDaemon,
+  FromDaemonSchema,
+  FromSupernodeSchema,
+  type Hello,
+  type PeerId,
+  parsePeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import { Channel, formatHostPort, type PeerStream, PROTOCOL_VERSION, parseHostPort } from '@drakkar/wire';
+import type { BlobSize } from '../swarm/swarm.ts';
+
+/** What a session does to the supernode: every message of a daemon is one call. */
+export interface SessionEvents {
+  /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
+  enter(session: Session, hello: Introduction): Welcome;
+  leave(session: Session): void;
+  heartbeat(peer: PeerId, uploads: number): void;
+  want(peer: PeerId, blob: BlobSize, havePieces: number): void;
+  have(peer: PeerId, blob: BlobSize, havePieces: number): void;
+  forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void;
+  report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void;
+  originProgress(peer: PeerId, blob: BlobName, bytes: number): void;
+  originRelease(peer: PeerId, blob: BlobName): void;
+}
+
+export interface Introduction {
+  readonly peer: PeerId;
+  readonly name: string;
+  readonly membership: string;
+  readonly joinSecret: string;
+  readonly dataAddress: string;
+  readonly controlAddresses: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly uploadSlots: number;
+}
+
+export type FromSupernodeInit = MessageInitShape<typeof FromSupernodeSchema>;
+type Welcome = FromSupernodeInit;
+
+const HELLO_MS = 10_000;
+/** A daemon's messages are short; the longest names 64 labels. */
+const MESSAGE_BYTES = 64 * 1024;
+const LIMITS = {
+  name: 255,
+  addresses: 8,
+  labels: 64,
+  label: 255,
+  uploadSlots: 1024,
+  pieces: 4 * 1024 * 1024,
+};
+
+/** One daemon's stream, from its hello to its end. */
+export class Session {
+  readonly peer: PeerId;
+  readonly #channel: Channel<typeof FromSupernodeSchema, typeof FromDaemonSchema>;
+  readonly #events: SessionEvents;
+
+  constructor({ stream, peer }: PeerStream, events: SessionEvents) {
+    this.peer = peer;
+    this.#events = events;
+    this.#channel = new Channel(stream, FromSupernodeSchema, FromDaemonSchema, {
+      messageBytes: MESSAGE_BYTES,
+    });
+  }
+
+  send(message: FromSupernodeInit): void {
+    this.#channel.send(message);
+  }
+
+  /** Serves it until it ends. Who speaks nonsense is told why, and cut off. */
+  async run(): Promise<void> {
+    try {
+      const first = await this.#channel.receive(AbortSignal.timeout(HELLO_MS));
+      if (first?.message.case !== 'hello') throw malformed('the first message is no hello');
+      this.send(this.#events.enter(this, introductionOf(this.peer, first.message.value)));
+      for (;;) {
+        const message = await this.#channel.receive();
+        if (message === undefined) break;
+        this.#dispatch(message);
+      }
+    } catch (cause) {
+      this.refuse(toDrakkarError(cause, 'unavailable'));
+    } finally {
+      this.#events.leave(this);
+      await this.#channel.close();
+    }
+  }
+
+  /** Says why, and ends the stream. */
+  refuse({ code, message, hint = '' }: DrakkarError): void {
+    this.send({ message: { case: 'refused', value: { code, message, hint } } });
+    void this.#channel.close();
+  }
+
+  #dispatch({ message }: FromDaemon): void {
+    const { peer } = this;
+    switch (message.case) {
+      case 'heartbeat':
+        this.#events.heartbeat(peer, message.value.uploads);
+        break;
+      case 'want':
+        this.#events.want(peer, blobOf(message.value), message.value.havePieces);
+        break;
+      case 'have':
+        this.#events.have(peer, blobOf(message.value), message.value.havePieces);
+        break;
+      case 'forget': {
+        const { blob, want, have } = message.value;
+        this.#events.forget(peer, decodeBlobName(blob), { want, have });
+        break;
+      }
+      case 'report': {
+        const { blob, piece, peer: accused } = message.value;
+        this.#events.report(peer, parsePeerId(accused), decodeBlobName(blob), piece);
+        break;
+      }
+      case 'originProgress':
+        this.#events.originProgress(peer, decodeBlobName(message.value.blob), Number(message.value.bytes));
+        break;
+      case 'originRelease':
+        this.#events.originRelease(peer, decodeBlobName(message.value.blob));
+        break;
+      case 'hello':
+        throw malformed('a second hello');
+      case undefined:
+        // Something that a later version says.
+        break;
+    }
+  }
+}
+
+function introductionOf(peer: PeerId, hello: Hello): Introduction {
+  const { version, name, dataAddress, controlAddresses, labels, uploadSlots } = hello;
+  if (version < 1) throw malformed(`version ${version}; this speaks ${PROTOCOL_VERSION}`);
+  if (name.length > LIMITS.name) throw malformed('its name is too long');
+  if (controlAddresses.length > LIMITS.addresses) throw malformed('it names too many addresses');
+  const entries = Object.entries(labels);
+  if (entries.length > LIMITS.labels || entries.flat().some(({ length }) => length > LIMITS.label)) {
+    throw malformed('it has too many or too long labels');
+  }
+  return {
+    peer,
+    name,
+    membership: hello.membership,
+    joinSecret: hello.joinSecret,
+    dataAddress: formatHostPort(parseHostPort(dataAddress)),
+    controlAddresses: controlAddresses.map((address) => formatHostPort(parseHostPort(address))),
+    labels,
+    uploadSlots: Math.min(Math.max(1, uploadSlots), LIMITS.uploadSlots),
+  };
+}
+
+function blobOf(message: {
+  readonly blob?: { readonly digest: Uint8Array; readonly origin: string } | undefined;
+  readonly sizeBytes: bigint;
+  readonly pieces: number;
+}): BlobSize {
+  const name = decodeBlobName(message.blob);
+  const sizeBytes = Number(message.sizeBytes);
+  const { pieces } = message;
+  if (!Number.isSafeInteger(sizeBytes) || pieces < 1 || pieces > LIMITS.pieces) {
+    throw malformed(`${blobKeyOf(name)} is said to have ${sizeBytes} bytes in ${pieces} pieces`);
+  }
+  return { name, sizeBytes, pieces };
+}
+
+export const candidatesMessage = (
+  blob: BlobName,
+  rest: {
+    readonly grant: string;
+    readonly upstream: boolean;
+    readonly peers: readonly {
+      readonly peer: PeerId;
+      readonly dataAddress: string;
+      readonly controlAddresses: readonly string[];
+      readonly complete: boolean;
+    }[];
+  },
+): FromSupernodeInit => ({
+  message: {
+    case: 'candidates',
+    value: {
+      blob: encodeBlobName(blob),
+      grant: rest.grant,
+      upstream: rest.upstream,
+      peers: rest.peers.map((peer) => ({ ...peer, controlAddresses: [...peer.controlAddresses] })),
+    },
+  },
+});
+
+function malformed(why: string): DrakkarError {
+  return new DrakkarError('invalid_argument', `this daemon says what no daemon says: ${why}`);
+}

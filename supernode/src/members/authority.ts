@@ -1,0 +1,188 @@
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BlobName,
+  blobKeyOf,
+  clusterKeyName,
+  DrakkarError,
+  formatJoinToken,
+  type Membership,
+  type PeerId,
+  signGrant,
+  signMembership,
+  signSuccession,
+  verifyMembership,
+} from '@drakkar/protocol';
+import { loadKey } from '@drakkar/wire';
+import type { Members } from './members.ts';
+
+export interface AuthorityOptions {
+  readonly membershipMs: number;
+  readonly grantMs: number;
+}
+
+/** What a peer says of itself when it comes. */
+export interface Claim {
+  readonly peer: PeerId;
+  readonly name: string;
+  readonly membership: string;
+  readonly joinSecret: string;
+}
+
+const SECRET_BYTES = 24;
+const JOIN_SECRET = 'join-secret';
+const CURRENT_KEY = 'cluster-key';
+/** Grants that are good for long enough are given again, up to so many: a signature costs more than a look. */
+const KEPT_GRANTS = 100_000;
+const LOSS = 'every daemon must then enrol again with a new join token';
+
+/** The cluster's key and what it vouches for: who is a member, and who may fetch what. */
+export class Authority {
+  readonly #options: AuthorityOptions;
+  readonly #members: Members;
+  readonly #directory: string;
+  /** All keys that the cluster has had, the one in use last: daemons that were away for long know only older ones. */
+  readonly #names: PeerId[];
+  readonly #grants = new Map<string, { readonly text: string; readonly untilMs: number }>();
+  #key: KeyObject;
+
+  private constructor(
+    options: AuthorityOptions,
+    members: Members,
+    directory: string,
+    key: KeyObject,
+    names: PeerId[],
+  ) {
+    this.#options = options;
+    this.#members = members;
+    this.#directory = directory;
+    this.#key = key;
+    this.#names = names;
+  }
+
+  /** @throws `invalid_content` for a file that is no key */
+  static async open(options: AuthorityOptions, members: Members, directory: string): Promise<Authority> {
+    const first = await loadKey(join(directory, 'cluster.pem'), LOSS);
+    const current = members.setting(CURRENT_KEY);
+    const key = current === undefined ? first : createPrivateKey(await readFile(join(directory, current)));
+    const names = [first, key].map(clusterKeyName);
+    const authority = new Authority(options, members, directory, key, [...new Set(names)]);
+    if (members.setting(JOIN_SECRET) === undefined) authority.rotateSecret();
+    return authority;
+  }
+
+  get clusterKey(): PeerId {
+    return clusterKeyName(this.#key);
+  }
+
+  get successions(): string[] {
+    return this.#members.successions();
+  }
+
+  /** What a host needs to enrol. */
+  joinToken(): string {
+    return formatJoinToken({ clusterKey: this.clusterKey, secret: this.#members.setting(JOIN_SECRET) ?? '' });
+  }
+
+  /** The old token lets nobody in any more; members stay. */
+  rotateSecret(): void {
+    // The token's parts are told apart by hyphens.
+    this.#members.set(JOIN_SECRET, randomBytes(SECRET_BYTES).toString('base64url').replaceAll('-', '_'));
+  }
+
+  /** Statements are signed by a new key from now on. @returns the old key's word for it */
+  async rotateKey(nowMs: number): Promise<string> {
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const name = clusterKeyName(privateKey);
+    const file = `cluster-${name.slice(-12)}.pem`;
+    {
+      await using handle = await open(join(this.#directory, file), 'wx', 0o600);
+      await handle.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      await handle.sync();
+    }
+    const succession = signSuccession({ key: name, issuedAtMs: nowMs }, this.#key);
+    this.#members.addSuccession(succession);
+    this.#members.set(CURRENT_KEY, file);
+    this.#key = privateKey;
+    this.#names.push(name);
+    this.#grants.clear();
+    return succession;
+  }
+
+  /**
+   * Who may come in, and with which membership.
+   * @returns the new membership, where the old one is missing, ends soon or was signed by an older key
+   * @throws `unauthorized` | `forbidden`
+   */
+  admit(claim: Claim, nowMs: number): string | undefined {
+    if (this.#members.find(claim.peer)?.revokedAtMs != null) {
+      throw new DrakkarError('forbidden', `${claim.peer} is a member no longer`, {
+        hint: 'remove its keys/peer.pem and let it enrol again, if it may',
+      });
+    }
+    if (claim.membership !== '') {
+      try {
+        const membership = verifyMembership(claim.membership, this.#names, nowMs);
+        if (membership.peer === claim.peer) {
+          const isFresh = membership.expiresAtMs - nowMs > this.#options.membershipMs / 3;
+          return isFresh && this.#isCurrent(claim.membership, nowMs) ? undefined : this.issue(claim, nowMs);
+        }
+      } catch (error) {
+        if (claim.joinSecret === '') throw error;
+      }
+    }
+    if (!this.#isSecret(claim.joinSecret)) {
+      throw new DrakkarError('unauthorized', 'the join token is not, or no longer, that of this cluster', {
+        hint: 'print the one in use with `drakkar supernode token`',
+      });
+    }
+    return this.issue(claim, nowMs);
+  }
+
+  issue({ peer, name }: Pick<Claim, 'peer' | 'name'>, nowMs: number): string {
+    const membership: Membership = {
+      peer,
+      name,
+      role: 'daemon',
+      issuedAtMs: nowMs,
+      expiresAtMs: nowMs + this.#options.membershipMs,
+    };
+    this.#members.put(membership);
+    return signMembership(membership, this.#key);
+  }
+
+  grant(peer: PeerId, blob: BlobName, nowMs: number): string {
+    const key = `${peer} ${blobKeyOf(blob)}`;
+    const known = this.#grants.get(key);
+    if (known !== undefined && known.untilMs - nowMs > this.#options.grantMs / 2) return known.text;
+    const untilMs = nowMs + this.#options.grantMs;
+    const text = signGrant({ peer, ...blob, expiresAtMs: untilMs }, this.#key);
+    this.#grants.delete(key);
+    this.#grants.set(key, { text, untilMs });
+    const [oldest] = this.#grants.keys();
+    if (this.#grants.size > KEPT_GRANTS && oldest !== undefined) this.#grants.delete(oldest);
+    return text;
+  }
+
+  #isCurrent(membership: string, nowMs: number): boolean {
+    try {
+      verifyMembership(membership, [this.clusterKey], nowMs);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #isSecret(given: string): boolean {
+    const wanted = Buffer.from(this.#members.setting(JOIN_SECRET) ?? '');
+    const bytes = Buffer.from(given);
+    return bytes.length === wanted.length && wanted.length > 0 && timingSafeEqual(bytes, wanted);
+  }
+}

@@ -1,0 +1,138 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { Membership, PeerId } from '@drakkar/protocol';
+
+/** A peer that has been enrolled. */
+export interface Member {
+  readonly peer: PeerId;
+  readonly name: string;
+  readonly enrolledAtMs: number;
+  readonly expiresAtMs: number;
+  readonly revokedAtMs: number | null;
+}
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS members (
+    peer TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    enrolled_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    revoked_at_ms INTEGER
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS quarantine (
+    peer TEXT PRIMARY KEY,
+    until_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS successions (
+    number INTEGER PRIMARY KEY,
+    statement TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+interface MemberRow {
+  peer: string;
+  name: string;
+  enrolled_at_ms: number;
+  expires_at_ms: number;
+  revoked_at_ms: number | null;
+}
+
+/** What a supernode must not forget, in `<state>/members.sqlite`. */
+export class Members implements Disposable {
+  readonly #database: DatabaseSync;
+
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path);
+    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    this.#database.exec(SCHEMA);
+  }
+
+  list(): Member[] {
+    return (
+      this.#database.prepare('SELECT * FROM members ORDER BY name, peer').all() as unknown as MemberRow[]
+    ).map(memberOf);
+  }
+
+  find(peer: PeerId): Member | undefined {
+    const row = this.#database.prepare('SELECT * FROM members WHERE peer = ?').get(peer);
+    return row === undefined ? undefined : memberOf(row as unknown as MemberRow);
+  }
+
+  /** Enrols, or renews. Who was revoked stays so. */
+  put({ peer, name, issuedAtMs, expiresAtMs }: Membership): void {
+    this.#database
+      .prepare(
+        `INSERT INTO members VALUES (?, ?, ?, ?, NULL)
+         ON CONFLICT (peer) DO UPDATE SET name = excluded.name, expires_at_ms = excluded.expires_at_ms`,
+      )
+      .run(peer, name, issuedAtMs, expiresAtMs);
+  }
+
+  /** @returns whether it was a member until now */
+  revoke(peer: PeerId, nowMs: number): boolean {
+    const { changes } = this.#database
+      .prepare('UPDATE members SET revoked_at_ms = ? WHERE peer = ? AND revoked_at_ms IS NULL')
+      .run(nowMs, peer);
+    return changes > 0;
+  }
+
+  /** Those whose memberships have not ended by themselves. */
+  revoked(nowMs: number): PeerId[] {
+    return this.#database
+      .prepare('SELECT peer FROM members WHERE revoked_at_ms IS NOT NULL AND expires_at_ms > ?')
+      .all(nowMs)
+      .map(({ peer }) => peer as PeerId);
+  }
+
+  quarantine(peer: PeerId, untilMs: number): void {
+    this.#database.prepare('INSERT OR REPLACE INTO quarantine VALUES (?, ?)').run(peer, untilMs);
+  }
+
+  release(peer: PeerId): void {
+    this.#database.prepare('DELETE FROM quarantine WHERE peer = ?').run(peer);
+  }
+
+  quarantined(nowMs: number): Map<PeerId, number> {
+    this.#database.prepare('DELETE FROM quarantine WHERE until_ms <= ?').run(nowMs);
+    const rows = this.#database.prepare('SELECT peer, until_ms FROM quarantine').all();
+    return new Map(rows.map(({ peer, until_ms }) => [peer as PeerId, Number(until_ms)]));
+  }
+
+  /** From the first key of the cluster to the one in use. */
+  successions(): string[] {
+    return this.#database
+      .prepare('SELECT statement FROM successions ORDER BY number')
+      .all()
+      .map(({ statement }) => String(statement));
+  }
+
+  addSuccession(statement: string): void {
+    this.#database.prepare('INSERT INTO successions (statement) VALUES (?)').run(statement);
+  }
+
+  setting(name: string): string | undefined {
+    const row = this.#database.prepare('SELECT value FROM settings WHERE name = ?').get(name);
+    return row === undefined ? undefined : String(row.value);
+  }
+
+  set(name: string, value: string): void {
+    this.#database.prepare('INSERT OR REPLACE INTO settings VALUES (?, ?)').run(name, value);
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+}
+
+function memberOf(row: MemberRow): Member {
+  return {
+    peer: row.peer as PeerId,
+    name: row.name,
+    enrolledAtMs: row.enrolled_at_ms,
+    expiresAtMs: row.expires_at_ms,
+    revokedAtMs: row.revoked_at_ms,
+  };
+}

@@ -1,0 +1,174 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import {
+  ADMIN_SOCKET_NAME,
+  type SupernodeStatus,
+  type SwarmBlobSummary,
+  type SwarmHostSummary,
+} from '@drakkar/client';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import { makeDirectory } from '@drakkar/service';
+import { formatHostPort, loadKey, reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
+import { pino } from 'pino';
+import packageDocument from '../package.json' with { type: 'json' };
+import { serveSupernodeAdmin } from './admin.ts';
+import type { SupernodeConfig } from './config.ts';
+import { Control } from './control/control.ts';
+import { Session } from './control/session.ts';
+import { Authority } from './members/authority.ts';
+import { Members } from './members/members.ts';
+import { createSupernodeMetrics, type SupernodeMetrics } from './metrics.ts';
+import { isSeed } from './swarm/state.ts';
+
+/** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
+export interface Supernode extends AsyncDisposable {
+  readonly joinToken: string;
+  status(): SupernodeStatus;
+}
+
+/**
+ * Wires the parts together and starts them.
+ *
+ * @throws `busy` where another supernode has the state directory or a port; `forbidden` where it can't be written
+ */
+export async function startSupernode(config: SupernodeConfig): Promise<Supernode> {
+  const startedMs = performance.now();
+  const log = pino(
+    { level: config.log.level, base: null, errorKey: 'error' },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  await using stack = new AsyncDisposableStack();
+  await makeDirectory(config.stateDirectory, 0o700);
+  const members = stack.use(new Members(join(config.stateDirectory, 'members.sqlite')));
+  const keys = join(config.stateDirectory, 'keys');
+  const authority = await Authority.open(config, members, keys);
+  const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
+
+  const metrics = createSupernodeMetrics({
+    hosts: () => control.swarm.hosts.size,
+    blobs: () => control.swarm.blobs.size,
+  });
+  const control = stack.use(new Control(config, { authority, members, metrics, log }));
+  const node = stack.use(
+    await startNode({
+      key,
+      listen: [{ host: config.address, port: config.port }],
+      maxConnections: config.maxHosts,
+    }),
+  );
+  await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
+  const metricsPort = await serveMetrics(config.metrics, metrics, stack);
+
+  const status = (): SupernodeStatus => ({
+    version: packageDocument.version,
+    pid: process.pid,
+    peer: node.peer,
+    clusterKey: authority.clusterKey,
+    address: `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`,
+    metricsUrl: `http://${formatHostPort({ host: config.metrics.address, port: metricsPort })}/metrics`,
+    uptimeMs: performance.now() - startedMs,
+    hosts: control.swarm.hosts.size,
+    blobs: control.swarm.blobs.size,
+  });
+  stack.use(
+    await serveSupernodeAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
+      status,
+      hosts: () => hostSummaries(control, members),
+      blobs: () => blobSummaries(control),
+      joinToken: () => authority.joinToken(),
+      rotateToken: () => {
+        authority.rotateSecret();
+        return authority.joinToken();
+      },
+      rotateKey: async () => control.announceKey(await authority.rotateKey(Date.now())),
+      revoke: (peer) => {
+        const was = members.revoke(peer, Date.now());
+        if (was) control.revoke(peer);
+        return was;
+      },
+    }),
+  );
+  const running = stack.move();
+  return {
+    get joinToken() {
+      return authority.joinToken();
+    },
+    status,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[] {
+  const quarantined = members.quarantined(Date.now());
+  return members.list().map(({ peer, name, revokedAtMs }) => {
+    const host = swarm.hosts.get(peer);
+    return {
+      peer,
+      name,
+      state:
+        revokedAtMs !== null
+          ? 'revoked'
+          : quarantined.has(peer)
+            ? 'quarantined'
+            : host === undefined
+              ? 'away'
+              : 'connected',
+      dataAddress: host?.dataAddress ?? null,
+      labels: host?.labels ?? {},
+      uploads: host?.uploads ?? 0,
+      uploadSlots: host?.uploadSlots ?? 0,
+      blobs: swarm.blobsOf(peer),
+      heardAtMs: host?.heardAtMs ?? null,
+    };
+  });
+}
+
+function blobSummaries({ swarm }: Control): SwarmBlobSummary[] {
+  return [...swarm.blobs.values()].map((blob) => {
+    const parts = [...blob.parts.values()];
+    return {
+      digest: blob.name.digest,
+      origin: blob.name.origin,
+      sizeBytes: blob.sizeBytes,
+      seeds: parts.filter((part) => isSeed(blob, part)).length,
+      children: parts.filter(({ wants }) => wants).length,
+      readers: [...blob.origins.keys()],
+    };
+  });
+}
+
+/** @returns the port */
+async function serveMetrics(
+  { address, port }: SupernodeConfig['metrics'],
+  { registry }: SupernodeMetrics,
+  stack: AsyncDisposableStack,
+): Promise<number> {
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') {
+      response.end('ok\n');
+    } else if (request.url === '/metrics') {
+      response.setHeader('content-type', registry.contentType);
+      void registry.metrics().then((text) => response.end(text));
+    } else {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const taken = errnoOf(cause) === 'EADDRINUSE';
+      reject(
+        new DrakkarError(taken ? 'busy' : 'unavailable', `metrics cannot be served on ${address}:${port}`, {
+          hint: 'set metrics.port to a free port',
+          cause,
+        }),
+      );
+    });
+    server.listen(port, address, resolve);
+  });
+  stack.defer(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return (server.address() as AddressInfo).port;
+}

@@ -1,0 +1,19 @@
+/**
+ * The control plane that daemons and supernodes share: libp2p over TCP with noise and yamux, and on its streams protobuf messages
+ * with their length before them. Whom one speaks to is proven by the handshake; what a message says is checked by who reads it.
+ *
+ * @example
+ * ```ts
+ * import { startNode, SUPERNODE_PROTOCOL } from '@drakkar/wire';
+ *
+ * await using node = await startNode({ key, listen: [{ host: '0.0.0.0', port: 4400 }] });
+ * await node.handle(SUPERNODE_PROTOCOL, (stream, peer) => serve(new Channel(stream, FromSupernodeSchema, FromDaemonSchema)));
+ * ```
+ *
+ * @packageDocumentation
+ */
+export { formatHostPort, type HostPort, multiaddrOf, parseHostPort, reachable } from './addresses.ts';
+export { Channel } from './channel.ts';
+export { loadKey } from './keys.ts';
+export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
+export { FEATURES, HAVE_PROTOCOL, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from './protocols.ts';

@@ -1,0 +1,169 @@
+import type { KeyObject } from 'node:crypto';
+import { noise } from '@chainsafe/libp2p-noise';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { DrakkarError, type PeerId, parsePeerId, peerIdOf, toDrakkarError } from '@drakkar/protocol';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { Stream } from '@libp2p/interface';
+import { mdns } from '@libp2p/mdns';
+import { tcp } from '@libp2p/tcp';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p, type Libp2p } from 'libp2p';
+import { formatHostPort, type HostPort, multiaddrOf } from './addresses.ts';
+
+export interface NodeOptions {
+  readonly key: KeyObject;
+  /** Where to listen; nowhere when empty. Port 0 takes a free one. */
+  readonly listen: readonly HostPort[];
+  /** Say and hear on the local network who is there. */
+  readonly mdns?: boolean;
+  readonly maxConnections?: number;
+}
+
+/** A stream of libp2p, and who is at its other end. */
+export interface PeerStream {
+  readonly stream: Stream;
+  readonly peer: PeerId;
+}
+
+export interface ControlNode extends AsyncDisposable {
+  readonly peer: PeerId;
+  /** The port that it listens on, 0 where it doesn't. */
+  readonly port: number;
+  /** Serves a protocol. What the handler throws ends the stream. */
+  handle(protocol: string, serve: (stream: PeerStream) => Promise<void>): Promise<void>;
+  /** A stream to a peer, over the connection that there is or a new one. @throws `unavailable` | `cancelled` */
+  open(
+    peer: PeerId,
+    addresses: readonly HostPort[],
+    protocol: string,
+    signal: AbortSignal,
+  ): Promise<PeerStream>;
+  /** Ends every connection to a peer. */
+  drop(peer: PeerId): Promise<void>;
+  /** Called with each peer that the local network names, and where it is. */
+  onNeighbour(found: (peer: PeerId, addresses: readonly HostPort[]) => void): void;
+}
+
+/** A handshake that takes longer is given up. */
+const HANDSHAKE_MS = 10_000;
+const STREAMS_OF_ONE_PEER = 1024;
+const MDNS_INTERVAL_MS = 10_000;
+
+/** @throws `busy` where a port is taken; `unavailable` */
+export async function startNode(options: NodeOptions): Promise<ControlNode> {
+  const maxConnections = options.maxConnections ?? 1024;
+  try {
+    const node = await createLibp2p({
+      privateKey: await generateKeyPairFromSeed('Ed25519', seedOf(options.key)),
+      addresses: { listen: options.listen.map((address) => multiaddrOf(address)) },
+      transports: [tcp({ backlog: 4096, maxConnections })],
+      connectionEncrypters: [noise()],
+      streamMuxers: [
+        yamux({ maxInboundStreams: STREAMS_OF_ONE_PEER, maxOutboundStreams: STREAMS_OF_ONE_PEER }),
+      ],
+      connectionManager: {
+        maxConnections,
+        maxIncomingPendingConnections: Math.min(maxConnections, 512),
+        inboundConnectionThreshold: Number.POSITIVE_INFINITY,
+        inboundUpgradeTimeout: HANDSHAKE_MS,
+        dialTimeout: HANDSHAKE_MS,
+      },
+      // Who speaks a protocol with heartbeats needs no pings beside them.
+      connectionMonitor: { enabled: false },
+      peerDiscovery: options.mdns === true ? [mdns({ interval: MDNS_INTERVAL_MS })] : [],
+    });
+    return new Libp2pNode(node, peerIdOf(options.key));
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const taken = /EADDRINUSE|could not listen|No addresses|failed to listen/i.test(message);
+    throw new DrakkarError(
+      taken ? 'busy' : 'unavailable',
+      `cannot listen on ${options.listen.map(formatHostPort).join(', ')}: ${message}`,
+      { hint: 'set a free port', cause },
+    );
+  }
+}
+
+class Libp2pNode implements ControlNode {
+  readonly peer: PeerId;
+  readonly #node: Libp2p;
+
+  constructor(node: Libp2p, peer: PeerId) {
+    this.#node = node;
+    this.peer = peer;
+  }
+
+  get port(): number {
+    const [first] = this.#node.getMultiaddrs();
+    return first === undefined ? 0 : portOf(first.toString());
+  }
+
+  handle(protocol: string, serve: (stream: PeerStream) => Promise<void>): Promise<void> {
+    const limits = { maxInboundStreams: STREAMS_OF_ONE_PEER, maxOutboundStreams: STREAMS_OF_ONE_PEER };
+    return this.#node.handle(
+      protocol,
+      async (stream, connection) => {
+        try {
+          await serve({ stream, peer: parsePeerId(connection.remotePeer.toString()) });
+        } catch (error) {
+          stream.abort(toDrakkarError(error, 'unavailable'));
+        }
+      },
+      limits,
+    );
+  }
+
+  async open(
+    peer: PeerId,
+    addresses: readonly HostPort[],
+    protocol: string,
+    signal: AbortSignal,
+  ): Promise<PeerStream> {
+    try {
+      const targets = addresses.map((address) => multiaddr(multiaddrOf(address, peer)));
+      const connection = await this.#node.dial(targets, { signal });
+      const stream = await connection.newStream(protocol, {
+        signal,
+        maxOutboundStreams: STREAMS_OF_ONE_PEER,
+      });
+      return { stream, peer };
+    } catch (cause) {
+      if (signal.aborted) throw toDrakkarError(signal.reason, 'cancelled');
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new DrakkarError('unavailable', `${peer} cannot be reached: ${message}`, { cause });
+    }
+  }
+
+  async drop(peer: PeerId): Promise<void> {
+    const connections = this.#node
+      .getConnections()
+      .filter(({ remotePeer }) => remotePeer.toString() === peer);
+    for (const connection of connections) connection.abort(new Error('the peer is a member no longer'));
+  }
+
+  onNeighbour(found: (peer: PeerId, addresses: readonly HostPort[]) => void): void {
+    this.#node.addEventListener('peer:discovery', ({ detail }) => {
+      const addresses = detail.multiaddrs.flatMap((address) => hostPortOf(address.toString()) ?? []);
+      if (addresses.length > 0) found(parsePeerId(detail.id.toString()), addresses);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#node.stop();
+  }
+}
+
+function hostPortOf(text: string): HostPort | undefined {
+  const [, host, port] = /^\/(?:ip4|ip6)\/([^/]+)\/tcp\/([0-9]+)/.exec(text) ?? [];
+  return host === undefined ? undefined : { host, port: Number(port) };
+}
+
+function portOf(text: string): number {
+  return hostPortOf(text)?.port ?? 0;
+}
+
+/** The 32 bytes from which an Ed25519 key is made. Source: RFC 8037, section 2. */
+function seedOf(key: KeyObject): Uint8Array {
+  const { d = '' } = key.export({ format: 'jwk' });
+  return Buffer.from(d, 'base64url');
+}

@@ -1,0 +1,9 @@
+/** One long stream between a daemon and its supernode. */
+export const SUPERNODE_PROTOCOL = '/drakkar/supernode/1';
+/** One stream between two peers about one blob. */
+export const HAVE_PROTOCOL = '/drakkar/have/1';
+
+/** Said in the first message. A higher one may say more; what it says beyond ours is ignored. */
+export const PROTOCOL_VERSION = 1;
+/** What we can beyond that, bit by bit: nothing yet. */
+export const FEATURES = 0n;
