@@ -9,6 +9,7 @@ import {
 } from '@drakkar/client';
 import type { Config } from '@drakkar/daemon';
 import { type DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/errors';
+import type { SupernodeConfig } from '@drakkar/supernode';
 import type { GlobalFlags } from './command-line/options.ts';
 import { NO_PROGRESS, progressView } from './output/progress.ts';
 import type { ProgressView } from './output/progress-view.ts';
@@ -21,6 +22,8 @@ export interface Context {
   readonly json: boolean;
   readonly signal: AbortSignal;
   config(): Promise<Config>;
+  /** The file that `--config` names is the supernode's, for its commands. */
+  supernodeConfig(): Promise<SupernodeConfig>;
   client(): Promise<AdminClient>;
   progress(): Promise<ProgressView>;
   /** Words for people, on stderr. */
@@ -36,6 +39,8 @@ export function contextOf(options: GlobalFlags, signal: AbortSignal): Context {
     json,
     signal,
     config,
+    supernodeConfig: async () =>
+      (await import('@drakkar/supernode')).supernodeConfiguration.load(options.config),
     client: async () => new AdminClient(await socketOf(options, config)),
     progress: async () => (json ? NO_PROGRESS : progressView(process.stderr)),
     say: (text) => {

@@ -10,6 +10,7 @@ import { untilInterrupted } from './interrupt.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: readonly AnyCommand[] }>>> = {
   up: () => import('./commands/up.ts'),
   daemon: () => import('./commands/daemon.ts'),
+  supernode: () => import('./commands/supernode.ts'),
   pull: () => import('./commands/pull.ts'),
   run: () => import('./commands/run.ts'),
   snapshot: () => import('./commands/snapshot.ts'),

@@ -44,6 +44,8 @@ export interface Progress {
 export interface Receipt {
   readonly storeBytes: number;
   readonly upstreamBytes: number;
+  /** From other hosts. */
+  readonly peerBytes: number;
 }
 
 /** An image, by a reference as people write it. */
@@ -151,10 +153,27 @@ export interface DaemonStatus {
   readonly uptimeMs: number;
   readonly mirrorUrl: string;
   readonly builderPublicKey: string;
+  /** `null` where this host is alone. */
+  readonly swarm: SwarmStatus | null;
   readonly store: { readonly quotaBytes: number; readonly usedBytes: number };
   readonly native: Probe | null;
   /** Why the helper can't be asked. */
   readonly nativeError: ErrorDocument | null;
+}
+
+/** How a host stands in the swarm. */
+export interface SwarmStatus {
+  readonly peer: PeerId;
+  readonly supernode: { readonly up: boolean; readonly downMs: number; readonly error: string | null };
+  readonly controlPort: number;
+  readonly dataPort: number;
+  /** Requests of other hosts that are being served. */
+  readonly uploads: number;
+  /** Blobs about which it speaks with other hosts. */
+  readonly exchanges: number;
+  /** Bytes to and from other hosts since the start. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
 }
 
 /** A supernode, as its own admin API describes it. */

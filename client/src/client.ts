@@ -13,6 +13,9 @@ import type {
   SnapshotSummary,
   StartRequest,
   StartResult,
+  SupernodeStatus,
+  SwarmBlobSummary,
+  SwarmHostSummary,
   VerifyResult,
 } from './api.ts';
 import { type Answer, cutOff, exchange } from './exchange.ts';
@@ -24,16 +27,67 @@ export interface AdminCall<Result> {
   readonly onEvent?: ((event: ProgressEvent<Result>) => void) | undefined;
 }
 
-/** A client of the admin API. Every call may throw what the daemon threw; `unavailable` where no daemon answers. */
-export class AdminClient {
+/** Requests to the admin API at one socket. Every call may throw what the other side threw; `unavailable` where nobody answers. */
+class SocketClient {
   readonly socketPath: string;
 
   constructor(socketPath: string) {
     this.socketPath = socketPath;
   }
 
+  protected async json<Result>(method: string, path: string, signal?: AbortSignal): Promise<Result> {
+    const text = await textOf(await this.send(method, path, undefined, { signal }));
+    return (text === '' ? undefined : JSON.parse(text)) as Result;
+  }
+
+  protected async send(
+    method: string,
+    path: string,
+    body: object | undefined,
+    call: Pick<AdminCall<never>, 'signal' | 'onSent'>,
+  ): Promise<Answer> {
+    const { signal, onSent } = call;
+    const answer = await exchange({ socketPath: this.socketPath, method, path, body, signal, onSent });
+    if (answer.status < 300) return answer;
+    throw DrakkarError.fromJSON(errorDocument(answer.status, await textOf(answer)));
+  }
+}
+
+/** A client of a supernode's admin API. */
+export class SupernodeClient extends SocketClient {
+  status(signal?: AbortSignal): Promise<SupernodeStatus> {
+    return this.json('GET', '/v1/status', signal);
+  }
+
+  hosts(signal?: AbortSignal): Promise<SwarmHostSummary[]> {
+    return this.json('GET', '/v1/hosts', signal);
+  }
+
+  blobs(signal?: AbortSignal): Promise<SwarmBlobSummary[]> {
+    return this.json('GET', '/v1/blobs', signal);
+  }
+
+  token(signal?: AbortSignal): Promise<{ readonly token: string }> {
+    return this.json('GET', '/v1/token', signal);
+  }
+
+  rotateToken(signal?: AbortSignal): Promise<{ readonly token: string }> {
+    return this.json('POST', '/v1/token/rotate', signal);
+  }
+
+  rotateKey(signal?: AbortSignal): Promise<SupernodeStatus> {
+    return this.json('POST', '/v1/cluster-key/rotate', signal);
+  }
+
+  async revoke(peer: string, signal?: AbortSignal): Promise<void> {
+    await this.json('POST', `/v1/members/${encodeURIComponent(peer)}/revoke`, signal);
+  }
+}
+
+/** A client of a daemon's admin API. */
+export class AdminClient extends SocketClient {
   status(signal?: AbortSignal): Promise<DaemonStatus> {
-    return this.#json('GET', '/v1/status', signal);
+    return this.json('GET', '/v1/status', signal);
   }
 
   pull(body: PullRequest, call: AdminCall<PullResult> = {}): Promise<PullResult> {
@@ -41,16 +95,16 @@ export class AdminClient {
   }
 
   blobs(signal?: AbortSignal): Promise<BlobSummary[]> {
-    return this.#json('GET', '/v1/blobs', signal);
+    return this.json('GET', '/v1/blobs', signal);
   }
 
   snapshots(signal?: AbortSignal): Promise<SnapshotSummary[]> {
-    return this.#json('GET', '/v1/snapshots', signal);
+    return this.json('GET', '/v1/snapshots', signal);
   }
 
   /** `name` is an image reference, a manifest digest or the first hex digits of one. */
   snapshot(name: string, signal?: AbortSignal): Promise<SnapshotDetail> {
-    return this.#json('GET', snapshotPath(name), signal);
+    return this.json('GET', snapshotPath(name), signal);
   }
 
   buildSnapshot(body: BuildSnapshotRequest, call: AdminCall<BuildResult> = {}): Promise<BuildResult> {
@@ -62,20 +116,20 @@ export class AdminClient {
   }
 
   mountSnapshot(name: string, signal?: AbortSignal): Promise<MountResult> {
-    return this.#json('POST', snapshotPath(name, '/mount'), signal);
+    return this.json('POST', snapshotPath(name, '/mount'), signal);
   }
 
   async umountSnapshot(name: string, signal?: AbortSignal): Promise<void> {
-    await this.#json('POST', snapshotPath(name, '/umount'), signal);
+    await this.json('POST', snapshotPath(name, '/umount'), signal);
   }
 
   async removeSnapshot(name: string, signal?: AbortSignal): Promise<void> {
-    await this.#json('DELETE', snapshotPath(name), signal);
+    await this.json('DELETE', snapshotPath(name), signal);
   }
 
   /** The flat image, as bytes: all of them, or an error at the end. */
   async flatImage(name: string, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
-    return (await this.#send('GET', snapshotPath(name, '/flat'), undefined, { signal })).body;
+    return (await this.send('GET', snapshotPath(name, '/flat'), undefined, { signal })).body;
   }
 
   start(body: StartRequest, call: AdminCall<StartResult> = {}): Promise<StartResult> {
@@ -83,12 +137,7 @@ export class AdminClient {
   }
 
   async endStart(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#json('DELETE', `/v1/starts/${encodeURIComponent(id)}`, signal);
-  }
-
-  async #json<Result>(method: string, path: string, signal?: AbortSignal): Promise<Result> {
-    const text = await textOf(await this.#send(method, path, undefined, { signal }));
-    return (text === '' ? undefined : JSON.parse(text)) as Result;
+    await this.json('DELETE', `/v1/starts/${encodeURIComponent(id)}`, signal);
   }
 
   async #events<Result>(
@@ -97,25 +146,13 @@ export class AdminClient {
     body: object,
     call: AdminCall<Result>,
   ): Promise<Result> {
-    for await (const line of linesOf(await this.#send(method, path, body, call))) {
+    for await (const line of linesOf(await this.send(method, path, body, call))) {
       const event = JSON.parse(line) as ProgressEvent<Result>;
       if (event.type === 'error') throw DrakkarError.fromJSON(event.error);
       call.onEvent?.(event);
       if (event.type === 'result') return event.result;
     }
     throw cutOff();
-  }
-
-  async #send(
-    method: string,
-    path: string,
-    body: object | undefined,
-    call: Pick<AdminCall<never>, 'signal' | 'onSent'>,
-  ): Promise<Answer> {
-    const { signal, onSent } = call;
-    const answer = await exchange({ socketPath: this.socketPath, method, path, body, signal, onSent });
-    if (answer.status < 300) return answer;
-    throw DrakkarError.fromJSON(errorDocument(answer.status, await textOf(answer)));
   }
 }
 

@@ -14,6 +14,6 @@
  * @packageDocumentation
  */
 export type * from './api.ts';
-export { type AdminCall, AdminClient } from './client.ts';
+export { type AdminCall, AdminClient, SupernodeClient } from './client.ts';
 export * from './paths.ts';
 export type * from './probe.ts';

@@ -25,6 +25,7 @@ import {
   verifySnapshot,
 } from './snapshots/index.ts';
 import { openStore, type Store } from './store/index.ts';
+import { type SwarmPeer, startSwarmPeer } from './swarm/index.ts';
 import { createRegistryClient, type StoredCredential } from './upstream/index.ts';
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
@@ -56,7 +57,9 @@ export async function startDaemon(
   );
   for (const holder of store.holders()) if (holder.startsWith(STAGING_HOLDER_PREFIX)) store.unpin(holder);
   const client = stack.use(createRegistryClient(await upstreamOptions(config)));
-  const content = stack.use(createContent({}, { store, client }));
+  const swarm = await joinSwarm(config, store, log);
+  if (swarm !== undefined) stack.use(swarm);
+  const content = stack.use(createContent({}, { store, client, swarm }));
   const native = stack.use(nativeHelper(config.native.socket));
   const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
   const builderKey = await loadKey(
@@ -101,6 +104,7 @@ export async function startDaemon(
     mirrorUrl: mirror.url,
     builderPublicKey: encodePublicKey(builderPublicKey),
     store: usageOf(store),
+    swarm: swarm?.status() ?? null,
     ...(await askHelper(native)),
   });
   // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
@@ -121,6 +125,30 @@ export async function startDaemon(
     unmountAll: () => volumes.unmountAll(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+async function joinSwarm(
+  { swarm, stateDirectory }: Config,
+  store: Store,
+  log: Logger,
+): Promise<SwarmPeer | undefined> {
+  if (swarm.supernode === null) return undefined;
+  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, upstreamRate, ...rest } = swarm;
+  const { inFlightBytes, memoryBytes, ...host } = rest;
+  const key = await loadKey(
+    join(stateDirectory, 'keys', 'peer.pem'),
+    'the cluster then takes this host for a new one, which needs a join token',
+  );
+  const joinToken =
+    swarm.joinToken ??
+    (joinTokenFile === null ? null : await readSecret(joinTokenFile, 'swarm.joinTokenFile'));
+  const limits = { uploadSlots, uploadRate, downloadRate, upstreamRate, inFlightBytes, memoryBytes };
+  const peer = await startSwarmPeer(
+    { ...host, stateDirectory, supernode, joinToken, limits },
+    { key, store, log },
+  );
+  store.onRemoved((digest, origins) => peer.forget(digest, origins));
+  return peer;
 }
 
 /** Brings pins and leftovers of an earlier daemon in order, and says at once what this machine can't do. */
@@ -208,18 +236,21 @@ async function upstreamOptions({ registries }: Config): Promise<Parameters<typeo
   const { credentials, dockerConfigFile, ...rest } = registries;
   const stored: Record<string, StoredCredential> = {};
   for (const { registry, username, password, passwordFile } of credentials) {
-    stored[registry] = { username, password: password ?? (await readPassword(passwordFile)) };
+    stored[registry] = {
+      username,
+      password: password ?? (await readSecret(passwordFile, 'registries.credentials')),
+    };
   }
   const home = dockerConfigFile?.replace(/^~(?=\/)/, homedir()) ?? null;
   return { ...rest, credentials: stored, dockerConfigFile: home };
 }
 
-async function readPassword(file = ''): Promise<string> {
+async function readSecret(file = '', setting: string): Promise<string> {
   try {
     return (await readFile(file, 'utf8')).trim();
   } catch (cause) {
-    throw new DrakkarError('invalid_argument', `the password file ${file} cannot be read`, {
-      hint: 'correct registries.credentials, or let the daemon’s user read the file',
+    throw new DrakkarError('invalid_argument', `the file ${file} cannot be read`, {
+      hint: `correct ${setting}, or let the daemon’s user read the file`,
       cause,
     });
   }

@@ -21,11 +21,15 @@ export interface RegistryOptions {
   readonly storageDirectory?: string;
   /** Serve HTTPS with these PEM files. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+  /** Where it listens; on loopback when absent. */
+  readonly address?: string;
+  /** Makes a command line that runs elsewhere: in a network namespace. */
+  readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
 }
 
 /** A running `docker-registry` (distribution 2.8, which has no referrers API). */
 export interface Registry extends AsyncDisposable {
-  /** `127.0.0.1:PORT`, as image references name it. */
+  /** `ADDRESS:PORT`, as image references name it. */
   readonly host: string;
   readonly url: string;
   readonly directory: string;
@@ -63,19 +67,22 @@ async function startIn(directory: string, options: RegistryOptions): Promise<Reg
     const lines = Object.entries(options.users).map(([user, password]) => htpasswdLine(user, password));
     await writeFile(passwords, lines.join(''), { mode: 0o600 });
   }
+  const address = options.address ?? '127.0.0.1';
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
     const config = join(directory, 'config.json');
     await writeFile(config, JSON.stringify(configuration(port, storage, passwords, options)));
-    const child = startChild('docker-registry', ['serve', config]);
-    const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+    const args = ['serve', config] as const;
+    const [command, all] = options.within?.('docker-registry', args) ?? ['docker-registry', args];
+    const child = startChild(command, all);
+    const url = `${options.tls === undefined ? 'http' : 'https'}://${address}:${port}`;
     try {
-      await untilReady(child, 'docker-registry', () => answers(port));
+      await untilReady(child, 'docker-registry', () => answers(address, port));
     } catch (error) {
       if (attempt < START_TRIES && child.output().includes('address already in use')) continue;
       throw error;
     }
-    return running(child, directory, port, url);
+    return running(child, directory, `${address}:${port}`, url);
   }
 }
 
@@ -103,7 +110,7 @@ function configuration(port: number, storage: string, passwords: string, options
       maintenance: { uploadpurging: { enabled: false } },
     },
     http: {
-      addr: `127.0.0.1:${port}`,
+      addr: `${options.address ?? '127.0.0.1'}:${port}`,
       secret: randomBytes(16).toString('hex'),
       ...(tls === undefined ? {} : { tls: { certificate: tls.certificateFile, key: tls.keyFile } }),
     },
@@ -111,19 +118,19 @@ function configuration(port: number, storage: string, passwords: string, options
   };
 }
 
-function running(child: Child, directory: string, port: number, url: string): Registry {
+function running(child: Child, directory: string, host: string, url: string): Registry {
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     stopped ??= child.stop().then(() => rm(directory, { recursive: true, force: true }));
     return stopped;
   };
-  return { host: `127.0.0.1:${port}`, url, directory, stop, [Symbol.asyncDispose]: stop };
+  return { host, url, directory, stop, [Symbol.asyncDispose]: stop };
 }
 
 /** Any HTTP answer will do, a 401 or a complaint about missing TLS too: the server is up. */
-async function answers(port: number): Promise<boolean> {
+async function answers(address: string, port: number): Promise<boolean> {
   try {
-    const response = await fetch(`http://127.0.0.1:${port}/v2/`, { signal: AbortSignal.timeout(2_000) });
+    const response = await fetch(`http://${address}:${port}/v2/`, { signal: AbortSignal.timeout(2_000) });
     await response.body?.cancel();
     return true;
   } catch {

@@ -6,6 +6,7 @@ import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapsho
 import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
 import { STORE_DEFAULTS } from '../store/index.ts';
+import { parseSupernodeAddress, SWARM_PEER_DEFAULTS } from '../swarm/index.ts';
 import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
 
 const credentialSchema = z
@@ -27,6 +28,17 @@ const publicKey = z.string().refine((text) => {
     return false;
   }
 }, 'is not an Ed25519 public key; write its 32 bytes in base64');
+
+function isSupernodeAddress(text: string): boolean {
+  try {
+    parseSupernodeAddress(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const rate = byteSize.nullable().default(null);
 
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
@@ -176,6 +188,56 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Block snapshots.'),
+  swarm: z
+    .strictObject({
+      supernode: z
+        .string()
+        .refine(isSupernodeAddress, 'is not host:port/PEER, as `drakkar supernode token` prints it')
+        .nullable()
+        .default(null)
+        .describe('`host:port/PEER`. Without one this host is alone.'),
+      joinToken: z.string().nullable().default(null).describe('Lets this host in until it is a member.'),
+      joinTokenFile: absolutePath.nullable().default(null).describe('A file that holds it, instead.'),
+      name: z
+        .string()
+        .max(255)
+        .nullable()
+        .default(null)
+        .describe('What people call it; the host’s own name where `null`.'),
+      labels: z
+        .record(z.string().max(255), z.string().max(255))
+        .default({})
+        .describe('Where it is: `host`, `rack`, `zone`, `region`. Near hosts are asked first.'),
+      address: ipAddress.default(SWARM_PEER_DEFAULTS.address).describe('Where it listens for other hosts.'),
+      advertise: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe('The address under which others reach it; found out where `null`.'),
+      controlPort: port.default(SWARM_PEER_DEFAULTS.controlPort).describe('0 takes a free port.'),
+      dataPort: port.default(SWARM_PEER_DEFAULTS.dataPort).describe('0 takes a free port.'),
+      mdns: z
+        .boolean()
+        .default(SWARM_PEER_DEFAULTS.mdns)
+        .describe('Find other hosts on the local network when the supernode is away.'),
+      uploadSlots: z
+        .int()
+        .min(1)
+        .max(1024)
+        .default(SWARM_PEER_DEFAULTS.limits.uploadSlots)
+        .describe('Requests of other hosts that are served at the same time.'),
+      uploadRate: rate.describe('Bytes per second to other hosts; `null` is no limit.'),
+      downloadRate: rate.describe('Bytes per second from other hosts.'),
+      upstreamRate: rate.describe('Bytes per second of one blob from its registry.'),
+      inFlightBytes: byteSize
+        .prefault(SWARM_PEER_DEFAULTS.limits.inFlightBytes)
+        .describe('What has been asked of other hosts and is not here yet, at most.'),
+      memoryBytes: byteSize
+        .prefault(SWARM_PEER_DEFAULTS.limits.memoryBytes)
+        .describe('A daemon that needs more memory asks for little at a time.'),
+    })
+    .prefault({})
+    .describe('Other hosts: this one gets pieces from them and gives them.'),
   native: z
     .strictObject({
       socket: absolutePath

@@ -1,18 +1,21 @@
 import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
-import type {
-  BlobRequest,
-  Content,
-  FetchOptions,
-  OpenedBlob,
-  OpenOptions,
-  ReadOptions,
-  ReceiptCounter,
+import {
+  type BlobRequest,
+  type Content,
+  type FetchOptions,
+  newReceipt,
+  type OpenedBlob,
+  type OpenOptions,
+  type ReadOptions,
+  type ReceiptCounter,
 } from './contract.ts';
-import { Download, type DownloadModules } from './download.ts';
+import { Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+import type { PeerPiece } from './swarm-fill.ts';
 
 const READ_BYTES = 1024 * 1024;
+const MAX_SUSPECTS = 64;
 
 export function createContent(options: Partial<ContentOptions>, modules: DownloadModules): Content {
   return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, modules);
@@ -22,6 +25,8 @@ class SharedContent implements Content {
   readonly #options: ContentOptions;
   readonly #modules: DownloadModules;
   readonly #downloads = new Map<Digest, Download>();
+  /** Blobs about which peers have lied, and what each has sent. */
+  readonly #suspects = new Map<Digest, ReadonlyMap<number, PeerPiece>>();
   #closed = false;
 
   constructor(options: ContentOptions, modules: DownloadModules) {
@@ -30,7 +35,7 @@ class SharedContent implements Content {
   }
 
   open(request: BlobRequest, options: OpenOptions = {}): Promise<OpenedBlob> {
-    return this.#open(request, { storeBytes: 0, upstreamBytes: 0 }, options);
+    return this.#open(request, newReceipt(), options);
   }
 
   async *read(
@@ -51,6 +56,16 @@ class SharedContent implements Content {
   }
 
   async fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions = {}): Promise<void> {
+    try {
+      await this.#fetch(request, receipt, options);
+    } catch (error) {
+      // Nobody has read anything of it yet, so that it can be had once more, from the registry alone.
+      if (!(error instanceof WrongFromPeers)) throw error;
+      await this.#fetch(request, receipt, options);
+    }
+  }
+
+  async #fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions): Promise<void> {
     const { onBytes, signal } = options;
     const found = await this.#find(request, receipt, options);
     if (!(found instanceof Download)) {
@@ -165,14 +180,39 @@ class SharedContent implements Content {
         hint: 'try again when some have ended',
       });
     }
+    const { digest } = request;
+    const suspect = this.#suspects.get(digest);
     const download = new Download(
       { request, receipt, isForMirror, graceMs: this.#options.graceMs },
-      this.#modules,
+      suspect === undefined ? this.#modules : { ...this.#modules, swarm: undefined },
     );
-    this.#downloads.set(request.digest, download);
-    const forget = () => this.#downloads.delete(request.digest);
-    download.finished.then(forget, forget);
+    this.#downloads.set(digest, download);
+    const forget = () => this.#downloads.delete(digest);
+    download.finished.then(forget, (error) => {
+      if (error instanceof WrongFromPeers) this.#suspect(digest, error.fromPeers);
+      forget();
+    });
+    if (suspect !== undefined) download.finished.then(() => this.#blame(request)).catch(() => {});
     return await this.#enter(download, signal);
+  }
+
+  /** Somebody has lied about a piece of it: next time the registry alone is asked. */
+  #suspect(digest: Digest, fromPeers: ReadonlyMap<number, PeerPiece>): void {
+    this.#suspects.set(digest, fromPeers);
+    const [oldest] = this.#suspects.keys();
+    if (this.#suspects.size > MAX_SUSPECTS && oldest !== undefined) this.#suspects.delete(oldest);
+  }
+
+  /** The truth is here: whoever sent something else is reported. */
+  async #blame({ digest, image }: BlobRequest): Promise<void> {
+    const fromPeers = this.#suspects.get(digest) ?? new Map<number, PeerPiece>();
+    this.#suspects.delete(digest);
+    const truth = await this.#modules.store.pieceHashes(digest);
+    for (const [piece, { peer, sha256 }] of fromPeers) {
+      const right = truth.get(piece);
+      if (right === undefined || sha256.equals(right)) continue;
+      this.#modules.swarm?.report(peer, { digest, origin: image.registry }, piece);
+    }
   }
 
   /** @returns false when the other's download could not begin for reasons that may not be ours */
@@ -235,7 +275,7 @@ class StoredBlob implements OpenedBlob {
 }
 
 class ArrivingBlob implements OpenedBlob {
-  readonly source = 'upstream';
+  readonly source = 'arriving';
   readonly mediaType = null;
   readonly #download: Download;
   readonly #signal: AbortSignal | undefined;

@@ -25,13 +25,17 @@ export interface ReceiptCounter {
   storeBytes: number;
   /** Counted once, for the request that began the download. */
   upstreamBytes: number;
+  /** From other hosts; counted as upstream's are. */
+  peerBytes: number;
 }
+
+export const newReceipt = (): ReceiptCounter => ({ storeBytes: 0, upstreamBytes: 0, peerBytes: 0 });
 
 /** A blob that is here or is arriving. */
 export interface OpenedBlob extends AsyncDisposable {
   readonly sizeBytes: number;
   readonly mediaType: string | null;
-  readonly source: 'store' | 'upstream';
+  readonly source: 'store' | 'arriving';
   /**
    * Fills `buffer` as far as bytes are here, and waits where none is yet. The last byte comes only after the whole digest
    * matched. @returns how many bytes were read: 0 at the end

@@ -1,14 +1,18 @@
-import { Digester, DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/protocol';
+import { type Digest, Digester, DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/protocol';
+import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
-import type { BlobStream, RegistryClient } from '../upstream/index.ts';
-import type { BlobRequest, ReceiptCounter } from './contract.ts';
+import type { SwarmPeer } from '../swarm/index.ts';
+import { type BlobStream, isAway, type RegistryClient } from '../upstream/index.ts';
+import { type BlobRequest, newReceipt, type ReceiptCounter } from './contract.ts';
 import { GatheringWriter } from './gather.ts';
-import { Progress } from './progress.ts';
 import { spool } from './spool.ts';
+import { type PeerPiece, SwarmFill } from './swarm-fill.ts';
 
 export interface DownloadModules {
   readonly store: Store;
   readonly client: RegistryClient;
+  /** The other hosts, where there are any. */
+  readonly swarm?: SwarmPeer | undefined;
 }
 
 export interface DownloadOptions {
@@ -22,11 +26,15 @@ export interface DownloadOptions {
 /** Of the quota that a blob may claim whose size only the registry says: the claim alone may drive out what others use. */
 const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 
+/** A smaller blob is here before others could be asked. */
+const SMALLEST_SHARED_BYTES = 64 * 1024;
+
 const LOCAL_READ_BYTES = 1024 * 1024;
 
 /**
- * One blob on its way from upstream into the store, read by many meanwhile. Pieces that an earlier download left are read from
- * the disk, the gaps between them from upstream, all in order, so that the whole is hashed as it passes.
+ * One blob on its way from upstream or from peers into the store, read by many meanwhile. Without a swarm, pieces that an earlier
+ * download left are read from the disk, the gaps between them from upstream, all in order, so that the whole is hashed as it
+ * passes. In a swarm pieces come in any order, and are hashed in theirs as soon as those before them are here.
  */
 export class Download {
   readonly request: BlobRequest;
@@ -45,6 +53,7 @@ export class Download {
   /** Bytes from the start that are here; the last one is held back until the digest is known to match. */
   #arrivedBytes = 0;
   #matched = false;
+  #swarm: SwarmPeer | undefined;
   #failure: DrakkarError | undefined;
   #writer: ContentWriter | undefined;
   #reader: ContentReader | undefined;
@@ -125,17 +134,20 @@ export class Download {
       this.#writer = await store.writer({ digest, sizeBytes: left.sizeBytes, origin });
       try {
         const gap = this.#nextGap(0);
-        return gap === undefined ? undefined : await this.#openGap(gap);
+        if (gap === undefined) return undefined;
+        if (await this.#isShared()) return undefined;
+        return await this.#openGap(gap);
       } catch (error) {
         if (isDrakkarError(error, 'invalid_content')) await this.#writer.discard();
         else await this.#writer.close();
         throw error;
       }
     }
-    const stream = await this.#openUpstream({});
+    const stream = (await this.#isShared()) ? undefined : await this.#openUpstream({});
     try {
-      const sizeBytes = this.#agreedSize(stream);
+      const sizeBytes = stream === undefined ? this.#sizeBytes : this.#agreedSize(stream.sizeBytes);
       if (sizeBytes === undefined) {
+        if (stream === undefined) throw new DrakkarError('internal', 'a shared blob has no size');
         await spool(stream, digest, this.#modules.store, this.#receipt);
         store.addOrigin(digest, origin);
         this.#reader = await store.open(digest);
@@ -146,7 +158,7 @@ export class Download {
       this.#sizeBytes = sizeBytes;
       this.#writer = await store.writer({ digest, sizeBytes, origin });
     } catch (error) {
-      await stream.chunks.return();
+      await stream?.chunks.return();
       // A build has brought it meanwhile. Upstream has agreed, so it may be read.
       if (!isDrakkarError(error, 'already_exists')) throw error;
       const isOurs = store.stat(digest)?.origins.includes(origin) === true;
@@ -158,16 +170,40 @@ export class Download {
     return stream;
   }
 
-  #agreedSize(stream: BlobStream): number | undefined {
+  /**
+   * Whether the blob may be had from other hosts. Upstream is asked all the same: it says whether it would give the blob, and how
+   * large that is.
+   */
+  async #isShared(): Promise<boolean> {
+    const { swarm, client } = this.#modules;
+    if (swarm === undefined) return false;
+    const { image, digest, caller, sizeBytes } = this.request;
+    if (sizeBytes !== undefined && sizeBytes < SMALLEST_SHARED_BYTES) return false;
+    const found = await client
+      .headBlob(image, digest, { signal: this.#ending.signal, caller })
+      .catch((error) => {
+        // The host itself asks for what a manifest has named: others may have it though the registry is away.
+        if (this.isForMirror || sizeBytes === undefined || !isAway(error)) throw error;
+        return sizeBytes;
+      });
+    const agreed = this.#agreedSize(found);
+    if (agreed === undefined || agreed < SMALLEST_SHARED_BYTES) return false;
+    if (this.#writer !== undefined && agreed !== this.#sizeBytes) throw this.#wrongLength(String(agreed));
+    this.#sizeBytes = agreed;
+    this.#swarm = swarm;
+    return true;
+  }
+
+  #agreedSize(found: number | undefined): number | undefined {
     const { digest, image, sizeBytes } = this.request;
-    if (stream.sizeBytes !== undefined && sizeBytes !== undefined && stream.sizeBytes !== sizeBytes) {
+    if (found !== undefined && sizeBytes !== undefined && found !== sizeBytes) {
       throw new DrakkarError(
         'invalid_content',
-        `${image.registry}/${image.repository}: blob ${digest} has ${stream.sizeBytes} bytes; its manifest says ${sizeBytes}`,
+        `${image.registry}/${image.repository}: blob ${digest} has ${found} bytes; its manifest says ${sizeBytes}`,
         { hint: 'the image is broken: push it again', details: { digest } },
       );
     }
-    return stream.sizeBytes ?? sizeBytes;
+    return found ?? sizeBytes;
   }
 
   /** @throws `limit_exceeded` */
@@ -190,6 +226,10 @@ export class Download {
       return;
     }
     const digester = new Digester();
+    if (this.#swarm !== undefined && first === undefined) {
+      await this.#runInSwarm(writer, digester, this.#swarm);
+      return;
+    }
     let stream = first;
     for (let piece = 0; piece < writer.pieceCount; ) {
       const gap = this.#nextGap(piece);
@@ -203,11 +243,57 @@ export class Download {
     }
     await stream?.chunks.return();
     if (digester.digest() !== this.request.digest) throw this.#mismatch();
-    this.#matches();
-    await writer.finish();
-    this.#reader = await this.#modules.store.open(this.request.digest);
+    this.#reader = await this.#finish(writer);
     await writer.close();
     if (this.#users === 0) await this.#letGo(this.#reader);
+  }
+
+  async #runInSwarm(writer: ContentWriter, digester: Digester, swarm: SwarmPeer): Promise<void> {
+    const { request } = this;
+    const receipt = this.#receipt;
+    const present = writer.presentHashes;
+    const fill = new SwarmFill(
+      {
+        request,
+        writer,
+        swarm,
+        receipt,
+        signal: this.#ending.signal,
+        openUpstream: (range) => this.#openUpstreamOfSize(range),
+        onPiece: () => this.#progress.step(),
+      },
+      present,
+    );
+    try {
+      const filling = fill.run();
+      filling.catch(() => this.#progress.step());
+      for (let piece = 0; piece < writer.pieceCount; piece += 1) {
+        while (!writer.has(piece)) await Promise.race([this.#progress.next(this.#ending.signal), filling]);
+        const until = Math.min((piece + 1) * writer.pieceLength, this.#sizeBytes);
+        await this.#rehash(writer, digester, until, present.has(piece) ? receipt : newReceipt());
+      }
+      await filling;
+      if (digester.digest() !== request.digest) throw this.#mismatch(fill.fromPeers);
+      this.#reader = await this.#finish(writer);
+      await fill.complete();
+    } finally {
+      fill.end();
+    }
+    await writer.close();
+    if (this.#users === 0) await this.#letGo(this.#reader);
+  }
+
+  async #finish(writer: ContentWriter): Promise<ContentReader> {
+    this.#matches();
+    await writer.finish();
+    return await this.#modules.store.open(this.request.digest);
+  }
+
+  async #openUpstreamOfSize(range: { startBytes: number; endBytes?: number }): Promise<BlobStream> {
+    const stream = await this.#openUpstream(range);
+    if (stream.sizeBytes === undefined || stream.sizeBytes === this.#sizeBytes) return stream;
+    await stream.chunks.return();
+    throw this.#wrongLength(String(stream.sizeBytes));
   }
 
   /** From now on readers go to the store. */
@@ -224,7 +310,12 @@ export class Download {
   }
 
   /** What is here already passes through the hash, too. */
-  async #rehash(writer: ContentWriter, digester: Digester, until: number): Promise<void> {
+  async #rehash(
+    writer: ContentWriter,
+    digester: Digester,
+    until: number,
+    receipt: ReceiptCounter = this.#receipt,
+  ): Promise<void> {
     const buffer = Buffer.allocUnsafe(Math.min(LOCAL_READ_BYTES, Math.max(0, until - this.#arrivedBytes)));
     while (this.#arrivedBytes < until) {
       this.#ending.signal.throwIfAborted();
@@ -233,7 +324,7 @@ export class Download {
       if (count === 0)
         throw new DrakkarError('internal', `${this.request.digest} is shorter on disk than it was`);
       digester.update(wanted.subarray(0, count));
-      this.#receipt.storeBytes += count;
+      receipt.storeBytes += count;
       this.#arrivedBytes += count;
       this.#progress.step();
     }
@@ -271,14 +362,11 @@ export class Download {
     return { start: first * writer.pieceLength, end: Math.min(last * writer.pieceLength, this.#sizeBytes) };
   }
 
-  async #openGap(gap: Gap): Promise<BlobStream> {
+  #openGap(gap: Gap): Promise<BlobStream> {
     const toTheEnd = gap.end === this.#sizeBytes;
-    const stream = await this.#openUpstream(
+    return this.#openUpstreamOfSize(
       toTheEnd ? { startBytes: gap.start } : { startBytes: gap.start, endBytes: gap.end },
     );
-    if (stream.sizeBytes === undefined || stream.sizeBytes === this.#sizeBytes) return stream;
-    await stream.chunks.return();
-    throw this.#wrongLength(String(stream.sizeBytes));
   }
 
   #openUpstream(range: { startBytes?: number; endBytes?: number }): Promise<BlobStream> {
@@ -295,8 +383,9 @@ export class Download {
     );
   }
 
-  #mismatch(): DrakkarError {
+  #mismatch(fromPeers: ReadonlyMap<number, PeerPiece> = new Map()): DrakkarError {
     const { image, digest } = this.request;
+    if (fromPeers.size > 0) return new WrongFromPeers(digest, fromPeers);
     return new DrakkarError(
       'invalid_content',
       `${image.registry}/${image.repository}: the bytes of blob ${digest} have another digest`,
@@ -325,4 +414,16 @@ export class Download {
 interface Gap {
   readonly start: number;
   readonly end: number;
+}
+
+/** Each piece was what the peer that sent it had said, and the whole is not what it should be: somebody has lied about a piece. */
+export class WrongFromPeers extends DrakkarError {
+  readonly fromPeers: ReadonlyMap<number, PeerPiece>;
+
+  constructor(digest: Digest, fromPeers: ReadonlyMap<number, PeerPiece>) {
+    super('invalid_content', `the bytes of blob ${digest} that peers have sent have another digest`, {
+      hint: 'try again: the registry alone will be asked, and the peer that lied is found out',
+    });
+    this.fromPeers = fromPeers;
+  }
 }

@@ -1,5 +1,5 @@
 /**
- * Content: a blob from the store, else from upstream into the store, with everybody who wants it reading along.
+ * Content: a blob from the store, else from peers and upstream into the store, with everybody who wants it reading along.
  *
  * However many readers a blob has, ranged or not, it is downloaded once, from its start to its end. A reader gets bytes as
  * they arrive and the last one only after the digest of the whole has matched.
@@ -7,18 +7,19 @@
  * @example
  * ```ts
  * const content = createContent({}, { store, client });
- * const receipt = { storeBytes: 0, upstreamBytes: 0 };
+ * const receipt = newReceipt();
  * for await (const bytes of content.read({ image, digest }, receipt, { signal })) …
  * ```
  */
 export { createContent } from './content.ts';
-export type {
-  BlobRequest,
-  Content,
-  FetchOptions,
-  OpenedBlob,
-  OpenOptions,
-  ReadOptions,
-  ReceiptCounter,
+export {
+  type BlobRequest,
+  type Content,
+  type FetchOptions,
+  newReceipt,
+  type OpenedBlob,
+  type OpenOptions,
+  type ReadOptions,
+  type ReceiptCounter,
 } from './contract.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';

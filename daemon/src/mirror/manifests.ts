@@ -1,9 +1,15 @@
 import type { Digest } from '@drakkar/protocol';
 import { isDrakkarError, OCI_LIMITS, parseManifestDocument } from '@drakkar/protocol';
 import type { Store } from '../store/index.ts';
-import type { Caller, RegistryClient, RepositoryName, ResolvedManifest } from '../upstream/index.ts';
+import {
+  type Caller,
+  isAway,
+  type RegistryClient,
+  type RepositoryName,
+  type ResolvedManifest,
+} from '../upstream/index.ts';
 import type { MirrorOptions } from './options.ts';
-import { isAway, type Verdicts } from './verdicts.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export interface ManifestModules {
   readonly client: RegistryClient;

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
-import type { Caller, RepositoryName } from '../upstream/index.ts';
+import { type Caller, isAway, type RepositoryName } from '../upstream/index.ts';
 import type { MirrorOptions } from './options.ts';
 
 /** May this caller have this digest under this repository? */
@@ -93,9 +93,4 @@ export class Verdicts {
     const credential = createHmac('sha256', this.#secret).update(who).digest('base64');
     return `${credential} ${image.registry}/${image.repository}@${digest}`;
   }
-}
-
-/** The registry has not said no: it has said nothing. */
-export function isAway(error: unknown): boolean {
-  return isDrakkarError(error, 'unavailable') || isDrakkarError(error, 'timeout');
 }

@@ -7,7 +7,7 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import { type BuildLimits, buildSnapshot, composeArtifact } from '@drakkar/snapshotter';
-import type { BlobRequest, ReceiptCounter } from '../content/index.ts';
+import { type BlobRequest, newReceipt, type ReceiptCounter } from '../content/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Image } from './images.ts';
 import type { Content, Modules, SnapshotParts } from './modules.ts';
@@ -109,7 +109,7 @@ class LayerSource {
     this.#content = content;
     this.#layers = manifest.layers.map(({ digest, size }) => ({
       request: { image: image.reference, digest, sizeBytes: size },
-      receipt: { storeBytes: 0, upstreamBytes: 0 },
+      receipt: newReceipt(),
     }));
     this.sizeBytes = manifest.layers.reduce((total, { size }) => total + size, 0);
   }
@@ -129,7 +129,7 @@ class LayerSource {
   async requireDigests(image: string, signal: AbortSignal): Promise<void> {
     for (const [index, { request }] of this.#layers.slice(0, this.#begun).entries()) {
       try {
-        await this.#content.fetch(request, { storeBytes: 0, upstreamBytes: 0 }, { signal });
+        await this.#content.fetch(request, newReceipt(), { signal });
       } catch (cause) {
         if (!isDrakkarError(cause, 'invalid_content')) return;
         const { code, message, hint, details } = this.#aboutLayer(index, cause);
@@ -164,9 +164,10 @@ class LayerSource {
   addReceipts(total: ReceiptCounter): void {
     for (const { request, receipt } of this.#layers) {
       total.upstreamBytes += receipt.upstreamBytes;
+      total.peerBytes += receipt.peerBytes;
       total.storeBytes += Math.min(
         receipt.storeBytes,
-        Math.max(0, request.sizeBytes - receipt.upstreamBytes),
+        Math.max(0, request.sizeBytes - receipt.upstreamBytes - receipt.peerBytes),
       );
     }
   }

@@ -1,5 +1,5 @@
 import type { Mark, Progress } from '@drakkar/client';
-import type { ReceiptCounter } from '../content/index.ts';
+import { newReceipt, type ReceiptCounter } from '../content/index.ts';
 import { Timeline } from './timeline.ts';
 
 export interface WorkOptions {
@@ -17,7 +17,7 @@ export class Work {
 
   constructor(options: WorkOptions = {}, parent?: Work) {
     this.timeline = parent?.timeline ?? new Timeline(options.onMark);
-    this.receipt = parent?.receipt ?? { storeBytes: 0, upstreamBytes: 0 };
+    this.receipt = parent?.receipt ?? newReceipt();
     this.signal = options.signal ?? new AbortController().signal;
     this.#onProgress = parent === undefined ? options.onProgress : parent.#onProgress;
   }

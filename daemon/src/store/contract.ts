@@ -57,6 +57,10 @@ export interface Store extends AsyncDisposable {
   pathOf(digest: Digest): string;
   /** @throws `not_found` unless complete */
   open(digest: Digest): Promise<ContentReader>;
+  /** The sha256 of every piece of a complete blob; made now where it came in as a whole. @throws `not_found` */
+  pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>>;
+  /** Calls back when complete content is gone. */
+  onRemoved(removed: (digest: Digest, origins: readonly string[]) => void): void;
   /** A blob in the making, from scratch or from what an earlier writer left. @throws `busy` | `already_exists` | `no_space` */
   writer(wanted: WriterWanted): Promise<ContentWriter>;
   /** A small blob, whole, and the registry that gave it. Stores nothing where it is already. @throws `no_space` */

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import {
   accessSync,
   chmodSync,
@@ -23,7 +23,7 @@ import { STORE_DEFAULTS, type StoreOptions } from './options.ts';
 import { Quota, type Reservation } from './quota.ts';
 import { repair } from './repair.ts';
 import { Verifier } from './verifier.ts';
-import { type ContentWriter, FileWriter, type WriterHome } from './writer.ts';
+import { type ContentWriter, FileWriter, type WriterHome, type WrittenPiece } from './writer.ts';
 
 /**
  * @throws `busy` when another daemon has the directory; `forbidden` when it cannot be written; `no_space`
@@ -83,6 +83,7 @@ class DirectoryStore implements Store, WriterHome {
   /** Content that is being made: taken before the first await, so that there is never a second writer. */
   readonly #claims = new Map<Digest, Claim>();
   readonly #closing = new AbortController();
+  readonly #removed: ((digest: Digest, origins: readonly string[]) => void)[] = [];
   #lastUseMs: number;
   #closed: Promise<void> | undefined;
 
@@ -144,6 +145,29 @@ class DirectoryStore implements Store, WriterHome {
     return new FileReader(row, handle, () => this.#files.close(digest));
   }
 
+  async pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>> {
+    await using reader = await this.open(digest);
+    const { sizeBytes } = reader;
+    const length = fixedPieceLength(sizeBytes);
+    const known = this.#index.pieces(digest);
+    const missing = Array.from({ length: Math.ceil(sizeBytes / length) }, (_, piece) => piece).filter(
+      (piece) => !known.has(piece),
+    );
+    if (missing.length === 0) return known;
+    const buffer = Buffer.allocUnsafe(length);
+    const made: WrittenPiece[] = [];
+    for (const piece of missing) {
+      const count = await reader.read(buffer, piece * length);
+      made.push({ piece, sha256: hash('sha256', buffer.subarray(0, count), 'buffer') });
+    }
+    this.recordPieces(digest, made);
+    return this.#index.pieces(digest);
+  }
+
+  onRemoved(removed: (digest: Digest, origins: readonly string[]) => void): void {
+    this.#removed.push(removed);
+  }
+
   async writer({ digest, sizeBytes, mediaType, origin }: WriterWanted): Promise<ContentWriter> {
     while (this.#claims.get(digest)?.adopts) await this.#claims.get(digest)?.ended.promise;
     if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
@@ -161,7 +185,7 @@ class DirectoryStore implements Store, WriterHome {
         ? await open(this.#layout.file('blob', digest), 'r+')
         : await this.#create(digest, sizeBytes, mediaType ?? null);
       this.#index.addOrigin(digest, origin);
-      const present = resumes ? this.#index.pieces(digest).keys() : [];
+      const present = resumes ? this.#index.pieces(digest) : new Map<number, Buffer>();
       const writer = new FileWriter(digest, sizeBytes, file, present, this);
       claim.writer = writer;
       this.touch(digest);
@@ -284,7 +308,7 @@ class DirectoryStore implements Store, WriterHome {
     return this.close();
   }
 
-  recordPieces(digest: Digest, pieces: readonly { piece: number; sha256: Buffer }[]): void {
+  recordPieces(digest: Digest, pieces: readonly WrittenPiece[]): void {
     this.#index.transaction(() => {
       for (const { piece, sha256 } of pieces) this.#index.addPiece(digest, piece, sha256);
     });
@@ -365,8 +389,10 @@ class DirectoryStore implements Store, WriterHome {
 
   /** The file before the row: a row without a file is removed at the next start. */
   #delete(row: ContentRow): void {
+    const origins = row.complete ? this.#index.origins(row.digest) : [];
     rmSync(this.#layout.file(row.kind, row.digest), { force: true });
     this.#index.delete(row.digest);
+    if (row.complete) for (const removed of this.#removed) removed(row.digest, origins);
     this.#quota.removed(row.sizeBytes);
   }
 

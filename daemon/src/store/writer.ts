@@ -16,6 +16,10 @@ export interface ContentWriter {
    * @throws `no_space` on a full disk; after any failure the writer only aborts
    */
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
+  /** A whole piece, in whatever order, with the sha256 that its bytes are known to have. Durable as what {@link write} writes. */
+  writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void>;
+  /** The sha256 of the pieces that were there when the writer was opened. */
+  readonly presentHashes: ReadonlyMap<number, Uint8Array>;
   /** Bytes that have been written or were present. @returns how many were read */
   read(buffer: Uint8Array, position: number): Promise<number>;
   /**
@@ -52,6 +56,7 @@ export class FileWriter implements ContentWriter {
   readonly sizeBytes: number;
   readonly pieceLength: number;
   readonly pieceCount: number;
+  readonly presentHashes: ReadonlyMap<number, Uint8Array>;
   readonly #file: FileHandle;
   readonly #home: WriterHome;
   readonly #present: Set<number>;
@@ -61,6 +66,7 @@ export class FileWriter implements ContentWriter {
   #pendingBytes = 0;
   #lastFlushMs = performance.now();
   #flushing: Promise<void> = Promise.resolve();
+  #isFlushing = false;
   #failure: DrakkarError | undefined;
   #closed: Promise<void> | undefined;
 
@@ -68,7 +74,7 @@ export class FileWriter implements ContentWriter {
     digest: Digest,
     sizeBytes: number,
     file: FileHandle,
-    present: Iterable<number>,
+    present: ReadonlyMap<number, Buffer>,
     home: WriterHome,
   ) {
     this.digest = digest;
@@ -77,7 +83,8 @@ export class FileWriter implements ContentWriter {
     this.pieceCount = Math.ceil(sizeBytes / this.pieceLength);
     this.#file = file;
     this.#home = home;
-    this.#present = new Set(present);
+    this.presentHashes = present;
+    this.#present = new Set(present.keys());
   }
 
   has(piece: number): boolean {
@@ -102,11 +109,23 @@ export class FileWriter implements ContentWriter {
     if (offset !== this.#cursor) this.#hash = createHash('sha256');
     this.#cursor = offset;
     for (const buffer of buffers) this.#account(buffer);
-    const due = this.#pendingBytes >= BATCH_BYTES || performance.now() - this.#lastFlushMs >= BATCH_MS;
-    if (due && this.#pending.length > 0) {
-      await this.#flushing;
-      this.#startFlush();
+    await this.#flushIfDue();
+  }
+
+  async writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const offset = piece * this.pieceLength;
+    const length = buffers.reduce((sum, { length }) => sum + length, 0);
+    if (this.#closed !== undefined || length !== Math.min(this.pieceLength, this.sizeBytes - offset)) {
+      throw new DrakkarError('internal', `${length} bytes are not piece ${piece} of ${this.digest}`);
     }
+    try {
+      await writeAll(this.#file, buffers, offset);
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    this.#written(piece, sha256, length);
+    await this.#flushIfDue();
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {
@@ -146,11 +165,25 @@ export class FileWriter implements ContentWriter {
       this.#cursor += part.length;
       rest = rest.subarray(part.length);
       if (this.#cursor < end) return;
-      this.#pending.push({ piece, sha256: this.#hash.digest() });
-      this.#pendingBytes += end - piece * this.pieceLength;
-      this.#present.add(piece);
+      this.#written(piece, this.#hash.digest(), end - piece * this.pieceLength);
       this.#hash = createHash('sha256');
     }
+  }
+
+  #written(piece: number, sha256: Buffer, bytes: number): void {
+    this.#pending.push({ piece, sha256 });
+    this.#pendingBytes += bytes;
+    this.#present.add(piece);
+  }
+
+  async #flushIfDue(): Promise<void> {
+    while (this.#isDue && this.#isFlushing) await this.#flushing;
+    if (this.#isDue) this.#startFlush();
+  }
+
+  get #isDue(): boolean {
+    const isOld = performance.now() - this.#lastFlushMs >= BATCH_MS;
+    return this.#pending.length > 0 && (this.#pendingBytes >= BATCH_BYTES || isOld);
   }
 
   /** At most one runs at a time; what is written meanwhile waits for the next. */
@@ -159,9 +192,14 @@ export class FileWriter implements ContentWriter {
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#lastFlushMs = performance.now();
-    this.#flushing = this.#makeDurable(batch).catch((error) => {
-      this.#fail(error);
-    });
+    this.#isFlushing = true;
+    this.#flushing = this.#makeDurable(batch)
+      .catch((error) => {
+        this.#fail(error);
+      })
+      .finally(() => {
+        this.#isFlushing = false;
+      });
   }
 
   async #makeDurable(batch: readonly WrittenPiece[]): Promise<void> {
@@ -170,7 +208,7 @@ export class FileWriter implements ContentWriter {
   }
 
   async #flush(): Promise<void> {
-    await this.#flushing;
+    while (this.#isFlushing) await this.#flushing;
     if (this.#failure === undefined && this.#pending.length > 0) this.#startFlush();
     await this.#flushing;
     if (this.#failure !== undefined) throw this.#failure;

@@ -1,3 +1,18 @@
-/** How a host gets pieces from its peers, and gives them: pure cores so far, which bench/src/simulator runs. */
+/**
+ * This host as a member of the swarm: it gets pieces from other hosts, and gives them.
+ *
+ * `SwarmPeer` is the whole: a link to the supernode, a server and a client of pieces, and an {@link Exchange} for each blob about
+ * which hosts speak at the moment. What decides is pure: `PiecePicker` which piece to ask whom for, `SuperSeed` what to show to whom.
+ */
+export type { LocalPieces, PieceSink } from './exchange.ts';
+export type { BlobShape } from './fetcher.ts';
+export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { SuperSeed } from './super-seed.ts';
+export { parseSupernodeAddress } from './supernode-link.ts';
+export {
+  type SwarmDownload,
+  type SwarmPeer,
+  type SwarmPeerOptions,
+  startSwarmPeer,
+} from './swarm-peer.ts';

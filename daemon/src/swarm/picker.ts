@@ -20,6 +20,7 @@ export class PiecePicker {
   readonly #requests = new Map<number, Set<PeerId>>();
   readonly #order: Uint32Array;
   readonly #urgent = new Set<number>();
+  readonly #hedged = new Set<number>();
   #prefetch: readonly number[] = [];
   #missing: number;
 
@@ -85,6 +86,29 @@ export class PiecePicker {
     this.#prefetch = pieces.filter((piece) => piece < this.pieceCount);
   }
 
+  /** The first missing piece from `from` on that nobody has been asked for, which counts as asked of `parent` from now on. */
+  claim(parent: PeerId, from = 0): number | undefined {
+    for (let piece = from; piece < this.pieceCount; piece += 1) {
+      if (this.#have[piece] === 1 || this.#requests.has(piece)) continue;
+      this.#requests.set(piece, new Set([parent]));
+      return piece;
+    }
+    return undefined;
+  }
+
+  /** Asks the parent for this very piece, too, if nobody has been asked and it has it. */
+  take(parent: PeerId, piece: number): boolean {
+    const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
+    if (!isFree || this.#parents.get(parent)?.[piece] !== 1) return false;
+    this.#requests.set(piece, new Set([parent]));
+    return true;
+  }
+
+  /** A request takes too long: another parent may be asked as well. */
+  hedge(piece: number): void {
+    if (this.#requests.has(piece)) this.#hedged.add(piece);
+  }
+
   /** The next piece to ask this parent for, which counts as asked from now on; `undefined` where it has nothing of use. */
   pick(parent: PeerId): number | undefined {
     const known = this.#parents.get(parent);
@@ -95,7 +119,7 @@ export class PiecePicker {
       this.#first(this.#urgent, fresh) ??
       this.#first(this.#prefetch, fresh) ??
       this.#rarest(fresh) ??
-      this.#endgame(parent, known);
+      this.#again(parent, known);
     if (piece === undefined) return undefined;
     this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
     return piece;
@@ -111,6 +135,7 @@ export class PiecePicker {
   arrived(piece: number): PeerId[] {
     const asked = [...(this.#requests.get(piece) ?? [])];
     this.#requests.delete(piece);
+    this.#hedged.delete(piece);
     this.#urgent.delete(piece);
     if (piece < this.pieceCount && this.#have[piece] === 0) {
       this.#have[piece] = 1;
@@ -136,13 +161,20 @@ export class PiecePicker {
     return best;
   }
 
-  /** Only once everything that is missing has been asked for: else a fresh piece comes, from this parent or another. */
-  #endgame(parent: PeerId, known: Uint8Array): number | undefined {
-    if (this.#requests.size < this.#missing) return undefined;
-    for (const [piece, parents] of this.#requests) {
-      if (known[piece] === 1 && parents.size < ENDGAME_REQUESTS && !parents.has(parent)) return piece;
-    }
-    return undefined;
+  /** A piece that was asked of another parent: one that is late, or any once every missing piece has been asked for. */
+  #again(parent: PeerId, known: Uint8Array): number | undefined {
+    const fits = (piece: number) => {
+      const parents = this.#requests.get(piece);
+      return (
+        known[piece] === 1 &&
+        parents !== undefined &&
+        parents.size < ENDGAME_REQUESTS &&
+        !parents.has(parent) &&
+        this.#have[piece] === 0
+      );
+    };
+    const isEnd = this.#requests.size >= this.#missing;
+    return this.#first(this.#hedged, fits) ?? (isEnd ? this.#first(this.#requests.keys(), fits) : undefined);
   }
 }
 

@@ -81,6 +81,19 @@ export class SuperSeed {
     }
   }
 
+  /** Nobody passes anything on: everybody may know everything. @returns what was held back */
+  release(): number[] {
+    const held = [...this.#have].filter((piece) => !this.hasSpread(piece));
+    for (const piece of held) {
+      this.#spread[piece] = 1;
+      const child = this.#shownTo.get(piece);
+      if (child !== undefined) this.#children.get(child)?.delete(piece);
+    }
+    this.#shownTo.clear();
+    this.#unshown.clear();
+    return held;
+  }
+
   hasSpread(piece: number): boolean {
     return this.#spread[piece] === 1;
   }

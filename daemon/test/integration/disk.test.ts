@@ -32,7 +32,7 @@ test.skipIf(withoutRoot)(
     const image = { registry: registry.host, repository: 'library/thing' };
     const [small, large] = [randomBlob(3 * MEBIBYTE), randomBlob(20 * MEBIBYTE)];
     await pushRandomImage(client, image, 'v1', [small, large]);
-    const receipt = { storeBytes: 0, upstreamBytes: 0 };
+    const receipt = { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 };
     {
       await using store = await openStore({ directory: disk.path });
       await using content = createContent({}, { store, client });

@@ -64,7 +64,7 @@ test('a store whose process is killed at any moment serves no wrong byte and los
     }
     await store.verified;
     await using content = createContent({}, { store, client });
-    const receipt = { storeBytes: 0, upstreamBytes: 0 };
+    const receipt = { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 };
     for (const { digest } of layers) {
       const image = { registry: registry.host, repository: 'library/thing' };
       const parts: Buffer[] = [];

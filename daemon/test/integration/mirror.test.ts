@@ -239,7 +239,10 @@ describe('a public image', () => {
     const name = { registry: proxy.host, repository: 'library/thing' };
     await using opened = await stack.content.open({ image: name, digest: layer.digest });
     await expect(
-      stack.content.fetch({ image: name, digest: layer.digest }, { storeBytes: 0, upstreamBytes: 0 }),
+      stack.content.fetch(
+        { image: name, digest: layer.digest },
+        { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 },
+      ),
     ).rejects.toMatchObject({ code: 'invalid_content' });
     await expect(opened.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'invalid_content' });
   });

@@ -21,7 +21,7 @@ async function downloadForEver(offset: number): Promise<never> {
     if (digest === undefined) throw new Error('no digests were given');
     await content.fetch(
       { image: { registry, repository }, digest },
-      { storeBytes: 0, upstreamBytes: 0 },
+      { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 },
       { onBytes: () => say('bytes') },
     );
     say('done');

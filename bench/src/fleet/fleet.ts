@@ -1,0 +1,218 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ADMIN_SOCKET_NAME, AdminClient, SupernodeClient } from '@drakkar/client';
+import {
+  type Child,
+  type Registry,
+  type RegistryOptions,
+  startChild,
+  startRegistry,
+  untilReady,
+} from '@drakkar/lab';
+import { type Network, type Place, startNetwork } from './network.ts';
+
+export interface FleetOptions {
+  readonly hosts: number;
+  /** Bits per second of each link, each way, the registry's too. */
+  readonly rate?: number;
+  /** Hosts of the second half are in a second rack behind a link of this rate. */
+  readonly thinRate?: number;
+  /** In namespaces of their own; else all on loopback, which needs no root. */
+  readonly namespaces?: boolean;
+  readonly registry?: RegistryOptions;
+  /** Further settings of every daemon's configuration. */
+  readonly daemon?: (index: number) => Readonly<Record<string, object>>;
+  /** Further settings of the supernode. */
+  readonly supernode?: Readonly<Record<string, unknown>>;
+}
+
+/** A program of the fleet that can be killed and started again. */
+export interface Member {
+  readonly place: Place | undefined;
+  readonly pid: number;
+  start(): Promise<void>;
+  /** Returns when it is gone. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  output(): string;
+}
+
+export interface FleetHost extends Member {
+  readonly index: number;
+  readonly client: AdminClient;
+  readonly stateDirectory: string;
+}
+
+export interface Fleet extends AsyncDisposable {
+  readonly registry: Registry;
+  readonly registryPlace: Place | undefined;
+  readonly network: Network | undefined;
+  readonly supernode: Member & { readonly client: SupernodeClient };
+  readonly hosts: readonly FleetHost[];
+  readonly join: { readonly supernode: string; readonly joinToken: string };
+}
+
+const ENTRY = join(import.meta.dirname, '../../../cli/src/main.js');
+const DIRECTORY = '/var/tmp';
+
+/** A registry, a supernode and daemons, each a process of its own. Everything is gone when it is disposed. */
+export async function startFleet(options: FleetOptions): Promise<Fleet> {
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(DIRECTORY, 'drakkar-fleet-'));
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const { rate, thinRate } = options;
+  const network = options.namespaces
+    ? stack.use(await startNetwork(thinRate === undefined ? {} : { racks: 2, thinRate }))
+    : undefined;
+  const registryPlace = await network?.add({ rate });
+  const registry = stack.use(
+    await startRegistry({
+      ...options.registry,
+      ...(registryPlace === undefined
+        ? {}
+        : { address: registryPlace.address, within: registryPlace.within }),
+    }),
+  );
+  const supernode = await startSupernodeOf(directory, await network?.add(), options, stack);
+  const [{ token }, status] = [await supernode.client.token(), await supernode.client.status()];
+  const join_ = { supernode: status.address, joinToken: token };
+  const hosts = await Promise.all(
+    Array.from({ length: options.hosts }, async (_, index) => {
+      const isFar = thinRate !== undefined && index >= options.hosts / 2;
+      const place = await network?.add({ rate, rack: isFar ? 1 : 0 });
+      const rack = isFar ? 'b' : 'a';
+      const member = await hostOf(directory, index, place, {
+        ...options,
+        join: join_,
+        registry: registry.host,
+        rack,
+      });
+      stack.defer(() => member.kill('SIGTERM'));
+      return member;
+    }),
+  );
+  // A few at a time: each needs a second of a core to begin.
+  for (const host of hosts) await host.start();
+  const running = stack.move();
+  return {
+    registry,
+    registryPlace,
+    network,
+    supernode,
+    hosts,
+    join: join_,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+async function startSupernodeOf(
+  directory: string,
+  place: Place | undefined,
+  options: FleetOptions,
+  stack: AsyncDisposableStack,
+): Promise<Fleet['supernode']> {
+  const stateDirectory = join(directory, 'supernode');
+  await mkdir(stateDirectory);
+  const file = join(directory, 'supernode.yaml');
+  const address = place?.address ?? '127.0.0.1';
+  // A free port the first time, and then the same one.
+  let port = 0;
+  const client = new SupernodeClient(join(stateDirectory, ADMIN_SOCKET_NAME));
+  const configure = () =>
+    writeFile(
+      file,
+      JSON.stringify({
+        stateDirectory,
+        address,
+        port,
+        metrics: { address, port: 0 },
+        log: { level: 'warn' },
+        ...options.supernode,
+      }),
+    );
+  const member = memberOf(place, ['supernode', '--config', file], configure, async () => {
+    const { address: bound } = await client.status();
+    port = Number(/:([0-9]+)\//.exec(bound)?.[1]);
+  });
+  stack.defer(() => member.kill('SIGTERM'));
+  await member.start();
+  return { ...member, client };
+}
+
+async function hostOf(
+  directory: string,
+  index: number,
+  place: Place | undefined,
+  options: Pick<FleetOptions, 'daemon'> & {
+    readonly join: Fleet['join'];
+    readonly registry: string;
+    readonly rack: string;
+  },
+): Promise<FleetHost> {
+  const home = join(directory, `host-${index}`);
+  const stateDirectory = join(home, 'state');
+  await mkdir(stateDirectory, { recursive: true });
+  const file = join(home, 'config.yaml');
+  const { swarm = {}, ...more } = options.daemon?.(index) ?? {};
+  const configure = () =>
+    writeFile(
+      file,
+      JSON.stringify({
+        stateDirectory,
+        log: { level: 'warn' },
+        mirror: { port: 0 },
+        registries: { plainHttp: [options.registry], dockerConfigFile: null },
+        native: { socket: join(home, 'native.sock') },
+        swarm: {
+          ...options.join,
+          name: `host-${index}`,
+          labels: { rack: options.rack },
+          address: place?.address ?? '127.0.0.1',
+          controlPort: 0,
+          dataPort: 0,
+          mdns: false,
+          ...swarm,
+        },
+        ...more,
+      }),
+    );
+  const client = new AdminClient(join(stateDirectory, ADMIN_SOCKET_NAME));
+  const member = memberOf(place, ['daemon', '--config', file], configure, async () => {
+    await client.status();
+  });
+  return Object.assign(member, { index, client, stateDirectory });
+}
+
+function memberOf(
+  place: Place | undefined,
+  args: readonly string[],
+  configure: () => Promise<void>,
+  ask: () => Promise<void>,
+): Member {
+  let child: Child | undefined;
+  return {
+    place,
+    get pid() {
+      return child?.process.pid ?? 0;
+    },
+    output: () => child?.output() ?? '',
+    async start() {
+      await configure();
+      const [command, all] = place?.within(process.execPath, [ENTRY, ...args]) ?? [
+        process.execPath,
+        [ENTRY, ...args],
+      ];
+      child = startChild(command, all);
+      await untilReady(child, args[0] ?? '', () =>
+        ask().then(
+          () => true,
+          () => false,
+        ),
+      );
+    },
+    async kill(signal = 'SIGKILL') {
+      if (child === undefined) return;
+      child.process.kill(signal);
+      await child.stop();
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface NetworkOptions {
+  /** Switches, each with hosts of its own. Two are joined by a thin link. */
+  readonly racks?: 1 | 2;
+  /** Bits per second of that link, each way. */
+  readonly thinRate?: number;
+}
+
+/** A host's place in the network: a namespace with one address. */
+export interface Place {
+  readonly name: string;
+  readonly address: string;
+  /** A command line that runs within. */
+  within(command: string, args: readonly string[]): readonly [string, readonly string[]];
+  /** Bytes that it has put on its link, headers included. */
+  sentBytes(): Promise<number>;
+  /** Takes the place from the network, or puts it back. */
+  plug(isPlugged: boolean): Promise<void>;
+}
+
+/** Hosts on one machine: namespaces on bridges, with links of their own rates. */
+export interface Network extends AsyncDisposable {
+  /** @param rate bits per second, each way; the machine's own speed when absent */
+  add(options?: { readonly rate?: number | undefined; readonly rack?: number | undefined }): Promise<Place>;
+  /** Bytes that went over the link between the racks, both ways. */
+  thinBytes(): Promise<number>;
+  /** Where this process is, as the hosts see it. */
+  readonly ownAddress: string;
+}
+
+let networks = 0;
+
+/** Needs root and `iproute2`. Everything is gone when it is disposed. */
+export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {}): Promise<Network> {
+  networks += 1;
+  const id = `dk${(process.pid % 46_656).toString(36)}${networks.toString(36)}`;
+  // Of the range for benchmarks of devices, which nobody else uses. Source: RFC 2544, appendix C.2.2.
+  const subnet = `198.18.${(process.pid + networks) % 250}`;
+  await using stack = new AsyncDisposableStack();
+  const bridges = Array.from({ length: racks }, (_, rack) => `${id}b${rack}`);
+  for (const bridge of bridges) {
+    await ip('link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0');
+    stack.defer(() => ip('link', 'del', bridge));
+    await ip('link', 'set', bridge, 'up');
+  }
+  const [first = '', second] = bridges;
+  const ownAddress = `${subnet}.1`;
+  await ip('address', 'add', `${ownAddress}/24`, 'dev', first);
+  const thin = `${id}t0`;
+  if (second !== undefined) {
+    await ip('link', 'add', thin, 'type', 'veth', 'peer', 'name', `${id}t1`);
+    for (const [end, bridge] of [
+      [thin, first],
+      [`${id}t1`, second],
+    ] as const) {
+      await ip('link', 'set', end, 'master', bridge, 'up');
+      if (thinRate !== undefined) await limit(end, thinRate);
+    }
+  }
+  let places = 0;
+  const running = stack.move();
+  return {
+    ownAddress,
+    async add({ rate, rack = 0 } = {}) {
+      places += 1;
+      const name = `${id}n${places}`;
+      const address = `${subnet}.${places + 1}`;
+      const outer = `${id}v${places}`;
+      await ip('netns', 'add', name);
+      running.defer(() => ip('netns', 'del', name));
+      await ip('link', 'add', outer, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+      await ip('link', 'set', outer, 'master', bridges[rack] ?? first, 'up');
+      for (const device of ['lo', 'eth0']) await ip('-n', name, 'link', 'set', device, 'up');
+      await ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0');
+      if (rate !== undefined) {
+        await limit(outer, rate);
+        await limit('eth0', rate, name);
+      }
+      return {
+        name,
+        address,
+        within: (command, args) => ['ip', ['netns', 'exec', name, command, ...args]],
+        sentBytes: async () => (await countersOf(outer)).received,
+        plug: (isPlugged) => ip('link', 'set', outer, isPlugged ? 'up' : 'down'),
+      };
+    },
+    async thinBytes() {
+      const { sent, received } = await countersOf(thin);
+      return sent + received;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+async function ip(...args: string[]): Promise<void> {
+  await run('ip', args);
+}
+
+/** A queue of 50 ms and bursts of a few packets, as a switch has them. */
+async function limit(device: string, rate: number, namespace?: string): Promise<void> {
+  const within = namespace === undefined ? [] : ['-n', namespace];
+  const burst = Math.max(16_000, Math.round(rate / 8 / 250) * 2);
+  await run('tc', [
+    ...within,
+    'qdisc',
+    'add',
+    'dev',
+    device,
+    'root',
+    'tbf',
+    'rate',
+    `${rate}bit`,
+    'burst',
+    `${burst}`,
+    'latency',
+    '50ms',
+  ]);
+}
+
+async function countersOf(device: string): Promise<{ sent: number; received: number }> {
+  const { stdout } = await run('ip', ['-j', '-s', 'link', 'show', 'dev', device]);
+  const [link] = JSON.parse(stdout) as { stats64: { rx: { bytes: number }; tx: { bytes: number } } }[];
+  return { sent: link?.stats64.tx.bytes ?? 0, received: link?.stats64.rx.bytes ?? 0 };
+}

@@ -1,0 +1,166 @@
+import { createHash, type Hash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrakkarError, type PeerId } from '@drakkar/protocol';
+import type { ContentWriter } from '../store/index.ts';
+import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
+import { type BlobStream, isAway } from '../upstream/index.ts';
+import type { BlobRequest, ReceiptCounter } from './contract.ts';
+
+export interface SwarmFillOptions {
+  readonly request: BlobRequest;
+  readonly writer: ContentWriter;
+  readonly swarm: SwarmPeer;
+  readonly receipt: ReceiptCounter;
+  readonly signal: AbortSignal;
+  /** Bytes from upstream, from `startBytes` to the end. */
+  openUpstream(range: { readonly startBytes: number }): Promise<BlobStream>;
+  /** A piece is here. */
+  onPiece(): void;
+}
+
+/** A piece as a peer has sent it. */
+export interface PeerPiece {
+  readonly peer: PeerId;
+  readonly sha256: Buffer;
+}
+
+/** While the registry is away and no peer has anything, others may still come. */
+const PATIENCE_MS = 15_000;
+const RETRY_MS = 1_000;
+
+/** Fills a blob from the swarm and, as far as this host may read it there, from upstream: whole pieces, in whatever order. */
+export class SwarmFill {
+  /** What came from peers, by piece. */
+  readonly fromPeers = new Map<number, PeerPiece>();
+  readonly #options: SwarmFillOptions;
+  readonly #download: SwarmDownload;
+  readonly #hashes = new Map<number, Buffer>();
+  readonly #ending = new AbortController();
+  readonly #signal: AbortSignal;
+  #failedSinceMs: number | undefined;
+
+  /** @param present sha256 of the pieces that are here already */
+  constructor(options: SwarmFillOptions, present: ReadonlyMap<number, Uint8Array>) {
+    this.#options = options;
+    const { writer, swarm, request, receipt } = options;
+    for (const [piece, sha256] of present) this.#hashes.set(piece, Buffer.from(sha256));
+    this.#signal = AbortSignal.any([options.signal, this.#ending.signal]);
+    const { sizeBytes, pieceLength, pieceCount } = writer;
+    this.#download = swarm.download(
+      {
+        name: { digest: request.digest, origin: request.image.registry },
+        sizeBytes,
+        pieceLength,
+        pieceCount,
+      },
+      {
+        has: (piece) => this.#hashes.has(piece),
+        sha256: (piece) => this.#hashes.get(piece),
+        read: (buffer, position) => writer.read(buffer, position),
+        close: async () => {},
+      },
+      {
+        deliver: async (piece, buffers, sha256, peer) => {
+          await this.#write(piece, buffers, sha256);
+          this.fromPeers.set(piece, { peer, sha256 });
+          receipt.peerBytes += lengthOf(buffers);
+        },
+        failed: (error) => this.#ending.abort(error),
+      },
+    );
+  }
+
+  /** Returns when every piece is here. @throws what upstream threw last, where nobody else has what is missing */
+  async run(): Promise<void> {
+    let retryAtMs = 0;
+    for (;;) {
+      const waitMs = retryAtMs - performance.now();
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#signal }).catch(() => {});
+      const piece = await this.#download.nextUpstream(this.#signal);
+      if (piece === undefined) return;
+      try {
+        await this.#readFrom(piece);
+        this.#failedSinceMs = undefined;
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        this.#requireHope(error);
+        retryAtMs = performance.now() + RETRY_MS;
+      }
+    }
+  }
+
+  /** The whole has been verified and is in the store. */
+  complete(): Promise<void> {
+    return this.#download.complete();
+  }
+
+  end(): void {
+    this.#ending.abort(new DrakkarError('cancelled', 'the download has ended'));
+    this.#download.end();
+  }
+
+  /** One stream from upstream, as long as what comes next is wanted from there. */
+  async #readFrom(first: number): Promise<void> {
+    const { writer, receipt, swarm } = this.#options;
+    let piece = first;
+    try {
+      const { chunks } = await this.#options.openUpstream({ startBytes: piece * writer.pieceLength });
+      let buffers: Buffer[] = [];
+      let left = this.#lengthOf(piece);
+      let hash: Hash = createHash('sha256');
+      for await (const chunk of chunks) {
+        receipt.upstreamBytes += chunk.length;
+        await swarm.upstreamRate.pass(chunk.length, this.#signal);
+        for (let rest = chunk; rest.length > 0; ) {
+          const part = rest.subarray(0, left);
+          rest = rest.subarray(part.length);
+          hash.update(part);
+          buffers.push(part);
+          left -= part.length;
+          if (left > 0) continue;
+          const sha256 = hash.digest();
+          await this.#write(piece, buffers, sha256);
+          this.#download.arrivedUpstream(piece, sha256);
+          piece += 1;
+          if (piece >= writer.pieceCount || !this.#download.claimUpstream(piece)) {
+            piece = -1;
+            return;
+          }
+          buffers = [];
+          left = this.#lengthOf(piece);
+          hash = createHash('sha256');
+        }
+      }
+      throw new DrakkarError(
+        'invalid_content',
+        `blob ${this.#options.request.digest} came shorter than before`,
+        {
+          hint: 'the registry or something before it is broken',
+        },
+      );
+    } finally {
+      if (piece >= 0) this.#download.failedUpstream(piece);
+    }
+  }
+
+  async #write(piece: number, buffers: readonly Buffer[], sha256: Buffer): Promise<void> {
+    await this.#options.writer.writePiece(piece, buffers, sha256);
+    this.#hashes.set(piece, sha256);
+    this.#options.onPiece();
+  }
+
+  /** A registry that has failed is no reason to give up while pieces come from elsewhere. */
+  #requireHope(error: unknown): void {
+    this.#failedSinceMs ??= performance.now();
+    if (this.#download.isHopeful) return;
+    const waitedMs = Math.min(performance.now() - this.#failedSinceMs, this.#download.idleMs);
+    if (!isAway(error) || waitedMs > PATIENCE_MS) throw error;
+  }
+
+  #lengthOf(piece: number): number {
+    const { pieceLength, sizeBytes } = this.#options.writer;
+    return Math.min(pieceLength, sizeBytes - piece * pieceLength);
+  }
+}
+
+const lengthOf = (buffers: readonly Buffer[]) => buffers.reduce((sum, { length }) => sum + length, 0);

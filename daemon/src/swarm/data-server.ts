@@ -1,0 +1,314 @@
+import { constants } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import {
+  type BlobName,
+  type Digest,
+  DrakkarError,
+  errnoOf,
+  fixedPieceLength,
+  isDigest,
+  isOrigin,
+  type PeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import { type PeerCertificate, peerOf } from './certificate.ts';
+import type { RateLimit } from './rate.ts';
+import type { Standing } from './standing.ts';
+
+/** A blob of which this host has pieces. */
+export interface OfferedBlob {
+  readonly sizeBytes: number;
+  has(piece: number): boolean;
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** Counts what has been sent. */
+  sent(peer: PeerId, bytes: number): void;
+}
+
+export interface DataServerOptions {
+  readonly address: string;
+  readonly port: number;
+  readonly slots: number;
+}
+
+export interface DataServerModules {
+  readonly certificate: PeerCertificate;
+  readonly standing: Standing;
+  readonly rate: RateLimit;
+  /** @returns `undefined` where this host has nothing of it */
+  find(blob: BlobName): Promise<OfferedBlob | undefined>;
+  /** Whether requests wait, when that changes. */
+  pressed(isPressed: boolean): void;
+}
+
+export interface DataServer extends AsyncDisposable {
+  readonly port: number;
+  /** Requests that are being served. */
+  readonly uploads: number;
+}
+
+const MAX_HEADER_BYTES = 8 * 1024;
+const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
+const MAX_CONNECTIONS = 2048;
+/** Of one peer, in service and waiting. */
+const REQUESTS_OF_ONE_PEER = 16;
+const HEADERS_MS = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+/** Who does not take what it asked for in this time leaves its slot. */
+const WRITE_MS = 30_000;
+const READ_BYTES = 512 * 1024;
+
+/**
+ * Gives pieces to peers: `GET /v1/blobs/{digest}/pieces/{first}-{last}?origin=REGISTRY` over TLS 1.3, in which both sides prove
+ * their keys. `Authorization` carries a grant, or a membership from who has no supernode to ask.
+ *
+ * @throws `busy` where the port is taken
+ */
+export async function servePieces(
+  options: DataServerOptions,
+  modules: DataServerModules,
+): Promise<DataServer> {
+  const slots = new Slots(options.slots, modules.pressed);
+  const server = createServer(
+    {
+      cert: modules.certificate.certificate,
+      key: modules.certificate.key,
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      // Certificates are signed by their own keys; who a key is decides, not who vouches for it.
+      rejectUnauthorized: false,
+      // A resumed session would come without the certificate.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
+      handshakeTimeout: HEADERS_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: HEADERS_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      noDelay: true,
+    },
+    (request, response) => {
+      void answer(request, response, slots, modules);
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('tlsClientError', (_, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const taken = errnoOf(cause) === 'EADDRINUSE';
+      reject(
+        new DrakkarError(
+          taken ? 'busy' : 'unavailable',
+          `pieces cannot be served on ${options.address}:${options.port}: ${cause.message}`,
+          { hint: 'set swarm.dataPort to a free port', cause },
+        ),
+      );
+    });
+    server.listen(options.port, options.address, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    get uploads() {
+      return slots.taken;
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+interface PieceRequest {
+  readonly blob: BlobName;
+  readonly first: number;
+  readonly last: number;
+}
+
+const PATH_PATTERN = /^\/v1\/blobs\/(sha256:[0-9a-f]{64})\/pieces\/([0-9]{1,9})-([0-9]{1,9})$/;
+
+/** @throws `invalid_argument` */
+export function parsePieceRequest(target: string): PieceRequest {
+  const url = URL.parse(target, 'https://peer/');
+  const [, digest, first = '', last = ''] = PATH_PATTERN.exec(url?.pathname ?? '') ?? [];
+  const origin = url?.searchParams.get('origin') ?? '';
+  if (!isDigest(digest) || !isOrigin(origin) || Number(first) > Number(last)) {
+    throw new DrakkarError('invalid_argument', 'this is no request for pieces');
+  }
+  return { blob: { digest, origin }, first: Number(first), last: Number(last) };
+}
+
+export function formatPieceRequest({ blob, first, last }: PieceRequest): string {
+  return `/v1/blobs/${blob.digest}/pieces/${first}-${last}?origin=${encodeURIComponent(blob.origin)}`;
+}
+
+const GRANT_SCHEME = 'Drakkar-Grant ';
+const MEMBER_SCHEME = 'Drakkar-Member ';
+
+/** The `Authorization` of a request: the grant where there is one. */
+export function authorizationOf(grant: string, membership: string): string {
+  return grant === '' ? MEMBER_SCHEME + membership : GRANT_SCHEME + grant;
+}
+
+const STATUS: Partial<Record<DrakkarError['code'], number>> = {
+  invalid_argument: 400,
+  unauthorized: 403,
+  not_found: 404,
+  limit_exceeded: 413,
+  busy: 503,
+};
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  slots: Slots,
+  modules: DataServerModules,
+): Promise<void> {
+  try {
+    const peer = peerOf(request.socket as TLSSocket);
+    if (peer === undefined) throw new DrakkarError('unauthorized', 'this peer shows no key of a peer');
+    if (request.method !== 'GET') throw new DrakkarError('invalid_argument', 'pieces are read with GET');
+    const wanted = parsePieceRequest(request.url ?? '');
+    authorize(request.headers.authorization ?? '', peer, wanted.blob, modules.standing);
+    const offered = await modules.find(wanted.blob);
+    if (offered === undefined) throw missing(wanted.blob.digest);
+    const range = rangeOf(wanted, offered);
+    using _slot = await slots.take(peer, response);
+    if (response.destroyed) return;
+    await send(response, peer, offered, range, modules.rate);
+  } catch (cause) {
+    const error = toDrakkarError(cause);
+    if (response.headersSent) response.destroy();
+    else
+      response
+        .writeHead(STATUS[error.code] ?? 500, { 'content-type': 'text/plain; charset=utf-8' })
+        .end(`${error.message}\n`);
+  }
+}
+
+function authorize(authorization: string, peer: PeerId, blob: BlobName, standing: Standing): void {
+  if (authorization.startsWith(GRANT_SCHEME)) {
+    standing.requireGrant(authorization.slice(GRANT_SCHEME.length), peer, blob);
+  } else if (authorization.startsWith(MEMBER_SCHEME)) {
+    standing.requireMember(authorization.slice(MEMBER_SCHEME.length), peer);
+  } else {
+    throw new DrakkarError('unauthorized', 'the request carries no grant');
+  }
+}
+
+interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+function rangeOf({ blob, first, last }: PieceRequest, offered: OfferedBlob): ByteRange {
+  const length = fixedPieceLength(offered.sizeBytes);
+  const start = first * length;
+  const end = Math.min((last + 1) * length, offered.sizeBytes);
+  if (end - start > MAX_REQUEST_BYTES) {
+    throw new DrakkarError('limit_exceeded', `a request may ask for ${MAX_REQUEST_BYTES} bytes`);
+  }
+  for (let piece = first; piece <= last; piece += 1) if (!offered.has(piece)) throw missing(blob.digest);
+  return { start, end };
+}
+
+async function send(
+  response: ServerResponse,
+  peer: PeerId,
+  offered: OfferedBlob,
+  { start, end }: ByteRange,
+  rate: RateLimit,
+): Promise<void> {
+  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': end - start });
+  const late = setTimeout(() => response.destroy(), WRITE_MS);
+  try {
+    for (let at = start; at < end; ) {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
+      const count = await offered.read(buffer, at);
+      if (count === 0) throw new DrakkarError('internal', 'a piece ended before its end');
+      await rate.pass(count);
+      if (response.destroyed) return;
+      if (!response.write(buffer.subarray(0, count))) await drained(response);
+      late.refresh();
+      at += count;
+      offered.sent(peer, count);
+    }
+    response.end();
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      response.off('drain', go);
+      response.off('close', go);
+      resolve();
+    };
+    response.once('drain', go);
+    response.once('close', go);
+  });
+}
+
+const missing = (digest: Digest) =>
+  new DrakkarError('not_found', `${digest} is not here, or not that piece of it`);
+
+/** Serves so many at a time; as many more wait in the order in which they came. */
+class Slots {
+  readonly #limit: number;
+  readonly #pressed: (isPressed: boolean) => void;
+  readonly #waiting: (() => void)[] = [];
+  readonly #ofPeer = new Map<PeerId, number>();
+  #isPressed = false;
+  taken = 0;
+
+  constructor(limit: number, pressed: (isPressed: boolean) => void) {
+    this.#limit = limit;
+    this.#pressed = pressed;
+  }
+
+  /** @throws `busy` where too many wait */
+  async take(peer: PeerId, response: ServerResponse): Promise<Disposable> {
+    const mine = this.#ofPeer.get(peer) ?? 0;
+    if (mine >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.#limit) {
+      throw new DrakkarError('busy', 'too many requests wait already');
+    }
+    this.#ofPeer.set(peer, mine + 1);
+    if (this.taken < this.#limit) {
+      this.taken += 1;
+    } else {
+      const turn = Promise.withResolvers<void>();
+      this.#waiting.push(turn.resolve);
+      this.#press();
+      response.once('close', turn.resolve);
+      await turn.promise;
+      response.off('close', turn.resolve);
+      const index = this.#waiting.indexOf(turn.resolve);
+      // Who left while it waited was given no slot.
+      if (index >= 0) {
+        this.#waiting.splice(index, 1);
+        this.taken += 1;
+      }
+    }
+    return { [Symbol.dispose]: () => this.#give(peer) };
+  }
+
+  #give(peer: PeerId): void {
+    const left = (this.#ofPeer.get(peer) ?? 1) - 1;
+    if (left > 0) this.#ofPeer.set(peer, left);
+    else this.#ofPeer.delete(peer);
+    const next = this.taken > this.#limit ? undefined : this.#waiting.shift();
+    if (next === undefined) this.taken -= 1;
+    else next();
+    this.#press();
+  }
+
+  #press(): void {
+    const isPressed = this.#waiting.length > (this.#isPressed ? 0 : this.#limit / 2);
+    if (isPressed === this.#isPressed) return;
+    this.#isPressed = isPressed;
+    this.#pressed(isPressed);
+  }
+}

@@ -1,0 +1,491 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import { type ControlNode, HAVE_PROTOCOL, type HostPort } from '@drakkar/wire';
+import { Progress } from '../progress.ts';
+import type { Log } from '../snapshots/modules.ts';
+import type { DataClient } from './data-client.ts';
+import { authorizationOf, type OfferedBlob } from './data-server.ts';
+import { type BlobShape, PieceFetcher } from './fetcher.ts';
+import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
+import { PiecePicker } from './picker.ts';
+import type { MemoryBudget } from './rate.ts';
+import type { Standing } from './standing.ts';
+import { SuperSeed } from './super-seed.ts';
+import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
+
+/** The pieces of a blob that this host has. */
+export interface LocalPieces {
+  has(piece: number): boolean;
+  sha256(piece: number): Uint8Array | undefined;
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** Nothing is read any more. */
+  close(): Promise<void>;
+}
+
+/** Where what is fetched goes. */
+export interface PieceSink {
+  /** Takes a piece from a peer whose bytes match what that peer said of it. */
+  deliver(piece: number, buffers: readonly Buffer[], sha256: Buffer, peer: PeerId): Promise<void>;
+  /** What cannot be written ends the download. */
+  failed(error: unknown): void;
+}
+
+export interface ExchangeModules {
+  readonly self: PeerId;
+  readonly node: ControlNode;
+  readonly standing: Standing;
+  readonly link: SupernodeLink;
+  readonly client: DataClient;
+  readonly budget: MemoryBudget;
+  readonly dataAddress: string;
+  readonly log: Log;
+  /** Members that may be asked when no supernode says whom to ask. */
+  acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
+  sent(peer: PeerId, bytes: number): void;
+  pieceReceived(bytes: number): void;
+}
+
+const SESSIONS = 64;
+const SHOWN_AHEAD = 4;
+const OPEN_MS = 3_000;
+/** So long nobody waits for a supernode that is away. */
+const SUPERNODE_PATIENCE_MS = 2_000;
+/** Whoever was asked for the blob has answered by then. */
+const ACQUAINTANCE_PATIENCE_MS = 1_000;
+/** Without a piece for so long, whoever may read upstream is not believed in any more. */
+const PROGRESS_PATIENCE_MS = 20_000;
+const POLL_MS = 100;
+/** What was shown and not passed on for so long is shown to everybody. */
+const RELEASE_MS = 1_000;
+/** Stands for the registry among the parents. */
+const UPSTREAM = '' as PeerId;
+
+/** Everything that this host has to do with other hosts about one blob: getting its pieces, and giving them. */
+export class Exchange implements HaveEvents {
+  readonly blob: BlobShape;
+  readonly #modules: ExchangeModules;
+  readonly #sessions = new Map<PeerId, HaveSession>();
+  readonly #opening = new Set<PeerId>();
+  /** Whom this host does not take anything from any more. */
+  readonly #shunned = new Set<PeerId>();
+  readonly #seed: SuperSeed;
+  /** Pieces that came from the registry, and that nobody else is known to have. */
+  readonly #firstHand = new Set<number>();
+  readonly #picker: PiecePicker;
+  readonly #changed = new Progress();
+  #local: LocalPieces;
+  #fetcher: PieceFetcher | undefined;
+  #advice: SupernodeAdvice | undefined;
+  #wantedSinceMs = performance.now();
+  #progressAtMs = performance.now();
+  #askedAcquaintancesAtMs = 0;
+  #upstreamBytes = 0;
+  #spreadAtMs = performance.now();
+  #release: NodeJS.Timeout | undefined;
+  #isEnded = false;
+
+  constructor(blob: BlobShape, local: LocalPieces, modules: ExchangeModules) {
+    this.blob = blob;
+    this.#local = local;
+    this.#modules = modules;
+    this.#seed = new SuperSeed(blob.pieceCount, SHOWN_AHEAD);
+    const have = Array.from({ length: blob.pieceCount }, (_, piece) => piece).filter((piece) =>
+      local.has(piece),
+    );
+    this.#picker = new PiecePicker(blob.pieceCount, have, Math.floor(Math.random() * 2 ** 31));
+    // Who has all of it shows it with care, as who reads it from the registry does.
+    if (this.#picker.missing === 0) this.#holdBack(have);
+  }
+
+  get isWanted(): boolean {
+    return this.#fetcher !== undefined;
+  }
+
+  get isIdle(): boolean {
+    return this.#sessions.size === 0 && !this.isWanted;
+  }
+
+  get missing(): number {
+    return this.#picker.missing;
+  }
+
+  get offered(): OfferedBlob {
+    const local = this.#local;
+    return {
+      sizeBytes: this.blob.sizeBytes,
+      has: (piece) => local.has(piece),
+      read: (buffer, position) => local.read(buffer, position),
+      sent: (peer, bytes) => this.#modules.sent(peer, bytes),
+    };
+  }
+
+  /** Begins to fetch what is missing, and tells the supernode that it is wanted. */
+  want(sink: PieceSink): void {
+    const { client, budget, standing, link } = this.#modules;
+    this.#fetcher = new PieceFetcher(this.blob, this.#picker, {
+      client,
+      budget,
+      authorization: () => authorizationOf(this.#advice?.grant ?? '', standing.membership),
+      deliver: async (piece, buffers, sha256, peer) => {
+        await sink.deliver(piece, buffers, sha256, peer);
+        this.#modules.pieceReceived(buffers.reduce((sum, { length }) => sum + length, 0));
+        this.#gained(piece, sha256, false);
+      },
+      lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),
+      failed: (error) => sink.failed(error),
+    });
+    this.#wantedSinceMs = performance.now();
+    this.#progressAtMs = this.#wantedSinceMs;
+    link.want(this.#announced, this.#have);
+    for (const session of this.#sessions.values()) this.#adopt(session);
+  }
+
+  /** Pieces from the registry: claimed one by one, so that no peer is asked for the same. */
+  async nextUpstream(signal: AbortSignal): Promise<number | undefined> {
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#picker.missing === 0) return undefined;
+      if (this.#mayReadUpstream()) {
+        const piece = this.#picker.claim(UPSTREAM);
+        if (piece !== undefined) return piece;
+      }
+      this.#meetAcquaintances();
+      await this.#waitForChange(signal);
+    }
+  }
+
+  /** Whether the piece after the one just read may be read as well, in the same stream. */
+  claimUpstream(piece: number): boolean {
+    if (!this.#mayReadUpstream()) return false;
+    const claimed = this.#picker.claim(UPSTREAM, piece);
+    if (claimed === undefined || claimed === piece) return claimed === piece;
+    this.#picker.failed(claimed, UPSTREAM);
+    return false;
+  }
+
+  arrivedUpstream(piece: number, sha256: Uint8Array): void {
+    const { pieceLength } = this.blob;
+    this.#upstreamBytes += pieceLength;
+    this.#modules.link.originProgress(this.blob.name, this.#upstreamBytes);
+    this.#gained(piece, sha256, true);
+  }
+
+  /** The registry did not give it. @returns whether somebody else may */
+  failedUpstream(piece: number): void {
+    this.#picker.failed(piece, UPSTREAM);
+    if (this.#advice?.upstream === true) this.#modules.link.originRelease(this.blob.name);
+    this.#fetcher?.schedule();
+  }
+
+  /** Whether pieces come, or may come, from peers. */
+  get isHopeful(): boolean {
+    return this.#fetcher?.isHopeful === true;
+  }
+
+  /** Since a piece came. */
+  get idleMs(): number {
+    return performance.now() - this.#progressAtMs;
+  }
+
+  /** A reader waits for this piece. */
+  urge(piece: number): void {
+    this.#picker.urge(piece);
+  }
+
+  /** The whole has been verified: from now on it is given from the store. */
+  complete(local: LocalPieces): void {
+    void this.#local.close();
+    this.#local = local;
+    this.#endFetching();
+    this.#modules.link.complete(this.#announced);
+  }
+
+  advise(advice: SupernodeAdvice): void {
+    this.#advice = advice;
+    const named = new Set(advice.candidates.map(({ peer }) => peer));
+    for (const [peer, session] of this.#sessions) {
+      if (named.has(peer)) this.#adopt(session);
+      else this.#fetcher?.removeParent(peer);
+    }
+    for (const { peer, controlAddresses } of advice.candidates) this.#meet(peer, controlAddresses);
+    this.#changed.step();
+  }
+
+  /** The supernode came or went. */
+  linkChanged(): void {
+    this.#changed.step();
+  }
+
+  /** Another peer asks about the blob; its opening has been checked. Returns when the session has ended. */
+  async accept(session: HaveSession): Promise<void> {
+    const { self } = this.#modules;
+    const { peer } = session;
+    const existing = this.#sessions.get(peer);
+    if (existing !== undefined || this.#opening.has(peer)) {
+      // Both have opened a stream at once: that of the lesser name stays.
+      if (peer > self) throw new DrakkarError('already_exists', 'there is a stream about this blob already');
+      existing?.close();
+      this.#leave(existing);
+    }
+    if (this.#sessions.size >= SESSIONS) throw new DrakkarError('busy', 'too many peers ask about this blob');
+    this.#open(session);
+    await this.#serve(session);
+  }
+
+  choke(isChoked: boolean): void {
+    for (const session of this.#sessions.values()) session.choke(isChoked);
+  }
+
+  /** Nothing goes to or comes from this peer any more. */
+  shun(peer: PeerId): void {
+    this.#shunned.add(peer);
+    this.#fetcher?.removeParent(peer);
+    const session = this.#sessions.get(peer);
+    session?.close();
+    this.#leave(session);
+  }
+
+  /** Gives up what is not here yet, and ends every session. */
+  end(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    clearInterval(this.#release);
+    if (this.isWanted) this.#modules.link.giveUp(this.blob.name);
+    this.#endFetching();
+    for (const session of this.#sessions.values()) session.close();
+    this.#sessions.clear();
+    void this.#local.close();
+    this.#changed.step();
+  }
+
+  pieces(session: HaveSession, pieces: readonly KnownPiece[]): void {
+    this.#fetcher?.parentHas(session.peer, pieces);
+    const spread = this.#seed.seenAt(
+      session.peer,
+      pieces.map(({ piece }) => piece),
+    );
+    this.#announce(spread);
+    this.#show();
+    this.#changed.step();
+  }
+
+  choked(session: HaveSession, isChoking: boolean): void {
+    this.#fetcher?.choked(session.peer, isChoking);
+  }
+
+  get #have(): number {
+    return this.blob.pieceCount - this.#picker.missing;
+  }
+
+  get #announced() {
+    const { name, sizeBytes, pieceCount } = this.blob;
+    return { name, sizeBytes, pieces: pieceCount };
+  }
+
+  #gained(piece: number, sha256: Uint8Array, isFirstHand: boolean): void {
+    if (this.#picker.has(piece)) return;
+    this.#fetcher?.arrived(piece);
+    this.#progressAtMs = performance.now();
+    this.#modules.link.progress(this.blob.name, this.#have);
+    if (isFirstHand) {
+      this.#holdBack([piece]);
+      this.#show();
+    } else {
+      for (const session of this.#sessions.values()) session.announce([{ piece, sha256 }]);
+    }
+    this.#changed.step();
+  }
+
+  /** Pieces that nobody else is known to have. */
+  #holdBack(pieces: readonly number[]): void {
+    for (const piece of pieces) this.#firstHand.add(piece);
+    this.#announce(this.#seed.gained(pieces));
+    this.#release ??= setInterval(() => this.#releaseWhatNobodyPassesOn(), RELEASE_MS);
+    this.#release.unref();
+  }
+
+  #releaseWhatNobodyPassesOn(): void {
+    if (this.#firstHand.size > 0 && performance.now() - this.#spreadAtMs >= RELEASE_MS) {
+      this.#announce(this.#seed.release());
+    }
+    if (this.#firstHand.size > 0) return;
+    clearInterval(this.#release);
+    this.#release = undefined;
+  }
+
+  /** Tells everybody. */
+  #announce(pieces: readonly number[]): void {
+    if (pieces.length === 0) return;
+    this.#spreadAtMs = performance.now();
+    for (const piece of pieces) this.#firstHand.delete(piece);
+    const known = this.#known(pieces);
+    for (const session of this.#sessions.values()) session.announce(known);
+  }
+
+  /** Tells whom super-seeding names. */
+  #show(): void {
+    for (const [peer, pieces] of this.#seed.next()) this.#sessions.get(peer)?.announce(this.#known(pieces));
+  }
+
+  #known(pieces: readonly number[]): KnownPiece[] {
+    return pieces.flatMap((piece) => {
+      const sha256 = this.#local.sha256(piece);
+      return sha256 === undefined ? [] : [{ piece, sha256 }];
+    });
+  }
+
+  #mayReadUpstream(): boolean {
+    const { link } = this.#modules;
+    const nowMs = performance.now();
+    if (!link.isUp) {
+      if (this.isHopeful) return nowMs - this.#progressAtMs > PROGRESS_PATIENCE_MS;
+      const patienceMs = Math.min(link.downMs, nowMs - this.#wantedSinceMs);
+      const asked = this.#askedAcquaintancesAtMs;
+      return (
+        patienceMs >= SUPERNODE_PATIENCE_MS ||
+        (link.downMs >= SUPERNODE_PATIENCE_MS && asked > 0 && nowMs - asked >= ACQUAINTANCE_PATIENCE_MS)
+      );
+    }
+    if (this.#advice?.upstream === true) return true;
+    if (this.#advice === undefined) return nowMs - this.#wantedSinceMs >= SUPERNODE_PATIENCE_MS;
+    return nowMs - this.#progressAtMs >= PROGRESS_PATIENCE_MS;
+  }
+
+  /** Without a supernode, whoever is known may have it. */
+  #meetAcquaintances(): void {
+    const nowMs = performance.now();
+    if (this.#modules.link.isUp || nowMs - this.#askedAcquaintancesAtMs < SUPERNODE_PATIENCE_MS) return;
+    this.#askedAcquaintancesAtMs = nowMs;
+    for (const [peer, addresses] of this.#modules.acquaintances()) this.#meet(peer, addresses);
+  }
+
+  async #waitForChange(signal: AbortSignal): Promise<void> {
+    const waiting = new AbortController();
+    const either = AbortSignal.any([signal, waiting.signal]);
+    try {
+      await Promise.race([
+        this.#changed.next(either).catch(() => {}),
+        sleep(POLL_MS, undefined, { signal: either }).catch(() => {}),
+      ]);
+    } finally {
+      waiting.abort();
+    }
+  }
+
+  #isParent(peer: PeerId): boolean {
+    if (this.#shunned.has(peer) || this.#modules.standing.isRevoked(peer)) return false;
+    const named = this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
+    return named || !this.#modules.link.isUp;
+  }
+
+  #adopt(session: HaveSession): void {
+    if (!this.#isParent(session.peer)) return;
+    this.#fetcher?.addParent(session.peer, session.dataAddress);
+    this.#fetcher?.parentHas(session.peer, session.has);
+  }
+
+  #meet(peer: PeerId, addresses: readonly HostPort[]): void {
+    const { self } = this.#modules;
+    if (!this.isWanted || peer === self || this.#shunned.has(peer)) return;
+    if (this.#sessions.has(peer) || this.#opening.has(peer)) return;
+    if (this.#sessions.size + this.#opening.size >= SESSIONS) return;
+    this.#opening.add(peer);
+    void this.#dial(peer, addresses).catch((cause: unknown) => {
+      const error = toDrakkarError(cause, 'unavailable');
+      if (error.code === 'invalid_content') this.#shunned.add(peer);
+      this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
+    });
+  }
+
+  async #dial(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
+    const { node, standing } = this.#modules;
+    let session: HaveSession;
+    try {
+      session = new HaveSession(
+        await node.open(peer, addresses, HAVE_PROTOCOL, AbortSignal.timeout(OPEN_MS)),
+      );
+      this.#open(session);
+      try {
+        const { blob, membership, sizeBytes } = await session.opening();
+        standing.requireMember(membership, peer);
+        if (blob.digest !== this.blob.name.digest || blob.origin !== this.blob.name.origin)
+          throw new DrakkarError('invalid_content', 'the peer speaks of another blob');
+        if (sizeBytes !== this.blob.sizeBytes)
+          throw new DrakkarError('invalid_content', 'the peer has another size of the blob');
+      } catch (error) {
+        session.close();
+        throw error;
+      }
+    } finally {
+      this.#opening.delete(peer);
+    }
+    if (this.#isEnded || this.#sessions.has(peer)) {
+      session.close();
+      return;
+    }
+    await this.#serve(session);
+  }
+
+  #open(session: HaveSession): void {
+    const { standing, dataAddress } = this.#modules;
+    session.open({
+      blob: this.blob.name,
+      sizeBytes: this.blob.sizeBytes,
+      membership: standing.membership,
+      grant: this.#advice?.grant ?? '',
+      dataAddress,
+    });
+  }
+
+  /** From here on both sides have opened. Returns when the session has ended. */
+  async #serve(session: HaveSession): Promise<void> {
+    const { peer } = session;
+    const isOnly = this.#sessions.size === 0;
+    this.#sessions.set(peer, session);
+    this.#seed.enter(peer);
+    this.#adopt(session);
+    const here = Array.from({ length: this.blob.pieceCount }, (_, piece) => piece).filter((piece) =>
+      this.#local.has(piece),
+    );
+    // A lone child may know all; of several each is shown something else of what nobody else has.
+    session.announce(this.#known(isOnly ? here : here.filter((piece) => !this.#firstHand.has(piece))));
+    this.#show();
+    try {
+      await session.run(this.blob.pieceCount, this);
+    } catch (cause) {
+      const error = toDrakkarError(cause, 'unavailable');
+      if (error.code === 'invalid_content') this.#shunned.add(peer);
+      session.abort(error);
+      throw error;
+    } finally {
+      session.close();
+      this.#leave(session);
+    }
+  }
+
+  #leave(session: HaveSession | undefined): void {
+    if (session === undefined || this.#sessions.get(session.peer) !== session) return;
+    this.#sessions.delete(session.peer);
+    this.#seed.leave(session.peer);
+    this.#fetcher?.removeParent(session.peer);
+    this.#show();
+    this.#changed.step();
+  }
+
+  #lost(peer: PeerId, wrongPiece: number | undefined): void {
+    if (wrongPiece !== undefined) {
+      this.#modules.link.report(peer, this.blob.name, wrongPiece);
+      this.#modules.log.warn(
+        { peer, blob: this.blob.name.digest, piece: wrongPiece },
+        'a peer sent wrong bytes',
+      );
+    }
+    this.shun(peer);
+    this.#changed.step();
+  }
+
+  #endFetching(): void {
+    this.#fetcher?.end();
+    this.#fetcher = undefined;
+  }
+}

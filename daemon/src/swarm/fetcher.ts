@@ -1,0 +1,317 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type BlobName, DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import type { HostPort } from '@drakkar/wire';
+import type { DataClient } from './data-client.ts';
+import type { KnownPiece } from './have-session.ts';
+import type { PiecePicker } from './picker.ts';
+import { type MemoryBudget, Throughput } from './rate.ts';
+
+/** How a blob is cut. */
+export interface BlobShape {
+  readonly name: BlobName;
+  readonly sizeBytes: number;
+  readonly pieceLength: number;
+  readonly pieceCount: number;
+}
+
+export interface FetcherModules {
+  readonly client: DataClient;
+  readonly budget: MemoryBudget;
+  authorization(): string;
+  /** Takes a piece whose bytes match what the peer said of it. */
+  deliver(piece: number, buffers: readonly Buffer[], sha256: Buffer, peer: PeerId): Promise<void>;
+  /** A peer is of no use any more; `wrongPiece` is one of which it sent other bytes than it had said. */
+  lost(peer: PeerId, wrongPiece?: number): void;
+  /** What was asked for could not be written. */
+  failed(error: unknown): void;
+}
+
+interface Parent {
+  readonly peer: PeerId;
+  readonly address: HostPort;
+  /** What it says that each piece hashes to. */
+  readonly claims: Map<number, Uint8Array>;
+  readonly throughput: Throughput;
+  requests: number;
+  failures: number;
+  isChoking: boolean;
+  restsUntilMs: number;
+}
+
+interface Request {
+  readonly parent: Parent;
+  readonly pieces: number[];
+  readonly abort: AbortController;
+}
+
+const REQUESTS = 16;
+const REQUESTS_OF_ONE_PARENT = 3;
+/** A request shall take about this long, so that asking costs little and slots change hands. */
+const REQUEST_MS = 40;
+const PIECES_OF_ONE_REQUEST = 4;
+/** What is thought of a parent of which nothing is known: a piece of a MiB over 4 Mbit/s. */
+const UNKNOWN_MS_PER_MIB = 2_000;
+const HEDGE_AFTER = 2;
+const LEAVE_AFTER = 8;
+const MIN_HEDGE_MS = 300;
+const MIN_LEAVE_MS = 1_500;
+const MAX_FAILURES = 4;
+const BUSY_REST_MS = 150;
+const FAILURE_REST_MS = 400;
+const RETRY_MS = 50;
+
+/** Gets the missing pieces of one blob from its parents: whom to ask for what, how much at a time, and for how long to wait. */
+export class PieceFetcher {
+  readonly #blob: BlobShape;
+  readonly #picker: PiecePicker;
+  readonly #modules: FetcherModules;
+  readonly #parents = new Map<PeerId, Parent>();
+  readonly #requests = new Set<Request>();
+  #retry: NodeJS.Timeout | undefined;
+  #isEnded = false;
+
+  constructor(blob: BlobShape, picker: PiecePicker, modules: FetcherModules) {
+    this.#blob = blob;
+    this.#picker = picker;
+    this.#modules = modules;
+  }
+
+  /** Whether anything comes or may come from a parent. */
+  get isHopeful(): boolean {
+    if (this.#requests.size > 0) return true;
+    for (const { peer, isChoking } of this.#parents.values()) {
+      if (!isChoking && this.#picker.usefulPieces(peer) > 0) return true;
+    }
+    return false;
+  }
+
+  get parents(): number {
+    return this.#parents.size;
+  }
+
+  hasParent(peer: PeerId): boolean {
+    return this.#parents.has(peer);
+  }
+
+  addParent(peer: PeerId, address: HostPort): void {
+    if (this.#parents.has(peer)) return;
+    this.#parents.set(peer, {
+      peer,
+      address,
+      claims: new Map(),
+      throughput: new Throughput(),
+      requests: 0,
+      failures: 0,
+      isChoking: false,
+      restsUntilMs: 0,
+    });
+  }
+
+  parentHas(peer: PeerId, pieces: readonly KnownPiece[]): void {
+    const parent = this.#parents.get(peer);
+    if (parent === undefined) return;
+    for (const { piece, sha256 } of pieces) parent.claims.set(piece, sha256);
+    this.#picker.parentHas(
+      peer,
+      pieces.map(({ piece }) => piece),
+    );
+    this.schedule();
+  }
+
+  choked(peer: PeerId, isChoking: boolean): void {
+    const parent = this.#parents.get(peer);
+    if (parent === undefined) return;
+    parent.isChoking = isChoking;
+    if (!isChoking) this.schedule();
+  }
+
+  removeParent(peer: PeerId): void {
+    if (!this.#parents.delete(peer)) return;
+    this.#picker.parentGone(peer);
+    for (const { parent, abort } of this.#requests) {
+      if (parent.peer === peer) abort.abort(new DrakkarError('cancelled', 'the peer has gone'));
+    }
+    this.schedule();
+  }
+
+  /** A piece is here, whoever brought it: others need not send it any more. */
+  arrived(piece: number): void {
+    for (const peer of this.#picker.arrived(piece)) {
+      for (const { parent, pieces, abort } of this.#requests) {
+        if (parent.peer === peer && pieces.every((each) => this.#picker.has(each))) {
+          abort.abort(new DrakkarError('cancelled', 'the piece came from elsewhere'));
+        }
+      }
+    }
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    clearTimeout(this.#retry);
+    for (const { abort } of this.#requests)
+      abort.abort(new DrakkarError('cancelled', 'nothing is wanted any more'));
+  }
+
+  /** Asks whom it may for what it can. */
+  schedule(): void {
+    if (this.#isEnded || this.#picker.missing === 0) return;
+    const nowMs = performance.now();
+    let isWaiting = false;
+    for (let asked = true; asked; ) {
+      asked = false;
+      // One request each in turn, so that parents share the work.
+      for (const parent of this.#parents.values()) {
+        if (this.#requests.size >= REQUESTS) return;
+        if (parent.isChoking || parent.requests >= REQUESTS_OF_ONE_PARENT) continue;
+        if (parent.restsUntilMs > nowMs) {
+          isWaiting = true;
+          continue;
+        }
+        const pieces = this.#pick(parent);
+        if (pieces.length === 0) continue;
+        if (!this.#modules.budget.take(this.#bytesOf(pieces))) {
+          for (const piece of pieces) this.#picker.failed(piece, parent.peer);
+          this.#scheduleLater();
+          return;
+        }
+        void this.#ask(parent, pieces);
+        asked = true;
+      }
+    }
+    if (isWaiting) this.#scheduleLater();
+  }
+
+  #scheduleLater(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.schedule();
+    }, RETRY_MS);
+  }
+
+  #pick(parent: Parent): number[] {
+    const first = this.#picker.pick(parent.peer);
+    if (first === undefined) return [];
+    const pieces = [first];
+    const { pieceLength } = this.#blob;
+    const pieceMs = parent.throughput.expectMs(pieceLength) ?? REQUEST_MS;
+    const wanted = Math.min(PIECES_OF_ONE_REQUEST, Math.floor(REQUEST_MS / pieceMs));
+    while (pieces.length < wanted && this.#picker.take(parent.peer, first + pieces.length)) {
+      pieces.push(first + pieces.length);
+    }
+    return pieces;
+  }
+
+  #lengthOf(piece: number): number {
+    const { pieceLength, sizeBytes } = this.#blob;
+    return Math.min(pieceLength, sizeBytes - piece * pieceLength);
+  }
+
+  #bytesOf(pieces: readonly number[]): number {
+    return pieces.reduce((sum, piece) => sum + this.#lengthOf(piece), 0);
+  }
+
+  async #ask(parent: Parent, pieces: number[]): Promise<void> {
+    const request = { parent, pieces, abort: new AbortController() };
+    const bytes = this.#bytesOf(pieces);
+    const expectedMs = parent.throughput.expectMs(bytes) ?? (bytes / 2 ** 20) * UNKNOWN_MS_PER_MIB;
+    const hedge = setTimeout(
+      () => {
+        for (const piece of pieces) this.#picker.hedge(piece);
+        this.schedule();
+      },
+      Math.max(MIN_HEDGE_MS, HEDGE_AFTER * expectedMs),
+    );
+    const leave = setTimeout(
+      () => request.abort.abort(new DrakkarError('timeout', `${parent.peer} is too slow`)),
+      Math.max(MIN_LEAVE_MS, LEAVE_AFTER * expectedMs),
+    );
+    this.#requests.add(request);
+    parent.requests += 1;
+    try {
+      await this.#receive(request, bytes);
+      parent.failures = 0;
+    } catch (cause) {
+      this.#judge(parent, toDrakkarError(cause, 'unavailable'));
+    } finally {
+      clearTimeout(hedge);
+      clearTimeout(leave);
+      this.#modules.budget.give(bytes);
+      this.#requests.delete(request);
+      parent.requests -= 1;
+      for (const piece of pieces) this.#picker.failed(piece, parent.peer);
+      this.schedule();
+    }
+  }
+
+  async #receive({ parent, pieces, abort }: Request, bytes: number): Promise<void> {
+    const [first = 0] = pieces;
+    const { client } = this.#modules;
+    let piece = first;
+    let left = this.#lengthOf(piece);
+    let buffers: Buffer[] = [];
+    let hash: Hash = createHash('sha256');
+    const startedMs = performance.now();
+    for await (const chunk of client.fetch({
+      peer: parent.peer,
+      address: parent.address,
+      blob: this.#blob.name,
+      first,
+      last: first + pieces.length - 1,
+      bytes,
+      authorization: this.#modules.authorization(),
+      signal: abort.signal,
+    })) {
+      for (let rest = chunk; rest.length > 0; ) {
+        const part = rest.subarray(0, left);
+        rest = rest.subarray(part.length);
+        hash.update(part);
+        buffers.push(part);
+        left -= part.length;
+        if (left > 0) continue;
+        await this.#take(parent, piece, buffers, hash.digest());
+        piece += 1;
+        left = this.#lengthOf(piece);
+        buffers = [];
+        hash = createHash('sha256');
+      }
+    }
+    parent.throughput.add(bytes, performance.now() - startedMs);
+  }
+
+  async #take(parent: Parent, piece: number, buffers: readonly Buffer[], sha256: Buffer): Promise<void> {
+    const claimed = parent.claims.get(piece);
+    if (claimed === undefined || !sha256.equals(claimed)) throw new WrongPiece(parent.peer, piece);
+    if (this.#isEnded || this.#picker.has(piece)) return;
+    try {
+      await this.#modules.deliver(piece, buffers, sha256, parent.peer);
+    } catch (error) {
+      this.#modules.failed(error);
+      throw error;
+    }
+  }
+
+  #judge(parent: Parent, error: DrakkarError): void {
+    if (this.#isEnded || error.code === 'cancelled' || !this.#parents.has(parent.peer)) return;
+    const nowMs = performance.now();
+    if (error instanceof WrongPiece) {
+      this.#modules.lost(parent.peer, error.piece);
+    } else if (error.code === 'busy') {
+      parent.restsUntilMs = nowMs + BUSY_REST_MS * (1 + Math.random());
+    } else {
+      parent.failures += 1;
+      parent.restsUntilMs = nowMs + FAILURE_REST_MS * 2 ** parent.failures;
+      const isFinal = error.code === 'unauthorized' || error.code === 'not_found';
+      if (isFinal || parent.failures >= MAX_FAILURES) this.#modules.lost(parent.peer);
+    }
+  }
+}
+
+/** A peer sent other bytes than it had itself said. */
+class WrongPiece extends DrakkarError {
+  readonly piece: number;
+
+  constructor(peer: PeerId, piece: number) {
+    super('invalid_content', `${peer} sent bytes that are not piece ${piece}`);
+    this.piece = piece;
+  }
+}

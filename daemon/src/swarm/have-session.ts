@@ -1,0 +1,182 @@
+import {
+  type BlobName,
+  DrakkarError,
+  decodeBlobName,
+  encodeBlobName,
+  HaveMessageSchema,
+  type PeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import {
+  Channel,
+  FEATURES,
+  type HostPort,
+  type PeerStream,
+  PROTOCOL_VERSION,
+  parseHostPort,
+} from '@drakkar/wire';
+
+/** The first message of either side, checked. */
+export interface HaveOpening {
+  readonly blob: BlobName;
+  readonly sizeBytes: number;
+  readonly membership: string;
+  readonly grant: string;
+  readonly dataAddress: HostPort;
+}
+
+/** A piece, and what its bytes must hash to. */
+export interface KnownPiece {
+  readonly piece: number;
+  readonly sha256: Uint8Array;
+}
+
+export interface HaveEvents {
+  pieces(session: HaveSession, pieces: readonly KnownPiece[]): void;
+  choked(session: HaveSession, choked: boolean): void;
+}
+
+const MESSAGE_BYTES = 256 * 1024;
+const PIECES_OF_ONE_MESSAGE = 4096;
+const OPENING_MS = 5_000;
+/** What is gained close together is said together. */
+const ANNOUNCE_MS = 5;
+const SHA256_BYTES = 32;
+
+/** What two peers tell each other about one blob: which pieces they have, and whether they serve each other at the moment. */
+export class HaveSession {
+  readonly peer: PeerId;
+  /** Set by the opening of the other side. */
+  dataAddress: HostPort = { host: '', port: 0 };
+  readonly #channel: Channel<typeof HaveMessageSchema, typeof HaveMessageSchema>;
+  readonly #told = new Set<number>();
+  readonly #theirs = new Map<number, KnownPiece>();
+  #waiting: KnownPiece[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ stream, peer }: PeerStream) {
+    this.peer = peer;
+    this.#channel = new Channel(stream, HaveMessageSchema, HaveMessageSchema, {
+      messageBytes: MESSAGE_BYTES,
+    });
+  }
+
+  /** What the other side has said that it has. */
+  get has(): readonly KnownPiece[] {
+    return [...this.#theirs.values()];
+  }
+
+  open({
+    blob,
+    sizeBytes,
+    membership,
+    grant,
+    dataAddress,
+  }: Omit<HaveOpening, 'dataAddress'> & { dataAddress: string }): void {
+    const { digest, origin } = encodeBlobName(blob);
+    this.#channel.send({
+      message: {
+        case: 'open',
+        value: {
+          version: PROTOCOL_VERSION,
+          features: FEATURES,
+          membership,
+          digest,
+          origin,
+          sizeBytes: BigInt(sizeBytes),
+          grant,
+          dataAddress,
+        },
+      },
+    });
+  }
+
+  /** What the other side begins with. @throws `invalid_content` | `unavailable` | `timeout` where nothing comes */
+  async opening(): Promise<HaveOpening> {
+    const first = await this.#channel.receive(AbortSignal.timeout(OPENING_MS));
+    if (first === undefined) throw new DrakkarError('not_found', `${this.peer} has nothing of the blob`);
+    if (first.message.case !== 'open') throw malformed('its first message does not open anything');
+    const { membership, grant, sizeBytes, dataAddress, version } = first.message.value;
+    if (version < 1) throw malformed(`version ${version}`);
+    const opening = {
+      blob: decodeBlobName(first.message.value),
+      sizeBytes: Number(sizeBytes),
+      membership,
+      grant,
+      dataAddress: parseHostPort(dataAddress),
+    };
+    this.dataAddress = opening.dataAddress;
+    return opening;
+  }
+
+  /** Listens until the end. @throws `invalid_content` for what no peer says; `unavailable` */
+  async run(pieceCount: number, events: HaveEvents): Promise<void> {
+    for (;;) {
+      const received = await this.#channel.receive();
+      if (received === undefined) return;
+      const { message } = received;
+      if (message.case === 'pieces') {
+        const { index, sha256 } = message.value;
+        if (index.length > PIECES_OF_ONE_MESSAGE || sha256.length !== index.length * SHA256_BYTES) {
+          throw malformed('pieces without their sha256');
+        }
+        if (index.some((piece) => piece >= pieceCount)) throw malformed('a piece beyond the end');
+        const pieces = index.map((piece, at) => ({
+          piece,
+          sha256: sha256.slice(at * SHA256_BYTES, (at + 1) * SHA256_BYTES),
+        }));
+        for (const known of pieces) this.#theirs.set(known.piece, known);
+        events.pieces(this, pieces);
+      } else if (message.case === 'choke') {
+        events.choked(this, message.value.choked);
+      } else if (message.case === 'open') {
+        throw malformed('it opens twice');
+      }
+    }
+  }
+
+  /** Tells of pieces that have not been told of. */
+  announce(pieces: readonly KnownPiece[]): void {
+    for (const known of pieces) {
+      if (this.#told.has(known.piece)) continue;
+      this.#told.add(known.piece);
+      this.#waiting.push(known);
+    }
+    if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#flush(), ANNOUNCE_MS);
+  }
+
+  choke(choked: boolean): void {
+    this.#channel.send({ message: { case: 'choke', value: { choked } } });
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    void this.#channel.close();
+  }
+
+  abort(cause: unknown): void {
+    clearTimeout(this.#timer);
+    this.#channel.abort(toDrakkarError(cause, 'unavailable'));
+  }
+
+  #flush(): void {
+    this.#timer = undefined;
+    for (let at = 0; at < this.#waiting.length; at += PIECES_OF_ONE_MESSAGE) {
+      const part = this.#waiting.slice(at, at + PIECES_OF_ONE_MESSAGE);
+      this.#channel.send({
+        message: {
+          case: 'pieces',
+          value: {
+            index: part.map(({ piece }) => piece),
+            sha256: Buffer.concat(part.map(({ sha256 }) => sha256)),
+          },
+        },
+      });
+    }
+    this.#waiting = [];
+  }
+}
+
+function malformed(what: string): DrakkarError {
+  return new DrakkarError('invalid_content', `this peer says what no peer says: ${what}`);
+}

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Bytes that are passed on at a rate, with bursts of a quarter of a second. */
+export class RateLimit {
+  readonly #bytesPerSecond: number | null;
+  #freeAtMs = 0;
+
+  /** @param bytesPerSecond `null` lets everything pass at once */
+  constructor(bytesPerSecond: number | null) {
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  /** Returns when the bytes may pass. */
+  async pass(bytes: number, signal?: AbortSignal): Promise<void> {
+    if (this.#bytesPerSecond === null) return;
+    const nowMs = performance.now();
+    this.#freeAtMs = Math.max(this.#freeAtMs, nowMs - BURST_MS) + (bytes * 1000) / this.#bytesPerSecond;
+    const waitMs = this.#freeAtMs - nowMs;
+    if (waitMs > 0) await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+const BURST_MS = 250;
+
+/** How fast something is, from what it has done lately. */
+export class Throughput {
+  #bytesPerMs: number | undefined;
+
+  /** A transfer of so many bytes took so long. */
+  add(bytes: number, ms: number): void {
+    const now = bytes / Math.max(ms, 0.1);
+    this.#bytesPerMs = this.#bytesPerMs === undefined ? now : this.#bytesPerMs * 0.7 + now * 0.3;
+  }
+
+  /** How long so many bytes will take; `undefined` where nothing is known. */
+  expectMs(bytes: number): number | undefined {
+    return this.#bytesPerMs === undefined ? undefined : bytes / this.#bytesPerMs;
+  }
+}
+
+/** Memory that may be bound by transfers: less where the process needs much already. */
+export class MemoryBudget {
+  readonly #bytes: number;
+  readonly #memoryBytes: number;
+  #taken = 0;
+  #measuredAtMs = 0;
+  #isTight = false;
+
+  constructor(bytes: number, memoryBytes: number) {
+    this.#bytes = bytes;
+    this.#memoryBytes = memoryBytes;
+  }
+
+  /** One transfer is always allowed. */
+  take(bytes: number): boolean {
+    if (this.#taken > 0 && this.#taken + bytes > this.#limit()) return false;
+    this.#taken += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#taken -= bytes;
+  }
+
+  #limit(): number {
+    const nowMs = performance.now();
+    if (nowMs - this.#measuredAtMs > MEASURE_MS) {
+      this.#measuredAtMs = nowMs;
+      this.#isTight = process.memoryUsage.rss() > this.#memoryBytes;
+    }
+    return this.#isTight ? this.#bytes / TIGHT_SHARE : this.#bytes;
+  }
+}
+
+const MEASURE_MS = 500;
+const TIGHT_SHARE = 16;

@@ -1,0 +1,167 @@
+import { open, readFile, rename } from 'node:fs/promises';
+import {
+  type BlobName,
+  blobKeyOf,
+  DrakkarError,
+  errnoOf,
+  isPeerId,
+  type JoinToken,
+  type Membership,
+  type PeerId,
+  verifyGrant,
+  verifyMembership,
+  verifySuccession,
+} from '@drakkar/protocol';
+import { z } from 'zod';
+
+const peer = z.custom<PeerId>(isPeerId);
+const documentSchema = z.object({
+  clusterKeys: z.array(peer).min(1).max(2),
+  membership: z.string(),
+  revoked: z.array(peer),
+});
+type StandingDocument = z.infer<typeof documentSchema>;
+
+/** Of the keys that a cluster has had, the newest that are believed: one replacement may be on its way. */
+const BELIEVED_KEYS = 2;
+const KEPT_PROOFS = 4096;
+
+/**
+ * How this host stands in its cluster, and how others do: whose word it believes, its own membership, and who is a member no
+ * longer. In `<state>/swarm.json`.
+ */
+export class Standing {
+  readonly #path: string;
+  readonly #self: PeerId;
+  /** Statements that have been verified, so that each costs one signature check. */
+  readonly #proven = new Map<string, number>();
+  #document: StandingDocument;
+  #saving: Promise<void> = Promise.resolve();
+
+  private constructor(path: string, self: PeerId, document: StandingDocument) {
+    this.#path = path;
+    this.#self = self;
+    this.#document = document;
+  }
+
+  /** @throws `invalid_argument` where nothing says which cluster it is */
+  static async open(path: string, self: PeerId, token: JoinToken | undefined): Promise<Standing> {
+    const known = await readDocument(path);
+    if (known !== undefined && (token === undefined || known.clusterKeys.includes(token.clusterKey))) {
+      return new Standing(path, self, known);
+    }
+    if (token === undefined) {
+      throw new DrakkarError('invalid_argument', 'this host is no member of a cluster yet', {
+        hint: 'set swarm.joinToken to what `drakkar supernode token` prints',
+      });
+    }
+    return new Standing(path, self, { clusterKeys: [token.clusterKey], membership: '', revoked: [] });
+  }
+
+  get membership(): string {
+    return this.#document.membership;
+  }
+
+  get isMember(): boolean {
+    return this.#document.membership !== '';
+  }
+
+  isRevoked(peer: PeerId): boolean {
+    return this.#document.revoked.includes(peer);
+  }
+
+  /** Believes the keys that follow from those that are believed. */
+  succeed(statements: readonly string[]): void {
+    let { clusterKeys } = this.#document;
+    for (const statement of statements) {
+      try {
+        const { key } = verifySuccession(statement, clusterKeys);
+        if (!clusterKeys.includes(key)) clusterKeys = [...clusterKeys, key].slice(-BELIEVED_KEYS);
+      } catch {
+        // From a key before those that are believed.
+      }
+    }
+    this.#proven.clear();
+    this.#change({ clusterKeys });
+  }
+
+  /** @throws `unauthorized` for one that is not this host's */
+  enrol(membership: string): void {
+    if (this.#member(membership).peer !== this.#self) {
+      throw new DrakkarError('unauthorized', 'the supernode sent somebody else’s membership');
+    }
+    this.#change({ membership });
+  }
+
+  setRevoked(revoked: readonly PeerId[]): void {
+    this.#change({ revoked: [...revoked] });
+  }
+
+  addRevoked(revoked: readonly PeerId[]): void {
+    this.setRevoked([...new Set([...this.#document.revoked, ...revoked])]);
+  }
+
+  /** @throws `unauthorized` unless the peer is a member now */
+  requireMember(text: string, peer: PeerId): void {
+    this.#prove(`member ${peer} ${text}`, peer, () => {
+      const membership = this.#member(text);
+      return membership.peer === peer ? membership.expiresAtMs : undefined;
+    });
+  }
+
+  /** @throws `unauthorized` unless the peer may be given the blob now */
+  requireGrant(text: string, peer: PeerId, blob: BlobName): void {
+    this.#prove(`grant ${peer} ${blobKeyOf(blob)} ${text}`, peer, () => {
+      const grant = verifyGrant(text, this.#document.clusterKeys, Date.now());
+      const isMeant = grant.peer === peer && grant.digest === blob.digest && grant.origin === blob.origin;
+      return isMeant ? grant.expiresAtMs : undefined;
+    });
+  }
+
+  /** Returns when everything is on the disk. */
+  saved(): Promise<void> {
+    return this.#saving;
+  }
+
+  #member(text: string): Membership {
+    return verifyMembership(text, this.#document.clusterKeys, Date.now());
+  }
+
+  #prove(what: string, peer: PeerId, verify: () => number | undefined): void {
+    if (this.isRevoked(peer)) throw new DrakkarError('unauthorized', `${peer} is a member no longer`);
+    if ((this.#proven.get(what) ?? 0) > Date.now()) return;
+    const untilMs = verify();
+    if (untilMs === undefined)
+      throw new DrakkarError('unauthorized', `this was given to another than ${peer}`);
+    this.#proven.set(what, untilMs);
+    const [oldest] = this.#proven.keys();
+    if (this.#proven.size > KEPT_PROOFS && oldest !== undefined) this.#proven.delete(oldest);
+  }
+
+  #change(news: Partial<StandingDocument>): void {
+    this.#document = { ...this.#document, ...news };
+    const text = JSON.stringify(this.#document);
+    this.#saving = this.#saving.then(() => write(this.#path, text)).catch(() => {});
+  }
+}
+
+async function readDocument(path: string): Promise<StandingDocument | undefined> {
+  try {
+    return documentSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    // What can't be read is asked for again: the join token lets this host in.
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+async function write(path: string, text: string): Promise<void> {
+  {
+    await using file = await open(`${path}.new`, 'w', 0o600);
+    await file.writeFile(text);
+    await file.sync();
+  }
+  await rename(`${path}.new`, path);
+}

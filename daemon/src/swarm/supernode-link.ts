@@ -1,0 +1,359 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type BlobKey,
+  type BlobName,
+  blobKeyOf,
+  DrakkarError,
+  decodeBlobName,
+  ERROR_CODES,
+  encodeBlobName,
+  FromDaemonSchema,
+  type FromSupernode,
+  FromSupernodeSchema,
+  isPeerId,
+  type PeerId,
+  parsePeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import {
+  Channel,
+  type ControlNode,
+  FEATURES,
+  type HostPort,
+  PROTOCOL_VERSION,
+  parseHostPort,
+  SUPERNODE_PROTOCOL,
+} from '@drakkar/wire';
+import type { Log } from '../snapshots/modules.ts';
+import type { Standing } from './standing.ts';
+
+/** Where the supernode is, and who it must prove to be: `host:port/PEER`. */
+export interface SupernodeAddress {
+  readonly at: HostPort;
+  readonly peer: PeerId;
+}
+
+/** @throws `invalid_argument` */
+export function parseSupernodeAddress(text: string): SupernodeAddress {
+  const slash = text.lastIndexOf('/');
+  if (slash < 0) {
+    throw new DrakkarError('invalid_argument', `${JSON.stringify(text)} names no supernode`, {
+      hint: 'write host:port/PEER, as `drakkar supernode token` prints it',
+    });
+  }
+  return { at: parseHostPort(text.slice(0, slash)), peer: parsePeerId(text.slice(slash + 1)) };
+}
+
+/** How this host describes itself. */
+export interface HostDescription {
+  readonly name: string;
+  readonly dataAddress: string;
+  readonly controlAddress: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly uploadSlots: number;
+}
+
+export interface Candidate {
+  readonly peer: PeerId;
+  readonly dataAddress: HostPort;
+  readonly controlAddresses: readonly HostPort[];
+  readonly complete: boolean;
+}
+
+/** What the supernode says about a blob. */
+export interface SupernodeAdvice {
+  readonly blob: BlobName;
+  readonly grant: string;
+  readonly candidates: readonly Candidate[];
+  /** This host may read the blob from its registry. */
+  readonly upstream: boolean;
+}
+
+export interface LinkEvents {
+  advice(advice: SupernodeAdvice): void;
+  revoked(peers: readonly PeerId[]): void;
+  /** The link came up or went down. */
+  changed(): void;
+  /** Complete content to announce. */
+  complete(): Iterable<AnnouncedBlob>;
+  uploads(): number;
+}
+
+export interface AnnouncedBlob {
+  readonly name: BlobName;
+  readonly sizeBytes: number;
+  readonly pieces: number;
+}
+
+interface Announcement extends AnnouncedBlob {
+  havePieces: number;
+}
+
+type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
+
+const CONNECT_MS = 5_000;
+/** Back-off is drawn from between zero and this, doubled at each failure: daemons that lost a supernode together come one by one. */
+const FIRST_RETRY_MS = 2_000;
+const LAST_RETRY_MS = 60_000;
+/** A supernode that says nothing on a stream is alive as long as the stream is; TCP notices the rest. */
+const MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Progress is told no more often than this. */
+const HAVE_INTERVAL_MS = 500;
+
+/**
+ * The long stream to the supernode: kept up, and told again all that this host wants and has whenever it is up anew. What is said
+ * while it is down is remembered, not queued.
+ */
+export class SupernodeLink implements AsyncDisposable {
+  readonly #address: SupernodeAddress;
+  readonly #host: HostDescription;
+  readonly #node: ControlNode;
+  readonly #standing: Standing;
+  readonly #joinSecret: string;
+  readonly #events: LinkEvents;
+  readonly #log: Log;
+  readonly #ending = new AbortController();
+  readonly #wanted = new Map<BlobKey, Announcement>();
+  readonly #toldAtMs = new Map<BlobKey, number>();
+  readonly #running: Promise<void>;
+  #channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema> | undefined;
+  #downSinceMs = performance.now();
+  #lastError: DrakkarError | undefined;
+
+  constructor(options: {
+    readonly address: SupernodeAddress;
+    readonly host: HostDescription;
+    readonly node: ControlNode;
+    readonly standing: Standing;
+    readonly joinSecret: string;
+    readonly events: LinkEvents;
+    readonly log: Log;
+  }) {
+    this.#address = options.address;
+    this.#host = options.host;
+    this.#node = options.node;
+    this.#standing = options.standing;
+    this.#joinSecret = options.joinSecret;
+    this.#events = options.events;
+    this.#log = options.log;
+    this.#running = this.#run();
+  }
+
+  get isUp(): boolean {
+    return this.#channel !== undefined;
+  }
+
+  /** How long the supernode has been away; 0 while it is there. */
+  get downMs(): number {
+    return this.isUp ? 0 : performance.now() - this.#downSinceMs;
+  }
+
+  /** Why it is down, where that is known. */
+  get lastError(): DrakkarError | undefined {
+    return this.isUp ? undefined : this.#lastError;
+  }
+
+  want(blob: AnnouncedBlob, havePieces: number): void {
+    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces });
+    this.#send({ case: 'want', value: announcement(blob, havePieces) });
+  }
+
+  /** How far a wanted blob is. */
+  progress(name: BlobName, havePieces: number): void {
+    const key = blobKeyOf(name);
+    const wanted = this.#wanted.get(key);
+    if (wanted === undefined) return;
+    wanted.havePieces = havePieces;
+    const nowMs = performance.now();
+    if (nowMs - (this.#toldAtMs.get(key) ?? 0) < HAVE_INTERVAL_MS) return;
+    this.#toldAtMs.set(key, nowMs);
+    this.#send({ case: 'have', value: announcement(wanted, havePieces) });
+  }
+
+  /** All of it is here. */
+  complete(blob: AnnouncedBlob): void {
+    this.#unwant(blob.name);
+    this.#send({ case: 'have', value: announcement(blob, blob.pieces) });
+  }
+
+  giveUp(name: BlobName): void {
+    this.#unwant(name);
+    this.#send({ case: 'forget', value: { blob: encodeBlobName(name), want: true, have: true } });
+  }
+
+  /** It is here no longer. */
+  forget(name: BlobName): void {
+    this.#send({ case: 'forget', value: { blob: encodeBlobName(name), want: false, have: true } });
+  }
+
+  report(peer: PeerId, name: BlobName, piece: number): void {
+    this.#send({ case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
+  }
+
+  originProgress(name: BlobName, bytes: number): void {
+    this.#send({ case: 'originProgress', value: { blob: encodeBlobName(name), bytes: BigInt(bytes) } });
+  }
+
+  originRelease(name: BlobName): void {
+    this.#send({ case: 'originRelease', value: { blob: encodeBlobName(name) } });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(new DrakkarError('cancelled', 'the daemon stops'));
+    await this.#channel?.close();
+    await this.#running;
+  }
+
+  #send(message: FromDaemonInit): void {
+    this.#channel?.send({ message });
+  }
+
+  #unwant(name: BlobName): void {
+    this.#wanted.delete(blobKeyOf(name));
+    this.#toldAtMs.delete(blobKeyOf(name));
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    for (let failures = 0; !signal.aborted; ) {
+      const upMs = await this.#connect().catch((cause: unknown) => {
+        const error = toDrakkarError(cause, 'unavailable');
+        if (!signal.aborted && this.#lastError?.message !== error.message) {
+          this.#log.warn({ error }, 'the supernode is away');
+        }
+        this.#lastError = error;
+        return 0;
+      });
+      failures = upMs > LAST_RETRY_MS ? 0 : failures + 1;
+      const longest = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS);
+      await sleep(Math.random() * longest, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** One connection, from its hello to its end. @returns how long it was up */
+  async #connect(): Promise<number> {
+    const { signal } = this.#ending;
+    const { at, peer } = this.#address;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)]);
+    const { stream } = await this.#node.open(peer, [at], SUPERNODE_PROTOCOL, limit);
+    const channel = new Channel(stream, FromDaemonSchema, FromSupernodeSchema, {
+      messageBytes: MESSAGE_BYTES,
+    });
+    let heartbeat: NodeJS.Timeout | undefined;
+    let upSinceMs = performance.now();
+    try {
+      channel.send({ message: { case: 'hello', value: this.#hello() } });
+      const first = await channel.receive(limit);
+      if (first === undefined) throw new DrakkarError('unavailable', 'the supernode hung up');
+      const heartbeatMs = this.#welcome(first);
+      upSinceMs = performance.now();
+      this.#channel = channel;
+      this.#announceAll(channel);
+      heartbeat = setInterval(
+        () => channel.send({ message: { case: 'heartbeat', value: { uploads: this.#events.uploads() } } }),
+        heartbeatMs,
+      );
+      this.#events.changed();
+      for (;;) {
+        const message = await channel.receive(signal);
+        if (message === undefined) break;
+        this.#take(message);
+      }
+      return performance.now() - upSinceMs;
+    } finally {
+      clearInterval(heartbeat);
+      await channel.close();
+      if (this.#channel === channel) {
+        this.#channel = undefined;
+        this.#downSinceMs = performance.now();
+        this.#events.changed();
+      }
+    }
+  }
+
+  #hello() {
+    const { name, dataAddress, controlAddress, labels, uploadSlots } = this.#host;
+    return {
+      version: PROTOCOL_VERSION,
+      features: FEATURES,
+      membership: this.#standing.membership,
+      joinSecret: this.#joinSecret,
+      name,
+      dataAddress,
+      controlAddresses: [controlAddress],
+      labels: { ...labels },
+      uploadSlots,
+    };
+  }
+
+  /** @returns the interval of heartbeats */
+  #welcome({ message }: FromSupernode): number {
+    if (message.case === 'refused') throw refusalOf(message.value);
+    if (message.case !== 'welcome') throw new DrakkarError('invalid_content', 'the supernode greets nobody');
+    const { membership, successions, heartbeatMs, revoked } = message.value;
+    this.#standing.succeed(successions);
+    if (membership !== '') this.#standing.enrol(membership);
+    if (!this.#standing.isMember) {
+      throw new DrakkarError('unauthorized', 'the supernode made this host no member');
+    }
+    this.#standing.setRevoked(revoked.filter(isPeerId));
+    return Math.min(Math.max(heartbeatMs, 500), 60_000);
+  }
+
+  #announceAll(channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema>): void {
+    for (const wanted of this.#wanted.values()) {
+      channel.send({ message: { case: 'want', value: announcement(wanted, wanted.havePieces) } });
+    }
+    for (const blob of this.#events.complete()) {
+      if (this.#wanted.has(blobKeyOf(blob.name))) continue;
+      channel.send({ message: { case: 'have', value: announcement(blob, blob.pieces) } });
+    }
+  }
+
+  #take({ message }: FromSupernode): void {
+    switch (message.case) {
+      case 'candidates': {
+        const { blob, grant, upstream, peers } = message.value;
+        this.#events.advice({
+          blob: decodeBlobName(blob),
+          grant,
+          upstream,
+          candidates: peers.map(({ peer, dataAddress, controlAddresses, complete }) => ({
+            peer: parsePeerId(peer),
+            dataAddress: parseHostPort(dataAddress),
+            controlAddresses: controlAddresses.map(parseHostPort),
+            complete,
+          })),
+        });
+        break;
+      }
+      case 'revoked': {
+        const peers = message.value.peers.filter(isPeerId);
+        this.#standing.addRevoked(peers);
+        this.#events.revoked(peers);
+        break;
+      }
+      case 'clusterKey': {
+        const { succession, membership } = message.value;
+        if (succession !== '') this.#standing.succeed([succession]);
+        if (membership !== '') this.#standing.enrol(membership);
+        break;
+      }
+      case 'refused':
+        throw refusalOf(message.value);
+      default:
+        // Something that a later version says.
+        break;
+    }
+  }
+}
+
+function announcement({ name, sizeBytes, pieces }: AnnouncedBlob, havePieces: number) {
+  return { blob: encodeBlobName(name), sizeBytes: BigInt(sizeBytes), pieces, havePieces };
+}
+
+function refusalOf({ code, message, hint }: { code: string; message: string; hint: string }): DrakkarError {
+  const known = ERROR_CODES.find((each) => each === code) ?? 'unavailable';
+  return new DrakkarError(known, `the supernode refuses this host: ${message}`, hint === '' ? {} : { hint });
+}

@@ -1,0 +1,393 @@
+import type { KeyObject } from 'node:crypto';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { SwarmStatus } from '@drakkar/client';
+import {
+  type BlobKey,
+  type BlobName,
+  blobKeyOf,
+  DrakkarError,
+  fixedPieceLength,
+  type PeerId,
+  parseJoinToken,
+} from '@drakkar/protocol';
+import {
+  formatHostPort,
+  HAVE_PROTOCOL,
+  type HostPort,
+  type PeerStream,
+  reachable,
+  startNode,
+} from '@drakkar/wire';
+import type { Log } from '../snapshots/modules.ts';
+import type { Store } from '../store/index.ts';
+import { certificateFor } from './certificate.ts';
+import { DataClient } from './data-client.ts';
+import { type OfferedBlob, servePieces } from './data-server.ts';
+import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from './exchange.ts';
+import type { BlobShape } from './fetcher.ts';
+import { HaveSession } from './have-session.ts';
+import { SwarmMeter } from './meter.ts';
+import type { SwarmLimits } from './options.ts';
+import { MemoryBudget, RateLimit } from './rate.ts';
+import { Standing } from './standing.ts';
+import {
+  type AnnouncedBlob,
+  parseSupernodeAddress,
+  type SupernodeAdvice,
+  SupernodeLink,
+} from './supernode-link.ts';
+
+export interface SwarmPeerOptions {
+  readonly stateDirectory: string;
+  /** `host:port/PEER` */
+  readonly supernode: string;
+  /** Needed until this host is a member. */
+  readonly joinToken: string | null;
+  readonly name: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly address: string;
+  /** Where others reach this host; found out where `null`. */
+  readonly advertise: string | null;
+  readonly controlPort: number;
+  readonly dataPort: number;
+  readonly mdns: boolean;
+  readonly limits: SwarmLimits;
+}
+
+export interface SwarmPeerModules {
+  readonly key: KeyObject;
+  readonly store: Store;
+  readonly log: Log;
+}
+
+/** A blob that this host is getting from the swarm. */
+export type SwarmDownload = Pick<
+  Exchange,
+  | 'nextUpstream'
+  | 'claimUpstream'
+  | 'arrivedUpstream'
+  | 'failedUpstream'
+  | 'isHopeful'
+  | 'idleMs'
+  | 'urge'
+  | 'missing'
+> & {
+  /** The whole has been verified and is in the store. */
+  complete(): Promise<void>;
+  end(): void;
+};
+
+/** This host as a member of the swarm. */
+export interface SwarmPeer extends AsyncDisposable {
+  readonly meter: SwarmMeter;
+  readonly upstreamRate: RateLimit;
+  status(): SwarmStatus;
+  /** Takes part in a blob of which some pieces may be here. */
+  download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
+  /** A peer has sent wrong bytes. */
+  report(peer: PeerId, blob: BlobName, piece: number): void;
+  /** The store has it no longer. */
+  forget(digest: BlobName['digest'], origins: readonly string[]): void;
+}
+
+const MAX_ACQUAINTANCES = 256;
+const ASKED_ACQUAINTANCES = 16;
+/** An exchange in which nobody takes part is kept for so long. */
+const IDLE_MS = 10_000;
+const MAX_EXCHANGES = 512;
+/** Complete blobs that are announced, the most recently used first. */
+const MAX_ANNOUNCED = 4096;
+
+/** @throws `busy` where a port is taken; `invalid_argument` for an address or token that is none */
+export async function startSwarmPeer(
+  options: SwarmPeerOptions,
+  modules: SwarmPeerModules,
+): Promise<SwarmPeer> {
+  const address = parseSupernodeAddress(options.supernode);
+  const token = options.joinToken === null ? undefined : parseJoinToken(options.joinToken);
+  await using stack = new AsyncDisposableStack();
+  const node = stack.use(
+    await startNode({
+      key: modules.key,
+      listen: [{ host: options.address, port: options.controlPort }],
+      mdns: options.mdns,
+    }),
+  );
+  const standing = await Standing.open(join(options.stateDirectory, 'swarm.json'), node.peer, token);
+  stack.defer(async () => await standing.saved());
+  const certificate = await certificateFor(modules.key);
+  const { limits } = options;
+  const client = stack.use(new DataClient(certificate, new RateLimit(limits.downloadRate)));
+  const swarm = new Exchanges(modules);
+  stack.defer(() => swarm.end());
+  const server = stack.use(
+    await servePieces(
+      { address: options.address, port: options.dataPort, slots: limits.uploadSlots },
+      {
+        certificate,
+        standing,
+        rate: new RateLimit(limits.uploadRate),
+        find: (blob) => swarm.offered(blob),
+        pressed: (isPressed) => swarm.choke(isPressed),
+      },
+    ),
+  );
+  const host = options.advertise ?? reachable(options.address);
+  const dataAddress = formatHostPort({ host, port: server.port });
+  const link = stack.use(
+    new SupernodeLink({
+      address,
+      host: {
+        name: options.name ?? hostname(),
+        dataAddress,
+        controlAddress: formatHostPort({ host, port: node.port }),
+        labels: options.labels,
+        uploadSlots: limits.uploadSlots,
+      },
+      node,
+      standing,
+      joinSecret: token?.secret ?? '',
+      log: modules.log,
+      events: {
+        advice: (advice) => swarm.advise(advice),
+        revoked: (peers) => {
+          for (const peer of peers) {
+            swarm.shun(peer);
+            client.forget(peer);
+            void node.drop(peer);
+          }
+        },
+        changed: () => swarm.linkChanged(),
+        complete: () => swarm.complete(),
+        uploads: () => server.uploads,
+      },
+    }),
+  );
+  swarm.begin({
+    self: node.peer,
+    node,
+    standing,
+    link,
+    client,
+    budget: new MemoryBudget(limits.inFlightBytes, limits.memoryBytes),
+    dataAddress,
+    log: modules.log,
+    acquaintances: () => swarm.acquaintances(),
+    sent: (peer, bytes) => swarm.meter.sent(peer, bytes),
+    pieceReceived: (bytes) => swarm.meter.received(bytes),
+  });
+  node.onNeighbour((peer, addresses) => swarm.meet(peer, addresses));
+  await node.handle(HAVE_PROTOCOL, (stream) => swarm.serve(stream));
+  const running = stack.move();
+  return {
+    meter: swarm.meter,
+    upstreamRate: new RateLimit(limits.upstreamRate),
+    status: () => ({
+      peer: node.peer,
+      supernode: { up: link.isUp, downMs: link.downMs, error: link.lastError?.message ?? null },
+      dataPort: server.port,
+      controlPort: node.port,
+      uploads: server.uploads,
+      exchanges: swarm.size,
+      sentBytes: swarm.meter.sentBytes,
+      receivedBytes: swarm.meter.receivedBytes,
+    }),
+    download: (blob, local, sink) => swarm.download(blob, local, sink),
+    report: (peer, blob, piece) => {
+      link.report(peer, blob, piece);
+      swarm.shun(peer);
+    },
+    forget: (digest, origins) => {
+      for (const origin of origins) {
+        swarm.drop({ digest, origin });
+        link.forget({ digest, origin });
+      }
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** All blobs about which this host speaks with others at the moment. */
+class Exchanges {
+  readonly meter = new SwarmMeter();
+  readonly #store: Store;
+  readonly #log: Log;
+  readonly #exchanges = new Map<BlobKey, Exchange>();
+  readonly #acquaintances = new Map<PeerId, readonly HostPort[]>();
+  readonly #sweep: NodeJS.Timeout;
+  #modules: ExchangeModules | undefined;
+
+  constructor({ store, log }: SwarmPeerModules) {
+    this.#store = store;
+    this.#log = log;
+    this.#sweep = setInterval(() => this.#endIdle(), IDLE_MS);
+  }
+
+  get size(): number {
+    return this.#exchanges.size;
+  }
+
+  begin(modules: ExchangeModules): void {
+    this.#modules = modules;
+  }
+
+  end(): void {
+    clearInterval(this.#sweep);
+    for (const exchange of this.#exchanges.values()) exchange.end();
+    this.#exchanges.clear();
+  }
+
+  download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload {
+    const modules = this.#require();
+    const key = blobKeyOf(blob.name);
+    this.#exchanges.get(key)?.end();
+    const exchange = new Exchange(blob, local, modules);
+    this.#exchanges.set(key, exchange);
+    exchange.want(sink);
+    return {
+      nextUpstream: (signal) => exchange.nextUpstream(signal),
+      claimUpstream: (piece) => exchange.claimUpstream(piece),
+      arrivedUpstream: (piece, sha256) => exchange.arrivedUpstream(piece, sha256),
+      failedUpstream: (piece) => exchange.failedUpstream(piece),
+      urge: (piece) => exchange.urge(piece),
+      get isHopeful() {
+        return exchange.isHopeful;
+      },
+      get idleMs() {
+        return exchange.idleMs;
+      },
+      get missing() {
+        return exchange.missing;
+      },
+      complete: async () => exchange.complete(await this.#stored(blob)),
+      end: () => {
+        if (!exchange.isWanted) return;
+        exchange.end();
+        if (this.#exchanges.get(key) === exchange) this.#exchanges.delete(key);
+      },
+    };
+  }
+
+  drop(name: BlobName): void {
+    this.#exchanges.get(blobKeyOf(name))?.end();
+    this.#exchanges.delete(blobKeyOf(name));
+  }
+
+  async offered(name: BlobName): Promise<OfferedBlob | undefined> {
+    return (await this.#find(name))?.offered;
+  }
+
+  advise(advice: SupernodeAdvice): void {
+    for (const { peer, controlAddresses } of advice.candidates) this.meet(peer, controlAddresses);
+    this.#exchanges.get(blobKeyOf(advice.blob))?.advise(advice);
+  }
+
+  linkChanged(): void {
+    for (const exchange of this.#exchanges.values()) exchange.linkChanged();
+  }
+
+  choke(isChoked: boolean): void {
+    for (const exchange of this.#exchanges.values()) exchange.choke(isChoked);
+  }
+
+  shun(peer: PeerId): void {
+    this.#acquaintances.delete(peer);
+    for (const exchange of this.#exchanges.values()) exchange.shun(peer);
+  }
+
+  /** Who may be asked when the supernode is away; who was met last is asked first. */
+  meet(peer: PeerId, addresses: readonly HostPort[]): void {
+    this.#acquaintances.delete(peer);
+    this.#acquaintances.set(peer, addresses);
+    const [oldest] = this.#acquaintances.keys();
+    if (this.#acquaintances.size > MAX_ACQUAINTANCES && oldest !== undefined)
+      this.#acquaintances.delete(oldest);
+  }
+
+  acquaintances(): (readonly [PeerId, readonly HostPort[]])[] {
+    return [...this.#acquaintances].slice(-ASKED_ACQUAINTANCES).reverse();
+  }
+
+  *complete(): Generator<AnnouncedBlob> {
+    const newest = this.#store
+      .list()
+      .filter(({ complete, kind }) => complete && kind === 'blob')
+      .sort((a, b) => b.lastUseMs - a.lastUseMs)
+      .slice(0, MAX_ANNOUNCED);
+    for (const { digest, sizeBytes, origins } of newest) {
+      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
+      if (pieces === 0) continue;
+      for (const origin of origins) yield { name: { digest, origin }, sizeBytes, pieces };
+    }
+  }
+
+  /** Another peer opens a stream about a blob. */
+  async serve(stream: PeerStream): Promise<void> {
+    const { standing } = this.#require();
+    const session = new HaveSession(stream);
+    try {
+      const { blob, membership, grant, sizeBytes } = await session.opening();
+      standing.requireMember(membership, stream.peer);
+      // Who wants it from us shows that it may have it; a supernode that is away gives no grants.
+      if (grant !== '') standing.requireGrant(grant, stream.peer, blob);
+      const exchange = await this.#find(blob);
+      if (exchange === undefined || exchange.blob.sizeBytes !== sizeBytes) {
+        session.close();
+        return;
+      }
+      await exchange.accept(session);
+    } catch (error) {
+      this.#log.debug({ peer: stream.peer, error }, 'a peer’s stream about a blob has ended');
+      session.close();
+    }
+  }
+
+  async #find(name: BlobName): Promise<Exchange | undefined> {
+    const key = blobKeyOf(name);
+    const known = this.#exchanges.get(key);
+    if (known !== undefined) return known;
+    const stored = this.#store.stat(name.digest);
+    if (stored?.complete !== true || stored.kind !== 'blob' || stored.sizeBytes === 0) return undefined;
+    if (!stored.origins.includes(name.origin)) return undefined;
+    if (this.#exchanges.size >= MAX_EXCHANGES)
+      throw new DrakkarError('busy', 'too many blobs are exchanged already');
+    const { sizeBytes } = stored;
+    const pieceLength = fixedPieceLength(sizeBytes);
+    const blob = { name, sizeBytes, pieceLength, pieceCount: Math.ceil(sizeBytes / pieceLength) };
+    const local = await this.#stored(blob);
+    const raced = this.#exchanges.get(key);
+    if (raced !== undefined) {
+      await local.close();
+      return raced;
+    }
+    const exchange = new Exchange(blob, local, this.#require());
+    this.#exchanges.set(key, exchange);
+    return exchange;
+  }
+
+  /** What is complete is not evicted while an exchange has it open. */
+  async #stored({ name, pieceCount }: BlobShape): Promise<LocalPieces> {
+    const hashes = await this.#store.pieceHashes(name.digest);
+    const reader = await this.#store.open(name.digest);
+    return {
+      has: (piece) => piece < pieceCount,
+      sha256: (piece) => hashes.get(piece),
+      read: (buffer, position) => reader.read(buffer, position),
+      close: async () => await reader[Symbol.asyncDispose](),
+    };
+  }
+
+  #endIdle(): void {
+    for (const [key, exchange] of this.#exchanges) {
+      if (!exchange.isIdle) continue;
+      exchange.end();
+      this.#exchanges.delete(key);
+    }
+  }
+
+  #require(): ExchangeModules {
+    if (this.#modules === undefined) throw new DrakkarError('unavailable', 'the swarm is starting');
+    return this.#modules;
+  }
+}
