@@ -52,6 +52,7 @@ export class Download {
   #sizeBytes = 0;
   /** Bytes from the start that are here; the last one is held back until the digest is known to match. */
   #arrivedBytes = 0;
+  #readBuffer: Buffer | undefined;
   #matched = false;
   #swarm: SwarmPeer | undefined;
   #failure: DrakkarError | undefined;
@@ -316,7 +317,8 @@ export class Download {
     until: number,
     receipt: ReceiptCounter = this.#receipt,
   ): Promise<void> {
-    const buffer = Buffer.allocUnsafe(Math.min(LOCAL_READ_BYTES, Math.max(0, until - this.#arrivedBytes)));
+    this.#readBuffer ??= Buffer.allocUnsafe(Math.min(LOCAL_READ_BYTES, this.#sizeBytes));
+    const buffer = this.#readBuffer;
     while (this.#arrivedBytes < until) {
       this.#ending.signal.throwIfAborted();
       const wanted = buffer.subarray(0, Math.min(buffer.length, until - this.#arrivedBytes));

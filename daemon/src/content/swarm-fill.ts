@@ -60,10 +60,10 @@ export class SwarmFill {
         close: async () => {},
       },
       {
-        deliver: async (piece, buffers, sha256, peer) => {
-          await this.#write(piece, buffers, sha256);
+        deliver: async (piece, bytes, sha256, peer) => {
+          await this.#write(piece, [bytes], sha256);
           this.fromPeers.set(piece, { peer, sha256 });
-          receipt.peerBytes += lengthOf(buffers);
+          receipt.peerBytes += bytes.length;
         },
         failed: (error) => this.#ending.abort(error),
       },
@@ -162,5 +162,3 @@ export class SwarmFill {
     return Math.min(pieceLength, sizeBytes - piece * pieceLength);
   }
 }
-
-const lengthOf = (buffers: readonly Buffer[]) => buffers.reduce((sum, { length }) => sum + length, 0);

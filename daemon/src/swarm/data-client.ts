@@ -1,10 +1,8 @@
-import type { IncomingMessage } from 'node:http';
-import { Agent, request as httpsRequest } from 'node:https';
-import { connect, type TLSSocket } from 'node:tls';
-import { type BlobName, DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import { type BlobName, DrakkarError, type PeerId } from '@drakkar/protocol';
 import type { HostPort } from '@drakkar/wire';
-import { type PeerCertificate, peerOf } from './certificate.ts';
+import type { PeerCertificate } from './certificate.ts';
 import { formatPieceRequest } from './data-server.ts';
+import { PieceConnection } from './piece-connection.ts';
 import type { RateLimit } from './rate.ts';
 
 /** Which pieces, of whom. */
@@ -18,18 +16,19 @@ export interface PieceCall {
   readonly bytes: number;
   readonly authorization: string;
   readonly signal: AbortSignal;
+  /** A part of the answer, which must be copied before this returns. */
+  take(part: Buffer): void;
 }
 
-const CONNECT_MS = 5_000;
 const CONNECTIONS_OF_ONE_PEER = 8;
+/** The server waits longer than this for the next request, so that no request meets a closing connection. */
 const IDLE_MS = 45_000;
-const MAX_PEERS = 256;
 
-/** Reads pieces from peers over kept connections, each to the peer that was named or to nobody. */
+/** Reads pieces from peers over kept connections, each from the peer that was named or from nobody. */
 export class DataClient implements Disposable {
   readonly #certificate: PeerCertificate;
   readonly #rate: RateLimit;
-  readonly #agents = new Map<PeerId, PinnedAgent>();
+  readonly #links = new Map<PeerId, { readonly idle: Map<PieceConnection, NodeJS.Timeout>; open: number }>();
 
   constructor(certificate: PeerCertificate, rate: RateLimit) {
     this.#certificate = certificate;
@@ -37,136 +36,84 @@ export class DataClient implements Disposable {
   }
 
   /**
-   * The bytes of the pieces in chunks as they come: exactly as many as were asked for, or an error.
-   * @throws `unavailable` | `busy` | `unauthorized` | `not_found` | `invalid_content` | `cancelled`
+   * Returns when all bytes have been taken: exactly as many as were asked for.
+   * @throws `unavailable` | `busy` | `unauthorized` | `not_found` | `invalid_content`; what the signal says
    */
-  async *fetch(call: PieceCall): AsyncGenerator<Buffer, void, undefined> {
-    const response = await this.#send(call);
+  async fetch(call: PieceCall): Promise<void> {
+    await this.#rate.pass(call.bytes, call.signal);
+    const { peer, signal } = call;
+    const exchange = {
+      path: formatPieceRequest(call),
+      authorization: call.authorization,
+      bytes: call.bytes,
+      take: call.take,
+    };
+    const connection = this.#takeIdle(peer) ?? (await this.#open(peer, call.address));
     try {
-      let received = 0;
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        received += chunk.length;
-        if (received > call.bytes) throw wrongLength(call.peer, 'more bytes than it was asked for');
-        await this.#rate.pass(chunk.length, call.signal);
-        yield chunk;
-      }
-      if (received < call.bytes) throw wrongLength(call.peer, 'fewer bytes than it was asked for');
-    } catch (cause) {
-      if (call.signal.aborted) throw toDrakkarError(call.signal.reason, 'cancelled');
-      if (cause instanceof DrakkarError) throw cause;
-      throw new DrakkarError('unavailable', `${call.peer} broke off: ${messageOf(cause)}`, { cause });
+      signal.throwIfAborted();
+      await connection.run(exchange, signal);
     } finally {
-      // What has been read to its end keeps its connection.
-      if (!response.complete) response.destroy();
+      this.#keep(peer, connection);
     }
   }
 
   /** Closes the connections to a peer. */
   forget(peer: PeerId): void {
-    this.#agents.get(peer)?.destroy();
-    this.#agents.delete(peer);
+    const link = this.#links.get(peer);
+    this.#links.delete(peer);
+    for (const [connection, timer] of link?.idle ?? []) {
+      clearTimeout(timer);
+      connection.close();
+    }
   }
 
   [Symbol.dispose](): void {
-    for (const peer of [...this.#agents.keys()]) this.forget(peer);
+    for (const peer of [...this.#links.keys()]) this.forget(peer);
   }
 
-  #send(call: PieceCall): Promise<IncomingMessage> {
-    const { peer, address, signal, authorization } = call;
-    return new Promise((resolve, reject) => {
-      const request = httpsRequest({
-        agent: this.#agentOf(peer, address),
-        host: address.host,
-        port: address.port,
-        path: formatPieceRequest(call),
-        headers: { authorization },
-        signal,
-      });
-      request.once('error', (cause) => {
-        if (signal.aborted) reject(toDrakkarError(signal.reason, 'cancelled'));
-        else if (cause instanceof DrakkarError) reject(cause);
-        else
-          reject(
-            new DrakkarError('unavailable', `${peer} cannot be reached: ${messageOf(cause)}`, { cause }),
-          );
-      });
-      request.once('response', (response) => {
-        if (response.statusCode === 200 && Number(response.headers['content-length']) === call.bytes) {
-          resolve(response);
-          return;
-        }
-        response.destroy();
-        reject(refusal(peer, response));
-      });
-      request.end();
-    });
+  #linkOf(peer: PeerId) {
+    const link = this.#links.get(peer) ?? { idle: new Map<PieceConnection, NodeJS.Timeout>(), open: 0 };
+    this.#links.set(peer, link);
+    return link;
   }
 
-  #agentOf(peer: PeerId, address: HostPort): PinnedAgent {
-    const known = this.#agents.get(peer);
-    if (known !== undefined) return known;
-    const agent = new PinnedAgent(peer, address, this.#certificate);
-    this.#agents.set(peer, agent);
-    const [oldest] = this.#agents.keys();
-    if (this.#agents.size > MAX_PEERS && oldest !== undefined) this.forget(oldest);
-    return agent;
-  }
-}
-
-/** Connections on which the other end has proven to be one certain peer. */
-class PinnedAgent extends Agent {
-  readonly #peer: PeerId;
-  readonly #address: HostPort;
-  readonly #certificate: PeerCertificate;
-
-  constructor(peer: PeerId, address: HostPort, certificate: PeerCertificate) {
-    super({ keepAlive: true, maxSockets: CONNECTIONS_OF_ONE_PEER, timeout: IDLE_MS, scheduling: 'lifo' });
-    this.#peer = peer;
-    this.#address = address;
-    this.#certificate = certificate;
+  /** The one used last: the others may end. */
+  #takeIdle(peer: PeerId): PieceConnection | undefined {
+    const { idle } = this.#linkOf(peer);
+    const last = [...idle].at(-1);
+    if (last === undefined) return undefined;
+    const [connection, timer] = last;
+    clearTimeout(timer);
+    idle.delete(connection);
+    return connection;
   }
 
-  override createConnection(
-    _: unknown,
-    done?: (error: Error | null, socket: TLSSocket) => void,
-  ): TLSSocket | undefined {
-    const socket = connect({
-      host: this.#address.host,
-      port: this.#address.port,
-      cert: this.#certificate.certificate,
-      key: this.#certificate.key,
-      minVersion: 'TLSv1.3',
-      rejectUnauthorized: false,
-      // The fastest where the processor helps, as all that run containers do.
-      ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
-    });
-    socket.setNoDelay(true);
-    const late = setTimeout(() => socket.destroy(new Error('no answer')), CONNECT_MS);
-    const fail = (error: Error) => {
-      clearTimeout(late);
-      done?.(error, socket);
+  async #open(peer: PeerId, address: HostPort): Promise<PieceConnection> {
+    const link = this.#linkOf(peer);
+    if (link.open >= CONNECTIONS_OF_ONE_PEER) {
+      throw new DrakkarError('busy', `${link.open} connections to ${peer} are in use already`);
+    }
+    link.open += 1;
+    let counted = true;
+    const closed = (connection?: PieceConnection) => {
+      if (counted) link.open -= 1;
+      counted = false;
+      if (connection === undefined) return;
+      clearTimeout(link.idle.get(connection));
+      link.idle.delete(connection);
     };
-    socket.once('error', fail);
-    socket.once('secureConnect', () => {
-      clearTimeout(late);
-      socket.off('error', fail);
-      if (peerOf(socket) === this.#peer) {
-        done?.(null, socket);
-        return;
-      }
-      socket.destroy();
-      done?.(new DrakkarError('unauthorized', `another than ${this.#peer} answers there`), socket);
-    });
-    return undefined;
+    try {
+      return await PieceConnection.open(peer, address, this.#certificate, closed);
+    } catch (error) {
+      closed();
+      throw error;
+    }
+  }
+
+  #keep(peer: PeerId, connection: PieceConnection): void {
+    const link = this.#links.get(peer);
+    if (link === undefined) connection.close();
+    else if (connection.isOpen)
+      link.idle.set(connection, setTimeout(() => connection.close(), IDLE_MS).unref());
   }
 }
-
-function refusal(peer: PeerId, { statusCode = 0 }: IncomingMessage): DrakkarError {
-  const code = ({ 403: 'unauthorized', 404: 'not_found', 503: 'busy' } as const)[statusCode];
-  return new DrakkarError(code ?? 'unavailable', `${peer} answered ${statusCode}`);
-}
-
-const wrongLength = (peer: PeerId, what: string) =>
-  new DrakkarError('invalid_content', `${peer} sent ${what}`);
-
-const messageOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));

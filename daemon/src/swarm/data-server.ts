@@ -14,7 +14,9 @@ import {
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
+import { BufferPool } from './buffers.ts';
 import { type PeerCertificate, peerOf } from './certificate.ts';
+import { CIPHERS } from './piece-connection.ts';
 import type { RateLimit } from './rate.ts';
 import type { Standing } from './standing.ts';
 
@@ -59,6 +61,7 @@ const KEEP_ALIVE_MS = 60_000;
 /** Who does not take what it asked for in this time leaves its slot. */
 const WRITE_MS = 30_000;
 const READ_BYTES = 512 * 1024;
+const POOL = new BufferPool(READ_BYTES, 16);
 
 /**
  * Gives pieces to peers: `GET /v1/blobs/{digest}/pieces/{first}-{last}?origin=REGISTRY` over TLS 1.3, in which both sides prove
@@ -81,7 +84,7 @@ export async function servePieces(
       rejectUnauthorized: false,
       // A resumed session would come without the certificate.
       secureOptions: constants.SSL_OP_NO_TICKET,
-      ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
+      ciphers: CIPHERS,
       handshakeTimeout: HEADERS_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_MS,
@@ -180,11 +183,14 @@ async function answer(
   } catch (cause) {
     const error = toDrakkarError(cause);
     if (response.headersSent) response.destroy();
-    else
-      response
-        .writeHead(STATUS[error.code] ?? 500, { 'content-type': 'text/plain; charset=utf-8' })
-        .end(`${error.message}\n`);
+    else refuse(response, error);
   }
+}
+
+function refuse(response: ServerResponse, { code, message }: DrakkarError): void {
+  const words = Buffer.from(`${message}\n`);
+  const headers = { 'content-type': 'text/plain; charset=utf-8', 'content-length': words.length };
+  response.writeHead(STATUS[code] ?? 500, headers).end(words);
 }
 
 function authorize(authorization: string, peer: PeerId, blob: BlobName, standing: Standing): void {
@@ -224,12 +230,8 @@ async function send(
   const late = setTimeout(() => response.destroy(), WRITE_MS);
   try {
     for (let at = start; at < end; ) {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
-      const count = await offered.read(buffer, at);
-      if (count === 0) throw new DrakkarError('internal', 'a piece ended before its end');
-      await rate.pass(count);
-      if (response.destroyed) return;
-      if (!response.write(buffer.subarray(0, count))) await drained(response);
+      const count = await sendPart(response, offered, at, end, rate);
+      if (count === 0) return;
       late.refresh();
       at += count;
       offered.sent(peer, count);
@@ -240,16 +242,25 @@ async function send(
   }
 }
 
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const go = () => {
-      response.off('drain', go);
-      response.off('close', go);
-      resolve();
-    };
-    response.once('drain', go);
-    response.once('close', go);
+/** @returns how many bytes have left, 0 where the peer has */
+async function sendPart(
+  response: ServerResponse,
+  offered: OfferedBlob,
+  at: number,
+  end: number,
+  rate: RateLimit,
+): Promise<number> {
+  const buffer = POOL.take();
+  const count = await offered.read(buffer.subarray(0, Math.min(READ_BYTES, end - at)), at);
+  if (count === 0) throw new DrakkarError('internal', 'a piece ended before its end');
+  await rate.pass(count);
+  if (response.destroyed) return 0;
+  const hasLeft = await new Promise<boolean>((resolve) => {
+    response.write(buffer.subarray(0, count), (error) => resolve(error == null));
   });
+  // A buffer of a connection that broke may still be in its hands.
+  if (hasLeft) POOL.give(buffer);
+  return hasLeft ? count : 0;
 }
 
 const missing = (digest: Digest) =>

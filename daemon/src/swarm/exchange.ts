@@ -3,6 +3,7 @@ import { DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
 import { type ControlNode, HAVE_PROTOCOL, type HostPort } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { Log } from '../snapshots/modules.ts';
+import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
@@ -24,8 +25,8 @@ export interface LocalPieces {
 
 /** Where what is fetched goes. */
 export interface PieceSink {
-  /** Takes a piece from a peer whose bytes match what that peer said of it. */
-  deliver(piece: number, buffers: readonly Buffer[], sha256: Buffer, peer: PeerId): Promise<void>;
+  /** Takes a piece from a peer whose bytes match what that peer said of it. They are somebody else's when this returns. */
+  deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<void>;
   /** What cannot be written ends the download. */
   failed(error: unknown): void;
 }
@@ -57,6 +58,16 @@ const PROGRESS_PATIENCE_MS = 20_000;
 const POLL_MS = 100;
 /** What was shown and not passed on for so long is shown to everybody. */
 const RELEASE_MS = 1_000;
+const KEPT_BUFFERS = 16;
+/** Of all blobs whose pieces are as long. */
+const POOLS = new Map<number, BufferPool>();
+
+function poolOf(pieceLength: number): BufferPool {
+  const pool = POOLS.get(pieceLength) ?? new BufferPool(pieceLength, KEPT_BUFFERS);
+  POOLS.set(pieceLength, pool);
+  return pool;
+}
+
 /** Stands for the registry among the parents. */
 const UPSTREAM = '' as PeerId;
 
@@ -126,9 +137,10 @@ export class Exchange implements HaveEvents {
       client,
       budget,
       authorization: () => authorizationOf(this.#advice?.grant ?? '', standing.membership),
-      deliver: async (piece, buffers, sha256, peer) => {
-        await sink.deliver(piece, buffers, sha256, peer);
-        this.#modules.pieceReceived(buffers.reduce((sum, { length }) => sum + length, 0));
+      pool: poolOf(this.blob.pieceLength),
+      deliver: async (piece, bytes, sha256, peer) => {
+        await sink.deliver(piece, bytes, sha256, peer);
+        this.#modules.pieceReceived(bytes.length);
         this.#gained(piece, sha256, false);
       },
       lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type BlobName, DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
 import type { HostPort } from '@drakkar/wire';
+import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';
 import type { PiecePicker } from './picker.ts';
@@ -18,8 +19,10 @@ export interface FetcherModules {
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   authorization(): string;
-  /** Takes a piece whose bytes match what the peer said of it. */
-  deliver(piece: number, buffers: readonly Buffer[], sha256: Buffer, peer: PeerId): Promise<void>;
+  /** Of buffers of a piece's length. */
+  readonly pool: BufferPool;
+  /** Takes a piece whose bytes match what the peer said of it. They are somebody else's when this returns. */
+  deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<void>;
   /** A peer is of no use any more; `wrongPiece` is one of which it sent other bytes than it had said. */
   lost(peer: PeerId, wrongPiece?: number): void;
   /** What was asked for could not be written. */
@@ -42,6 +45,15 @@ interface Request {
   readonly parent: Parent;
   readonly pieces: number[];
   readonly abort: AbortController;
+}
+
+/** A piece of which bytes are coming. */
+interface Arriving {
+  readonly piece: number;
+  readonly buffer: Buffer;
+  readonly length: number;
+  readonly hash: Hash;
+  filled: number;
 }
 
 const REQUESTS = 16;
@@ -245,13 +257,10 @@ export class PieceFetcher {
 
   async #receive({ parent, pieces, abort }: Request, bytes: number): Promise<void> {
     const [first = 0] = pieces;
-    const { client } = this.#modules;
-    let piece = first;
-    let left = this.#lengthOf(piece);
-    let buffers: Buffer[] = [];
-    let hash: Hash = createHash('sha256');
+    const taking: Promise<void>[] = [];
+    let current = this.#begin(first);
     const startedMs = performance.now();
-    for await (const chunk of client.fetch({
+    await this.#modules.client.fetch({
       peer: parent.peer,
       address: parent.address,
       blob: this.#blob.name,
@@ -260,34 +269,47 @@ export class PieceFetcher {
       bytes,
       authorization: this.#modules.authorization(),
       signal: abort.signal,
-    })) {
-      for (let rest = chunk; rest.length > 0; ) {
-        const part = rest.subarray(0, left);
-        rest = rest.subarray(part.length);
-        hash.update(part);
-        buffers.push(part);
-        left -= part.length;
-        if (left > 0) continue;
-        await this.#take(parent, piece, buffers, hash.digest());
-        piece += 1;
-        left = this.#lengthOf(piece);
-        buffers = [];
-        hash = createHash('sha256');
-      }
-    }
+      take: (part) => {
+        for (let rest = part; rest.length > 0; ) {
+          const count = Math.min(rest.length, current.length - current.filled);
+          rest.copy(current.buffer, current.filled, 0, count);
+          current.hash.update(rest.subarray(0, count));
+          current.filled += count;
+          rest = rest.subarray(count);
+          if (current.filled < current.length) continue;
+          taking.push(this.#take(parent, current));
+          if (taking.length < pieces.length) current = this.#begin(current.piece + 1);
+        }
+      },
+    });
     parent.throughput.add(bytes, performance.now() - startedMs);
+    await Promise.all(taking);
   }
 
-  async #take(parent: Parent, piece: number, buffers: readonly Buffer[], sha256: Buffer): Promise<void> {
+  #begin(piece: number): Arriving {
+    return {
+      piece,
+      buffer: this.#modules.pool.take(),
+      length: this.#lengthOf(piece),
+      hash: createHash('sha256'),
+      filled: 0,
+    };
+  }
+
+  async #take(parent: Parent, { piece, buffer, length, hash }: Arriving): Promise<void> {
+    const { pool, deliver, failed } = this.#modules;
+    const sha256 = hash.digest();
     const claimed = parent.claims.get(piece);
     if (claimed === undefined || !sha256.equals(claimed)) throw new WrongPiece(parent.peer, piece);
-    if (this.#isEnded || this.#picker.has(piece)) return;
-    try {
-      await this.#modules.deliver(piece, buffers, sha256, parent.peer);
-    } catch (error) {
-      this.#modules.failed(error);
-      throw error;
+    if (!this.#isEnded && !this.#picker.has(piece)) {
+      try {
+        await deliver(piece, buffer.subarray(0, length), sha256, parent.peer);
+      } catch (error) {
+        failed(error);
+        throw error;
+      }
     }
+    pool.give(buffer);
   }
 
   #judge(parent: Parent, error: DrakkarError): void {
