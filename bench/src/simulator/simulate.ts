@@ -33,6 +33,7 @@ const DOWNLOADS_OF_ONE_PARENT = 2;
 const SHOWN_AHEAD = 4;
 const ADVICE_MS = 50;
 const HEARTBEAT_MS = 4_000;
+const RELEASE_MS = 1_000;
 
 interface SimulatedHost {
   readonly peer: PeerId;
@@ -40,8 +41,8 @@ interface SimulatedHost {
   readonly arrivedMs: number;
   readonly picker: PiecePicker;
   readonly seed: SuperSeed;
-  /** Pieces that came from the registry: those it shows with care. */
-  readonly firstHand: Set<number>;
+  /** When a child last gained something. */
+  newsAtMs: number;
   parents: SimulatedHost[];
   readonly children: Set<SimulatedHost>;
   readonly downloadsFrom: Map<PeerId, number>;
@@ -92,6 +93,12 @@ class Simulation {
         if (!host.isDead) this.#swarm.heartbeat(host.peer, host.uploads, this.#events.nowMs);
       }
     });
+    this.#every(RELEASE_MS / 4, () => {
+      for (const host of this.#all) {
+        if (host.seed.heldBack === 0 || this.#events.nowMs - host.newsAtMs < RELEASE_MS) continue;
+        this.#announce(host, host.seed.release());
+      }
+    });
     const isOver = () =>
       this.#all.length === this.#scene.hosts &&
       this.#all.every(({ finishedMs, isDead }) => finishedMs !== undefined || isDead);
@@ -121,7 +128,7 @@ class Simulation {
       arrivedMs: this.#events.nowMs,
       picker: new PiecePicker(this.#scene.pieces, [], index),
       seed: new SuperSeed(this.#scene.pieces, SHOWN_AHEAD),
-      firstHand: new Set(),
+      newsAtMs: this.#events.nowMs,
       parents: [],
       children: new Set(),
       downloadsFrom: new Map(),
@@ -187,9 +194,10 @@ class Simulation {
     const pieces = this.#piecesOf(parent);
     child.picker.parentHas(
       parent.peer,
-      pieces.filter((piece) => !parent.firstHand.has(piece) || parent.seed.hasSpread(piece)),
+      pieces.filter((piece) => !parent.seed.isHeldBack(piece)),
     );
-    this.#announce(parent, parent.seed.seenAt(child.peer, this.#piecesOf(child)));
+    parent.seed.seenAt(child.peer, this.#piecesOf(child));
+    parent.newsAtMs = this.#events.nowMs;
     this.#show(parent);
   }
 
@@ -243,8 +251,8 @@ class Simulation {
         have * this.#scene.pieceBytes,
         this.#events.nowMs,
       );
-      host.firstHand.add(piece);
-      this.#gain(host, piece, host.seed.gained([piece]).length > 0);
+      host.seed.gained([piece]);
+      this.#gain(host, piece, false);
       this.#readUpstream(host);
     });
   }
@@ -256,7 +264,8 @@ class Simulation {
     if (host.picker.missing === 0) host.finishedMs = this.#events.nowMs - host.arrivedMs;
     if (isForAll) this.#announce(host, [piece]);
     for (const parent of host.parents) {
-      this.#announce(parent, parent.seed.seenAt(host.peer, [piece]));
+      parent.seed.seenAt(host.peer, [piece]);
+      parent.newsAtMs = this.#events.nowMs;
       this.#show(parent);
     }
     this.#show(host);

@@ -7,8 +7,12 @@ export const commands = [
     name: 'config default',
     summary: 'print a configuration with every key, its default and its meaning',
     positionals: [],
-    options: {},
-    run: async (context) => context.answer(configuration.complete({}), configuration.defaultYaml().trimEnd()),
+    options: { supernode: { summary: 'of the supernode' } },
+    async run(context, _, { supernode }) {
+      const { supernodeConfiguration } = await import('@drakkar/supernode');
+      const { complete, defaultYaml } = supernode ? supernodeConfiguration : configuration;
+      context.answer(complete({}), defaultYaml().trimEnd());
+    },
   }),
   defineCommand({
     name: 'config check',
@@ -22,11 +26,14 @@ export const commands = [
   }),
   defineCommand({
     name: 'config document',
-    summary: 'print docs/configuration.md',
+    summary: 'print docs/configuration.md, or docs/supernode-configuration.md',
     hidden: true,
     positionals: [],
-    options: {},
-    run: async (context) => context.answer({}, configuration.document().trimEnd()),
+    options: { supernode: { summary: 'of the supernode' } },
+    async run(context, _, { supernode }) {
+      const { supernodeConfiguration } = await import('@drakkar/supernode');
+      context.answer({}, (supernode ? supernodeConfiguration : configuration).document().trimEnd());
+    },
   }),
 ];
 
@@ -36,5 +43,6 @@ function withoutSecrets(config: Config): object {
     ...rest,
     ...(password === undefined ? {} : { password: '…' }),
   }));
-  return { ...config, registries: { ...config.registries, credentials } };
+  const swarm = { ...config.swarm, joinToken: config.swarm.joinToken === null ? null : '…' };
+  return { ...config, swarm, registries: { ...config.registries, credentials } };
 }

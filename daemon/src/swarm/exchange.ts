@@ -56,7 +56,7 @@ const ACQUAINTANCE_PATIENCE_MS = 1_000;
 /** Without a piece for so long, whoever may read upstream is not believed in any more. */
 const PROGRESS_PATIENCE_MS = 20_000;
 const POLL_MS = 100;
-/** What was shown and not passed on for so long is shown to everybody. */
+/** When nobody has said anything new for so long, everybody is shown everything. */
 const RELEASE_MS = 1_000;
 const KEPT_BUFFERS = 16;
 /** Of all blobs whose pieces are as long. */
@@ -80,8 +80,6 @@ export class Exchange implements HaveEvents {
   /** Whom this host does not take anything from any more. */
   readonly #shunned = new Set<PeerId>();
   readonly #seed: SuperSeed;
-  /** Pieces that came from the registry, and that nobody else is known to have. */
-  readonly #firstHand = new Set<number>();
   readonly #picker: PiecePicker;
   readonly #changed = new Progress();
   #local: LocalPieces;
@@ -91,7 +89,7 @@ export class Exchange implements HaveEvents {
   #progressAtMs = performance.now();
   #askedAcquaintancesAtMs = 0;
   #upstreamBytes = 0;
-  #spreadAtMs = performance.now();
+  #newsAtMs = performance.now();
   #release: NodeJS.Timeout | undefined;
   #isEnded = false;
 
@@ -272,11 +270,11 @@ export class Exchange implements HaveEvents {
 
   pieces(session: HaveSession, pieces: readonly KnownPiece[]): void {
     this.#fetcher?.parentHas(session.peer, pieces);
-    const spread = this.#seed.seenAt(
+    this.#seed.seenAt(
       session.peer,
       pieces.map(({ piece }) => piece),
     );
-    this.#announce(spread);
+    this.#newsAtMs = performance.now();
     this.#show();
     this.#changed.step();
   }
@@ -310,28 +308,17 @@ export class Exchange implements HaveEvents {
 
   /** Pieces that nobody else is known to have. */
   #holdBack(pieces: readonly number[]): void {
-    for (const piece of pieces) this.#firstHand.add(piece);
-    this.#announce(this.#seed.gained(pieces));
-    this.#release ??= setInterval(() => this.#releaseWhatNobodyPassesOn(), RELEASE_MS);
+    this.#seed.gained(pieces);
+    this.#release ??= setInterval(() => this.#releaseWhatNobodyPassesOn(), RELEASE_MS / 4);
     this.#release.unref();
   }
 
   #releaseWhatNobodyPassesOn(): void {
-    if (this.#firstHand.size > 0 && performance.now() - this.#spreadAtMs >= RELEASE_MS) {
-      this.#announce(this.#seed.release());
-    }
-    if (this.#firstHand.size > 0) return;
+    if (performance.now() - this.#newsAtMs < RELEASE_MS || this.#sessions.size === 0) return;
+    const known = this.#known(this.#seed.release());
+    for (const session of this.#sessions.values()) session.announce(known);
     clearInterval(this.#release);
     this.#release = undefined;
-  }
-
-  /** Tells everybody. */
-  #announce(pieces: readonly number[]): void {
-    if (pieces.length === 0) return;
-    this.#spreadAtMs = performance.now();
-    for (const piece of pieces) this.#firstHand.delete(piece);
-    const known = this.#known(pieces);
-    for (const session of this.#sessions.values()) session.announce(known);
   }
 
   /** Tells whom super-seeding names. */
@@ -454,13 +441,14 @@ export class Exchange implements HaveEvents {
     const { peer } = session;
     const isOnly = this.#sessions.size === 0;
     this.#sessions.set(peer, session);
+    this.#newsAtMs = performance.now();
     this.#seed.enter(peer);
     this.#adopt(session);
     const here = Array.from({ length: this.blob.pieceCount }, (_, piece) => piece).filter((piece) =>
       this.#local.has(piece),
     );
     // A lone child may know all; of several each is shown something else of what nobody else has.
-    session.announce(this.#known(isOnly ? here : here.filter((piece) => !this.#firstHand.has(piece))));
+    session.announce(this.#known(isOnly ? here : here.filter((piece) => !this.#seed.isHeldBack(piece))));
     this.#show();
     try {
       await session.run(this.blob.pieceCount, this);

@@ -57,7 +57,9 @@ interface Arriving {
 }
 
 const REQUESTS = 16;
-const REQUESTS_OF_ONE_PARENT = 3;
+/** Of one parent that is fast, and of one that is not: the second request is on its way when the first is answered. */
+const REQUESTS_OF_FAST_PARENT = 4;
+const REQUESTS_OF_PARENT = 2;
 /** A request shall take about this long, so that asking costs little and slots change hands. */
 const REQUEST_MS = 40;
 const PIECES_OF_ONE_REQUEST = 4;
@@ -174,7 +176,7 @@ export class PieceFetcher {
       // One request each in turn, so that parents share the work.
       for (const parent of this.#parents.values()) {
         if (this.#requests.size >= REQUESTS) return;
-        if (parent.isChoking || parent.requests >= REQUESTS_OF_ONE_PARENT) continue;
+        if (parent.isChoking || parent.requests >= this.#requestsOf(parent)) continue;
         if (parent.restsUntilMs > nowMs) {
           isWaiting = true;
           continue;
@@ -191,6 +193,11 @@ export class PieceFetcher {
       }
     }
     if (isWaiting) this.#scheduleLater();
+  }
+
+  #requestsOf({ throughput }: Parent): number {
+    const pieceMs = throughput.expectMs(this.#blob.pieceLength);
+    return pieceMs !== undefined && pieceMs < REQUEST_MS ? REQUESTS_OF_FAST_PARENT : REQUESTS_OF_PARENT;
   }
 
   #scheduleLater(): void {

@@ -1,17 +1,19 @@
 import type { PeerId } from '@drakkar/protocol';
 
 /**
- * Which pieces a parent shows to which child, while it is the only one that has them. Each new piece is shown to one child; once
- * another peer is seen to have it, it has left and everybody may know. So a fresh blob leaves its only holder about once, and
- * the children get the rest from each other. Pure state.
+ * Which pieces a parent shows to which child, while it is the only one that has them. Each is shown to one child, and to nobody else:
+ * the others get it from there. So a fresh blob leaves its only holder about once, whose link is the one that all wait for. Pure
+ * state.
  *
- * A child is shown no more than a few pieces that nobody has passed on: who takes and does not give waits.
+ * A child is shown no more than a few pieces that nobody has passed on: who takes and does not give waits. Where nothing is passed on
+ * any more, {@link release} lets everybody know everything.
  */
 export class SuperSeed {
   readonly #shownTo = new Map<number, PeerId>();
   readonly #children = new Map<PeerId, Set<number>>();
+  /** Pieces that a peer has that was not given them, or not alone. */
   readonly #spread: Uint8Array;
-  readonly #have = new Set<number>();
+  readonly #heldBack = new Set<number>();
   /** In the order in which they came: what was shown to a child that has left goes to the next. */
   readonly #unshown = new Set<number>();
   readonly #ahead: number;
@@ -22,16 +24,22 @@ export class SuperSeed {
     this.#ahead = ahead;
   }
 
-  /** Pieces that are here from now on. @returns those of them that everybody may know of: others have them already */
-  gained(pieces: Iterable<number>): number[] {
-    const known: number[] = [];
+  /** Pieces that are shown, but for {@link next}, to nobody. */
+  get heldBack(): number {
+    return this.#heldBack.size;
+  }
+
+  isHeldBack(piece: number): boolean {
+    return this.#heldBack.has(piece);
+  }
+
+  /** Pieces that are here from now on, and that nobody else is known to have. */
+  gained(pieces: Iterable<number>): void {
     for (const piece of pieces) {
-      if (this.#have.has(piece)) continue;
-      this.#have.add(piece);
-      if (this.hasSpread(piece)) known.push(piece);
-      else this.#unshown.add(piece);
+      if (this.#heldBack.has(piece)) continue;
+      this.#heldBack.add(piece);
+      if (this.#spread[piece] === 0) this.#unshown.add(piece);
     }
-    return known;
   }
 
   enter(child: PeerId): void {
@@ -46,28 +54,20 @@ export class SuperSeed {
     this.#children.delete(child);
   }
 
-  /**
-   * A peer says that it has these. One that it was shown itself has only left us when a second peer has it, or when it is the
-   * only child.
-   *
-   * @returns those that are here and of which everybody may know from now on
-   */
-  seenAt(peer: PeerId, pieces: Iterable<number>): number[] {
-    const known: number[] = [];
+  /** A peer says that it has these. One that it was shown itself has only left us when a second peer has it, or when it is the only child. */
+  seenAt(peer: PeerId, pieces: Iterable<number>): void {
     for (const piece of pieces) {
       const shownTo = this.#shownTo.get(piece);
-      if (this.hasSpread(piece) || (shownTo === peer && this.#children.size > 1)) continue;
+      if (this.#spread[piece] === 1 || (shownTo === peer && this.#children.size > 1)) continue;
       this.#spread[piece] = 1;
       this.#unshown.delete(piece);
-      if (this.#have.has(piece)) known.push(piece);
       if (shownTo === undefined) continue;
       this.#children.get(shownTo)?.delete(piece);
       this.#shownTo.delete(piece);
     }
-    return known;
   }
 
-  /** What to show to whom now, besides what has been shown: pieces that have spread are everybody's. */
+  /** What to show to whom now, besides what has been shown. */
   next(): Map<PeerId, number[]> {
     const shown = new Map<PeerId, number[]>();
     for (;;) {
@@ -83,19 +83,12 @@ export class SuperSeed {
 
   /** Nobody passes anything on: everybody may know everything. @returns what was held back */
   release(): number[] {
-    const held = [...this.#have].filter((piece) => !this.hasSpread(piece));
-    for (const piece of held) {
-      this.#spread[piece] = 1;
-      const child = this.#shownTo.get(piece);
-      if (child !== undefined) this.#children.get(child)?.delete(piece);
-    }
-    this.#shownTo.clear();
+    const held = [...this.#heldBack];
+    this.#heldBack.clear();
     this.#unshown.clear();
+    this.#shownTo.clear();
+    for (const pieces of this.#children.values()) pieces.clear();
     return held;
-  }
-
-  hasSpread(piece: number): boolean {
-    return this.#spread[piece] === 1;
   }
 
   #leastShown(): PeerId | undefined {

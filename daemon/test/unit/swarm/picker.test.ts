@@ -110,19 +110,52 @@ describe('the piece picker', () => {
   });
 });
 
+describe('beside picking', () => {
+  test('a piece is claimed for the registry once, in order', () => {
+    const picker = new PiecePicker(4, [1], 0);
+    picker.parentHas(A, [0]);
+    expect(picker.pick(A)).toBe(0);
+    expect(picker.claim(B)).toBe(2);
+    expect(picker.claim(B, 3)).toBe(3);
+    expect(picker.claim(B)).toBeUndefined();
+    picker.failed(2, B);
+    expect(picker.claim(B)).toBe(2);
+  });
+
+  test('a certain piece is asked of a parent that has it, if nobody was asked', () => {
+    const picker = new PiecePicker(3, [], 0);
+    picker.parentHas(A, [0, 1]);
+    expect(picker.take(A, 0)).toBe(true);
+    expect(picker.take(A, 0)).toBe(false);
+    expect(picker.take(A, 2)).toBe(false);
+    expect(picker.take(A, 3)).toBe(false);
+  });
+
+  test('a late piece is asked of a second parent while others are missing', () => {
+    const picker = new PiecePicker(3, [], 0);
+    picker.parentHas(A, [0]);
+    picker.parentHas(B, [0]);
+    expect(picker.pick(A)).toBe(0);
+    expect(picker.pick(B)).toBeUndefined();
+    picker.hedge(0);
+    expect(picker.pick(B)).toBe(0);
+    expect(picker.arrived(0).sort()).toEqual([A, B].sort());
+  });
+});
+
 describe('super-seeding', () => {
-  test('shows each piece to one child until another has it', () => {
+  test('shows each piece to one child, and goes on when it was passed on', () => {
     const seed = new SuperSeed(6, 2);
     for (const child of [A, B]) seed.enter(child);
-    expect(seed.gained(upTo(6))).toEqual([]);
+    seed.gained(upTo(6));
     const shown = seed.next();
     expect([...shown.values()].flat().sort()).toEqual([0, 1, 2, 3]);
     const [own = 0] = shown.get(A) ?? [];
-    expect(seed.seenAt(A, [own])).toEqual([]);
+    seed.seenAt(A, [own]);
     expect(seed.next().size).toBe(0);
-    expect(seed.seenAt(B, [own])).toEqual([own]);
-    expect(seed.hasSpread(own)).toBe(true);
+    seed.seenAt(B, [own]);
     expect(seed.next().get(A)).toHaveLength(1);
+    expect(seed.isHeldBack(own)).toBe(true);
   });
 
   test('does not wait for others where there are none', () => {
@@ -130,11 +163,21 @@ describe('super-seeding', () => {
     seed.enter(A);
     seed.gained([0, 1]);
     expect(seed.next()).toEqual(new Map([[A, [0]]]));
-    expect(seed.seenAt(A, [0])).toEqual([0]);
+    seed.seenAt(A, [0]);
     expect(seed.next()).toEqual(new Map([[A, [1]]]));
   });
 
-  test('whoever comes and goes, every piece is shown to somebody who is there, or known to all', () => {
+  test('shows everybody everything when nobody passes anything on', () => {
+    const seed = new SuperSeed(4, 1);
+    for (const child of [A, B]) seed.enter(child);
+    seed.gained(upTo(4));
+    seed.next();
+    expect(seed.release().sort()).toEqual([0, 1, 2, 3]);
+    expect(seed.heldBack).toBe(0);
+    expect(seed.next().size).toBe(0);
+  });
+
+  test('whoever comes and goes, every piece is shown to somebody who is there, or at somebody', () => {
     const event = fc.record({
       what: fc.constantFrom('enter', 'leave', 'gained', 'seen'),
       child: fc.constantFrom(A, B, C),
@@ -145,7 +188,7 @@ describe('super-seeding', () => {
         const seed = new SuperSeed(10, 100);
         const here = new Set<PeerId>();
         const shownTo = new Map<number, PeerId>();
-        const known = new Set<number>();
+        const seen = new Set<number>();
         const gained = new Set<number>();
         for (const { what, child, piece } of events) {
           if (what === 'enter') {
@@ -156,10 +199,11 @@ describe('super-seeding', () => {
             here.delete(child);
             for (const [one, other] of shownTo) if (other === child) shownTo.delete(one);
           } else if (what === 'gained') {
-            for (const one of seed.gained([piece])) known.add(one);
+            seed.gained([piece]);
             gained.add(piece);
           } else {
-            for (const one of seed.seenAt(child, [piece])) known.add(one);
+            seed.seenAt(child, [piece]);
+            seen.add(piece);
           }
           for (const [to, pieces] of seed.next()) {
             expect(here.has(to)).toBe(true);
@@ -167,7 +211,7 @@ describe('super-seeding', () => {
           }
         }
         if (here.size === 0) return;
-        for (const piece of gained) expect(known.has(piece) || shownTo.has(piece)).toBe(true);
+        for (const piece of gained) expect(seen.has(piece) || shownTo.has(piece)).toBe(true);
       }),
     );
   });

@@ -1,0 +1,15 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { supernodeConfiguration } from '@drakkar/supernode';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+
+test('the printed default is a valid configuration that changes nothing', () => {
+  const { complete, defaultYaml } = supernodeConfiguration;
+  expect(complete(parse(defaultYaml()))).toEqual(complete({}));
+});
+
+test('docs/supernode-configuration.md is what the schema says', async () => {
+  const page = join(import.meta.dirname, '../../../docs/supernode-configuration.md');
+  expect(await readFile(page, 'utf8')).toBe(supernodeConfiguration.document());
+});
