@@ -53,6 +53,7 @@ export interface Fleet extends AsyncDisposable {
 
 const ENTRY = join(import.meta.dirname, '../../../cli/src/main.js');
 const DIRECTORY = '/var/tmp';
+const STARTING = 3;
 
 /** A registry, a supernode and daemons, each a process of its own. Everything is gone when it is disposed. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
@@ -91,7 +92,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     }),
   );
   // A few at a time: each needs a second of a core to begin.
-  for (const host of hosts) await host.start();
+  const starting = hosts.values();
+  const startNext = async () => {
+    for (const host of starting) await host.start();
+  };
+  await Promise.all(Array.from({ length: STARTING }, startNext));
   const running = stack.move();
   return {
     registry,

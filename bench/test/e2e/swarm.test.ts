@@ -1,0 +1,255 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PullResult } from '@drakkar/client';
+import { imageOf, layerOf, pushImage } from '@drakkar/lab';
+import { type Digest, Digester, hexOf } from '@drakkar/protocol';
+import { describe, expect, test } from 'vitest';
+import { type Fleet, type FleetHost, type FleetOptions, startFleet } from '../../src/fleet/fleet.ts';
+
+const MEBIBYTE = 2 ** 20;
+/** Slow enough that something can happen meanwhile. */
+const SLOW = { swarm: { upstreamRate: 8 * MEBIBYTE, uploadRate: 8 * MEBIBYTE } };
+
+interface Pushed {
+  readonly image: string;
+  readonly layers: readonly Digest[];
+  readonly sizeBytes: number;
+}
+
+let images = 0;
+
+async function push(fleet: Fleet, ...mebibytes: readonly number[]): Promise<Pushed> {
+  images += 1;
+  const repository = `swarm/image-${images}`;
+  const layers = mebibytes.map((size) => layerOf(randomBytes(size * MEBIBYTE), { compression: 'none' }));
+  await pushImage(fleet.registry.url, imageOf({ layers }), { repository, tag: 'latest' });
+  return {
+    image: `${fleet.registry.host}/${repository}:latest`,
+    layers: layers.map(({ digest }) => digest),
+    sizeBytes: layers.reduce((sum, layer) => sum + layer.sizeBytes, 0),
+  };
+}
+
+async function requireRight(host: FleetHost, { layers }: Pushed): Promise<void> {
+  for (const digest of layers) {
+    const hex = hexOf(digest);
+    const digester = new Digester();
+    const file = join(host.stateDirectory, 'blobs', 'sha256', hex.slice(0, 2), hex);
+    for await (const chunk of createReadStream(file)) digester.update(chunk as Buffer);
+    expect(digester.digest()).toBe(digest);
+  }
+}
+
+const pull = (host: FleetHost, { image }: Pushed): Promise<PullResult> => host.client.pull({ image });
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (const endMs = Date.now() + 30_000; !(await holds()); await sleep(50)) {
+    if (Date.now() > endMs) throw new Error('this did not come to be within 30 s');
+  }
+}
+
+async function hasBytes(host: FleetHost, { layers }: Pushed, bytes: number): Promise<boolean> {
+  const blobs = await host.client.blobs();
+  const present = blobs.filter(({ digest }) => layers.includes(digest));
+  return present.reduce((sum, { presentBytes }) => sum + presentBytes, 0) >= bytes;
+}
+
+const withFleet =
+  (options: FleetOptions, run: (fleet: Fleet) => Promise<void>): (() => Promise<void>) =>
+  async () => {
+    await using fleet = await startFleet(options);
+    try {
+      await run(fleet);
+    } catch (error) {
+      for (const member of [fleet.supernode, ...fleet.hosts]) console.error(member.output().slice(-2000));
+      throw error;
+    }
+  };
+
+describe('a swarm', () => {
+  test(
+    'costs the registry one pull, however many pull at once, and gives everybody the right bytes',
+    withFleet({ hosts: 4 }, async (fleet) => {
+      const pushed = await push(fleet, 24, 3, 1);
+      const results = await Promise.all(fleet.hosts.map((host) => pull(host, pushed)));
+      const upstream = results.reduce((sum, { receipt }) => sum + receipt.upstreamBytes, 0);
+      expect(upstream).toBe(pushed.sizeBytes);
+      for (const { receipt } of results) {
+        expect(receipt.upstreamBytes + receipt.peerBytes).toBeGreaterThanOrEqual(pushed.sizeBytes);
+      }
+      for (const host of fleet.hosts) await requireRight(host, pushed);
+      expect((await fleet.supernode.client.hosts()).map(({ state }) => state)).toEqual(
+        Array.from({ length: 4 }, () => 'connected'),
+      );
+    }),
+  );
+
+  test(
+    'gives a host that comes later everything from those that came before, the registry away or not',
+    withFleet({ hosts: 3 }, async (fleet) => {
+      const pushed = await push(fleet, 8);
+      const [first, second, third] = fleet.hosts as [FleetHost, FleetHost, FleetHost];
+      expect((await pull(first, pushed)).receipt.upstreamBytes).toBe(pushed.sizeBytes);
+      expect((await pull(second, pushed)).receipt).toMatchObject({
+        upstreamBytes: 0,
+        peerBytes: pushed.sizeBytes,
+      });
+      // Only the third host is left with a way to the bytes that goes through the swarm.
+      const running = third.client.pull({ image: pushed.image });
+      const { receipt } = await running;
+      await fleet.registry.stop();
+      expect(receipt.upstreamBytes).toBe(0);
+      await requireRight(third, pushed);
+    }),
+  );
+
+  test(
+    'goes on when the registry is cut off as soon as one copy is spread over it',
+    withFleet({ hosts: 4, daemon: () => SLOW }, async (fleet) => {
+      const pushed = await push(fleet, 24);
+      const pulls = fleet.hosts.map((host) => pull(host, pushed));
+      const first = await Promise.race(pulls);
+      expect(first.receipt.upstreamBytes).toBe(pushed.sizeBytes);
+      await fleet.registry.stop();
+      await Promise.all(pulls);
+      for (const host of fleet.hosts) await requireRight(host, pushed);
+    }),
+  );
+
+  test(
+    'survives whoever is killed, time and again, whoever reads the registry included',
+    withFleet({ hosts: 5, daemon: () => SLOW }, async (fleet) => {
+      const pushed = await push(fleet, 48);
+      const survivor = fleet.hosts[0] as FleetHost;
+      const pulled = pull(survivor, pushed);
+      const others = fleet.hosts.slice(1).map(async (host) => {
+        for (;;) {
+          try {
+            return await pull(host, pushed);
+          } catch {
+            // Killed under the pull: the next daemon takes it up.
+            await sleep(200);
+          }
+        }
+      });
+      const end = { reached: false };
+      const killing = (async () => {
+        for (let kill = 0; !end.reached && kill < 5; kill += 1) {
+          await sleep(1_500);
+          const victim = fleet.hosts[1 + (kill % (fleet.hosts.length - 1))] as FleetHost;
+          await victim.kill('SIGKILL');
+          await victim.start();
+        }
+      })();
+      await pulled;
+      await Promise.all(others);
+      end.reached = true;
+      await killing;
+      for (const host of fleet.hosts) await requireRight(host, pushed);
+    }),
+  );
+
+  test(
+    'survives the end and the return of its supernode',
+    withFleet({ hosts: 3, daemon: () => SLOW }, async (fleet) => {
+      const pushed = await push(fleet, 32);
+      const pulls = fleet.hosts.map((host) => pull(host, pushed));
+      await until(() => hasBytes(fleet.hosts[0] as FleetHost, pushed, 4 * MEBIBYTE));
+      await fleet.supernode.kill('SIGKILL');
+      await sleep(1_000);
+      await fleet.supernode.start();
+      await Promise.all(pulls);
+      for (const host of fleet.hosts) await requireRight(host, pushed);
+      await until(async () =>
+        (await fleet.supernode.client.hosts()).every(({ state }) => state === 'connected'),
+      );
+    }),
+  );
+
+  test(
+    'lets nobody wait for a supernode that is away, and asks whom it knows',
+    withFleet({ hosts: 3 }, async (fleet) => {
+      const [first, second, third] = fleet.hosts as [FleetHost, FleetHost, FleetHost];
+      const [known, fresh] = [await push(fleet, 8), await push(fleet, 4)];
+      // They get to know each other.
+      await Promise.all([pull(first, known), pull(second, known)]);
+      await fleet.supernode.kill('SIGKILL');
+      await pull(first, fresh);
+      const { receipt } = await pull(second, fresh);
+      expect(receipt).toMatchObject({ upstreamBytes: 0, peerBytes: fresh.sizeBytes });
+      // The third knows nobody.
+      expect((await pull(third, fresh)).receipt.upstreamBytes).toBe(fresh.sizeBytes);
+      for (const host of fleet.hosts) await requireRight(host, fresh);
+    }),
+  );
+
+  test(
+    'serves a private image to no host whose caller the registry does not trust',
+    withFleet(
+      {
+        hosts: 2,
+        registry: { users: { alice: 'right' } },
+      },
+      async (fleet) => {
+        const [first, second] = fleet.hosts as [FleetHost, FleetHost];
+        images += 1;
+        const content = randomBytes(2 * MEBIBYTE);
+        const layer = layerOf(content, { compression: 'none' });
+        const repository = `private/image-${images}`;
+        const authorization = `Basic ${Buffer.from('alice:right').toString('base64')}`;
+        await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), {
+          repository,
+          tag: 'latest',
+          headers: { authorization },
+        });
+        const ask = async (host: FleetHost, headers: Record<string, string>) => {
+          const { mirrorUrl } = await host.client.status();
+          const url = `${mirrorUrl}/v2/${repository}/blobs/${layer.digest}?ns=${fleet.registry.host}`;
+          const response = await fetch(url, { headers });
+          return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
+        };
+        const served = await ask(first, { authorization });
+        expect(served.status).toBe(200);
+        expect(served.bytes.equals(content)).toBe(true);
+        // The first host has it and would give it; the second asks the registry on behalf of its caller first.
+        expect((await ask(second, {})).status).toBe(401);
+        const wrong = `Basic ${Buffer.from('alice:wrong').toString('base64')}`;
+        expect((await ask(second, { authorization: wrong })).status).toBe(401);
+        expect((await second.client.blobs()).length).toBe(0);
+        const allowed = await ask(second, { authorization });
+        expect(allowed.bytes.equals(content)).toBe(true);
+        expect((await second.client.status()).swarm?.receivedBytes).toBe(content.length);
+      },
+    ),
+  );
+
+  test(
+    'puts out a host that was revoked, and lets in only who has the token in use',
+    withFleet({ hosts: 2 }, async (fleet) => {
+      const [first, second] = fleet.hosts as [FleetHost, FleetHost];
+      const pushed = await push(fleet, 4);
+      await pull(first, pushed);
+      const { peer = '' } = (await second.client.status()).swarm ?? {};
+      await fleet.supernode.client.revoke(peer);
+      await until(async () => (await second.client.status()).swarm?.supernode.up === false);
+      // It gets what it asks for from the registry, and nothing from the swarm.
+      const { receipt } = await pull(second, pushed);
+      expect(receipt).toMatchObject({ peerBytes: 0, upstreamBytes: pushed.sizeBytes });
+      const { token } = await fleet.supernode.client.rotateToken();
+      expect(token).not.toBe(fleet.join.joinToken);
+      // Members stay members, whatever the token.
+      await first.kill('SIGTERM');
+      await first.start();
+      await until(async () => (await first.client.status()).swarm?.supernode.up === true);
+      // The cluster's key changes under their feet.
+      const { clusterKey } = await fleet.supernode.client.rotateKey();
+      expect(token).not.toContain(clusterKey);
+      await until(async () => (await first.client.status()).swarm?.supernode.up === true);
+      await first.kill('SIGTERM');
+      await first.start();
+      await until(async () => (await first.client.status()).swarm?.supernode.up === true);
+    }),
+  );
+});
