@@ -16,4 +16,4 @@ export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
-export { PiecePicker, SuperSeed } from './swarm/index.ts';
+export { certificateFor, PiecePicker, parseSupernodeAddress, SuperSeed } from './swarm/index.ts';

@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PullResult } from '@drakkar/client';
 import { imageOf, layerOf, pushImage } from '@drakkar/lab';
-import { type Digest, Digester, hexOf } from '@drakkar/protocol';
+import type { Digest } from '@drakkar/protocol';
 import { describe, expect, test } from 'vitest';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from '../../src/fleet/fleet.ts';
+import { requireRight } from './right.ts';
 
 const MEBIBYTE = 2 ** 20;
 /** Slow enough that something can happen meanwhile. */
@@ -30,16 +29,6 @@ async function push(fleet: Fleet, ...mebibytes: readonly number[]): Promise<Push
     layers: layers.map(({ digest }) => digest),
     sizeBytes: layers.reduce((sum, layer) => sum + layer.sizeBytes, 0),
   };
-}
-
-async function requireRight(host: FleetHost, { layers }: Pushed): Promise<void> {
-  for (const digest of layers) {
-    const hex = hexOf(digest);
-    const digester = new Digester();
-    const file = join(host.stateDirectory, 'blobs', 'sha256', hex.slice(0, 2), hex);
-    for await (const chunk of createReadStream(file)) digester.update(chunk as Buffer);
-    expect(digester.digest()).toBe(digest);
-  }
 }
 
 const pull = (host: FleetHost, { image }: Pushed): Promise<PullResult> => host.client.pull({ image });
@@ -79,7 +68,7 @@ describe('a swarm', () => {
       for (const { receipt } of results) {
         expect(receipt.upstreamBytes + receipt.peerBytes).toBeGreaterThanOrEqual(pushed.sizeBytes);
       }
-      for (const host of fleet.hosts) await requireRight(host, pushed);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, pushed.layers);
       expect((await fleet.supernode.client.hosts()).map(({ state }) => state)).toEqual(
         Array.from({ length: 4 }, () => 'connected'),
       );
@@ -101,7 +90,7 @@ describe('a swarm', () => {
       const { receipt } = await running;
       await fleet.registry.stop();
       expect(receipt.upstreamBytes).toBe(0);
-      await requireRight(third, pushed);
+      await requireRight(third.stateDirectory, pushed.layers);
     }),
   );
 
@@ -114,7 +103,7 @@ describe('a swarm', () => {
       expect(first.receipt.upstreamBytes).toBe(pushed.sizeBytes);
       await fleet.registry.stop();
       await Promise.all(pulls);
-      for (const host of fleet.hosts) await requireRight(host, pushed);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, pushed.layers);
     }),
   );
 
@@ -147,7 +136,7 @@ describe('a swarm', () => {
       await Promise.all(others);
       end.reached = true;
       await killing;
-      for (const host of fleet.hosts) await requireRight(host, pushed);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, pushed.layers);
     }),
   );
 
@@ -161,7 +150,7 @@ describe('a swarm', () => {
       await sleep(1_000);
       await fleet.supernode.start();
       await Promise.all(pulls);
-      for (const host of fleet.hosts) await requireRight(host, pushed);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, pushed.layers);
       await until(async () =>
         (await fleet.supernode.client.hosts()).every(({ state }) => state === 'connected'),
       );
@@ -181,7 +170,7 @@ describe('a swarm', () => {
       expect(receipt).toMatchObject({ upstreamBytes: 0, peerBytes: fresh.sizeBytes });
       // The third knows nobody.
       expect((await pull(third, fresh)).receipt.upstreamBytes).toBe(fresh.sizeBytes);
-      for (const host of fleet.hosts) await requireRight(host, fresh);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, fresh.layers);
     }),
   );
 

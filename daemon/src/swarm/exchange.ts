@@ -392,6 +392,7 @@ export class Exchange implements HaveEvents {
     void this.#dial(peer, addresses).catch((cause: unknown) => {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
+      if (!this.#sessions.has(peer)) this.#modules.link.useless(peer, this.blob.name);
       this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
     });
   }
@@ -480,6 +481,7 @@ export class Exchange implements HaveEvents {
         'a peer sent wrong bytes',
       );
     }
+    if (wrongPiece === undefined) this.#modules.link.useless(peer, this.blob.name);
     this.shun(peer);
     this.#changed.step();
   }

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type BlobName, DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import { type BlobName, DrakkarError, type ErrorCode, type PeerId, toDrakkarError } from '@drakkar/protocol';
 import type { HostPort } from '@drakkar/wire';
 import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
@@ -63,13 +63,15 @@ const REQUESTS_OF_PARENT = 2;
 /** A request shall take about this long, so that asking costs little and slots change hands. */
 const REQUEST_MS = 40;
 const PIECES_OF_ONE_REQUEST = 4;
-/** What is thought of a parent of which nothing is known: a piece of a MiB over 4 Mbit/s. */
-const UNKNOWN_MS_PER_MIB = 2_000;
+/** What is thought of a parent of which nothing is known: 8 Mbit/s. */
+const UNKNOWN_MS_PER_MIB = 1_000;
 const HEDGE_AFTER = 2;
 const LEAVE_AFTER = 8;
 const MIN_HEDGE_MS = 300;
 const MIN_LEAVE_MS = 1_500;
 const MAX_FAILURES = 4;
+/** Who fails like this once is of no use. */
+const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'timeout']);
 const BUSY_REST_MS = 150;
 const FAILURE_REST_MS = 400;
 const RETRY_MS = 50;
@@ -329,8 +331,7 @@ export class PieceFetcher {
     } else {
       parent.failures += 1;
       parent.restsUntilMs = nowMs + FAILURE_REST_MS * 2 ** parent.failures;
-      const isFinal = error.code === 'unauthorized' || error.code === 'not_found';
-      if (isFinal || parent.failures >= MAX_FAILURES) this.#modules.lost(parent.peer);
+      if (FINAL.has(error.code) || parent.failures >= MAX_FAILURES) this.#modules.lost(parent.peer);
     }
   }
 }

@@ -38,7 +38,7 @@ export interface HaveEvents {
 
 const MESSAGE_BYTES = 256 * 1024;
 const PIECES_OF_ONE_MESSAGE = 4096;
-const OPENING_MS = 5_000;
+const OPENING_MS = 2_000;
 /** What is gained close together is said together. */
 const ANNOUNCE_MS = 5;
 const SHA256_BYTES = 32;

@@ -4,6 +4,7 @@
  * `SwarmPeer` is the whole: a link to the supernode, a server and a client of pieces, and an {@link Exchange} for each blob about
  * which hosts speak at the moment. What decides is pure: `PiecePicker` which piece to ask whom for, `SuperSeed` what to show to whom.
  */
+export { certificateFor } from './certificate.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { BlobShape } from './fetcher.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';

@@ -191,6 +191,10 @@ export class SupernodeLink implements AsyncDisposable {
     this.#send({ case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
   }
 
+  useless(peer: PeerId, name: BlobName): void {
+    this.#send({ case: 'useless', value: { blob: encodeBlobName(name), peer } });
+  }
+
   originProgress(name: BlobName, bytes: number): void {
     this.#send({ case: 'originProgress', value: { blob: encodeBlobName(name), bytes: BigInt(bytes) } });
   }

@@ -195,6 +195,7 @@ export async function startSwarmPeer(
     }),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
     report: (peer, blob, piece) => {
+      modules.log.warn({ peer, blob: blob.digest, piece }, 'a peer has lied about a piece');
       link.report(peer, blob, piece);
       swarm.shun(peer);
     },

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIrMDCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIAEIJCgdtZXNzYWdlIpACCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iJgoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkkKDk9yaWdpblByb2dyZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWJ5dGVzGAIgASgEIjkKDU9yaWdpblJlbGVhc2USKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2IioQIKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIAEIJCgdtZXNzYWdlInwKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCWIGcHJvdG8z");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIuUDCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAQgkKB21lc3NhZ2UikAIKBUhlbGxvEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtqb2luX3NlY3JldBgEIAEoCRIMCgRuYW1lGAUgASgJEhQKDGRhdGFfYWRkcmVzcxgGIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgHIAMoCRI3CgZsYWJlbHMYCCADKAsyJy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWxsby5MYWJlbHNFbnRyeRIUCgx1cGxvYWRfc2xvdHMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIcCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDSImCgRCbG9iEg4KBmRpZ2VzdBgBIAEoDBIOCgZvcmlnaW4YAiABKAkiaQoEV2FudBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJpCgRIYXZlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNIk4KBkZvcmdldBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgR3YW50GAIgASgIEgwKBGhhdmUYAyABKAgiTwoGUmVwb3J0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBXBpZWNlGAIgASgNEgwKBHBlZXIYAyABKAkiQQoHVXNlbGVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgRwZWVyGAIgASgJIkkKDk9yaWdpblByb2dyZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWJ5dGVzGAIgASgEIjkKDU9yaWdpblJlbGVhc2USKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2IioQIKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIAEIJCgdtZXNzYWdlInwKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCWIGcHJvdG8z");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -70,6 +70,12 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: OriginRelease;
     case: "originRelease";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Useless useless = 9;
+     */
+    value: Useless;
+    case: "useless";
   } | { case: undefined; value?: undefined };
 };
 
@@ -314,6 +320,30 @@ export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
   messageDesc(file_supernode, 7);
 
 /**
+ * A peer does not give what it is said to have: it can't be reached, refuses, or is too slow. Says nothing about its honesty.
+ *
+ * @generated from message drakkar.supernode.v1.Useless
+ */
+export type Useless = Message<"drakkar.supernode.v1.Useless"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.Blob blob = 1;
+   */
+  blob?: Blob | undefined;
+
+  /**
+   * @generated from field: string peer = 2;
+   */
+  peer: string;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Useless.
+ * Use `create(UselessSchema)` to create a new message.
+ */
+export const UselessSchema: GenMessage<Useless> = /*@__PURE__*/
+  messageDesc(file_supernode, 8);
+
+/**
  * @generated from message drakkar.supernode.v1.OriginProgress
  */
 export type OriginProgress = Message<"drakkar.supernode.v1.OriginProgress"> & {
@@ -333,7 +363,7 @@ export type OriginProgress = Message<"drakkar.supernode.v1.OriginProgress"> & {
  * Use `create(OriginProgressSchema)` to create a new message.
  */
 export const OriginProgressSchema: GenMessage<OriginProgress> = /*@__PURE__*/
-  messageDesc(file_supernode, 8);
+  messageDesc(file_supernode, 9);
 
 /**
  * @generated from message drakkar.supernode.v1.OriginRelease
@@ -350,7 +380,7 @@ export type OriginRelease = Message<"drakkar.supernode.v1.OriginRelease"> & {
  * Use `create(OriginReleaseSchema)` to create a new message.
  */
 export const OriginReleaseSchema: GenMessage<OriginRelease> = /*@__PURE__*/
-  messageDesc(file_supernode, 9);
+  messageDesc(file_supernode, 10);
 
 /**
  * @generated from message drakkar.supernode.v1.FromSupernode
@@ -397,7 +427,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 10);
+  messageDesc(file_supernode, 11);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -445,7 +475,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 11);
+  messageDesc(file_supernode, 12);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -481,7 +511,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 12);
+  messageDesc(file_supernode, 13);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -513,7 +543,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 13);
+  messageDesc(file_supernode, 14);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -530,7 +560,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 14);
+  messageDesc(file_supernode, 15);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -554,7 +584,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 15);
+  messageDesc(file_supernode, 16);
 
 /**
  * The stream ends after this.
@@ -583,5 +613,5 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 17);
 

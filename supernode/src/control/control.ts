@@ -111,12 +111,17 @@ export class Control implements SessionEvents, Disposable {
     this.#adviseSoon();
   }
 
+  useless(reporter: PeerId, parent: PeerId, blob: BlobName): void {
+    this.swarm.useless(reporter, parent, blobKeyOf(blob), Date.now());
+    this.#adviseSoon();
+  }
+
   originProgress(peer: PeerId, blob: BlobName, bytes: number): void {
     this.swarm.originProgress(peer, blobKeyOf(blob), bytes, Date.now());
   }
 
   originRelease(peer: PeerId, blob: BlobName): void {
-    this.swarm.originRelease(peer, blobKeyOf(blob));
+    this.swarm.originRelease(peer, blobKeyOf(blob), Date.now());
     this.#adviseSoon();
   }
 

@@ -26,6 +26,7 @@ export interface SessionEvents {
   have(peer: PeerId, blob: BlobSize, havePieces: number): void;
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void;
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void;
+  useless(reporter: PeerId, parent: PeerId, blob: BlobName): void;
   originProgress(peer: PeerId, blob: BlobName, bytes: number): void;
   originRelease(peer: PeerId, blob: BlobName): void;
 }
@@ -119,6 +120,11 @@ export class Session {
       case 'report': {
         const { blob, piece, peer: accused } = message.value;
         this.#events.report(peer, parsePeerId(accused), decodeBlobName(blob), piece);
+        break;
+      }
+      case 'useless': {
+        const { blob, peer: parent } = message.value;
+        this.#events.useless(peer, parsePeerId(parent), decodeBlobName(blob));
         break;
       }
       case 'originProgress':

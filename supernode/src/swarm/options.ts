@@ -12,6 +12,8 @@ export interface SwarmOptions {
   /** So many different hosts must have been sent wrong bytes by a peer before nobody is sent to it. */
   readonly reportsToQuarantine: number;
   readonly quarantineMs: number;
+  /** A child is not sent again to a parent that gave it nothing for so long. */
+  readonly uselessMs: number;
   /** Labels that say where a host is, from the nearest to the farthest. */
   readonly localityLabels: readonly string[];
   /** Blobs that one host may want or have at a time. */
@@ -26,6 +28,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   silenceMs: 12_000,
   reportsToQuarantine: 2,
   quarantineMs: 10 * 60_000,
+  uselessMs: 30_000,
   localityLabels: ['host', 'rack', 'zone', 'region'],
   maxBlobsPerHost: 10_000,
 };

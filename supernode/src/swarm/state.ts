@@ -24,6 +24,8 @@ export interface Part {
   parents: readonly PeerId[];
   /** What it was told may hold no longer. */
   stale: boolean;
+  /** Parents that gave it nothing, and until when it is not sent to them. */
+  readonly useless: Map<PeerId, number>;
   /** When it lost a lease to read upstream without having finished; 0 where it never did. */
   originLostAtMs: number;
 }

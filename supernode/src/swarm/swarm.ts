@@ -111,6 +111,15 @@ export class Swarm {
     return true;
   }
 
+  /** A parent gave a child nothing of a blob: the child is sent to others. */
+  useless(child: PeerId, parent: PeerId, key: BlobKey, nowMs: number): void {
+    const part = this.#blobs.get(key)?.parts.get(child);
+    if (part === undefined || !part.parents.includes(parent)) return;
+    part.useless.set(parent, nowMs + this.#options.uselessMs);
+    part.stale = true;
+    this.#stale.add(key);
+  }
+
   quarantine(peer: PeerId, untilMs: number): void {
     this.#quarantinedUntilMs.set(peer, untilMs);
     for (const key of this.#partsOf.get(peer) ?? []) this.#tellChildrenOf(key, peer);
@@ -127,9 +136,13 @@ export class Swarm {
     origin.progressAtMs = nowMs;
   }
 
-  originRelease(peer: PeerId, key: BlobKey): void {
+  /** The registry gives it nothing: somebody else may have more luck. */
+  originRelease(peer: PeerId, key: BlobKey, nowMs: number): void {
     const swarm = this.#blobs.get(key);
-    if (swarm !== undefined) this.#endOrigin(swarm, peer);
+    const part = swarm?.parts.get(peer);
+    if (swarm === undefined || part === undefined) return;
+    part.originLostAtMs = nowMs;
+    this.#endOrigin(swarm, peer);
   }
 
   /** Ends what time has ended: hosts that are silent, leases without progress, reports and quarantines. @returns who is gone */
@@ -175,8 +188,7 @@ export class Swarm {
 
   #adviceFor(child: PeerId, part: Part, swarm: BlobSwarm, nowMs: number): Advice {
     const { localityLabels, candidates } = this.#options;
-    const excluded = (parent: PeerId) =>
-      this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
+    const excluded = (parent: PeerId) => this.#isExcluded(parent, child, part, nowMs);
     part.parents = choose(child, swarm, { hosts: this.#hosts, excluded, localityLabels, candidates });
     return {
       to: child,
@@ -185,6 +197,11 @@ export class Swarm {
       seeds: new Set(part.parents.filter((parent) => isSeedOf(swarm, parent))),
       origin: swarm.origins.has(child),
     };
+  }
+
+  #isExcluded(parent: PeerId, child: PeerId, part: Part, nowMs: number): boolean {
+    const isUseless = (part.useless.get(parent) ?? 0) > nowMs;
+    return isUseless || this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
   }
 
   #take(
@@ -222,6 +239,7 @@ export class Swarm {
       parents: [],
       stale: false,
       originLostAtMs: 0,
+      useless: new Map<PeerId, number>(),
     };
     const wasSeed = isSeed(swarm, part);
     part.havePieces = news.havePieces;
@@ -273,14 +291,15 @@ export class Swarm {
   }
 
   /**
-   * While no seed is there, somebody has to read upstream: who has most, and of those who came first. Who had the lease and made
-   * nothing of it comes last.
+   * While some have no seed to go to, one of them has to read upstream: who has most, and of those who came first. Who had the lease
+   * and made nothing of it comes last.
    */
   #grantOrigins(swarm: BlobSwarm, nowMs: number): void {
     const parts = [...swarm.parts];
-    if (parts.some(([peer, part]) => isSeed(swarm, part) && !this.isQuarantined(peer, nowMs))) return;
+    const seeds = parts.filter(([, part]) => isSeed(swarm, part)).map(([peer]) => peer);
     const waiting = parts
       .filter(([peer, { wants }]) => wants && !swarm.origins.has(peer))
+      .filter(([peer, part]) => seeds.every((seed) => this.#isExcluded(seed, peer, part, nowMs)))
       .sort(
         ([, a], [, b]) =>
           a.originLostAtMs - b.originLostAtMs || b.havePieces - a.havePieces || a.sinceMs - b.sinceMs,

@@ -75,6 +75,26 @@ describe('a swarm', () => {
     expect(readers()).toEqual([peer(1)]);
   });
 
+  test('gives the lease to another when the registry gives its holder nothing', () => {
+    const swarm = swarmOf(2);
+    for (const child of [1, 2]) swarm.want(peer(child), blob, 0, child);
+    swarm.advise(0);
+    swarm.originRelease(peer(1), key, 10);
+    swarm.advise(10);
+    expect([...(swarm.blobs.get(key)?.origins.keys() ?? [])]).toEqual([peer(2)]);
+  });
+
+  test('lets a child read upstream to whom the only seed gives nothing', () => {
+    const swarm = swarmOf(3);
+    swarm.have(peer(3), blob, blob.pieces, 0);
+    for (const child of [1, 2]) swarm.want(peer(child), blob, 0, child);
+    expect(swarm.advise(0).some(({ origin }) => origin)).toBe(false);
+    swarm.useless(peer(1), peer(3), key, 10);
+    const [advice] = swarm.advise(10).filter(({ to }) => to === peer(1));
+    expect(advice?.origin).toBe(true);
+    expect(advice?.parents.map((parent) => parent.peer)).not.toContain(peer(3));
+  });
+
   test('takes a dead host out of every list, and tells its children', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, 0);
@@ -152,7 +172,15 @@ describe('a choice of parents', () => {
         const parts = new Map(
           given.map(({ have, wants }, index) => [
             peer(index),
-            { havePieces: have, wants, sinceMs: 0, parents: [], stale: false, originLostAtMs: 0 },
+            {
+              havePieces: have,
+              wants,
+              sinceMs: 0,
+              parents: [],
+              stale: false,
+              originLostAtMs: 0,
+              useless: new Map(),
+            },
           ]),
         );
         const excluded = (parent: PeerId) =>
@@ -178,7 +206,15 @@ describe('a choice of parents', () => {
         { ...one, uploads: 0, heardAtMs: 0 },
       ]),
     );
-    const part = { havePieces: 10, wants: false, sinceMs: 0, parents: [], stale: false, originLostAtMs: 0 };
+    const part = {
+      havePieces: 10,
+      wants: false,
+      sinceMs: 0,
+      parents: [],
+      stale: false,
+      originLostAtMs: 0,
+      useless: new Map(),
+    };
     const swarm = {
       ...blob,
       parts: new Map([1, 2].map((number) => [peer(number), part])),
