@@ -27,7 +27,7 @@ export interface Place {
 export interface Network extends AsyncDisposable {
   /** @param rate bits per second, each way; the machine's own speed when absent */
   add(options?: { readonly rate?: number | undefined; readonly rack?: number | undefined }): Promise<Place>;
-  /** Bytes that went over the link between the racks, both ways. */
+  /** Bytes that went over the link between the racks, both ways; 0 where there is one rack. */
   thinBytes(): Promise<number>;
   /** Where this process is, as the hosts see it. */
   readonly ownAddress: string;
@@ -106,6 +106,7 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
       };
     },
     async thinBytes() {
+      if (second === undefined) return 0;
       const { sent, received } = await countersOf(thin);
       return sent + received;
     },
