@@ -392,7 +392,10 @@ export class Exchange implements HaveEvents {
     void this.#dial(peer, addresses).catch((cause: unknown) => {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
-      if (!this.#sessions.has(peer)) this.#modules.link.useless(peer, this.blob.name);
+      // Who hangs up has opened a stream itself, perhaps, which is then on its way.
+      if (error.code !== 'not_found' && !this.#sessions.has(peer)) {
+        this.#modules.link.useless(peer, this.blob.name);
+      }
       this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
     });
   }
