@@ -153,6 +153,9 @@ export interface DaemonStatus {
   readonly uptimeMs: number;
   readonly mirrorUrl: string;
   readonly builderPublicKey: string;
+  readonly metricsPort: number | null;
+  /** Bytes of blobs from registries since the start, and blobs that are on their way. */
+  readonly traffic: { readonly upstreamBytes: number; readonly downloads: number };
   /** `null` where this host is alone. */
   readonly swarm: SwarmStatus | null;
   readonly store: { readonly quotaBytes: number; readonly usedBytes: number };

@@ -4,13 +4,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
+import { serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { loadKey } from '@drakkar/wire';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
-import { createContent } from './content/index.ts';
+import { type Content, createContent } from './content/index.ts';
+import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
 import { pullImage } from './pull.ts';
@@ -95,6 +97,17 @@ export async function startDaemon(
   });
   const mirror = stack.use(await serveMirror(config.mirror, { content, store, client, log }));
 
+  const metrics =
+    config.metrics.port === null
+      ? undefined
+      : stack.use(
+          await serveMetrics(
+            config.metrics.address,
+            config.metrics.port,
+            createDaemonMetrics(() => figuresOf(store, content, swarm)),
+          ),
+        );
+
   const status = async (): Promise<DaemonStatus> => ({
     version: packageDocument.version,
     pid: process.pid,
@@ -104,6 +117,8 @@ export async function startDaemon(
     mirrorUrl: mirror.url,
     builderPublicKey: encodePublicKey(builderPublicKey),
     store: usageOf(store),
+    metricsPort: metrics?.port ?? null,
+    traffic: { upstreamBytes: content.traffic.upstreamBytes, downloads: content.downloads },
     swarm: swarm?.status() ?? null,
     ...(await askHelper(native)),
   });
@@ -186,6 +201,23 @@ async function askHelper(native: NativeHelper): Promise<Pick<DaemonStatus, 'nati
 function usageOf(store: Store): DaemonStatus['store'] {
   const { quotaBytes, contentBytes, reservedBytes } = store.usage();
   return { quotaBytes, usedBytes: contentBytes + reservedBytes };
+}
+
+function figuresOf(store: Store, content: Content, swarm: SwarmPeer | undefined): DaemonFigures {
+  const { quotaBytes, usedBytes } = usageOf(store);
+  const peer = swarm?.status();
+  return {
+    storeUsedBytes: usedBytes,
+    storeQuotaBytes: quotaBytes,
+    storeContents: store.list().length,
+    upstreamBytes: content.traffic.upstreamBytes,
+    downloads: content.downloads,
+    swarmSentBytes: peer?.sentBytes ?? 0,
+    swarmReceivedBytes: peer?.receivedBytes ?? 0,
+    swarmUploads: peer?.uploads ?? 0,
+    swarmExchanges: peer?.exchanges ?? 0,
+    supernodeUp: peer?.supernode.up === true ? 1 : 0,
+  };
 }
 
 function blobSummaries(store: Store): BlobSummary[] {

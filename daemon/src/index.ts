@@ -14,6 +14,7 @@
  */
 export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
+export { createDaemonMetrics } from './metrics.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
 export { certificateFor, PiecePicker, parseSupernodeAddress, SuperSeed } from './swarm/index.ts';

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 export { DEFAULT_SUPERNODE_CONFIG_PATH, type SupernodeConfig, supernodeConfiguration } from './config.ts';
+export { createSupernodeMetrics } from './metrics.ts';
 export { type Supernode, startSupernode } from './supernode.ts';
 export { choose, nearness, type Surroundings } from './swarm/choose.ts';
 export { SWARM_DEFAULTS, type SwarmOptions } from './swarm/options.ts';

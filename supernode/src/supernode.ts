@@ -1,5 +1,3 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import {
   ADMIN_SOCKET_NAME,
@@ -7,8 +5,7 @@ import {
   type SwarmBlobSummary,
   type SwarmHostSummary,
 } from '@drakkar/client';
-import { DrakkarError, errnoOf } from '@drakkar/protocol';
-import { makeDirectory } from '@drakkar/service';
+import { makeDirectory, serveMetrics } from '@drakkar/service';
 import { formatHostPort, loadKey, reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -18,7 +15,7 @@ import { Control } from './control/control.ts';
 import { Session } from './control/session.ts';
 import { Authority } from './members/authority.ts';
 import { Members } from './members/members.ts';
-import { createSupernodeMetrics, type SupernodeMetrics } from './metrics.ts';
+import { createSupernodeMetrics } from './metrics.ts';
 import { isSeed } from './swarm/state.ts';
 
 /** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
@@ -58,7 +55,9 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     }),
   );
   await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
-  const metricsPort = await serveMetrics(config.metrics, metrics, stack);
+  const { port: metricsPort } = stack.use(
+    await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry),
+  );
 
   const status = (): SupernodeStatus => ({
     version: packageDocument.version,
@@ -136,39 +135,4 @@ function blobSummaries({ swarm }: Control): SwarmBlobSummary[] {
       readers: [...blob.origins.keys()],
     };
   });
-}
-
-/** @returns the port */
-async function serveMetrics(
-  { address, port }: SupernodeConfig['metrics'],
-  { registry }: SupernodeMetrics,
-  stack: AsyncDisposableStack,
-): Promise<number> {
-  const server = createServer((request, response) => {
-    if (request.url === '/healthz') {
-      response.end('ok\n');
-    } else if (request.url === '/metrics') {
-      response.setHeader('content-type', registry.contentType);
-      void registry.metrics().then((text) => response.end(text));
-    } else {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const taken = errnoOf(cause) === 'EADDRINUSE';
-      reject(
-        new DrakkarError(taken ? 'busy' : 'unavailable', `metrics cannot be served on ${address}:${port}`, {
-          hint: 'set metrics.port to a free port',
-          cause,
-        }),
-      );
-    });
-    server.listen(port, address, resolve);
-  });
-  stack.defer(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  return (server.address() as AddressInfo).port;
 }

@@ -54,6 +54,8 @@ export interface Fleet extends AsyncDisposable {
 const ENTRY = join(import.meta.dirname, '../../../cli/src/main.js');
 const DIRECTORY = '/var/tmp';
 const STARTING = 3;
+/** However this process ends. Source: setpriv(1), prctl(2). */
+const ENDS_WITH_US = ['--pdeathsig', 'KILL'];
 
 /** A registry, a supernode and daemons, each a process of its own. Everything is gone when it is disposed. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
@@ -165,6 +167,7 @@ async function hostOf(
         stateDirectory,
         log: { level: 'warn' },
         mirror: { port: 0 },
+        metrics: { port: 0 },
         registries: { plainHttp: [options.registry], dockerConfigFile: null },
         native: { socket: join(home, 'native.sock') },
         swarm: {
@@ -202,9 +205,10 @@ function memberOf(
     output: () => child?.output() ?? '',
     async start() {
       await configure();
-      const [command, all] = place?.within(process.execPath, [ENTRY, ...args]) ?? [
-        process.execPath,
-        [ENTRY, ...args],
+      const line = [process.execPath, ENTRY, ...args];
+      const [command, all] = place?.within('setpriv', [...ENDS_WITH_US, ...line]) ?? [
+        'setpriv',
+        [...ENDS_WITH_US, ...line],
       ];
       child = startChild(command, all);
       await untilReady(child, args[0] ?? '', () =>

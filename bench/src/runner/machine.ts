@@ -41,6 +41,7 @@ export async function startBenchMachine(): Promise<BenchMachine> {
   const document = {
     stateDirectory: state,
     mirror: { port: 0 },
+    metrics: { port: 0 },
     native: { socket: nativeSocket },
     log: { level: 'warn' },
   };

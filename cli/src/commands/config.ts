@@ -1,4 +1,4 @@
-import { type Config, configuration } from '@drakkar/daemon';
+import { type Config, configuration, createDaemonMetrics } from '@drakkar/daemon';
 import { defineCommand } from '../command-line/command.ts';
 
 /** `drakkar config …` */
@@ -35,7 +35,40 @@ export const commands = [
       context.answer({}, (supernode ? supernodeConfiguration : configuration).document().trimEnd());
     },
   }),
+  defineCommand({
+    name: 'config metrics',
+    summary: 'print docs/METRICS.md',
+    hidden: true,
+    positionals: [],
+    options: {},
+    run: async (context) => context.answer({}, (await metricsDocument()).trimEnd()),
+  }),
 ];
+
+/** docs/METRICS.md, whole. */
+export async function metricsDocument(): Promise<string> {
+  const [{ createSupernodeMetrics }, { metricsTable }] = await Promise.all([
+    import('@drakkar/supernode'),
+    import('@drakkar/service'),
+  ]);
+  const { registry } = createSupernodeMetrics({ hosts: () => 0, blobs: () => 0 });
+  return [
+    '# Metrics',
+    '',
+    'For Prometheus, at `/metrics` of the address that `metrics` in the configuration names. Units stand in the names.',
+    '',
+    '## Daemon',
+    '',
+    await metricsTable(createDaemonMetrics()),
+    '',
+    '## Supernode',
+    '',
+    await metricsTable(registry),
+    '',
+    '<!-- Printed from daemon/src/metrics.ts and supernode/src/metrics.ts by `drakkar config metrics`; a test keeps them equal. -->',
+    '',
+  ].join('\n');
+}
 
 /** What is printed ends in logs. */
 function withoutSecrets(config: Config): object {

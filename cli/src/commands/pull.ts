@@ -3,6 +3,7 @@ import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import { showing } from '../context.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
+import { describeReceipt } from '../output/receipt.ts';
 
 /** `drakkar pull IMAGE`: an image's manifest, config and layers into the store. */
 export const commands = [
@@ -14,12 +15,11 @@ export const commands = [
     async run(context, [image], { platform }) {
       const client = await context.client();
       const result = await showing<PullResult>(context, (call) => client.pull({ image, platform }, call));
-      const { receipt } = result;
       context.answer(
         result,
         `${result.image}\n${result.manifestDigest}\n` +
           `${result.layers} layers, ${formatBytes(result.sizeBytes)} in ${formatDuration(result.elapsedMs)}: ` +
-          `${formatBytes(receipt.upstreamBytes)} from the registry, ${formatBytes(receipt.storeBytes)} from the store`,
+          describeReceipt(result.receipt),
       );
     },
   }),

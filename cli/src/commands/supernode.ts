@@ -12,7 +12,7 @@ export const commands = [
     positionals: [],
     options: { rotate: { summary: 'make a new join token first; the old one lets nobody in any more' } },
     async run(context, _, { rotate }) {
-      const client = await clientOf(context);
+      const client = await supernodeClient(context);
       const [{ token }, { address }] = [
         rotate ? await client.rotateToken(context.signal) : await client.token(context.signal),
         await client.status(context.signal),
@@ -29,7 +29,7 @@ export const commands = [
     positionals: ['<peer>'],
     options: {},
     async run(context, [peer]) {
-      await (await clientOf(context)).revoke(peer, context.signal);
+      await (await supernodeClient(context)).revoke(peer, context.signal);
       context.answer({ peer }, `${peer} is a member no longer`);
     },
   }),
@@ -39,7 +39,7 @@ export const commands = [
     positionals: [],
     options: {},
     async run(context) {
-      const { clusterKey } = await (await clientOf(context)).rotateKey(context.signal);
+      const { clusterKey } = await (await supernodeClient(context)).rotateKey(context.signal);
       context.answer({ clusterKey }, clusterKey);
     },
   }),
@@ -66,6 +66,7 @@ export const commands = [
   }),
 ];
 
-async function clientOf(context: Context): Promise<SupernodeClient> {
+/** Of the supernode that runs here. */
+export async function supernodeClient(context: Context): Promise<SupernodeClient> {
   return new SupernodeClient(join((await context.supernodeConfig()).stateDirectory, ADMIN_SOCKET_NAME));
 }

@@ -1,4 +1,5 @@
-import { formatBytes, formatDuration } from '../output/format.ts';
+import { formatDuration } from '../output/format.ts';
+import { describeReceipt } from '../output/receipt.ts';
 import { drawStretches, stretches } from '../output/timeline.ts';
 import type { RunReport } from './run-image.ts';
 
@@ -9,10 +10,9 @@ export function describeRun(report: RunReport): string {
   const untilOutput = report.marks.filter(({ name }) => name !== 'ended');
   const totalMs = untilOutput.at(-1)?.atMs ?? 0;
   const last = untilOutput.at(-1)?.name === 'first-output' ? 'to the first output' : 'to the start';
-  const { storeBytes, upstreamBytes } = report.receipt;
   return [
     `\n${report.image}: ${formatDuration(totalMs)} ${last}`,
     drawStretches(stretches(untilOutput), totalMs, BAR_WIDTH),
-    `  read: ${formatBytes(upstreamBytes)} from the registry, ${formatBytes(storeBytes)} from the store`,
+    `  read: ${describeReceipt(report.receipt)}`,
   ].join('\n');
 }

@@ -3,11 +3,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { AdminClient } from '@drakkar/client';
-import { configuration } from '@drakkar/daemon';
 import { startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
 import { type RunReport, runImage } from '../run/run-image.ts';
+import { pullOn, startCluster } from './cluster.ts';
 import {
   type ContainerdStart,
   GRACE_MS,
@@ -44,12 +44,9 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   context.say('pulling and starting it with containerd and overlayfs, for comparison');
   const containerd = await withContainerd(image, context.signal);
 
-  context.say('starting helper and daemon');
-  const config = configuration.complete({
-    stateDirectory: join(directory, 'state'),
-    mirror: { port: 0 },
-    native: { socket: join(directory, 'native.sock') },
-  });
+  context.say('starting supernode, helper and daemon');
+  const cluster = await startCluster(directory, scope);
+  const config = cluster.hostConfig('state', 'host-1', join(directory, 'native.sock'));
   const machine = scope.use(await startMachine(config, context.signal, context.say));
   const here: Context = { ...context, client: async () => new AdminClient(machine.socket) };
 
@@ -58,17 +55,26 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   context.say('starting it again');
   const warm = await start(here, image);
 
+  context.say('pulling it on two more hosts, which get it from this one and from each other');
+  const others = await Promise.all(
+    ['host-2', 'host-3'].map((name) =>
+      pullOn(cluster.hostConfig(name, name), image.reference, context, scope),
+    ),
+  );
+
   const result: DemoResult = {
     image: image.reference,
     containerd,
     cold: cold.report,
     warm: warm.report,
     output: cold.output,
+    others,
   };
   const places = {
     state: config.stateDirectory,
     socket: machine.socket,
     mirrorUrl: (await machine.daemon.status()).mirrorUrl,
+    supernodeConfig: cluster.supernodeConfig,
   };
   context.answer(result, demoScreen(result, places, options.once));
   if (!options.once && !context.signal.aborted) await once(context.signal, 'abort');

@@ -1,4 +1,6 @@
-import { formatBytes, formatDuration } from '../output/format.ts';
+import type { PullResult } from '@drakkar/client';
+import { formatDuration } from '../output/format.ts';
+import { describeReceipt } from '../output/receipt.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
 import type { RunReport } from '../run/run-image.ts';
 import type { ContainerdStart } from './containerd-start.ts';
@@ -10,12 +12,15 @@ export interface DemoResult {
   readonly cold: RunReport;
   readonly warm: RunReport;
   readonly output: string;
+  /** The second and the third host, which pull at the same time. */
+  readonly others: readonly PullResult[];
 }
 
 export interface DemoPlaces {
   readonly state: string;
   readonly socket: string;
   readonly mirrorUrl: string;
+  readonly supernodeConfig: string;
 }
 
 const BAR_WIDTH = 46;
@@ -55,6 +60,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
         `  export DRAKKAR_SOCKET=${places.socket}`,
         `  bin/drakkar run -i -t ${result.image} -- bash`,
         '  bin/drakkar snapshot ls',
+        `  bin/drakkar hosts --config ${places.supernodeConfig}`,
         `  bin/drakkar snapshot export --flat -o image.erofs ${result.image}`,
         '',
         'Ctrl-C ends it and leaves nothing behind.',
@@ -66,6 +72,13 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     '',
     ...drawn,
     '',
+    'two more hosts pull it at the same time',
+    '',
+    ...result.others.map(
+      ({ elapsedMs, receipt }, index) =>
+        `  host ${index + 2}  ${formatDuration(elapsedMs).padEnd(8)}  ${describeReceipt(receipt)}`,
+    ),
+    '',
     `  mirror for containerd  ${places.mirrorUrl}`,
     `  state                  ${places.state}`,
     ...next,
@@ -73,12 +86,11 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
 }
 
 function lane(name: string, report: RunReport): Lane {
-  const { upstreamBytes, storeBytes } = report.receipt;
   const untilOutput = report.marks.filter((mark) => mark.name !== 'ended');
   return {
     name,
     stretches: stretches(untilOutput),
-    bytes: `${formatBytes(upstreamBytes)} from the registry, ${formatBytes(storeBytes)} from the store`,
+    bytes: describeReceipt(report.receipt),
   };
 }
 

@@ -59,6 +59,7 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
     stateDirectory: state,
     log: { level: 'error' },
     ...config,
+    metrics: { port: 0 },
     mirror: { port: 0, ...('mirror' in config ? (config.mirror as object) : {}) },
     native: { socket: nativeSocket, ...('native' in config ? (config.native as object) : {}) },
   };

@@ -98,6 +98,13 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('The registry mirror for containerd.'),
+  metrics: z
+    .strictObject({
+      address: ipAddress.default('127.0.0.1'),
+      port: port.nullable().default(4404).describe('0 takes a free port, `null` serves none.'),
+    })
+    .prefault({})
+    .describe('Prometheus metrics at `/metrics`, and `/healthz`.'),
   registries: z
     .strictObject({
       allow: z

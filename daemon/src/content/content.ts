@@ -17,8 +17,12 @@ import type { PeerPiece } from './swarm-fill.ts';
 const READ_BYTES = 1024 * 1024;
 const MAX_SUSPECTS = 64;
 
-export function createContent(options: Partial<ContentOptions>, modules: DownloadModules): Content {
-  return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, modules);
+export function createContent(
+  options: Partial<ContentOptions>,
+  modules: Omit<DownloadModules, 'traffic'>,
+): Content {
+  const traffic = newReceipt();
+  return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, { ...modules, traffic });
 }
 
 class SharedContent implements Content {
@@ -32,6 +36,14 @@ class SharedContent implements Content {
   constructor(options: ContentOptions, modules: DownloadModules) {
     this.#options = options;
     this.#modules = modules;
+  }
+
+  get traffic(): Readonly<ReceiptCounter> {
+    return this.#modules.traffic;
+  }
+
+  get downloads(): number {
+    return this.#downloads.size;
   }
 
   open(request: BlobRequest, options: OpenOptions = {}): Promise<OpenedBlob> {

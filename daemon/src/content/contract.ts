@@ -55,6 +55,10 @@ export interface FetchOptions extends OpenOptions {
 
 /** Blobs, each downloaded once however many read it. */
 export interface Content extends AsyncDisposable {
+  /** What all downloads since the start have brought. */
+  readonly traffic: Readonly<ReceiptCounter>;
+  /** Blobs that are on their way. */
+  readonly downloads: number;
   open(request: BlobRequest, options?: OpenOptions): Promise<OpenedBlob>;
   /** The bytes, or a range of them, as they arrive; ends only if the whole digest matched. */
   read(

@@ -11,6 +11,8 @@ import { type PeerPiece, SwarmFill } from './swarm-fill.ts';
 export interface DownloadModules {
   readonly store: Store;
   readonly client: RegistryClient;
+  /** What all downloads together have brought. */
+  readonly traffic: ReceiptCounter;
   /** The other hosts, where there are any. */
   readonly swarm?: SwarmPeer | undefined;
 }
@@ -260,6 +262,7 @@ export class Download {
         swarm,
         receipt,
         signal: this.#ending.signal,
+        traffic: this.#modules.traffic,
         openUpstream: (range) => this.#openUpstreamOfSize(range),
         onPiece: () => this.#progress.step(),
       },
@@ -345,6 +348,7 @@ export class Download {
         if (receivedBytes > gap.end) throw this.#wrongLength(`more than ${this.#sizeBytes}`);
         digester.update(chunk);
         this.#receipt.upstreamBytes += chunk.length;
+        this.#modules.traffic.upstreamBytes += chunk.length;
         await gathering.push(chunk);
       }
     } finally {

@@ -11,6 +11,8 @@ export interface SwarmFillOptions {
   readonly writer: ContentWriter;
   readonly swarm: SwarmPeer;
   readonly receipt: ReceiptCounter;
+  /** Of all downloads. */
+  readonly traffic: ReceiptCounter;
   readonly signal: AbortSignal;
   /** Bytes from upstream, from `startBytes` to the end. */
   openUpstream(range: { readonly startBytes: number }): Promise<BlobStream>;
@@ -101,7 +103,7 @@ export class SwarmFill {
 
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
-    const { writer, receipt, swarm } = this.#options;
+    const { writer, receipt, traffic, swarm } = this.#options;
     let piece = first;
     try {
       const { chunks } = await this.#options.openUpstream({ startBytes: piece * writer.pieceLength });
@@ -110,6 +112,7 @@ export class SwarmFill {
       let hash: Hash = createHash('sha256');
       for await (const chunk of chunks) {
         receipt.upstreamBytes += chunk.length;
+        traffic.upstreamBytes += chunk.length;
         await swarm.upstreamRate.pass(chunk.length, this.#signal);
         for (let rest = chunk; rest.length > 0; ) {
           const part = rest.subarray(0, left);

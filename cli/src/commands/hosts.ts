@@ -1,0 +1,36 @@
+import { defineCommand } from '../command-line/command.ts';
+import { formatAge, formatTable } from '../output/format.ts';
+import { supernodeClient } from './supernode.ts';
+
+/** `drakkar hosts`: the members of the cluster. */
+export const commands = [
+  defineCommand({
+    name: 'hosts',
+    summary: 'list the hosts of the cluster, where the supernode runs (--config names its file)',
+    positionals: [],
+    options: {},
+    async run(context) {
+      const hosts = await (await supernodeClient(context)).hosts(context.signal);
+      if (context.json) {
+        for (const host of hosts) context.answer(host, '');
+        return;
+      }
+      const rows = hosts.map((host) => [
+        host.name,
+        host.state,
+        host.dataAddress ?? '–',
+        String(host.blobs),
+        `${host.uploads} of ${host.uploadSlots}`,
+        host.heardAtMs === null ? '–' : formatAge(Date.now() - host.heardAtMs),
+        Object.entries(host.labels)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(' '),
+        host.peer,
+      ]);
+      context.answer(
+        hosts,
+        formatTable(['NAME', 'STATE', 'ADDRESS', 'BLOBS', 'SERVING', 'HEARD', 'LABELS', 'PEER'], rows),
+      );
+    },
+  }),
+];

@@ -1,0 +1,62 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AdminClient, type PullResult } from '@drakkar/client';
+import { type Config, configuration, startDaemon } from '@drakkar/daemon';
+import { startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import { stringify } from 'yaml';
+import { adminSocket, type Context } from '../context.ts';
+
+/** A cluster on this machine alone, for the demo. */
+export interface Cluster {
+  /** The file with which `drakkar hosts` and `drakkar supernode …` find it. */
+  readonly supernodeConfig: string;
+  /** Of a daemon that is a member. */
+  hostConfig(folder: string, name: string, nativeSocket?: string): Config;
+}
+
+const LOOPBACK = '127.0.0.1';
+
+export async function startCluster(directory: string, scope: AsyncDisposableStack): Promise<Cluster> {
+  const raw = {
+    stateDirectory: join(directory, 'supernode'),
+    address: LOOPBACK,
+    port: 0,
+    metrics: { port: 0 },
+    log: { level: 'warn' as const },
+  };
+  const supernodeConfig = join(directory, 'supernode.yaml');
+  await writeFile(supernodeConfig, stringify(raw));
+  const supernode = scope.use(await startSupernode(supernodeConfiguration.complete(raw)));
+  const { address } = supernode.status();
+  return {
+    supernodeConfig,
+    hostConfig: (folder, name, nativeSocket) =>
+      configuration.complete({
+        stateDirectory: join(directory, folder),
+        mirror: { port: 0 },
+        metrics: { port: 0 },
+        swarm: {
+          supernode: address,
+          joinToken: supernode.joinToken,
+          name,
+          address: LOOPBACK,
+          controlPort: 0,
+          dataPort: 0,
+          mdns: false,
+        },
+        native: { socket: nativeSocket ?? join(directory, `${name}.sock`) },
+      }),
+  };
+}
+
+/** Starts another host, which stays until the scope ends, and pulls an image there. */
+export async function pullOn(
+  config: Config,
+  image: string,
+  context: Context,
+  scope: AsyncDisposableStack,
+): Promise<PullResult> {
+  await mkdir(config.stateDirectory, { recursive: true, mode: 0o700 });
+  scope.use(await startDaemon({ ...config, log: { level: 'error' } }, { signal: context.signal }));
+  return await new AdminClient(adminSocket(config)).pull({ image }, { signal: context.signal });
+}

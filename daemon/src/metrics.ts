@@ -1,0 +1,85 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+
+/** What is counted, looked at when somebody asks. */
+export interface DaemonFigures {
+  readonly storeUsedBytes: number;
+  readonly storeQuotaBytes: number;
+  readonly storeContents: number;
+  readonly upstreamBytes: number;
+  readonly downloads: number;
+  readonly swarmSentBytes: number;
+  readonly swarmReceivedBytes: number;
+  readonly swarmUploads: number;
+  readonly swarmExchanges: number;
+  readonly supernodeUp: number;
+}
+
+type Description = readonly [
+  figure: keyof DaemonFigures,
+  kind: typeof Gauge | typeof Counter,
+  name: string,
+  help: string,
+];
+
+const DESCRIPTIONS: readonly Description[] = [
+  ['storeUsedBytes', Gauge, 'drakkar_store_used_bytes', 'Bytes that the store holds or has set aside.'],
+  ['storeQuotaBytes', Gauge, 'drakkar_store_quota_bytes', 'Bytes that the store may hold.'],
+  ['storeContents', Gauge, 'drakkar_store_contents', 'Blobs and raw snapshot files in the store.'],
+  [
+    'upstreamBytes',
+    Counter,
+    'drakkar_upstream_received_bytes_total',
+    'Bytes of blobs that came from registries.',
+  ],
+  ['downloads', Gauge, 'drakkar_downloads', 'Blobs that are on their way into the store.'],
+  [
+    'swarmSentBytes',
+    Counter,
+    'drakkar_swarm_sent_bytes_total',
+    'Bytes of pieces that other hosts were given.',
+  ],
+  [
+    'swarmReceivedBytes',
+    Counter,
+    'drakkar_swarm_received_bytes_total',
+    'Bytes of pieces that other hosts gave.',
+  ],
+  ['swarmUploads', Gauge, 'drakkar_swarm_uploads', 'Requests of other hosts that are being served.'],
+  ['swarmExchanges', Gauge, 'drakkar_swarm_exchanges', 'Blobs about which this host speaks with others.'],
+  ['supernodeUp', Gauge, 'drakkar_supernode_up', '1 while the supernode is there, else 0.'],
+];
+
+const NOTHING: DaemonFigures = {
+  storeUsedBytes: 0,
+  storeQuotaBytes: 0,
+  storeContents: 0,
+  upstreamBytes: 0,
+  downloads: 0,
+  swarmSentBytes: 0,
+  swarmReceivedBytes: 0,
+  swarmUploads: 0,
+  swarmExchanges: 0,
+  supernodeUp: 0,
+};
+
+/** The daemon's metrics, each read from `figures` when it is asked for. */
+export function createDaemonMetrics(figures: () => DaemonFigures = () => NOTHING): Registry {
+  const registry = new Registry();
+  for (const [figure, Kind, name, help] of DESCRIPTIONS) {
+    new Kind({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const value = figures()[figure];
+        if (this instanceof Counter) {
+          this.reset();
+          this.inc(value);
+        } else {
+          this.set(value);
+        }
+      },
+    });
+  }
+  return registry;
+}

@@ -1,0 +1,64 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import type { Registry } from 'prom-client';
+
+export interface MetricsServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+/** Serves `/metrics` for Prometheus, and `/healthz`. @throws `busy` where the port is taken */
+export async function serveMetrics(
+  address: string,
+  port: number,
+  registry: Registry,
+): Promise<MetricsServer> {
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') {
+      response.end('ok\n');
+    } else if (request.url === '/metrics') {
+      response.setHeader('content-type', registry.contentType);
+      registry.metrics().then(
+        (text) => response.end(text),
+        () => response.writeHead(500).end(),
+      );
+    } else {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const taken = errnoOf(cause) === 'EADDRINUSE';
+      reject(
+        new DrakkarError(
+          taken ? 'busy' : 'unavailable',
+          `metrics cannot be served on ${address}:${port}: ${cause.message}`,
+          { hint: 'set metrics.port to a free port', cause },
+        ),
+      );
+    });
+    server.listen(port, address, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+interface Documented {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+}
+
+/** A table of all metrics of a registry, for the documentation. */
+export async function metricsTable(registry: Registry): Promise<string> {
+  const metrics = (await registry.getMetricsAsJSON()) as unknown as Documented[];
+  const rows = metrics
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`);
+  return ['| metric | kind | meaning |', '| --- | --- | --- |', ...rows].join('\n');
+}
