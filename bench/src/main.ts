@@ -4,12 +4,13 @@ import { parseArgs } from 'node:util';
 import { describeClaim, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
+import { control } from './scenarios/control.ts';
 import { distribute } from './scenarios/distribute.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { start } from './scenarios/start.ts';
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { build, memory, start, mirror, distribute };
+const SCENARIOS: Readonly<Record<string, Scenario>> = { build, memory, start, mirror, distribute, control };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

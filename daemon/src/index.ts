@@ -17,4 +17,11 @@ export { type Daemon, startDaemon } from './daemon.ts';
 export { createDaemonMetrics } from './metrics.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
-export { certificateFor, PiecePicker, parseSupernodeAddress, SuperSeed } from './swarm/index.ts';
+export {
+  certificateFor,
+  PiecePicker,
+  parseSupernodeAddress,
+  Standing,
+  SupernodeLink,
+  SuperSeed,
+} from './swarm/index.ts';

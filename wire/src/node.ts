@@ -46,6 +46,7 @@ export interface ControlNode extends AsyncDisposable {
 
 /** A handshake that takes longer is given up. */
 const HANDSHAKE_MS = 10_000;
+const PENDING_HANDSHAKES = 256;
 const STREAMS_OF_ONE_PEER = 1024;
 const MDNS_INTERVAL_MS = 10_000;
 
@@ -63,7 +64,8 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       ],
       connectionManager: {
         maxConnections,
-        maxIncomingPendingConnections: Math.min(maxConnections, 512),
+        // More than are served before their peers give up would all be served in vain.
+        maxIncomingPendingConnections: PENDING_HANDSHAKES,
         inboundConnectionThreshold: Number.POSITIVE_INFINITY,
         inboundUpgradeTimeout: HANDSHAKE_MS,
         dialTimeout: HANDSHAKE_MS,

@@ -9,8 +9,9 @@ export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { BlobShape } from './fetcher.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
+export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
-export { parseSupernodeAddress } from './supernode-link.ts';
+export { parseSupernodeAddress, SupernodeLink } from './supernode-link.ts';
 export {
   type SwarmDownload,
   type SwarmPeer,

@@ -93,8 +93,12 @@ interface Announcement extends AnnouncedBlob {
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
 
 const CONNECT_MS = 5_000;
-/** Back-off is drawn from between zero and this, doubled at each failure: daemons that lost a supernode together come one by one. */
-const FIRST_RETRY_MS = 2_000;
+/**
+ * Back-off is drawn from between zero and this, doubled at each failure after the first few: daemons that lost a supernode together
+ * come one by one, and a supernode that is soon back has them soon.
+ */
+const FIRST_RETRY_MS = 3_000;
+const QUICK_RETRIES = 5;
 const LAST_RETRY_MS = 60_000;
 /** A supernode that says nothing on a stream is alive as long as the stream is; TCP notices the rest. */
 const MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -230,7 +234,7 @@ export class SupernodeLink implements AsyncDisposable {
         return 0;
       });
       failures = upMs > LAST_RETRY_MS ? 0 : failures + 1;
-      const longest = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS);
+      const longest = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, failures - QUICK_RETRIES), LAST_RETRY_MS);
       await sleep(Math.random() * longest, undefined, { signal }).catch(() => {});
     }
   }

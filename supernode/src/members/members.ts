@@ -46,7 +46,8 @@ export class Members implements Disposable {
 
   constructor(path: string) {
     this.#database = new DatabaseSync(path);
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    // Who was enrolled in the second before a power cut enrols once more.
+    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
     this.#database.exec(SCHEMA);
   }
 
@@ -71,12 +72,14 @@ export class Members implements Disposable {
       .run(peer, name, issuedAtMs, expiresAtMs);
   }
 
-  /** @returns whether it was a member until now */
+  /** On the disk when it returns. @returns whether it was a member until now */
   revoke(peer: PeerId, nowMs: number): boolean {
-    const { changes } = this.#database
-      .prepare('UPDATE members SET revoked_at_ms = ? WHERE peer = ? AND revoked_at_ms IS NULL')
-      .run(nowMs, peer);
-    return changes > 0;
+    return this.#durably(() => {
+      const { changes } = this.#database
+        .prepare('UPDATE members SET revoked_at_ms = ? WHERE peer = ? AND revoked_at_ms IS NULL')
+        .run(nowMs, peer);
+      return changes > 0;
+    });
   }
 
   /** Those whose memberships have not ended by themselves. */
@@ -110,7 +113,9 @@ export class Members implements Disposable {
   }
 
   addSuccession(statement: string): void {
-    this.#database.prepare('INSERT INTO successions (statement) VALUES (?)').run(statement);
+    this.#durably(() =>
+      this.#database.prepare('INSERT INTO successions (statement) VALUES (?)').run(statement),
+    );
   }
 
   setting(name: string): string | undefined {
@@ -119,7 +124,18 @@ export class Members implements Disposable {
   }
 
   set(name: string, value: string): void {
-    this.#database.prepare('INSERT OR REPLACE INTO settings VALUES (?, ?)').run(name, value);
+    this.#durably(() =>
+      this.#database.prepare('INSERT OR REPLACE INTO settings VALUES (?, ?)').run(name, value),
+    );
+  }
+
+  #durably<Value>(change: () => Value): Value {
+    this.#database.exec('PRAGMA synchronous = FULL');
+    try {
+      return change();
+    } finally {
+      this.#database.exec('PRAGMA synchronous = NORMAL');
+    }
   }
 
   [Symbol.dispose](): void {
