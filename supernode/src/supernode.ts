@@ -11,7 +11,7 @@ import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveSupernodeAdmin } from './admin.ts';
 import type { SupernodeConfig } from './config.ts';
-import { Control } from './control/control.ts';
+import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
 import { Authority } from './members/authority.ts';
 import { Members } from './members/members.ts';
@@ -52,6 +52,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
       key,
       listen: [{ host: config.address, port: config.port }],
       maxConnections: config.maxHosts,
+      keeps: (peer) => control.isAdmitted(peer),
     }),
   );
   await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
@@ -118,13 +119,13 @@ function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[]
       uploads: host?.uploads ?? 0,
       uploadSlots: host?.uploadSlots ?? 0,
       blobs: swarm.blobsOf(peer),
-      heardAtMs: host?.heardAtMs ?? null,
+      heardAtMs: host === undefined ? null : Date.now() - (clockMs() - host.heardAtMs),
     };
   });
 }
 
 function blobSummaries({ swarm }: Control): SwarmBlobSummary[] {
-  return [...swarm.blobs.values()].map((blob) => {
+  return [...swarm.blobs].map((blob) => {
     const parts = [...blob.parts.values()];
     return {
       digest: blob.name.digest,

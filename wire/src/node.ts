@@ -1,7 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
-import { DrakkarError, type PeerId, parsePeerId, peerIdOf, toDrakkarError } from '@drakkar/protocol';
+import {
+  DrakkarError,
+  isPeerId,
+  type PeerId,
+  parsePeerId,
+  peerIdOf,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import type { Stream } from '@libp2p/interface';
 import { mdns } from '@libp2p/mdns';
@@ -17,6 +24,8 @@ export interface NodeOptions {
   /** Say and hear on the local network who is there. */
   readonly mdns?: boolean;
   readonly maxConnections?: number;
+  /** Whether a peer's connection stays, asked a while after it came; all stay when absent. */
+  readonly keeps?: (peer: PeerId) => boolean;
 }
 
 /** A stream of libp2p, and who is at its other end. */
@@ -47,8 +56,10 @@ export interface ControlNode extends AsyncDisposable {
 /** A handshake that takes longer is given up. */
 const HANDSHAKE_MS = 10_000;
 const PENDING_HANDSHAKES = 256;
+const INTRODUCTION_MS = 15_000;
 const STREAMS_OF_ONE_PEER = 1024;
 const MDNS_INTERVAL_MS = 10_000;
+const MDNS_TAG = '_drakkar._udp.local';
 
 /** @throws `busy` where a port is taken; `unavailable` */
 export async function startNode(options: NodeOptions): Promise<ControlNode> {
@@ -72,8 +83,10 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       },
       // Who speaks a protocol with heartbeats needs no pings beside them.
       connectionMonitor: { enabled: false },
-      peerDiscovery: options.mdns === true ? [mdns({ interval: MDNS_INTERVAL_MS })] : [],
+      peerDiscovery:
+        options.mdns === true ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag: MDNS_TAG })] : [],
     });
+    if (options.keeps !== undefined) closeUnlessKept(node, options.keeps);
     return new Libp2pNode(node, peerIdOf(options.key));
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
@@ -84,6 +97,18 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       { hint: 'set a free port', cause },
     );
   }
+}
+
+/** Strangers hold no connections for longer than it takes to say who they are. */
+function closeUnlessKept(node: Libp2p, keeps: (peer: PeerId) => boolean): void {
+  node.addEventListener('connection:open', ({ detail: connection }) => {
+    const late = setTimeout(() => {
+      const peer = connection.remotePeer.toString();
+      if (isPeerId(peer) && keeps(peer)) return;
+      connection.abort(new Error('the peer has not said who it is'));
+    }, INTRODUCTION_MS);
+    late.unref();
+  });
 }
 
 class Libp2pNode implements ControlNode {
@@ -145,8 +170,10 @@ class Libp2pNode implements ControlNode {
 
   onNeighbour(found: (peer: PeerId, addresses: readonly HostPort[]) => void): void {
     this.#node.addEventListener('peer:discovery', ({ detail }) => {
+      // Whatever speaks libp2p on the local network may be heard, with keys of other kinds.
+      const peer = detail.id.toString();
       const addresses = detail.multiaddrs.flatMap((address) => hostPortOf(address.toString()) ?? []);
-      if (addresses.length > 0) found(parsePeerId(detail.id.toString()), addresses);
+      if (isPeerId(peer) && addresses.length > 0) found(peer, addresses);
     });
   }
 

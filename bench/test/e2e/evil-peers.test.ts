@@ -158,7 +158,7 @@ describe('a peer that says it has everything, and gives', () => {
       answer: withBody((bytes) => bytes)(lie),
     });
     await requirePullThrough(fleet.hosts[0] as FleetHost, image, blob);
-    expect(fleet.hosts[0]?.output()).toContain('a peer has lied about a piece');
+    expect(fleet.hosts[0]?.output()).toContain('a peer has given a wrong piece');
   });
 });
 

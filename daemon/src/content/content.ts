@@ -16,6 +16,7 @@ import type { PeerPiece } from './swarm-fill.ts';
 
 const READ_BYTES = 1024 * 1024;
 const MAX_SUSPECTS = 64;
+const SUSPICION_MS = 60_000;
 
 export function createContent(
   options: Partial<ContentOptions>,
@@ -25,12 +26,17 @@ export function createContent(
   return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, { ...modules, traffic });
 }
 
+interface Suspect {
+  readonly fromPeers: ReadonlyMap<number, PeerPiece>;
+  readonly untilMs: number;
+}
+
 class SharedContent implements Content {
   readonly #options: ContentOptions;
   readonly #modules: DownloadModules;
   readonly #downloads = new Map<Digest, Download>();
   /** Blobs about which peers have lied, and what each has sent. */
-  readonly #suspects = new Map<Digest, ReadonlyMap<number, PeerPiece>>();
+  readonly #suspects = new Map<Digest, Suspect>();
   #closed = false;
 
   constructor(options: ContentOptions, modules: DownloadModules) {
@@ -193,7 +199,7 @@ class SharedContent implements Content {
       });
     }
     const { digest } = request;
-    const suspect = this.#suspects.get(digest);
+    const suspect = this.#suspectOf(digest);
     const download = new Download(
       { request, receipt, isForMirror, graceMs: this.#options.graceMs },
       suspect === undefined ? this.#modules : { ...this.#modules, swarm: undefined },
@@ -208,16 +214,24 @@ class SharedContent implements Content {
     return await this.#enter(download, signal);
   }
 
+  /** A registry that is away cannot tell the truth: after a while others are asked once more. */
+  #suspectOf(digest: Digest): Suspect | undefined {
+    const suspect = this.#suspects.get(digest);
+    if (suspect === undefined || suspect.untilMs > performance.now()) return suspect;
+    this.#suspects.delete(digest);
+    return undefined;
+  }
+
   /** Somebody has lied about a piece of it: next time the registry alone is asked. */
   #suspect(digest: Digest, fromPeers: ReadonlyMap<number, PeerPiece>): void {
-    this.#suspects.set(digest, fromPeers);
+    this.#suspects.set(digest, { fromPeers, untilMs: performance.now() + SUSPICION_MS });
     const [oldest] = this.#suspects.keys();
     if (this.#suspects.size > MAX_SUSPECTS && oldest !== undefined) this.#suspects.delete(oldest);
   }
 
   /** The truth is here: whoever sent something else is reported. */
   async #blame({ digest, image }: BlobRequest): Promise<void> {
-    const fromPeers = this.#suspects.get(digest) ?? new Map<number, PeerPiece>();
+    const fromPeers = this.#suspects.get(digest)?.fromPeers ?? new Map<number, PeerPiece>();
     this.#suspects.delete(digest);
     const truth = await this.#modules.store.pieceHashes(digest);
     for (const [piece, { peer, sha256 }] of fromPeers) {

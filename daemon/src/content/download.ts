@@ -31,6 +31,9 @@ const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 /** A smaller blob is here before others could be asked. */
 const SMALLEST_SHARED_BYTES = 64 * 1024;
 
+/** A reader that waits longer for the next piece has it asked for first. */
+const READER_PATIENCE_MS = 2_000;
+
 const LOCAL_READ_BYTES = 1024 * 1024;
 
 /**
@@ -272,12 +275,16 @@ export class Download {
       const filling = fill.run();
       filling.catch(() => this.#progress.step());
       for (let piece = 0; piece < writer.pieceCount; piece += 1) {
-        while (!writer.has(piece)) await Promise.race([this.#progress.next(this.#ending.signal), filling]);
+        await this.#untilHere(piece, writer, fill, filling);
         const until = Math.min((piece + 1) * writer.pieceLength, this.#sizeBytes);
         await this.#rehash(writer, digester, until, present.has(piece) ? receipt : newReceipt());
       }
       await filling;
-      if (digester.digest() !== request.digest) throw this.#mismatch(fill.fromPeers);
+      if (digester.digest() !== request.digest) {
+        // What an earlier download has left may have come from peers, too.
+        const isUpstreams = fill.fromPeers.size === 0 && present.size === 0;
+        throw isUpstreams ? this.#mismatch() : new WrongFromPeers(request.digest, fill.fromPeers);
+      }
       this.#reader = await this.#finish(writer);
       await fill.complete();
     } finally {
@@ -285,6 +292,20 @@ export class Download {
     }
     await writer.close();
     if (this.#users === 0) await this.#letGo(this.#reader);
+  }
+
+  async #untilHere(
+    piece: number,
+    writer: ContentWriter,
+    fill: SwarmFill,
+    filling: Promise<void>,
+  ): Promise<void> {
+    const sinceMs = performance.now();
+    while (!writer.has(piece)) {
+      await Promise.race([this.#progress.next(this.#ending.signal), filling]);
+      // Order costs the swarm: only who has waited for long is served out of turn.
+      if (this.#users > 0 && performance.now() - sinceMs > READER_PATIENCE_MS) fill.urge(piece);
+    }
   }
 
   async #finish(writer: ContentWriter): Promise<ContentReader> {
@@ -389,9 +410,8 @@ export class Download {
     );
   }
 
-  #mismatch(fromPeers: ReadonlyMap<number, PeerPiece> = new Map()): DrakkarError {
+  #mismatch(): DrakkarError {
     const { image, digest } = this.request;
-    if (fromPeers.size > 0) return new WrongFromPeers(digest, fromPeers);
     return new DrakkarError(
       'invalid_content',
       `${image.registry}/${image.repository}: the bytes of blob ${digest} have another digest`,
@@ -409,6 +429,7 @@ export class Download {
     try {
       if (failure.code === 'invalid_content') await this.#writer?.discard();
       else await this.#writer?.close();
+      await this.#reader?.[Symbol.asyncDispose]();
     } catch {
       // A writer that cannot end well has failed already, with the error that brought us here.
     }

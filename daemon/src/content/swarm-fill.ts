@@ -63,9 +63,10 @@ export class SwarmFill {
       },
       {
         deliver: async (piece, bytes, sha256, peer) => {
-          await this.#write(piece, [bytes], sha256);
-          this.fromPeers.set(piece, { peer, sha256 });
           receipt.peerBytes += bytes.length;
+          if (!(await this.#write(piece, [bytes], sha256))) return false;
+          this.fromPeers.set(piece, { peer, sha256 });
+          return true;
         },
         failed: (error) => this.#ending.abort(error),
       },
@@ -89,6 +90,11 @@ export class SwarmFill {
         retryAtMs = performance.now() + RETRY_MS;
       }
     }
+  }
+
+  /** A reader has waited for this piece for long. */
+  urge(piece: number): void {
+    this.#download.urge(piece);
   }
 
   /** The whole has been verified and is in the store. */
@@ -122,8 +128,7 @@ export class SwarmFill {
           left -= part.length;
           if (left > 0) continue;
           const sha256 = hash.digest();
-          await this.#write(piece, buffers, sha256);
-          this.#download.arrivedUpstream(piece, sha256);
+          if (await this.#write(piece, buffers, sha256)) this.#download.arrivedUpstream(piece, sha256);
           piece += 1;
           if (piece >= writer.pieceCount || !this.#download.claimUpstream(piece)) {
             piece = -1;
@@ -146,10 +151,12 @@ export class SwarmFill {
     }
   }
 
-  async #write(piece: number, buffers: readonly Buffer[], sha256: Buffer): Promise<void> {
-    await this.#options.writer.writePiece(piece, buffers, sha256);
+  /** @returns false where somebody else has brought the piece */
+  async #write(piece: number, buffers: readonly Buffer[], sha256: Buffer): Promise<boolean> {
+    if (!(await this.#options.writer.writePiece(piece, buffers, sha256))) return false;
     this.#hashes.set(piece, sha256);
     this.#options.onPiece();
+    return true;
   }
 
   /** A registry that has failed is no reason to give up while pieces come from elsewhere. */

@@ -16,8 +16,11 @@ export interface ContentWriter {
    * @throws `no_space` on a full disk; after any failure the writer only aborts
    */
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
-  /** A whole piece, in whatever order, with the sha256 that its bytes are known to have. Durable as what {@link write} writes. */
-  writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void>;
+  /**
+   * A whole piece, in whatever order, with the sha256 that its bytes are known to have. Durable as what {@link write} writes. A piece is
+   * written once: who comes second, with other bytes perhaps, changes nothing. @returns whether these bytes were written
+   */
+  writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<boolean>;
   /** The sha256 of the pieces that were there when the writer was opened. */
   readonly presentHashes: ReadonlyMap<number, Uint8Array>;
   /** Bytes that have been written or were present. @returns how many were read */
@@ -60,6 +63,8 @@ export class FileWriter implements ContentWriter {
   readonly #file: FileHandle;
   readonly #home: WriterHome;
   readonly #present: Set<number>;
+  /** Pieces that are on their way to the file. */
+  readonly #writing = new Map<number, Promise<void>>();
   #cursor = -1;
   #hash: Hash = createHash('sha256');
   #pending: WrittenPiece[] = [];
@@ -112,8 +117,25 @@ export class FileWriter implements ContentWriter {
     await this.#flushIfDue();
   }
 
-  async writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void> {
+  async writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<boolean> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#present.has(piece)) return false;
+    const first = this.#writing.get(piece);
+    if (first !== undefined) {
+      await first;
+      return false;
+    }
+    const writing = this.#writePiece(piece, buffers, sha256);
+    this.#writing.set(piece, writing);
+    try {
+      await writing;
+      return true;
+    } finally {
+      this.#writing.delete(piece);
+    }
+  }
+
+  async #writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void> {
     const offset = piece * this.pieceLength;
     const length = buffers.reduce((sum, { length }) => sum + length, 0);
     if (this.#closed !== undefined || length !== Math.min(this.pieceLength, this.sizeBytes - offset)) {
@@ -133,6 +155,7 @@ export class FileWriter implements ContentWriter {
   }
 
   async finish(): Promise<void> {
+    await Promise.all(this.#writing.values());
     await this.#flush();
     if (this.#present.size !== this.pieceCount) {
       const missing = this.pieceCount - this.#present.size;

@@ -3,7 +3,6 @@ import type { HostPort } from '@drakkar/wire';
 import type { PeerCertificate } from './certificate.ts';
 import { formatPieceRequest } from './data-server.ts';
 import { PieceConnection } from './piece-connection.ts';
-import type { RateLimit } from './rate.ts';
 
 /** Which pieces, of whom. */
 export interface PieceCall {
@@ -27,12 +26,10 @@ const IDLE_MS = 45_000;
 /** Reads pieces from peers over kept connections, each from the peer that was named or from nobody. */
 export class DataClient implements Disposable {
   readonly #certificate: PeerCertificate;
-  readonly #rate: RateLimit;
   readonly #links = new Map<PeerId, { readonly idle: Map<PieceConnection, NodeJS.Timeout>; open: number }>();
 
-  constructor(certificate: PeerCertificate, rate: RateLimit) {
+  constructor(certificate: PeerCertificate) {
     this.#certificate = certificate;
-    this.#rate = rate;
   }
 
   /**
@@ -40,7 +37,6 @@ export class DataClient implements Disposable {
    * @throws `unavailable` | `busy` | `unauthorized` | `not_found` | `invalid_content`; what the signal says
    */
   async fetch(call: PieceCall): Promise<void> {
-    await this.#rate.pass(call.bytes, call.signal);
     const { peer, signal } = call;
     const exchange = {
       path: formatPieceRequest(call),

@@ -55,11 +55,12 @@ const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
 const MAX_CONNECTIONS = 2048;
 /** Of one peer, in service and waiting. */
-const REQUESTS_OF_ONE_PEER = 16;
+const REQUESTS_OF_ONE_PEER = 8;
 const HEADERS_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
-/** Who does not take what it asked for in this time leaves its slot. */
-const WRITE_MS = 30_000;
+/** Who takes less than this leaves its slot. */
+const WRITE_MS = 15_000;
+const MIN_BYTES_PER_SECOND = 128 * 1024;
 const READ_BYTES = 512 * 1024;
 const POOL = new BufferPool(READ_BYTES, 16);
 
@@ -227,12 +228,12 @@ async function send(
   rate: RateLimit,
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': end - start });
-  const late = setTimeout(() => response.destroy(), WRITE_MS);
+  const allowedMs = WRITE_MS + ((end - start) * 1000) / MIN_BYTES_PER_SECOND;
+  const late = setTimeout(() => response.destroy(), allowedMs);
   try {
     for (let at = start; at < end; ) {
       const count = await sendPart(response, offered, at, end, rate);
       if (count === 0) return;
-      late.refresh();
       at += count;
       offered.sent(peer, count);
     }
@@ -256,7 +257,13 @@ async function sendPart(
   await rate.pass(count);
   if (response.destroyed) return 0;
   const hasLeft = await new Promise<boolean>((resolve) => {
-    response.write(buffer.subarray(0, count), (error) => resolve(error == null));
+    // A response behind another on its connection is told nothing of the end.
+    const gone = () => resolve(false);
+    response.once('close', gone);
+    response.write(buffer.subarray(0, count), (error) => {
+      response.off('close', gone);
+      resolve(error == null);
+    });
   });
   // A buffer of a connection that broke may still be in its hands.
   if (hasLeft) POOL.give(buffer);

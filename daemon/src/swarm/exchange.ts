@@ -9,7 +9,7 @@ import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
 import { PiecePicker } from './picker.ts';
-import type { MemoryBudget } from './rate.ts';
+import type { MemoryBudget, RateLimit } from './rate.ts';
 import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
@@ -25,8 +25,11 @@ export interface LocalPieces {
 
 /** Where what is fetched goes. */
 export interface PieceSink {
-  /** Takes a piece from a peer whose bytes match what that peer said of it. They are somebody else's when this returns. */
-  deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<void>;
+  /**
+   * Takes a piece from a peer whose bytes match what that peer said of it. They are somebody else's when this returns.
+   * @returns false where the piece was here already
+   */
+  deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<boolean>;
   /** What cannot be written ends the download. */
   failed(error: unknown): void;
 }
@@ -38,6 +41,7 @@ export interface ExchangeModules {
   readonly link: SupernodeLink;
   readonly client: DataClient;
   readonly budget: MemoryBudget;
+  readonly downloadRate: RateLimit;
   readonly dataAddress: string;
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
@@ -58,6 +62,9 @@ const PROGRESS_PATIENCE_MS = 20_000;
 const POLL_MS = 100;
 /** When nobody has said anything new for so long, everybody is shown everything. */
 const RELEASE_MS = 1_000;
+/** A child that neither gains nor takes anything for so long may open another stream. */
+const SESSION_IDLE_MS = 120_000;
+const HANG_UP_MS = 500;
 const KEPT_BUFFERS = 16;
 /** Of all blobs whose pieces are as long. */
 const POOLS = new Map<number, BufferPool>();
@@ -87,6 +94,8 @@ export class Exchange implements HaveEvents {
   #advice: SupernodeAdvice | undefined;
   #wantedSinceMs = performance.now();
   #progressAtMs = performance.now();
+  /** When a peer last gave a piece: what comes from upstream is no reason to wait for peers. */
+  #peerProgressAtMs = performance.now();
   #askedAcquaintancesAtMs = 0;
   #upstreamBytes = 0;
   #newsAtMs = performance.now();
@@ -119,26 +128,31 @@ export class Exchange implements HaveEvents {
   }
 
   get offered(): OfferedBlob {
-    const local = this.#local;
     return {
       sizeBytes: this.blob.sizeBytes,
-      has: (piece) => local.has(piece),
-      read: (buffer, position) => local.read(buffer, position),
-      sent: (peer, bytes) => this.#modules.sent(peer, bytes),
+      has: (piece) => this.#local.has(piece),
+      // The place of the pieces changes when the last one has come.
+      read: (buffer, position) => this.#local.read(buffer, position),
+      sent: (peer, bytes) => {
+        this.#sessions.get(peer)?.touch();
+        this.#modules.sent(peer, bytes);
+      },
     };
   }
 
   /** Begins to fetch what is missing, and tells the supernode that it is wanted. */
   want(sink: PieceSink): void {
-    const { client, budget, standing, link } = this.#modules;
+    const { client, budget, downloadRate, standing, link } = this.#modules;
     this.#fetcher = new PieceFetcher(this.blob, this.#picker, {
       client,
       budget,
       authorization: () => authorizationOf(this.#advice?.grant ?? '', standing.membership),
       pool: poolOf(this.blob.pieceLength),
+      pass: (bytes, signal) => downloadRate.pass(bytes, signal),
       deliver: async (piece, bytes, sha256, peer) => {
-        await sink.deliver(piece, bytes, sha256, peer);
         this.#modules.pieceReceived(bytes.length);
+        if (!(await sink.deliver(piece, bytes, sha256, peer))) return;
+        this.#peerProgressAtMs = performance.now();
         this.#gained(piece, sha256, false);
       },
       lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),
@@ -146,6 +160,7 @@ export class Exchange implements HaveEvents {
     });
     this.#wantedSinceMs = performance.now();
     this.#progressAtMs = this.#wantedSinceMs;
+    this.#peerProgressAtMs = this.#wantedSinceMs;
     link.want(this.#announced, this.#have);
     for (const session of this.#sessions.values()) this.#adopt(session);
   }
@@ -180,7 +195,7 @@ export class Exchange implements HaveEvents {
     this.#gained(piece, sha256, true);
   }
 
-  /** The registry did not give it. @returns whether somebody else may */
+  /** The registry did not give it. */
   failedUpstream(piece: number): void {
     this.#picker.failed(piece, UPSTREAM);
     if (this.#advice?.upstream === true) this.#modules.link.originRelease(this.blob.name);
@@ -208,6 +223,17 @@ export class Exchange implements HaveEvents {
     this.#local = local;
     this.#endFetching();
     this.#modules.link.complete(this.#announced);
+    for (const session of this.#sessions.values()) this.#partIfDone(session);
+  }
+
+  /** Ends sessions in which nothing has happened for long. */
+  endIdleSessions(nowMs: number): void {
+    if (this.isWanted) return;
+    for (const session of this.#sessions.values()) {
+      if (nowMs - session.activeAtMs < SESSION_IDLE_MS) continue;
+      session.close();
+      this.#leave(session);
+    }
   }
 
   advise(advice: SupernodeAdvice): void {
@@ -223,6 +249,8 @@ export class Exchange implements HaveEvents {
 
   /** The supernode came or went. */
   linkChanged(): void {
+    // Without a supernode whoever has a stream with us may be a parent.
+    if (!this.#modules.link.isUp) for (const session of this.#sessions.values()) this.#adopt(session);
     this.#changed.step();
   }
 
@@ -270,11 +298,12 @@ export class Exchange implements HaveEvents {
 
   pieces(session: HaveSession, pieces: readonly KnownPiece[]): void {
     this.#fetcher?.parentHas(session.peer, pieces);
-    this.#seed.seenAt(
+    const spread = this.#seed.seenAt(
       session.peer,
       pieces.map(({ piece }) => piece),
     );
-    this.#newsAtMs = performance.now();
+    if (spread > 0) this.#newsAtMs = performance.now();
+    this.#partIfDone(session);
     this.#show();
     this.#changed.step();
   }
@@ -337,7 +366,7 @@ export class Exchange implements HaveEvents {
     const { link } = this.#modules;
     const nowMs = performance.now();
     if (!link.isUp) {
-      if (this.isHopeful) return nowMs - this.#progressAtMs > PROGRESS_PATIENCE_MS;
+      if (this.isHopeful) return nowMs - this.#peerProgressAtMs > PROGRESS_PATIENCE_MS;
       const patienceMs = Math.min(link.downMs, nowMs - this.#wantedSinceMs);
       const asked = this.#askedAcquaintancesAtMs;
       return (
@@ -347,7 +376,7 @@ export class Exchange implements HaveEvents {
     }
     if (this.#advice?.upstream === true) return true;
     if (this.#advice === undefined) return nowMs - this.#wantedSinceMs >= SUPERNODE_PATIENCE_MS;
-    return nowMs - this.#progressAtMs >= PROGRESS_PATIENCE_MS;
+    return nowMs - this.#peerProgressAtMs >= PROGRESS_PATIENCE_MS;
   }
 
   /** Without a supernode, whoever is known may have it. */
@@ -393,11 +422,13 @@ export class Exchange implements HaveEvents {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
       // Who hangs up has opened a stream itself, perhaps, which is then on its way.
-      if (error.code !== 'not_found' && !this.#sessions.has(peer)) {
-        this.#modules.link.useless(peer, this.blob.name);
-      }
+      setTimeout(() => this.#sayUseless(peer), error.code === 'not_found' ? HANG_UP_MS : 0);
       this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
     });
+  }
+
+  #sayUseless(peer: PeerId): void {
+    if (this.isWanted && !this.#sessions.has(peer)) this.#modules.link.useless(peer, this.blob.name);
   }
 
   async #dial(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
@@ -465,6 +496,13 @@ export class Exchange implements HaveEvents {
       session.close();
       this.#leave(session);
     }
+  }
+
+  /** Two that have everything have nothing to say to each other. */
+  #partIfDone(session: HaveSession): void {
+    if (this.isWanted || session.has.length < this.blob.pieceCount) return;
+    session.close();
+    this.#leave(session);
   }
 
   #leave(session: HaveSession | undefined): void {

@@ -23,6 +23,8 @@ export interface FetcherModules {
   readonly pool: BufferPool;
   /** Takes a piece whose bytes match what the peer said of it. They are somebody else's when this returns. */
   deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<void>;
+  /** Returns when so many bytes may be asked for. */
+  pass(bytes: number, signal: AbortSignal): Promise<void>;
   /** A peer is of no use any more; `wrongPiece` is one of which it sent other bytes than it had said. */
   lost(peer: PeerId, wrongPiece?: number): void;
   /** What was asked for could not be written. */
@@ -37,6 +39,8 @@ interface Parent {
   readonly throughput: Throughput;
   requests: number;
   failures: number;
+  /** Answers in a row that it is busy. */
+  refusals: number;
   isChoking: boolean;
   restsUntilMs: number;
 }
@@ -70,6 +74,7 @@ const LEAVE_AFTER = 8;
 const MIN_HEDGE_MS = 300;
 const MIN_LEAVE_MS = 1_500;
 const MAX_FAILURES = 4;
+const MAX_REFUSALS = 40;
 /** Who fails like this once is of no use. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'timeout']);
 const BUSY_REST_MS = 150;
@@ -101,14 +106,6 @@ export class PieceFetcher {
     return false;
   }
 
-  get parents(): number {
-    return this.#parents.size;
-  }
-
-  hasParent(peer: PeerId): boolean {
-    return this.#parents.has(peer);
-  }
-
   addParent(peer: PeerId, address: HostPort): void {
     if (this.#parents.has(peer)) return;
     this.#parents.set(peer, {
@@ -118,6 +115,7 @@ export class PieceFetcher {
       throughput: new Throughput(),
       requests: 0,
       failures: 0,
+      refusals: 0,
       isChoking: false,
       restsUntilMs: 0,
     });
@@ -185,7 +183,7 @@ export class PieceFetcher {
         }
         const pieces = this.#pick(parent);
         if (pieces.length === 0) continue;
-        if (!this.#modules.budget.take(this.#bytesOf(pieces))) {
+        if (!this.#modules.budget.take(this.#bytesOf(pieces), this.#requests.size === 0)) {
           for (const piece of pieces) this.#picker.failed(piece, parent.peer);
           this.#scheduleLater();
           return;
@@ -234,6 +232,27 @@ export class PieceFetcher {
   async #ask(parent: Parent, pieces: number[]): Promise<void> {
     const request = { parent, pieces, abort: new AbortController() };
     const bytes = this.#bytesOf(pieces);
+    this.#requests.add(request);
+    parent.requests += 1;
+    try {
+      // Our own limit is no slowness of the parent's.
+      await this.#modules.pass(bytes, request.abort.signal);
+      await this.#receiveInTime(request, bytes);
+      parent.failures = 0;
+      parent.refusals = 0;
+    } catch (cause) {
+      this.#judge(parent, toDrakkarError(request.abort.signal.aborted ? request.abort.signal.reason : cause));
+    } finally {
+      this.#modules.budget.give(bytes);
+      this.#requests.delete(request);
+      parent.requests -= 1;
+      for (const piece of pieces) this.#picker.failed(piece, parent.peer);
+      this.schedule();
+    }
+  }
+
+  async #receiveInTime(request: Request, bytes: number): Promise<void> {
+    const { parent, pieces, abort } = request;
     const expectedMs = parent.throughput.expectMs(bytes) ?? (bytes / 2 ** 20) * UNKNOWN_MS_PER_MIB;
     const hedge = setTimeout(
       () => {
@@ -243,24 +262,14 @@ export class PieceFetcher {
       Math.max(MIN_HEDGE_MS, HEDGE_AFTER * expectedMs),
     );
     const leave = setTimeout(
-      () => request.abort.abort(new DrakkarError('timeout', `${parent.peer} is too slow`)),
+      () => abort.abort(new DrakkarError('timeout', `${parent.peer} is too slow`)),
       Math.max(MIN_LEAVE_MS, LEAVE_AFTER * expectedMs),
     );
-    this.#requests.add(request);
-    parent.requests += 1;
     try {
       await this.#receive(request, bytes);
-      parent.failures = 0;
-    } catch (cause) {
-      this.#judge(parent, toDrakkarError(cause, 'unavailable'));
     } finally {
       clearTimeout(hedge);
       clearTimeout(leave);
-      this.#modules.budget.give(bytes);
-      this.#requests.delete(request);
-      parent.requests -= 1;
-      for (const piece of pieces) this.#picker.failed(piece, parent.peer);
-      this.schedule();
     }
   }
 
@@ -269,7 +278,7 @@ export class PieceFetcher {
     const taking: Promise<void>[] = [];
     let current = this.#begin(first);
     const startedMs = performance.now();
-    await this.#modules.client.fetch({
+    const fetching = this.#modules.client.fetch({
       peer: parent.peer,
       address: parent.address,
       blob: this.#blob.name,
@@ -286,12 +295,20 @@ export class PieceFetcher {
           current.filled += count;
           rest = rest.subarray(count);
           if (current.filled < current.length) continue;
-          taking.push(this.#take(parent, current));
+          const taken = this.#take(parent, current);
+          // What it throws is looked at when everything has come.
+          taken.catch(() => {});
+          taking.push(taken);
           if (taking.length < pieces.length) current = this.#begin(current.piece + 1);
         }
       },
     });
-    parent.throughput.add(bytes, performance.now() - startedMs);
+    try {
+      await fetching;
+      parent.throughput.add(bytes, performance.now() - startedMs);
+    } finally {
+      await Promise.allSettled(taking);
+    }
     await Promise.all(taking);
   }
 
@@ -327,7 +344,9 @@ export class PieceFetcher {
     if (error instanceof WrongPiece) {
       this.#modules.lost(parent.peer, error.piece);
     } else if (error.code === 'busy') {
+      parent.refusals += 1;
       parent.restsUntilMs = nowMs + BUSY_REST_MS * (1 + Math.random());
+      if (parent.refusals >= MAX_REFUSALS) this.#modules.lost(parent.peer);
     } else {
       parent.failures += 1;
       parent.restsUntilMs = nowMs + FAILURE_REST_MS * 2 ** parent.failures;

@@ -48,6 +48,8 @@ export class HaveSession {
   readonly peer: PeerId;
   /** Set by the opening of the other side. */
   dataAddress: HostPort = { host: '', port: 0 };
+  /** When it last said that it has gained something, or was sent something. */
+  activeAtMs = performance.now();
   readonly #channel: Channel<typeof HaveMessageSchema, typeof HaveMessageSchema>;
   readonly #told = new Set<number>();
   readonly #theirs = new Map<number, KnownPiece>();
@@ -59,6 +61,10 @@ export class HaveSession {
     this.#channel = new Channel(stream, HaveMessageSchema, HaveMessageSchema, {
       messageBytes: MESSAGE_BYTES,
     });
+  }
+
+  touch(): void {
+    this.activeAtMs = performance.now();
   }
 
   /** What the other side has said that it has. */
@@ -126,6 +132,7 @@ export class HaveSession {
           sha256: sha256.slice(at * SHA256_BYTES, (at + 1) * SHA256_BYTES),
         }));
         for (const known of pieces) this.#theirs.set(known.piece, known);
+        this.touch();
         events.pieces(this, pieces);
       } else if (message.case === 'choke') {
         events.choked(this, message.value.choked);

@@ -102,7 +102,7 @@ export class PieceConnection {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.#isOpen && !this.#socket.destroyed;
   }
 
   /** One at a time. @throws `unavailable` | `busy` | `unauthorized` | `not_found` | `invalid_content`; what `signal` says */

@@ -16,7 +16,14 @@ export class RateLimit {
     const nowMs = performance.now();
     this.#freeAtMs = Math.max(this.#freeAtMs, nowMs - BURST_MS) + (bytes * 1000) / this.#bytesPerSecond;
     const waitMs = this.#freeAtMs - nowMs;
-    if (waitMs > 0) await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
+    if (waitMs <= 0) return;
+    try {
+      await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
+    } catch (error) {
+      // It did not pass.
+      this.#freeAtMs -= (bytes * 1000) / this.#bytesPerSecond;
+      throw error;
+    }
   }
 }
 
@@ -51,9 +58,9 @@ export class MemoryBudget {
     this.#memoryBytes = memoryBytes;
   }
 
-  /** One transfer is always allowed. */
-  take(bytes: number): boolean {
-    if (this.#taken > 0 && this.#taken + bytes > this.#limit()) return false;
+  /** @param isFirst nothing else is on its way for the same blob: a blob never waits for another one to end */
+  take(bytes: number, isFirst: boolean): boolean {
+    if (!isFirst && this.#taken + bytes > this.#limit()) return false;
     this.#taken += bytes;
     return true;
   }

@@ -54,17 +54,23 @@ export class SuperSeed {
     this.#children.delete(child);
   }
 
-  /** A peer says that it has these. One that it was shown itself has only left us when a second peer has it, or when it is the only child. */
-  seenAt(peer: PeerId, pieces: Iterable<number>): void {
+  /**
+   * A peer says that it has these. One that it was shown itself has only left us when a second peer has it, or when it is the only child.
+   * @returns how many pieces have left us from now on
+   */
+  seenAt(peer: PeerId, pieces: Iterable<number>): number {
+    let news = 0;
     for (const piece of pieces) {
       const shownTo = this.#shownTo.get(piece);
       if (this.#spread[piece] === 1 || (shownTo === peer && this.#children.size > 1)) continue;
       this.#spread[piece] = 1;
       this.#unshown.delete(piece);
+      if (this.#heldBack.has(piece)) news += 1;
       if (shownTo === undefined) continue;
       this.#children.get(shownTo)?.delete(piece);
       this.#shownTo.delete(piece);
     }
+    return news;
   }
 
   /** What to show to whom now, besides what has been shown. */

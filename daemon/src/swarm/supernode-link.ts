@@ -100,7 +100,8 @@ const CONNECT_MS = 5_000;
 const FIRST_RETRY_MS = 3_000;
 const QUICK_RETRIES = 5;
 const LAST_RETRY_MS = 60_000;
-/** A supernode that says nothing on a stream is alive as long as the stream is; TCP notices the rest. */
+/** Without an answer a supernode is taken for gone, whatever its connection says. */
+const MISSED_HEARTBEATS = 3;
 const MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Progress is told no more often than this. */
 const HAVE_INTERVAL_MS = 500;
@@ -123,6 +124,7 @@ export class SupernodeLink implements AsyncDisposable {
   readonly #running: Promise<void>;
   #channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema> | undefined;
   #downSinceMs = performance.now();
+  #heardAtMs = performance.now();
   #lastError: DrakkarError | undefined;
 
   constructor(options: {
@@ -258,14 +260,19 @@ export class SupernodeLink implements AsyncDisposable {
       upSinceMs = performance.now();
       this.#channel = channel;
       this.#announceAll(channel);
-      heartbeat = setInterval(
-        () => channel.send({ message: { case: 'heartbeat', value: { uploads: this.#events.uploads() } } }),
-        heartbeatMs,
-      );
+      this.#heardAtMs = performance.now();
+      heartbeat = setInterval(() => {
+        if (performance.now() - this.#heardAtMs > MISSED_HEARTBEATS * heartbeatMs) {
+          channel.abort(new DrakkarError('timeout', 'the supernode says nothing any more'));
+          return;
+        }
+        channel.send({ message: { case: 'heartbeat', value: { uploads: this.#events.uploads() } } });
+      }, heartbeatMs);
       this.#events.changed();
       for (;;) {
         const message = await channel.receive(signal);
         if (message === undefined) break;
+        this.#heardAtMs = performance.now();
         this.#take(message);
       }
       return performance.now() - upSinceMs;
@@ -306,6 +313,7 @@ export class SupernodeLink implements AsyncDisposable {
       throw new DrakkarError('unauthorized', 'the supernode made this host no member');
     }
     this.#standing.setRevoked(revoked.filter(isPeerId));
+    this.#events.revoked(revoked.filter(isPeerId));
     return Math.min(Math.max(heartbeatMs, 500), 60_000);
   }
 

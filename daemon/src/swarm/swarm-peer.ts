@@ -85,7 +85,7 @@ export interface SwarmPeer extends AsyncDisposable {
   status(): SwarmStatus;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
-  /** A peer has sent wrong bytes. */
+  /** A peer has sent, or passed on, wrong bytes that matched what it had said. */
   report(peer: PeerId, blob: BlobName, piece: number): void;
   /** The store has it no longer. */
   forget(digest: BlobName['digest'], origins: readonly string[]): void;
@@ -98,6 +98,8 @@ const IDLE_MS = 10_000;
 const MAX_EXCHANGES = 512;
 /** Complete blobs that are announced, the most recently used first. */
 const MAX_ANNOUNCED = 4096;
+/** Of one blob: with all of them a host stays below what a supernode takes. */
+const MAX_ORIGINS = 2;
 
 /** @throws `busy` where a port is taken; `invalid_argument` for an address or token that is none */
 export async function startSwarmPeer(
@@ -118,7 +120,7 @@ export async function startSwarmPeer(
   stack.defer(async () => await standing.saved());
   const certificate = await certificateFor(modules.key);
   const { limits } = options;
-  const client = stack.use(new DataClient(certificate, new RateLimit(limits.downloadRate)));
+  const client = stack.use(new DataClient(certificate));
   const swarm = new Exchanges(modules);
   stack.defer(() => swarm.end());
   const server = stack.use(
@@ -171,6 +173,7 @@ export async function startSwarmPeer(
     link,
     client,
     budget: new MemoryBudget(limits.inFlightBytes, limits.memoryBytes),
+    downloadRate: new RateLimit(limits.downloadRate),
     dataAddress,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
@@ -195,8 +198,9 @@ export async function startSwarmPeer(
     }),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
     report: (peer, blob, piece) => {
-      modules.log.warn({ peer, blob: blob.digest, piece }, 'a peer has lied about a piece');
-      link.report(peer, blob, piece);
+      // Perhaps it has only passed on what it was told: no proof, but reason enough to stay away from it.
+      modules.log.warn({ peer, blob: blob.digest, piece }, 'a peer has given a wrong piece');
+      link.useless(peer, blob);
       swarm.shun(peer);
     },
     forget: (digest, origins) => {
@@ -307,7 +311,13 @@ class Exchanges {
   }
 
   acquaintances(): (readonly [PeerId, readonly HostPort[]])[] {
-    return [...this.#acquaintances].slice(-ASKED_ACQUAINTANCES).reverse();
+    const all = [...this.#acquaintances].reverse();
+    if (all.length <= ASKED_ACQUAINTANCES) return all;
+    // Half of them those met last, half of them anybody.
+    const others = all.slice(ASKED_ACQUAINTANCES / 2);
+    const start = Math.floor(Math.random() * others.length);
+    const anybody = [...others.slice(start), ...others].slice(0, ASKED_ACQUAINTANCES / 2);
+    return [...all.slice(0, ASKED_ACQUAINTANCES / 2), ...anybody];
   }
 
   *complete(): Generator<AnnouncedBlob> {
@@ -319,7 +329,8 @@ class Exchanges {
     for (const { digest, sizeBytes, origins } of newest) {
       const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
       if (pieces === 0) continue;
-      for (const origin of origins) yield { name: { digest, origin }, sizeBytes, pieces };
+      for (const origin of origins.slice(0, MAX_ORIGINS))
+        yield { name: { digest, origin }, sizeBytes, pieces };
     }
   }
 
@@ -351,6 +362,7 @@ class Exchanges {
     const stored = this.#store.stat(name.digest);
     if (stored?.complete !== true || stored.kind !== 'blob' || stored.sizeBytes === 0) return undefined;
     if (!stored.origins.includes(name.origin)) return undefined;
+    if (this.#exchanges.size >= MAX_EXCHANGES) this.#endIdle();
     if (this.#exchanges.size >= MAX_EXCHANGES)
       throw new DrakkarError('busy', 'too many blobs are exchanged already');
     const { sizeBytes } = stored;
@@ -381,6 +393,7 @@ class Exchanges {
 
   #endIdle(): void {
     for (const [key, exchange] of this.#exchanges) {
+      exchange.endIdleSessions(performance.now());
       if (!exchange.isIdle) continue;
       exchange.end();
       this.#exchanges.delete(key);

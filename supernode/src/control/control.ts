@@ -1,4 +1,4 @@
-import { type BlobName, blobKeyOf, DrakkarError, type PeerId } from '@drakkar/protocol';
+import { type BlobName, blobKeyOf, CLOCK_TOLERANCE_MS, DrakkarError, type PeerId } from '@drakkar/protocol';
 import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
@@ -24,7 +24,11 @@ export interface ControlModules {
 /** What happens close together is answered together. */
 const ADVICE_MS = 10;
 const EXPIRY_MS = 1_000;
+const ADVICES_OF_ONE_TURN = 200;
 const RENEWAL_MS = 60 * 60_000;
+
+/** Goes on evenly, whatever is done to the clock on the wall. */
+export const clockMs = (): number => performance.now();
 
 /** Between the daemons' sessions and the swarm's state: turns messages into events, and advice into messages. */
 export class Control implements SessionEvents, Disposable {
@@ -35,6 +39,7 @@ export class Control implements SessionEvents, Disposable {
   readonly #expiry: NodeJS.Timeout;
   readonly #renewal: NodeJS.Timeout;
   #advice: NodeJS.Timeout | undefined;
+  #expiredAtMs = clockMs();
 
   constructor(config: SupernodeConfig, modules: ControlModules) {
     this.#config = config;
@@ -54,7 +59,7 @@ export class Control implements SessionEvents, Disposable {
     this.#sessions.get(peer)?.refuse(new DrakkarError('busy', 'the same host has connected once more'));
     this.#sessions.set(peer, session);
     const { membership: _, joinSecret, ...host } = introduction;
-    this.swarm.join(host, nowMs);
+    this.swarm.join(host, clockMs());
     log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
     return {
       message: {
@@ -65,7 +70,8 @@ export class Control implements SessionEvents, Disposable {
           membership: membership ?? '',
           successions: authority.successions,
           heartbeatMs: this.#config.swarm.heartbeatMs,
-          revoked: members.revoked(nowMs),
+          // Memberships and grants are believed for a while after they end.
+          revoked: members.revoked(nowMs - this.#config.grantMs - 2 * CLOCK_TOLERANCE_MS),
         },
       },
     };
@@ -81,19 +87,16 @@ export class Control implements SessionEvents, Disposable {
   }
 
   heartbeat(peer: PeerId, uploads: number): void {
-    this.swarm.heartbeat(peer, uploads, Date.now());
+    this.swarm.heartbeat(peer, uploads, clockMs());
+    this.#sessions.get(peer)?.send({ message: { case: 'alive', value: {} } });
   }
 
   want(peer: PeerId, blob: BlobSize, havePieces: number): void {
-    this.#modules.metrics.announcements.inc();
-    this.swarm.want(peer, blob, havePieces, Date.now());
-    this.#adviseSoon();
+    this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs()), peer);
   }
 
   have(peer: PeerId, blob: BlobSize, havePieces: number): void {
-    this.#modules.metrics.announcements.inc();
-    this.swarm.have(peer, blob, havePieces, Date.now());
-    this.#adviseSoon();
+    this.#announced(() => this.swarm.have(peer, blob, havePieces, clockMs()), peer);
   }
 
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void {
@@ -105,30 +108,38 @@ export class Control implements SessionEvents, Disposable {
     const nowMs = Date.now();
     const { members, metrics, log } = this.#modules;
     metrics.reports.inc();
-    const quarantined = this.swarm.report(reporter, accused, nowMs);
+    const quarantined = this.swarm.report(reporter, accused, blobKeyOf(blob), clockMs());
     log.warn({ reporter, accused, blob: blobKeyOf(blob), piece, quarantined }, 'a host was sent wrong bytes');
     if (quarantined) members.quarantine(accused, nowMs + this.#config.swarm.quarantineMs);
     this.#adviseSoon();
   }
 
   useless(reporter: PeerId, parent: PeerId, blob: BlobName): void {
-    this.swarm.useless(reporter, parent, blobKeyOf(blob), Date.now());
+    this.swarm.useless(reporter, parent, blobKeyOf(blob), clockMs());
     this.#adviseSoon();
   }
 
   originProgress(peer: PeerId, blob: BlobName, bytes: number): void {
-    this.swarm.originProgress(peer, blobKeyOf(blob), bytes, Date.now());
+    this.swarm.originProgress(peer, blobKeyOf(blob), bytes, clockMs());
   }
 
   originRelease(peer: PeerId, blob: BlobName): void {
-    this.swarm.originRelease(peer, blobKeyOf(blob), Date.now());
+    this.swarm.originRelease(peer, blobKeyOf(blob), clockMs());
     this.#adviseSoon();
   }
 
   /** Tells everybody, and ends its session. */
   revoke(peer: PeerId): void {
     this.#tellAll({ message: { case: 'revoked', value: { peers: [peer] } } });
-    this.#sessions.get(peer)?.refuse(new DrakkarError('forbidden', 'this host is a member no longer'));
+    const session = this.#sessions.get(peer);
+    if (session === undefined) return;
+    session.refuse(new DrakkarError('forbidden', 'this host is a member no longer'));
+    this.leave(session);
+  }
+
+  /** Whether a peer has a session: who has none has no business here. */
+  isAdmitted(peer: PeerId): boolean {
+    return this.#sessions.has(peer);
   }
 
   /** Tells everybody of a new key of the cluster, and gives everybody a membership that it has signed. */
@@ -147,18 +158,29 @@ export class Control implements SessionEvents, Disposable {
     for (const session of this.#sessions.values()) session.send(message);
   }
 
-  #adviseSoon(): void {
+  /** What one host says wrong or too much is no reason to do without it, and none of the others' business. */
+  #announced(announce: () => void, peer: PeerId): void {
+    this.#modules.metrics.announcements.inc();
+    try {
+      announce();
+    } catch (error) {
+      this.#modules.log.debug({ peer, error }, 'an announcement is ignored');
+    }
+    this.#adviseSoon();
+  }
+
+  #adviseSoon(delayMs = ADVICE_MS): void {
     this.#advice ??= setTimeout(() => {
       this.#advice = undefined;
       this.#advise();
-    }, ADVICE_MS);
+    }, delayMs);
   }
 
   #advise(): void {
     const nowMs = Date.now();
     const { authority, metrics } = this.#modules;
     const ended = metrics.adviceSeconds.startTimer();
-    for (const { to, blob, parents, seeds, origin } of this.swarm.advise(nowMs)) {
+    for (const { to, blob, parents, seeds, origin } of this.swarm.advise(clockMs(), ADVICES_OF_ONE_TURN)) {
       const peers = parents.map(({ peer, dataAddress, controlAddresses }) => ({
         peer,
         dataAddress,
@@ -171,10 +193,17 @@ export class Control implements SessionEvents, Disposable {
         ?.send(candidatesMessage(blob, { grant: authority.grant(to, blob, nowMs), upstream: origin, peers }));
     }
     ended();
+    // Sockets are read in between.
+    if (this.swarm.isStale) this.#adviseSoon(0);
   }
 
   #expire(): void {
-    for (const peer of this.swarm.expire(Date.now())) {
+    const nowMs = clockMs();
+    const lateMs = nowMs - this.#expiredAtMs - EXPIRY_MS;
+    this.#expiredAtMs = nowMs;
+    // When this process was held up, heartbeats wait to be read.
+    if (lateMs > EXPIRY_MS) return;
+    for (const peer of this.swarm.expire(nowMs)) {
       this.#modules.log.warn({ peer }, 'a host is silent');
       this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
       this.#sessions.delete(peer);

@@ -8,6 +8,7 @@ import {
   type FromDaemon,
   FromDaemonSchema,
   FromSupernodeSchema,
+  fixedPieceLength,
   type Hello,
   type PeerId,
   parsePeerId,
@@ -46,6 +47,7 @@ export type FromSupernodeInit = MessageInitShape<typeof FromSupernodeSchema>;
 type Welcome = FromSupernodeInit;
 
 const HELLO_MS = 10_000;
+const REFUSAL_MS = 1_000;
 /** A daemon's messages are short; the longest names 64 labels. */
 const MESSAGE_BYTES = 64 * 1024;
 const LIMITS = {
@@ -62,6 +64,7 @@ export class Session {
   readonly peer: PeerId;
   readonly #channel: Channel<typeof FromSupernodeSchema, typeof FromDaemonSchema>;
   readonly #events: SessionEvents;
+  #isRefused = false;
 
   constructor({ stream, peer }: PeerStream, events: SessionEvents) {
     this.peer = peer;
@@ -83,7 +86,7 @@ export class Session {
       this.send(this.#events.enter(this, introductionOf(this.peer, first.message.value)));
       for (;;) {
         const message = await this.#channel.receive();
-        if (message === undefined) break;
+        if (message === undefined || this.#isRefused) break;
         this.#dispatch(message);
       }
     } catch (cause) {
@@ -95,9 +98,13 @@ export class Session {
   }
 
   /** Says why, and ends the stream. */
-  refuse({ code, message, hint = '' }: DrakkarError): void {
+  refuse(error: DrakkarError): void {
+    const { code, message, hint = '' } = error;
+    this.#isRefused = true;
     this.send({ message: { case: 'refused', value: { code, message, hint } } });
     void this.#channel.close();
+    // Who does not hang up is hung up on.
+    setTimeout(() => this.#channel.abort(error), REFUSAL_MS).unref();
   }
 
   #dispatch({ message }: FromDaemon): void {
@@ -171,7 +178,9 @@ function blobOf(message: {
   const name = decodeBlobName(message.blob);
   const sizeBytes = Number(message.sizeBytes);
   const { pieces } = message;
-  if (!Number.isSafeInteger(sizeBytes) || pieces < 1 || pieces > LIMITS.pieces) {
+  const isCut =
+    Number.isSafeInteger(sizeBytes) && pieces === Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
+  if (!isCut || pieces < 1 || pieces > LIMITS.pieces) {
     throw malformed(`${blobKeyOf(name)} is said to have ${sizeBytes} bytes in ${pieces} pieces`);
   }
   return { name, sizeBytes, pieces };

@@ -19,6 +19,7 @@ import {
   signMembership,
   signSuccession,
   verifyMembership,
+  verifySuccession,
 } from '@drakkar/protocol';
 import { loadKey } from '@drakkar/wire';
 import type { Members } from './members.ts';
@@ -72,8 +73,9 @@ export class Authority {
     const first = await loadKey(join(directory, 'cluster.pem'), LOSS);
     const current = members.setting(CURRENT_KEY);
     const key = current === undefined ? first : createPrivateKey(await readFile(join(directory, current)));
-    const names = [first, key].map(clusterKeyName);
-    const authority = new Authority(options, members, directory, key, [...new Set(names)]);
+    const names = [clusterKeyName(first)];
+    for (const succession of members.successions()) names.push(verifySuccession(succession, names).key);
+    const authority = new Authority(options, members, directory, key, names);
     if (members.setting(JOIN_SECRET) === undefined) authority.rotateSecret();
     return authority;
   }

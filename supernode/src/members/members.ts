@@ -82,20 +82,16 @@ export class Members implements Disposable {
     });
   }
 
-  /** Those whose memberships have not ended by themselves. */
-  revoked(nowMs: number): PeerId[] {
+  /** Those whose memberships would be believed still, or were until a given time. */
+  revoked(sinceMs: number): PeerId[] {
     return this.#database
       .prepare('SELECT peer FROM members WHERE revoked_at_ms IS NOT NULL AND expires_at_ms > ?')
-      .all(nowMs)
+      .all(sinceMs)
       .map(({ peer }) => peer as PeerId);
   }
 
   quarantine(peer: PeerId, untilMs: number): void {
     this.#database.prepare('INSERT OR REPLACE INTO quarantine VALUES (?, ?)').run(peer, untilMs);
-  }
-
-  release(peer: PeerId): void {
-    this.#database.prepare('DELETE FROM quarantine WHERE peer = ?').run(peer);
   }
 
   quarantined(nowMs: number): Map<PeerId, number> {

@@ -1,12 +1,8 @@
-import { hash } from 'node:crypto';
 import type { PeerId } from '@drakkar/protocol';
 import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
 
-/** What a choice depends on beside the blob's own swarm. Pure data. */
+/** What a choice depends on beside the blob's own swarm. */
 export interface Surroundings {
-  readonly hosts: ReadonlyMap<PeerId, Host>;
-  /** Who is nobody's parent at the moment, or not this child's. */
-  readonly excluded: (parent: PeerId) => boolean;
   readonly localityLabels: readonly string[];
   readonly candidates: number;
 }
@@ -17,28 +13,96 @@ const WEIGHTS = { locality: 4, free: 2, useful: 2, chance: 1 };
 /** Of so many candidates one is taken by chance alone, so that no part of a large swarm is cut off from the rest. */
 const ONE_BY_CHANCE_IN = 4;
 
+/** Of a large swarm so many are looked at for each child: some that have all, some that are near, some by chance. */
+const LOOKED_AT = { seeds: 24, near: 32, any: 32 };
+
+interface Entry {
+  readonly peer: PeerId;
+  readonly number: number;
+  readonly host: Host;
+  readonly part: Part;
+}
+
 /**
- * Parents for a child, best first. A pure function of the swarm's state: it drops the child itself, those that are gone, excluded or
- * have nothing, and scores the others by where they are, how many of their upload slots are free and how much of the blob they
- * have. What remains equal is decided by a hash of both names, so that children spread over equal parents.
+ * Parents for the children of one blob. A function of the swarm's state as it is when this is made: it drops the child itself, those that
+ * are gone, excluded or have nothing, and scores the others by where they are, how many of their upload slots are free and how much of
+ * the blob they have. What remains equal is decided by a number of both names, so that children spread over equal parents.
  */
-export function choose(child: PeerId, swarm: BlobSwarm, around: Surroundings): PeerId[] {
-  const labels = around.hosts.get(child)?.labels ?? {};
-  const scored: { parent: PeerId; score: number; chance: number }[] = [];
-  for (const [parent, part] of swarm.parts) {
-    const host = around.hosts.get(parent);
-    if (parent === child || host === undefined || around.excluded(parent)) continue;
-    // Who wants the blob, too, is worth knowing before it has anything: pieces come any moment.
-    if (part.havePieces === 0 && !part.wants) continue;
-    const chance = chanceOf(child, parent);
-    scored.push({ parent, chance, score: scoreOf(host, part, swarm, labels, chance, around) });
+export class Choice {
+  readonly #swarm: BlobSwarm;
+  readonly #around: Surroundings;
+  readonly #hosts: ReadonlyMap<PeerId, Host>;
+  readonly #all: Entry[] = [];
+  readonly #seeds: Entry[] = [];
+  /** By label and value, of the labels that say where a host is. */
+  readonly #near = new Map<string, Entry[]>();
+
+  constructor(swarm: BlobSwarm, hosts: ReadonlyMap<PeerId, Host>, around: Surroundings) {
+    this.#swarm = swarm;
+    this.#around = around;
+    this.#hosts = hosts;
+    for (const [peer, part] of swarm.parts) {
+      const host = hosts.get(peer);
+      // Who wants the blob, too, is worth knowing before it has anything: pieces come any moment.
+      if (host === undefined || (part.havePieces === 0 && !part.wants)) continue;
+      const entry = { peer, host, part, number: numberOf(peer) };
+      this.#all.push(entry);
+      if (isSeed(swarm, part)) this.#seeds.push(entry);
+      for (const label of around.localityLabels) {
+        const value = host.labels[label];
+        if (value === undefined) continue;
+        const key = `${label}=${value}`;
+        const near = this.#near.get(key) ?? [];
+        near.push(entry);
+        this.#near.set(key, near);
+      }
+    }
   }
-  scored.sort((a, b) => b.score - a.score);
-  if (scored.length <= around.candidates) return scored.map(({ parent }) => parent);
-  const byChance = Math.floor(around.candidates / ONE_BY_CHANCE_IN);
-  const best = scored.slice(0, around.candidates - byChance);
-  const rest = scored.slice(best.length).sort((a, b) => b.chance - a.chance);
-  return [...best, ...rest.slice(0, byChance)].map(({ parent }) => parent);
+
+  /** Best first. @param excluded who is nobody's parent at the moment, or not this child's */
+  of(child: PeerId, excluded: (parent: PeerId) => boolean): PeerId[] {
+    const labels = this.#hosts.get(child)?.labels ?? {};
+    const number = numberOf(child);
+    const scored: { parent: PeerId; score: number; chance: number }[] = [];
+    for (const { peer, host, part, number: other } of this.#lookedAt(labels, number)) {
+      if (peer === child || excluded(peer)) continue;
+      const chance = mix(number, other);
+      scored.push({
+        parent: peer,
+        chance,
+        score: scoreOf(host, part, this.#swarm, labels, chance, this.#around),
+      });
+    }
+    scored.sort((a, b) => b.score - a.score);
+    const { candidates } = this.#around;
+    if (scored.length <= candidates) return scored.map(({ parent }) => parent);
+    const byChance = Math.floor(candidates / ONE_BY_CHANCE_IN);
+    const best = scored.slice(0, candidates - byChance);
+    const rest = scored.slice(best.length).sort((a, b) => b.chance - a.chance);
+    return [...best, ...rest.slice(0, byChance)].map(({ parent }) => parent);
+  }
+
+  #lookedAt(labels: Readonly<Record<string, string>>, number: number): Iterable<Entry> {
+    if (this.#all.length <= LOOKED_AT.seeds + LOOKED_AT.near + LOOKED_AT.any) return this.#all;
+    const chosen = new Set<Entry>(slice(this.#seeds, number, LOOKED_AT.seeds));
+    for (const label of this.#around.localityLabels) {
+      const value = labels[label];
+      if (value === undefined) continue;
+      for (const entry of slice(this.#near.get(`${label}=${value}`) ?? [], number, LOOKED_AT.near))
+        chosen.add(entry);
+    }
+    for (const entry of slice(this.#all, number, LOOKED_AT.any)) chosen.add(entry);
+    return chosen;
+  }
+}
+
+/** So many of them, from a place on that follows from the number. */
+function* slice(entries: readonly Entry[], number: number, count: number): Generator<Entry> {
+  const start = number % Math.max(1, entries.length);
+  for (let index = 0; index < Math.min(count, entries.length); index += 1) {
+    const entry = entries[(start + index) % entries.length];
+    if (entry !== undefined) yield entry;
+  }
 }
 
 function scoreOf(
@@ -68,7 +132,19 @@ export function nearness(
   return shared < 0 ? 0 : 1 - shared / localityLabels.length;
 }
 
-/** The same for the same two, and as if drawn by chance otherwise. */
-function chanceOf(child: PeerId, parent: PeerId): number {
-  return Number.parseInt(hash('sha1', `${child} ${parent}`, 'hex').slice(0, 8), 16) / 2 ** 32;
+/** A number of 32 bits from a name. Source: FNV-1a, over the end of the name, where keys differ. */
+function numberOf(peer: PeerId): number {
+  let number = 0x811c9dc5;
+  for (let index = Math.max(0, peer.length - 12); index < peer.length; index += 1) {
+    number = Math.imul(number ^ peer.charCodeAt(index), 0x01000193);
+  }
+  return number >>> 0;
+}
+
+/** The same for the same two, and as if drawn by chance otherwise. Source: the finalizer of MurmurHash3. */
+function mix(one: number, other: number): number {
+  let mixed = Math.imul(one ^ 0x9e3779b9, 0x85ebca6b) ^ other;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
 }

@@ -6,7 +6,7 @@ export interface Host {
   readonly name: string;
   /** `host:port` where it serves pieces. */
   readonly dataAddress: string;
-  /** Multiaddrs of its control plane. */
+  /** `host:port` of its control plane. */
   readonly controlAddresses: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly uploadSlots: number;
@@ -22,10 +22,12 @@ export interface Part {
   readonly sinceMs: number;
   /** Parents that it was last told of, and that are still there. */
   parents: readonly PeerId[];
+  /** Parents that it was told of at any time: those it may have something to say about. */
+  readonly named: Set<PeerId>;
   /** What it was told may hold no longer. */
   stale: boolean;
   /** Parents that gave it nothing, and until when it is not sent to them. */
-  readonly useless: Map<PeerId, number>;
+  useless: Map<PeerId, number> | undefined;
   /** When it lost a lease to read upstream without having finished; 0 where it never did. */
   originLostAtMs: number;
 }
@@ -42,6 +44,10 @@ export interface BlobSwarm {
   readonly pieces: number;
   readonly parts: Map<PeerId, Part>;
   readonly origins: Map<PeerId, Origin>;
+  /** Children that may be told of more parents than they know. */
+  readonly hungry: Set<PeerId>;
+  /** By parent: whom it was named to. */
+  readonly children: Map<PeerId, Set<PeerId>>;
 }
 
 export const isSeed = (swarm: BlobSwarm, part: Part): boolean => part.havePieces >= swarm.pieces;

@@ -1,5 +1,5 @@
 import { type BlobKey, type BlobName, blobKeyOf, DrakkarError, type PeerId } from '@drakkar/protocol';
-import { choose } from './choose.ts';
+import { Choice } from './choose.ts';
 import { SWARM_DEFAULTS, type SwarmOptions } from './options.ts';
 import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
 
@@ -26,14 +26,15 @@ export interface BlobSize {
 export class Swarm {
   readonly #options: SwarmOptions;
   readonly #hosts = new Map<PeerId, Host>();
-  readonly #blobs = new Map<BlobKey, BlobSwarm>();
+  /** By key and size: whoever claims another size than the rest is in a swarm of its own. */
+  readonly #blobs = new Map<string, BlobSwarm>();
   /** Which blobs a host takes part in. */
-  readonly #partsOf = new Map<PeerId, Set<BlobKey>>();
+  readonly #partsOf = new Map<PeerId, Map<BlobKey, BlobSwarm>>();
   /** By accused: who was sent wrong bytes by it, and when. */
   readonly #reports = new Map<PeerId, Map<PeerId, number>>();
   readonly #quarantinedUntilMs = new Map<PeerId, number>();
   /** Blobs of which somebody has to be told something. */
-  readonly #stale = new Set<BlobKey>();
+  readonly #stale = new Set<BlobSwarm>();
 
   constructor(options: Partial<SwarmOptions> = {}) {
     this.#options = { ...SWARM_DEFAULTS, ...options };
@@ -43,8 +44,19 @@ export class Swarm {
     return this.#hosts;
   }
 
-  get blobs(): ReadonlyMap<BlobKey, BlobSwarm> {
-    return this.#blobs;
+  get blobs(): Iterable<BlobSwarm> & { readonly size: number } {
+    const { size } = this.#blobs;
+    return { size, [Symbol.iterator]: () => this.#blobs.values() };
+  }
+
+  /** The swarm of a blob in which a host takes part. */
+  swarmOf(peer: PeerId, key: BlobKey): BlobSwarm | undefined {
+    return this.#partsOf.get(peer)?.get(key);
+  }
+
+  /** Whether somebody has to be told something. */
+  get isStale(): boolean {
+    return this.#stale.size > 0;
   }
 
   /** Blobs that a host takes part in. */
@@ -61,10 +73,7 @@ export class Swarm {
   /** A host is gone: nobody is sent to it from now on. */
   leave(peer: PeerId): void {
     if (!this.#hosts.delete(peer)) return;
-    for (const key of this.#partsOf.get(peer) ?? []) {
-      const swarm = this.#blobs.get(key);
-      if (swarm !== undefined) this.#withdraw(swarm, peer);
-    }
+    for (const swarm of this.#partsOf.get(peer)?.values() ?? []) this.#withdraw(swarm, peer);
     this.#partsOf.delete(peer);
   }
 
@@ -75,7 +84,7 @@ export class Swarm {
     host.heardAtMs = nowMs;
   }
 
-  /** @throws `invalid_argument` for a size that others contradict; `limit_exceeded` */
+  /** @throws `limit_exceeded` for more blobs than a host may take part in */
   want(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number): void {
     this.#take(peer, blob, { havePieces, wants: true }, nowMs);
   }
@@ -86,7 +95,7 @@ export class Swarm {
   }
 
   forget(peer: PeerId, key: BlobKey, what: { readonly want: boolean; readonly have: boolean }): void {
-    const swarm = this.#blobs.get(key);
+    const swarm = this.swarmOf(peer, key);
     const part = swarm?.parts.get(peer);
     if (swarm === undefined || part === undefined) return;
     if (what.want) {
@@ -100,12 +109,13 @@ export class Swarm {
     }
   }
 
-  /** @returns whether the accused is in quarantine from now on, and was not before */
-  report(reporter: PeerId, accused: PeerId, nowMs: number): boolean {
-    if (reporter === accused || !this.#hosts.has(accused)) return false;
+  /** Only who was sent to a peer has anything to say about it. @returns whether the accused is in quarantine from now on, and was not before */
+  report(reporter: PeerId, accused: PeerId, key: BlobKey, nowMs: number): boolean {
+    const part = this.swarmOf(reporter, key)?.parts.get(reporter);
+    if (part?.named.has(accused) !== true || !this.#hosts.has(accused)) return false;
     const reports = this.#reports.get(accused) ?? new Map<PeerId, number>();
     this.#reports.set(accused, reports.set(reporter, nowMs));
-    for (const key of this.#partsOf.get(accused) ?? []) this.#tellChildrenOf(key, accused);
+    for (const swarm of this.#partsOf.get(accused)?.values() ?? []) this.#tellChildrenOf(swarm, accused);
     if (reports.size < this.#options.reportsToQuarantine || this.isQuarantined(accused, nowMs)) return false;
     this.quarantine(accused, nowMs + this.#options.quarantineMs);
     return true;
@@ -113,16 +123,18 @@ export class Swarm {
 
   /** A parent gave a child nothing of a blob: the child is sent to others. */
   useless(child: PeerId, parent: PeerId, key: BlobKey, nowMs: number): void {
-    const part = this.#blobs.get(key)?.parts.get(child);
-    if (part === undefined || !part.parents.includes(parent)) return;
+    const swarm = this.swarmOf(child, key);
+    const part = swarm?.parts.get(child);
+    if (swarm === undefined || part?.named.has(parent) !== true) return;
+    part.useless ??= new Map();
     part.useless.set(parent, nowMs + this.#options.uselessMs);
     part.stale = true;
-    this.#stale.add(key);
+    this.#stale.add(swarm);
   }
 
   quarantine(peer: PeerId, untilMs: number): void {
     this.#quarantinedUntilMs.set(peer, untilMs);
-    for (const key of this.#partsOf.get(peer) ?? []) this.#tellChildrenOf(key, peer);
+    for (const swarm of this.#partsOf.get(peer)?.values() ?? []) this.#tellChildrenOf(swarm, peer);
   }
 
   isQuarantined(peer: PeerId, nowMs: number): boolean {
@@ -130,15 +142,23 @@ export class Swarm {
   }
 
   originProgress(peer: PeerId, key: BlobKey, bytes: number, nowMs: number): void {
-    const origin = this.#blobs.get(key)?.origins.get(peer);
-    if (origin === undefined || bytes <= origin.bytes) return;
+    const swarm = this.swarmOf(peer, key);
+    const origin = swarm?.origins.get(peer);
+    // Nobody makes progress for ever.
+    if (
+      swarm === undefined ||
+      origin === undefined ||
+      bytes <= origin.bytes ||
+      origin.bytes >= swarm.sizeBytes
+    )
+      return;
     origin.bytes = bytes;
     origin.progressAtMs = nowMs;
   }
 
   /** The registry gives it nothing: somebody else may have more luck. */
   originRelease(peer: PeerId, key: BlobKey, nowMs: number): void {
-    const swarm = this.#blobs.get(key);
+    const swarm = this.swarmOf(peer, key);
     const part = swarm?.parts.get(peer);
     if (swarm === undefined || part === undefined) return;
     part.originLostAtMs = nowMs;
@@ -169,27 +189,36 @@ export class Swarm {
     return gone.map(({ peer }) => peer);
   }
 
-  /** What has to be said since this was last asked, at most one advice for each host and blob. */
-  advise(nowMs: number): Advice[] {
+  /**
+   * What has to be said since this was last asked, at most one advice for each host and blob, and at most `limit` of them: the rest
+   * comes next time.
+   */
+  advise(nowMs: number, limit = Number.POSITIVE_INFINITY): Advice[] {
     const all: Advice[] = [];
-    for (const key of this.#stale) {
-      const swarm = this.#blobs.get(key);
-      if (swarm === undefined) continue;
+    for (const swarm of this.#stale) {
       this.#grantOrigins(swarm, nowMs);
+      const choice = new Choice(swarm, this.#hosts, this.#options);
       for (const [child, part] of swarm.parts) {
         if (!part.wants || !part.stale) continue;
+        if (all.length >= limit) return all;
         part.stale = false;
-        all.push(this.#adviceFor(child, part, swarm, nowMs));
+        all.push(this.#adviceFor(child, part, swarm, choice, nowMs));
       }
+      this.#stale.delete(swarm);
     }
-    this.#stale.clear();
     return all;
   }
 
-  #adviceFor(child: PeerId, part: Part, swarm: BlobSwarm, nowMs: number): Advice {
-    const { localityLabels, candidates } = this.#options;
-    const excluded = (parent: PeerId) => this.#isExcluded(parent, child, part, nowMs);
-    part.parents = choose(child, swarm, { hosts: this.#hosts, excluded, localityLabels, candidates });
+  #adviceFor(child: PeerId, part: Part, swarm: BlobSwarm, choice: Choice, nowMs: number): Advice {
+    for (const parent of part.parents) swarm.children.get(parent)?.delete(child);
+    part.parents = choice.of(child, (parent) => this.#isExcluded(parent, child, part, nowMs));
+    for (const parent of part.parents) {
+      const children = swarm.children.get(parent) ?? new Set<PeerId>();
+      swarm.children.set(parent, children.add(child));
+      if (part.named.size < MAX_NAMED) part.named.add(parent);
+    }
+    if (part.parents.length < this.#options.candidates) swarm.hungry.add(child);
+    else swarm.hungry.delete(child);
     return {
       to: child,
       blob: swarm.name,
@@ -200,7 +229,7 @@ export class Swarm {
   }
 
   #isExcluded(parent: PeerId, child: PeerId, part: Part, nowMs: number): boolean {
-    const isUseless = (part.useless.get(parent) ?? 0) > nowMs;
+    const isUseless = (part.useless?.get(parent) ?? 0) > nowMs;
     return isUseless || this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
   }
 
@@ -212,41 +241,32 @@ export class Swarm {
   ): void {
     if (!this.#hosts.has(peer)) return;
     const key = blobKeyOf(name);
-    const swarm = this.#blobs.get(key) ?? {
-      name,
-      sizeBytes,
-      pieces,
-      parts: new Map<PeerId, Part>(),
-      origins: new Map(),
-    };
-    if (swarm.sizeBytes !== sizeBytes || swarm.pieces !== pieces || news.havePieces > pieces) {
-      throw new DrakkarError(
-        'invalid_argument',
-        `${name.digest} has ${swarm.sizeBytes} bytes, not ${sizeBytes}`,
-      );
-    }
-    const mine = this.#partsOf.get(peer) ?? new Set<BlobKey>();
-    if (!mine.has(key) && mine.size >= this.#options.maxBlobsPerHost) {
+    const mine = this.#partsOf.get(peer) ?? new Map<BlobKey, BlobSwarm>();
+    const before = mine.get(key);
+    if (before === undefined && mine.size >= this.#options.maxBlobsPerHost) {
       throw new DrakkarError('limit_exceeded', `a host takes part in ${mine.size} blobs already`);
     }
-    this.#blobs.set(key, swarm);
-    this.#partsOf.set(peer, mine.add(key));
+    const swarm = this.#blobs.get(`${key} ${sizeBytes}`) ?? emptySwarm(name, sizeBytes, pieces);
+    if (before !== undefined && before !== swarm) this.#withdraw(before, peer);
+    this.#blobs.set(`${key} ${sizeBytes}`, swarm);
+    this.#partsOf.set(peer, mine.set(key, swarm));
     const known = swarm.parts.get(peer);
     const part = known ?? {
       havePieces: 0,
       wants: false,
       sinceMs: nowMs,
       parents: [],
+      named: new Set<PeerId>(),
       stale: false,
       originLostAtMs: 0,
-      useless: new Map<PeerId, number>(),
+      useless: undefined,
     };
     const wasSeed = isSeed(swarm, part);
-    part.havePieces = news.havePieces;
+    part.havePieces = Math.min(news.havePieces, pieces);
     if (news.wants === true) {
       part.wants = true;
       part.stale = true;
-      this.#stale.add(key);
+      this.#stale.add(swarm);
     }
     swarm.parts.set(peer, part);
     if (isSeed(swarm, part)) {
@@ -258,28 +278,34 @@ export class Swarm {
 
   /** Somebody new may be a parent: worth telling those who know fewer than they may. */
   #tellWhoLacksParents(swarm: BlobSwarm, newcomer: PeerId): void {
-    for (const [child, part] of swarm.parts) {
-      if (child !== newcomer && part.wants && part.parents.length < this.#options.candidates) {
-        part.stale = true;
-        this.#stale.add(blobKeyOf(swarm.name));
-      }
+    for (const child of swarm.hungry) {
+      const part = swarm.parts.get(child);
+      if (child === newcomer || part?.wants !== true) continue;
+      part.stale = true;
+      this.#stale.add(swarm);
     }
   }
 
-  #tellChildrenOf(key: BlobKey, parent: PeerId): void {
-    const swarm = this.#blobs.get(key);
-    for (const part of swarm?.parts.values() ?? []) {
-      if (!part.parents.includes(parent)) continue;
+  #tellChildrenOf(swarm: BlobSwarm, parent: PeerId): void {
+    for (const child of swarm.children.get(parent) ?? []) {
+      const part = swarm.parts.get(child);
+      if (part === undefined) continue;
       part.stale = true;
-      this.#stale.add(key);
+      this.#stale.add(swarm);
     }
   }
 
   #withdraw(swarm: BlobSwarm, peer: PeerId): void {
+    const part = swarm.parts.get(peer);
+    for (const parent of part?.parents ?? []) swarm.children.get(parent)?.delete(peer);
     swarm.parts.delete(peer);
+    swarm.hungry.delete(peer);
     this.#endOrigin(swarm, peer);
-    this.#tellChildrenOf(blobKeyOf(swarm.name), peer);
-    if (swarm.parts.size === 0) this.#blobs.delete(blobKeyOf(swarm.name));
+    this.#tellChildrenOf(swarm, peer);
+    swarm.children.delete(peer);
+    if (swarm.parts.size > 0) return;
+    this.#blobs.delete(`${blobKeyOf(swarm.name)} ${swarm.sizeBytes}`);
+    this.#stale.delete(swarm);
   }
 
   /** Somebody else may need the lease. */
@@ -287,7 +313,7 @@ export class Swarm {
     if (!swarm.origins.delete(peer)) return;
     const part = swarm.parts.get(peer);
     if (part?.wants) part.stale = true;
-    this.#stale.add(blobKeyOf(swarm.name));
+    this.#stale.add(swarm);
   }
 
   /**
@@ -295,6 +321,7 @@ export class Swarm {
    * and made nothing of it comes last.
    */
   #grantOrigins(swarm: BlobSwarm, nowMs: number): void {
+    if (swarm.origins.size >= this.#options.origins) return;
     const parts = [...swarm.parts];
     const seeds = parts.filter(([, part]) => isSeed(swarm, part)).map(([peer]) => peer);
     const waiting = parts
@@ -312,6 +339,21 @@ export class Swarm {
       part.stale = true;
     }
   }
+}
+
+/** Of one child: more than it ever deals with. */
+const MAX_NAMED = 512;
+
+function emptySwarm(name: BlobName, sizeBytes: number, pieces: number): BlobSwarm {
+  return {
+    name,
+    sizeBytes,
+    pieces,
+    parts: new Map(),
+    origins: new Map(),
+    hungry: new Set(),
+    children: new Map(),
+  };
 }
 
 function isSeedOf(swarm: BlobSwarm, peer: PeerId): boolean {

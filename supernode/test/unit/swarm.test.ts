@@ -1,7 +1,7 @@
 import { blobKeyOf, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { choose, nearness, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
+import { Choice, nearness, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
 
 const peer = (number: number): PeerId => {
   const raw = Buffer.alloc(32);
@@ -20,6 +20,7 @@ const host = (number: number, more: { labels?: Record<string, string>; uploadSlo
 const named = (content: string) => ({ digest: digestOf(content), origin: 'docker.io' });
 const blob = { name: named('blob'), sizeBytes: 1000, pieces: 10 };
 const key = blobKeyOf(blob.name);
+const EMPTY = { ...blob, origins: new Map(), hungry: new Set<PeerId>(), children: new Map() };
 const LOCALITY = SWARM_DEFAULTS.localityLabels;
 
 function swarmOf(hosts: number, options = {}): Swarm {
@@ -63,7 +64,7 @@ describe('a swarm', () => {
     swarm.expire(18_999);
     expect(swarm.advise(18_999)).toEqual([]);
     swarm.expire(19_000);
-    const readers = () => [...(swarm.blobs.get(key)?.origins.keys() ?? [])];
+    const readers = () => [...([...swarm.blobs][0]?.origins.keys() ?? [])];
     swarm.advise(19_000);
     expect(readers()).toEqual([peer(2)]);
     swarm.forget(peer(2), key, { want: true, have: true });
@@ -81,7 +82,7 @@ describe('a swarm', () => {
     swarm.advise(0);
     swarm.originRelease(peer(1), key, 10);
     swarm.advise(10);
-    expect([...(swarm.blobs.get(key)?.origins.keys() ?? [])]).toEqual([peer(2)]);
+    expect([...([...swarm.blobs][0]?.origins.keys() ?? [])]).toEqual([peer(2)]);
   });
 
   test('lets a child read upstream to whom the only seed gives nothing', () => {
@@ -108,22 +109,48 @@ describe('a swarm', () => {
     const swarm = swarmOf(4);
     for (const child of [1, 2, 3, 4]) swarm.want(peer(child), blob, 0, 0);
     swarm.advise(0);
-    expect(swarm.report(peer(1), peer(4), 1)).toBe(false);
+    expect(swarm.report(peer(1), peer(4), key, 1)).toBe(false);
     expect(parentsOf(swarm, 1, 1)).not.toContain(peer(4));
-    expect(swarm.report(peer(1), peer(4), 2)).toBe(false);
-    expect(swarm.report(peer(4), peer(4), 2)).toBe(false);
-    expect(swarm.report(peer(2), peer(4), 3)).toBe(true);
+    expect(swarm.report(peer(1), peer(4), key, 2)).toBe(false);
+    expect(swarm.report(peer(4), peer(4), key, 2)).toBe(false);
+    expect(swarm.report(peer(2), peer(4), key, 3)).toBe(true);
     expect(parentsOf(swarm, 3, 3)).not.toContain(peer(4));
     expect(swarm.isQuarantined(peer(4), 3)).toBe(true);
     swarm.expire(SWARM_DEFAULTS.quarantineMs + 3);
     expect(swarm.isQuarantined(peer(4), SWARM_DEFAULTS.quarantineMs + 3)).toBe(false);
   });
 
-  test('refuses contradictions and hosts that take part in everything', () => {
+  test('keeps who claims another size of a blob to itself', () => {
+    const swarm = swarmOf(3);
+    swarm.have(peer(3), { ...blob, sizeBytes: 7, pieces: 1 }, 1, 0);
+    for (const child of [1, 2]) swarm.want(peer(child), blob, 0, 0);
+    const [advice] = swarm.advise(0).filter(({ to }) => to === peer(1));
+    expect(advice?.parents.map((parent) => parent.peer)).toEqual([peer(2)]);
+    swarm.have(peer(3), blob, blob.pieces, 0);
+    expect(swarm.blobs.size).toBe(1);
+    expect(parentsOf(swarm, 1, 0)).toContain(peer(3));
+  });
+
+  test('hears nothing from a host about a peer that it was never sent to', () => {
+    const swarm = swarmOf(3);
+    for (const child of [1, 2]) swarm.want(peer(child), blob, 0, 0);
+    swarm.advise(0);
+    for (const reporter of [1, 2]) expect(swarm.report(peer(reporter), peer(3), key, 1)).toBe(false);
+    expect(swarm.isQuarantined(peer(3), 1)).toBe(false);
+  });
+
+  test('says what it has to say in turns', () => {
+    const swarm = swarmOf(5);
+    for (const child of [1, 2, 3, 4, 5]) swarm.want(peer(child), blob, 0, 0);
+    expect(swarm.advise(0, 2)).toHaveLength(2);
+    expect(swarm.isStale).toBe(true);
+    expect(swarm.advise(0)).toHaveLength(3);
+    expect(swarm.isStale).toBe(false);
+  });
+
+  test('refuses hosts that take part in everything', () => {
     const swarm = swarmOf(2, { maxBlobsPerHost: 2 });
     swarm.want(peer(1), blob, 0, 0);
-    expect(() => swarm.have(peer(2), { ...blob, sizeBytes: 7 }, 1, 0)).toThrow(/1000 bytes, not 7/);
-    expect(() => swarm.have(peer(2), blob, 11, 0)).toThrow();
     swarm.want(peer(1), { ...blob, name: named('second') }, 0, 0);
     expect(() => swarm.want(peer(1), { ...blob, name: named('third') }, 0, 0)).toThrow(
       expect.objectContaining({ code: 'limit_exceeded' }),
@@ -179,21 +206,23 @@ describe('a choice of parents', () => {
               parents: [],
               stale: false,
               originLostAtMs: 0,
-              useless: new Map(),
+              useless: undefined,
+              named: new Set<PeerId>(),
             },
           ]),
         );
         const excluded = (parent: PeerId) =>
           given.some((one, index) => one.excluded && peer(index) === parent);
-        const around = { hosts, excluded, localityLabels: LOCALITY, candidates };
-        const chosen = choose(peer(0), { ...blob, parts, origins: new Map() }, around);
+        const around = { localityLabels: LOCALITY, candidates };
+        const choose = () => new Choice({ ...EMPTY, parts }, hosts, around).of(peer(0), excluded);
+        const chosen = choose();
         const fits = given.flatMap(({ isThere, excluded: out, have, wants }, index) =>
           index > 0 && isThere && !out && (have > 0 || wants) ? [peer(index)] : [],
         );
         expect(new Set(chosen).size).toBe(chosen.length);
         expect(chosen.every((parent) => fits.includes(parent))).toBe(true);
         expect(chosen.length).toBe(Math.min(candidates, fits.length));
-        expect(choose(peer(0), { ...blob, parts, origins: new Map() }, around)).toEqual(chosen);
+        expect(choose()).toEqual(chosen);
       }),
     );
   });
@@ -213,18 +242,47 @@ describe('a choice of parents', () => {
       parents: [],
       stale: false,
       originLostAtMs: 0,
-      useless: new Map(),
+      useless: undefined,
+      named: new Set<PeerId>(),
     };
-    const swarm = {
-      ...blob,
-      parts: new Map([1, 2].map((number) => [peer(number), part])),
-      origins: new Map(),
-    };
-    const around = { hosts, excluded: () => false, localityLabels: LOCALITY, candidates: 1 };
-    expect(choose(peer(0), swarm, around)).toEqual([peer(1)]);
+    const swarm = { ...EMPTY, parts: new Map([1, 2].map((number) => [peer(number), part])) };
+    const around = { localityLabels: LOCALITY, candidates: 1 };
+    const choose = () => new Choice(swarm, hosts, around).of(peer(0), () => false);
+    expect(choose()).toEqual([peer(1)]);
     const near = hosts.get(peer(1));
     if (near !== undefined) near.uploads = 8;
-    expect(choose(peer(0), swarm, around)).toEqual([peer(2)]);
+    expect(choose()).toEqual([peer(2)]);
+  });
+
+  test('looks at some of a large swarm, and finds the seeds and the near ones', () => {
+    const rack = (index: number) => (index % 100 === 0 ? 'mine' : `other-${index % 50}`);
+    const hosts = new Map(
+      Array.from({ length: 3000 }, (_, index) => {
+        const one = { ...host(index, { labels: { rack: rack(index) } }), uploads: 0, heardAtMs: 0 };
+        return [one.peer, one] as const;
+      }),
+    );
+    const parts = new Map(
+      [...hosts.keys()].map((one, index) => {
+        const havePieces = index === 1234 ? blob.pieces : 1;
+        const rest = {
+          wants: true,
+          sinceMs: 0,
+          parents: [],
+          stale: false,
+          originLostAtMs: 0,
+          useless: undefined,
+        };
+        return [one, { ...rest, havePieces, named: new Set<PeerId>() }] as const;
+      }),
+    );
+    const choice = new Choice({ ...EMPTY, parts }, hosts, { localityLabels: LOCALITY, candidates: 16 });
+    const chosen = choice.of(peer(100), () => false);
+    expect(chosen).toHaveLength(16);
+    const near = chosen.filter((parent) => hosts.get(parent)?.labels.rack === 'mine');
+    expect(near.length).toBeGreaterThanOrEqual(12);
+    const others = Array.from({ length: 50 }, (_, index) => choice.of(peer(index * 7 + 1), () => false));
+    expect(new Set(others.flat()).size).toBeGreaterThan(100);
   });
 
   test('nearness falls from the first shared label to none', () => {
