@@ -18,9 +18,9 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => fleet[Symbol.asyncDispose]());
 
-async function pushBlob(): Promise<{ blob: EvilBlob; image: string }> {
+async function pushBlob(mebibytes = 0): Promise<{ blob: EvilBlob; image: string }> {
   blobs += 1;
-  const content = randomBytes(SIZE_BYTES);
+  const content = randomBytes(SIZE_BYTES + mebibytes * 2 ** 20);
   const layer = layerOf(content, { compression: 'none' });
   const repository = `evil/blob-${blobs}`;
   await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
@@ -160,6 +160,42 @@ describe('a peer that says it has everything, and gives', () => {
     await requirePullThrough(fleet.hosts[0] as FleetHost, image, blob);
     expect(fleet.hosts[0]?.output()).toContain('a peer has given a wrong piece');
   });
+});
+
+test('a peer that is good and fast at first, and then is not, does not bring a daemon down', async () => {
+  const { blob, image } = await pushBlob(40);
+  const host = fleet.hosts[0] as FleetHost;
+  const { pid } = host;
+  let answers = 0;
+  await using _evil = await startEvilPeer({
+    join: fleet.join,
+    blob,
+    answer: (response, range, request) => {
+      answers += 1;
+      // The first of several pieces is wrong, and the rest goes on.
+      const isWrong = answers > 6 && range.end - range.start > blob.pieceLength;
+      const body = withBody((right) => {
+        const bytes = Buffer.from(right);
+        if (isWrong) bytes.fill(0, 0, 1000);
+        return bytes;
+      });
+      body(blob)(response, range, request);
+    },
+  });
+  await requirePullThrough(host, image, blob);
+  expect(host.pid).toBe(pid);
+  expect((await host.client.status()).pid).toBe(pid);
+});
+
+test('a peer that was put out and does not hang up is out all the same', async () => {
+  const { blob } = await pushBlob();
+  await using evil = await startEvilPeer({ join: fleet.join, blob, answer: () => {} });
+  const { client } = fleet.supernode;
+  expect((await client.status()).hosts).toBe(3);
+  await client.revoke(evil.peer);
+  expect((await client.status()).hosts).toBe(2);
+  await sleep(2_500);
+  expect((await client.status()).hosts).toBe(2);
 });
 
 describe('a peer whose stream about a blob is', () => {

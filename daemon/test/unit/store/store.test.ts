@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { hash } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@drakkar/lab';
@@ -35,6 +36,51 @@ async function crash(store: Store, from: string, to: string): Promise<void> {
 }
 
 describe('the store', () => {
+  test('takes pieces in any order, each once, whoever comes second with whatever bytes', async () => {
+    await using home = await temporaryDirectory('pieces');
+    await using store = await openStore({ directory: home.path, quotaBytes: 8 * MEBIBYTE });
+    const { bytes, digest, sizeBytes } = item(3 * MEBIBYTE - 5, 9);
+    const writer = await store.writer({ digest, sizeBytes, origin: ORIGIN });
+    const lie = Buffer.alloc(MEBIBYTE, 1);
+    const piece = (index: number) => bytes.subarray(index * MEBIBYTE, (index + 1) * MEBIBYTE);
+    const sha256 = (content: Uint8Array) => hash('sha256', content, 'buffer');
+    const write = (index: number, content: Uint8Array) =>
+      writer.writePiece(index, [content], sha256(content));
+    expect(await Promise.all([write(2, piece(2)), write(0, piece(0)), write(0, lie)])).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(await write(0, lie)).toBe(false);
+    await expect(write(1, lie.subarray(1))).rejects.toMatchObject({ code: 'internal' });
+    expect(await write(1, piece(1))).toBe(true);
+    await writer.finish();
+    expect(await write(0, lie)).toBe(false);
+    await writer.close();
+    await using reader = await store.open(digest);
+    const back = Buffer.alloc(sizeBytes);
+    await reader.read(back, 0);
+    expect(digestOf(back)).toBe(digest);
+    const hashes = await store.pieceHashes(digest);
+    expect([...hashes.keys()].sort()).toEqual([0, 1, 2]);
+    expect(Buffer.from(hashes.get(0) ?? []).equals(sha256(piece(0)))).toBe(true);
+  });
+
+  test('knows the pieces of what came in as a whole, and says when something is gone', async () => {
+    await using home = await temporaryDirectory('hashes');
+    await using store = await openStore({ directory: home.path, quotaBytes: 2 * MEBIBYTE });
+    const { bytes } = item(MEBIBYTE + 1, 4);
+    const digest = await store.put(bytes, 'application/octet-stream', ORIGIN);
+    const hashes = await store.pieceHashes(digest);
+    expect(Buffer.from(hashes.get(1) ?? []).equals(hash('sha256', bytes.subarray(MEBIBYTE), 'buffer'))).toBe(
+      true,
+    );
+    const gone: unknown[] = [];
+    store.onRemoved((removed, origins) => gone.push([removed, origins]));
+    store.remove(digest);
+    expect(gone).toEqual([[digest, [ORIGIN]]]);
+  });
+
   test('the least recently used goes first; what is pinned, read or written stays', async () => {
     await using home = await temporaryDirectory('store');
     await using store = await openStore({ directory: home.path, quotaBytes: 4 * MEBIBYTE });
