@@ -4,9 +4,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { serveMetrics } from '@drakkar/service';
+import { loadKey, serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
-import { loadKey } from '@drakkar/wire';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
@@ -27,7 +26,7 @@ import {
   verifySnapshot,
 } from './snapshots/index.ts';
 import { openStore, type Store } from './store/index.ts';
-import { type SwarmPeer, startSwarmPeer } from './swarm/index.ts';
+import type { SwarmPeer } from './swarm/index.ts';
 import { createRegistryClient, type StoredCredential } from './upstream/index.ts';
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
@@ -158,6 +157,7 @@ async function joinSwarm(
     swarm.joinToken ??
     (joinTokenFile === null ? null : await readSecret(joinTokenFile, 'swarm.joinTokenFile'));
   const limits = { uploadSlots, uploadRate, downloadRate, upstreamRate, inFlightBytes, memoryBytes };
+  const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
     { ...host, stateDirectory, supernode, joinToken, limits },
     { key, store, log },

@@ -17,11 +17,8 @@ export { type Daemon, startDaemon } from './daemon.ts';
 export { createDaemonMetrics } from './metrics.ts';
 export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
-export {
-  certificateFor,
-  PiecePicker,
-  parseSupernodeAddress,
-  Standing,
-  SupernodeLink,
-  SuperSeed,
-} from './swarm/index.ts';
+export { PiecePicker } from './swarm/picker.ts';
+export { SuperSeed } from './swarm/super-seed.ts';
+
+/** The parts of the swarm, loaded when somebody needs them: a command that reads the configuration does not wait for libp2p. */
+export const loadSwarm = () => import('./swarm/index.ts');

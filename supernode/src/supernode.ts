@@ -5,8 +5,9 @@ import {
   type SwarmBlobSummary,
   type SwarmHostSummary,
 } from '@drakkar/client';
-import { makeDirectory, serveMetrics } from '@drakkar/service';
-import { formatHostPort, loadKey, reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
+import { formatHostPort } from '@drakkar/protocol';
+import { loadKey, makeDirectory, serveMetrics } from '@drakkar/service';
+import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveSupernodeAdmin } from './admin.ts';

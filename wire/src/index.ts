@@ -12,8 +12,7 @@
  *
  * @packageDocumentation
  */
-export { formatHostPort, type HostPort, multiaddrOf, parseHostPort, reachable } from './addresses.ts';
+export { multiaddrOf, reachable } from './addresses.ts';
 export { Channel } from './channel.ts';
-export { loadKey } from './keys.ts';
 export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
 export { FEATURES, HAVE_PROTOCOL, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from './protocols.ts';

@@ -3,6 +3,8 @@ import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import {
   DrakkarError,
+  formatHostPort,
+  type HostPort,
   isPeerId,
   type PeerId,
   parsePeerId,
@@ -15,7 +17,7 @@ import { mdns } from '@libp2p/mdns';
 import { tcp } from '@libp2p/tcp';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
-import { formatHostPort, type HostPort, multiaddrOf } from './addresses.ts';
+import { multiaddrOf } from './addresses.ts';
 
 export interface NodeOptions {
   readonly key: KeyObject;

@@ -5,8 +5,8 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseSupernodeAddress, Standing, SupernodeLink } from '@drakkar/daemon';
-import { blobKeyOf, digestOf, parseJoinToken } from '@drakkar/protocol';
+import { loadSwarm } from '@drakkar/daemon';
+import { blobKeyOf, digestOf, parseJoinToken, parseSupernodeAddress } from '@drakkar/protocol';
 import { startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 
@@ -29,8 +29,10 @@ const CONNECTING = 4;
 const LAYERS = 10;
 const SILENT = pino({ level: 'silent' });
 
+const { Standing, SupernodeLink } = await loadSwarm();
+
 interface CrowdHost {
-  readonly link: SupernodeLink;
+  readonly link: InstanceType<typeof SupernodeLink>;
   readonly waiting: Map<string, (ms: number) => void>;
 }
 

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { certificateFor, parseSupernodeAddress } from '@drakkar/daemon';
+import { loadSwarm } from '@drakkar/daemon';
 import {
   type BlobName,
   encodeBlobName,
@@ -11,6 +11,7 @@ import {
   HaveMessageSchema,
   type PeerId,
   parseJoinToken,
+  parseSupernodeAddress,
 } from '@drakkar/protocol';
 import { Channel, HAVE_PROTOCOL, type PeerStream, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 
@@ -45,6 +46,7 @@ export interface EvilOptions {
 /** For tests: joins a cluster with its token, announces the blob and waits for victims. */
 export async function startEvilPeer({ join, blob, answer, have }: EvilOptions): Promise<EvilPeer> {
   await using stack = new AsyncDisposableStack();
+  const { certificateFor } = await loadSwarm();
   const { privateKey } = generateKeyPairSync('ed25519');
   const node = stack.use(await startNode({ key: privateKey, listen: [{ host: '127.0.0.1', port: 0 }] }));
   const { certificate, key } = await certificateFor(privateKey);

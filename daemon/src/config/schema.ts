@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
-import { DEFAULT_BLOCK_BYTES, decodePublicKey } from '@drakkar/protocol';
+import { DEFAULT_BLOCK_BYTES, decodePublicKey, parseSupernodeAddress } from '@drakkar/protocol';
 import { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
 import { STORE_DEFAULTS } from '../store/index.ts';
-import { parseSupernodeAddress, SWARM_PEER_DEFAULTS } from '../swarm/index.ts';
+import { SWARM_PEER_DEFAULTS } from '../swarm/options.ts';
 import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
 
 const credentialSchema = z

@@ -1,5 +1,4 @@
-import { type BlobName, DrakkarError, type PeerId } from '@drakkar/protocol';
-import type { HostPort } from '@drakkar/wire';
+import { type BlobName, DrakkarError, type HostPort, type PeerId } from '@drakkar/protocol';
 import type { PeerCertificate } from './certificate.ts';
 import { formatPieceRequest } from './data-server.ts';
 import { PieceConnection } from './piece-connection.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DrakkarError, type PeerId, toDrakkarError } from '@drakkar/protocol';
-import { type ControlNode, HAVE_PROTOCOL, type HostPort } from '@drakkar/wire';
+import { DrakkarError, type HostPort, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';

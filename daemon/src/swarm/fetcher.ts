@@ -1,6 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type BlobName, DrakkarError, type ErrorCode, type PeerId, toDrakkarError } from '@drakkar/protocol';
-import type { HostPort } from '@drakkar/wire';
+import {
+  type BlobName,
+  DrakkarError,
+  type ErrorCode,
+  type HostPort,
+  type PeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';

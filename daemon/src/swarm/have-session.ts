@@ -4,17 +4,12 @@ import {
   decodeBlobName,
   encodeBlobName,
   HaveMessageSchema,
+  type HostPort,
   type PeerId,
+  parseHostPort,
   toDrakkarError,
 } from '@drakkar/protocol';
-import {
-  Channel,
-  FEATURES,
-  type HostPort,
-  type PeerStream,
-  PROTOCOL_VERSION,
-  parseHostPort,
-} from '@drakkar/wire';
+import { Channel, FEATURES, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
 
 /** The first message of either side, checked. */
 export interface HaveOpening {

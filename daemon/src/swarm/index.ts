@@ -11,7 +11,7 @@ export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
-export { parseSupernodeAddress, SupernodeLink } from './supernode-link.ts';
+export { SupernodeLink } from './supernode-link.ts';
 export {
   type SwarmDownload,
   type SwarmPeer,

@@ -1,7 +1,6 @@
 import type { TcpNetConnectOpts } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { DrakkarError, type PeerId } from '@drakkar/protocol';
-import type { HostPort } from '@drakkar/wire';
+import { DrakkarError, type HostPort, type PeerId } from '@drakkar/protocol';
 import { type PeerCertificate, peerOf } from './certificate.ts';
 
 /** One request of pieces: the answer's body goes to `take` as it comes. */

@@ -11,39 +11,17 @@ import {
   FromDaemonSchema,
   type FromSupernode,
   FromSupernodeSchema,
+  type HostPort,
   isPeerId,
   type PeerId,
+  parseHostPort,
   parsePeerId,
+  type SupernodeAddress,
   toDrakkarError,
 } from '@drakkar/protocol';
-import {
-  Channel,
-  type ControlNode,
-  FEATURES,
-  type HostPort,
-  PROTOCOL_VERSION,
-  parseHostPort,
-  SUPERNODE_PROTOCOL,
-} from '@drakkar/wire';
+import { Channel, type ControlNode, FEATURES, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Standing } from './standing.ts';
-
-/** Where the supernode is, and who it must prove to be: `host:port/PEER`. */
-export interface SupernodeAddress {
-  readonly at: HostPort;
-  readonly peer: PeerId;
-}
-
-/** @throws `invalid_argument` */
-export function parseSupernodeAddress(text: string): SupernodeAddress {
-  const slash = text.lastIndexOf('/');
-  if (slash < 0) {
-    throw new DrakkarError('invalid_argument', `${JSON.stringify(text)} names no supernode`, {
-      hint: 'write host:port/PEER, as `drakkar supernode token` prints it',
-    });
-  }
-  return { at: parseHostPort(text.slice(0, slash)), peer: parsePeerId(text.slice(slash + 1)) };
-}
 
 /** How this host describes itself. */
 export interface HostDescription {

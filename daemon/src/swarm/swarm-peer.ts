@@ -8,17 +8,13 @@ import {
   blobKeyOf,
   DrakkarError,
   fixedPieceLength,
+  formatHostPort,
+  type HostPort,
   type PeerId,
   parseJoinToken,
+  parseSupernodeAddress,
 } from '@drakkar/protocol';
-import {
-  formatHostPort,
-  HAVE_PROTOCOL,
-  type HostPort,
-  type PeerStream,
-  reachable,
-  startNode,
-} from '@drakkar/wire';
+import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
@@ -31,12 +27,7 @@ import { SwarmMeter } from './meter.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget, RateLimit } from './rate.ts';
 import { Standing } from './standing.ts';
-import {
-  type AnnouncedBlob,
-  parseSupernodeAddress,
-  type SupernodeAdvice,
-  SupernodeLink,
-} from './supernode-link.ts';
+import { type AnnouncedBlob, type SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
 export interface SwarmPeerOptions {
   readonly stateDirectory: string;

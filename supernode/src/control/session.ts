@@ -9,12 +9,14 @@ import {
   FromDaemonSchema,
   FromSupernodeSchema,
   fixedPieceLength,
+  formatHostPort,
   type Hello,
   type PeerId,
+  parseHostPort,
   parsePeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { Channel, formatHostPort, type PeerStream, PROTOCOL_VERSION, parseHostPort } from '@drakkar/wire';
+import { Channel, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
 import type { BlobSize } from '../swarm/swarm.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */

@@ -21,7 +21,7 @@ import {
   verifyMembership,
   verifySuccession,
 } from '@drakkar/protocol';
-import { loadKey } from '@drakkar/wire';
+import { loadKey } from '@drakkar/service';
 import type { Members } from './members.ts';
 
 export interface AuthorityOptions {

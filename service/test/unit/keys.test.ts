@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@drakkar/lab';
-import { loadKey } from '@drakkar/wire';
+import { loadKey } from '@drakkar/service';
 import { expect, test } from 'vitest';
 
 test('a host keeps its key, and refuses what is none', async () => {
