@@ -55,6 +55,18 @@ class SocketClient {
 
 /** A client of a supernode's admin API. */
 export class SupernodeClient extends SocketClient {
+  protected override async send(...request: Parameters<SocketClient['send']>): Promise<Answer> {
+    try {
+      return await super.send(...request);
+    } catch (error) {
+      if (!(error instanceof DrakkarError) || error.code !== 'unavailable') throw error;
+      throw new DrakkarError('unavailable', `no supernode answers at ${this.socketPath}`, {
+        hint: 'start one with `drakkar supernode`, or name its file with --config',
+        cause: error,
+      });
+    }
+  }
+
   status(signal?: AbortSignal): Promise<SupernodeStatus> {
     return this.json('GET', '/v1/status', signal);
   }

@@ -82,7 +82,11 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         authority.rotateSecret();
         return authority.joinToken();
       },
-      rotateKey: async () => control.announceKey(await authority.rotateKey(Date.now())),
+      rotateKey: async () => {
+        control.announceKey(await authority.rotateKey(Date.now()));
+        // A token names the key that it was made with.
+        authority.rotateSecret();
+      },
       revoke: (peer) => {
         const was = members.revoke(peer, Date.now());
         if (was) control.revoke(peer);

@@ -25,6 +25,8 @@ export interface NodeOptions {
   readonly listen: readonly HostPort[];
   /** Say and hear on the local network who is there. */
   readonly mdns?: boolean;
+  /** What the settings are called that say where to listen. */
+  readonly settings?: string;
   readonly maxConnections?: number;
   /** Whether a peer's connection stays, asked a while after it came; all stay when absent. */
   readonly keeps?: (peer: PeerId) => boolean;
@@ -92,11 +94,13 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
     return new Libp2pNode(node, peerIdOf(options.key));
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    const taken = /EADDRINUSE|could not listen|No addresses|failed to listen/i.test(message);
+    const errno = /\b(EADDRINUSE|EADDRNOTAVAIL|EACCES)\b/.exec(message)?.[1];
+    const why = { EADDRINUSE: 'the port is in use', EADDRNOTAVAIL: 'this machine has no such address' };
+    const [firstLine] = message.split('\n');
     throw new DrakkarError(
-      taken ? 'busy' : 'unavailable',
-      `cannot listen on ${options.listen.map(formatHostPort).join(', ')}: ${message}`,
-      { hint: 'set a free port', cause },
+      errno === 'EADDRINUSE' ? 'busy' : 'unavailable',
+      `cannot listen on ${options.listen.map(formatHostPort).join(', ')}: ${why[errno as keyof typeof why] ?? errno ?? firstLine}`,
+      { hint: `correct ${options.settings ?? 'address and port'} in the configuration`, cause },
     );
   }
 }

@@ -18,8 +18,16 @@ export const commands = [
     name: 'config check',
     summary: 'say what is wrong in a configuration file: the one in use, or the one named',
     positionals: ['[file]'],
-    options: {},
-    async run(context, [file]) {
+    options: { supernode: { summary: 'of the supernode' } },
+    async run(context, [file], { supernode }) {
+      if (supernode) {
+        const { supernodeConfiguration } = await import('@drakkar/supernode');
+        const checked = await (file === undefined
+          ? context.supernodeConfig()
+          : supernodeConfiguration.load(file));
+        context.answer(checked, 'the configuration is valid');
+        return;
+      }
       const checked = file === undefined ? await context.config() : await configuration.load(file);
       context.answer(withoutSecrets(checked), 'the configuration is valid');
     },

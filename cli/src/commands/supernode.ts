@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, SupernodeClient } from '@drakkar/client';
+import { DrakkarError } from '@drakkar/errors';
+import { isPeerId } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import type { Context } from '../context.ts';
 
@@ -25,12 +27,18 @@ export const commands = [
   }),
   defineCommand({
     name: 'supernode revoke',
-    summary: 'end the membership of a host, by its peer name',
+    summary: 'end the membership of a host, by its name or its peer',
     positionals: ['<peer>'],
     options: {},
     async run(context, [peer]) {
-      await (await supernodeClient(context)).revoke(peer, context.signal);
-      context.answer({ peer }, `${peer} is a member no longer`);
+      const client = await supernodeClient(context);
+      const member = isPeerId(peer) ? peer : await peerNamed(peer, client, context.signal);
+      await client.revoke(member, context.signal);
+      context.answer(
+        { peer: member },
+        `${member} is a member no longer\n` +
+          'who has the join token can still enrol: `drakkar supernode token --rotate` makes a new one',
+      );
     },
   }),
   defineCommand({
@@ -65,6 +73,18 @@ export const commands = [
     },
   }),
 ];
+
+/** @throws `not_found` | `invalid_argument` unless one member has that name */
+async function peerNamed(name: string, client: SupernodeClient, signal: AbortSignal): Promise<string> {
+  const named = (await client.hosts(signal)).filter((host) => host.name === name && host.state !== 'revoked');
+  const [only, ...others] = named;
+  if (only !== undefined && others.length === 0) return only.peer;
+  throw new DrakkarError(
+    only === undefined ? 'not_found' : 'invalid_argument',
+    only === undefined ? `no member is called ${name}` : `${named.length} members are called ${name}`,
+    { hint: '`drakkar hosts` lists names and peers' },
+  );
+}
 
 /** Of the supernode that runs here. */
 export async function supernodeClient(context: Context): Promise<SupernodeClient> {

@@ -15,7 +15,11 @@ export const commands = [
     async run(context, _, { once }) {
       const client = await context.client();
       let before = await client.status(context.signal);
-      for (;;) {
+      let isRead = true;
+      process.stdout.once('error', () => {
+        isRead = false;
+      });
+      while (isRead) {
         await sleep(INTERVAL_MS, undefined, { signal: context.signal });
         const now = await client.status(context.signal);
         const rates = ratesOf(before, now);
@@ -72,7 +76,7 @@ function describe({ store, swarm }: DaemonStatus, rates: Rates): string {
       : swarm.supernode.up
         ? []
         : [
-            `the supernode has been away for ${formatDuration(swarm.supernode.downMs)}: ${swarm.supernode.error ?? ''}`,
+            `without the supernode for ${formatDuration(swarm.supernode.downMs)}: ${swarm.supernode.error ?? 'connecting'}`,
           ]),
   ].join('\n');
 }

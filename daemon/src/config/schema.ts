@@ -1,6 +1,13 @@
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
-import { DEFAULT_BLOCK_BYTES, decodePublicKey, parseSupernodeAddress } from '@drakkar/protocol';
+import {
+  DEFAULT_BLOCK_BYTES,
+  decodePublicKey,
+  parseHostPort,
+  parseJoinToken,
+  parseSupernodeAddress,
+} from '@drakkar/protocol';
 import { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
@@ -38,7 +45,28 @@ function isSupernodeAddress(text: string): boolean {
   }
 }
 
-const rate = byteSize.nullable().default(null);
+function isJoinToken(text: string): boolean {
+  try {
+    parseJoinToken(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isHost(text: string): boolean {
+  try {
+    parseHostPort(isIP(text) === 6 ? `[${text}]:1` : `${text}:1`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const rate = byteSize
+  .refine((bytesPerSecond) => bytesPerSecond >= 1024, 'is less than 1 KiB a second; null is no limit')
+  .nullable()
+  .default(null);
 
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
@@ -203,7 +231,12 @@ export const configSchema = z.strictObject({
         .nullable()
         .default(null)
         .describe('`host:port/PEER`. Without one this host is alone.'),
-      joinToken: z.string().nullable().default(null).describe('Lets this host in until it is a member.'),
+      joinToken: z
+        .string()
+        .refine(isJoinToken, 'is not a join token; `drakkar supernode token` prints one')
+        .nullable()
+        .default(null)
+        .describe('Lets this host in until it is a member.'),
       joinTokenFile: absolutePath.nullable().default(null).describe('A file that holds it, instead.'),
       name: z
         .string()
@@ -218,6 +251,7 @@ export const configSchema = z.strictObject({
       address: ipAddress.default(SWARM_PEER_DEFAULTS.address).describe('Where it listens for other hosts.'),
       advertise: z
         .string()
+        .refine(isHost, 'is not an IP address or host name')
         .nullable()
         .default(null)
         .describe('The address under which others reach it; found out where `null`.'),

@@ -44,10 +44,11 @@ export class Standing {
     this.#document = document;
   }
 
-  /** @throws `invalid_argument` where nothing says which cluster it is */
+  /** A member of another cluster becomes one of this when its file is removed. @throws `invalid_argument` where nothing says which cluster it is */
   static async open(path: string, self: PeerId, token: JoinToken | undefined): Promise<Standing> {
     const known = await readDocument(path);
-    if (known !== undefined && (token === undefined || known.clusterKeys.includes(token.clusterKey))) {
+    // Who is a member stays one, whatever has become of the token with which it came.
+    if (known !== undefined && (known.membership !== '' || token === undefined)) {
       return new Standing(path, self, known);
     }
     if (token === undefined) {

@@ -77,7 +77,7 @@ const CONNECT_MS = 5_000;
  */
 const FIRST_RETRY_MS = 3_000;
 const QUICK_RETRIES = 5;
-const LAST_RETRY_MS = 60_000;
+const LAST_RETRY_MS = 30_000;
 /** Without an answer a supernode is taken for gone, whatever its connection says. */
 const MISSED_HEARTBEATS = 3;
 const MESSAGE_BYTES = 4 * 1024 * 1024;

@@ -105,6 +105,7 @@ export async function startSwarmPeer(
       key: modules.key,
       listen: [{ host: options.address, port: options.controlPort }],
       mdns: options.mdns,
+      settings: 'swarm.address or swarm.controlPort',
     }),
   );
   const standing = await Standing.open(join(options.stateDirectory, 'swarm.json'), node.peer, token);

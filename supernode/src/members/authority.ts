@@ -38,6 +38,8 @@ export interface Claim {
 }
 
 const SECRET_BYTES = 24;
+/** As many as daemons believe: what an older key has signed is worth nothing any more. */
+const BELIEVED_KEYS = 2;
 const JOIN_SECRET = 'join-secret';
 const CURRENT_KEY = 'cluster-key';
 /** Grants that are good for long enough are given again, up to so many: a signature costs more than a look. */
@@ -131,7 +133,7 @@ export class Authority {
     }
     if (claim.membership !== '') {
       try {
-        const membership = verifyMembership(claim.membership, this.#names, nowMs);
+        const membership = verifyMembership(claim.membership, this.#names.slice(-BELIEVED_KEYS), nowMs);
         if (membership.peer === claim.peer) {
           const isFresh = membership.expiresAtMs - nowMs > this.#options.membershipMs / 3;
           return isFresh && this.#isCurrent(claim.membership, nowMs) ? undefined : this.issue(claim, nowMs);
