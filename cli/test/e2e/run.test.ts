@@ -191,16 +191,12 @@ describe.skipIf(!isRoot)('drakkar run (needs root)', () => {
   });
 
   test('the container’s exit code survives the helper', async () => {
-    const running = run(
-      image,
-      '--',
-      '/bin/sh',
-      '-c',
-      'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exit 42',
-    );
-    while (overlays().length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    const script = 'echo up; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exit 42';
+    const child = spawnRun([image, '--', '/bin/sh', '-c', script]);
+    const closed = once(child, 'close');
+    await once(child.stdout, 'data');
     await host.kill('helper');
-    expect(await running).toMatchObject({ code: 42 });
+    expect(await closed).toEqual([42, null]);
     await host.start();
     expect(await host.drakkar('snapshot', 'umount', image)).toMatchObject({ code: 0 });
     expect(overlays()).toEqual([]);
