@@ -9,8 +9,17 @@ import { distribute } from './scenarios/distribute.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { start } from './scenarios/start.ts';
+import { wire } from './scenarios/wire.ts';
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { build, memory, start, mirror, distribute, control };
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  build,
+  memory,
+  start,
+  mirror,
+  distribute,
+  wire,
+  control,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -20,6 +20,7 @@ export * from './host-port.ts';
 export * from './identity.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
+  CandidatesSchema,
   type FromDaemon,
   FromDaemonSchema,
   type FromSupernode,

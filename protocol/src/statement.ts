@@ -3,14 +3,18 @@ import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
 import { isOrigin } from './blob-name.ts';
 import { type Digest, isDigest } from './digest.ts';
+import { hashTree, rootOf } from './hash-tree.ts';
 import { isPeerId, type PeerId, peerIdOf, publicKeyOf } from './identity.ts';
 
 /**
  * What a cluster's key vouches for, as one line of text: a JSON payload and an Ed25519 signature, both in base64url, with a dot
  * between them. What is signed begins with the kind of statement, so that none can pass for another.
  */
-interface Kind<Statement> {
+interface Named {
   readonly name: string;
+}
+
+interface Kind<Statement> extends Named {
   readonly schema: z.ZodType<Statement>;
 }
 
@@ -46,6 +50,9 @@ const grant = {
   }),
 } as const;
 
+/** That each leaf of a tree is a {@link Grant}: only the tree's root is signed. */
+const grants = { name: 'grants' } as const;
+
 /** That the cluster's statements are signed by another key from now on, too; signed by the one before. */
 const succession = {
   name: 'succession',
@@ -61,8 +68,17 @@ export type ClusterKeys = readonly PeerId[];
 
 export const signMembership = (statement: Membership, clusterKey: KeyObject) =>
   signStatement(membership, statement, clusterKey);
-export const signGrant = (statement: Grant, clusterKey: KeyObject) =>
-  signStatement(grant, statement, clusterKey);
+/** One signature for all of them: that of the tree whose leaves they are. Between payload and signature each carries its path. */
+export function signGrants(statements: readonly Grant[], clusterKey: KeyObject): string[] {
+  if (statements.length === 0) return [];
+  const payloads = statements.map((statement) => Buffer.from(JSON.stringify(statement)));
+  const { root, paths } = hashTree(payloads.map((payload) => signed(grant, payload)));
+  const signature = sign(null, signed(grants, root), clusterKey).toString('base64url');
+  return payloads.map((payload, index) => {
+    const path = paths[index]?.toString('base64url') ?? '';
+    return `${payload.toString('base64url')}.${path}.${signature}`;
+  });
+}
 export const signSuccession = (statement: Succession, clusterKey: KeyObject) =>
   signStatement(succession, statement, clusterKey);
 
@@ -75,7 +91,12 @@ export function verifyMembership(text: string, keys: ClusterKeys, nowMs: number)
 
 /** @throws `unauthorized` unless a cluster key signed it and it holds now */
 export function verifyGrant(text: string, keys: ClusterKeys, nowMs: number): Grant {
-  const statement = verifyStatement(grant, text, keys);
+  const [encoded, path, signature] = partsOf(grant, text, 3);
+  const payload = decoded(encoded);
+  const root = rootOf(signed(grant, payload), decoded(path));
+  if (root === undefined) throw refusal(grant, 'it is malformed');
+  requireSigned(grant, signed(grants, root), decoded(signature), keys);
+  const statement = readStatement(grant, payload);
   requireCurrent('the grant', statement.expiresAtMs, nowMs);
   return statement;
 }
@@ -91,24 +112,38 @@ function signStatement<Statement>(kind: Kind<Statement>, statement: Statement, k
 }
 
 function verifyStatement<Statement>(kind: Kind<Statement>, text: string, keys: ClusterKeys): Statement {
-  const refuse = (why: string, cause?: unknown) =>
-    new DrakkarError('unauthorized', `this is no ${kind.name} of this cluster: ${why}`, { cause });
-  const [encoded, signature, ...more] = text.length > MAX_CHARACTERS ? [] : text.split('.');
-  if (encoded === undefined || signature === undefined || more.length > 0) throw refuse('it is malformed');
-  const payload = Buffer.from(encoded, 'base64url');
-  const data = signed(kind, payload);
-  const bytes = Buffer.from(signature, 'base64url');
-  if (!keys.some((key) => verify(null, data, publicKeyOf(key), bytes))) throw refuse('another key signed it');
+  const [encoded, signature] = partsOf(kind, text, 2);
+  const payload = decoded(encoded);
+  requireSigned(kind, signed(kind, payload), decoded(signature), keys);
+  return readStatement(kind, payload);
+}
+
+function partsOf(kind: Named, text: string, count: number): readonly string[] {
+  const parts = text.length > MAX_CHARACTERS ? [] : text.split('.');
+  if (parts.length !== count) throw refusal(kind, 'it is malformed');
+  return parts;
+}
+
+function requireSigned(kind: Named, data: Uint8Array, signature: Uint8Array, keys: ClusterKeys): void {
+  if (!keys.some((key) => verify(null, data, publicKeyOf(key), signature)))
+    throw refusal(kind, 'another key signed it');
+}
+
+function readStatement<Statement>(kind: Kind<Statement>, payload: Buffer): Statement {
   try {
     return kind.schema.parse(JSON.parse(payload.toString('utf8')));
   } catch (cause) {
-    throw refuse('it says something else', cause);
+    throw refusal(kind, 'it says something else', cause);
   }
 }
 
-function signed(kind: Kind<unknown>, payload: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`drakkar ${kind.name} v1\0`), payload]);
-}
+const decoded = (text = ''): Buffer => Buffer.from(text, 'base64url');
+
+const signed = ({ name }: Named, payload: Uint8Array): Uint8Array =>
+  Buffer.concat([Buffer.from(`drakkar ${name} v1\0`), payload]);
+
+const refusal = ({ name }: Named, why: string, cause?: unknown): DrakkarError =>
+  new DrakkarError('unauthorized', `this is no ${name} of this cluster: ${why}`, { cause });
 
 function requireCurrent(what: string, expiresAtMs: number, nowMs: number): void {
   if (nowMs < expiresAtMs + CLOCK_TOLERANCE_MS) return;

@@ -47,8 +47,12 @@ export class Channel<Sent extends DescMessage, Received extends DescMessage> {
 
   /** Puts a message in the queue; what is queued together leaves together. A stream that has ended takes nothing. */
   send(message: MessageInitShape<Sent>): void {
+    if (this.isOpen) this.sendEncoded(toBinary(this.#sent, create(this.#sent, message)));
+  }
+
+  /** As {@link send}, a message that is encoded already. */
+  sendEncoded(bytes: Uint8Array): void {
     if (!this.isOpen) return;
-    const bytes = toBinary(this.#sent, create(this.#sent, message));
     this.#queue.push(bytes);
     this.#queuedBytes += bytes.length;
     if (this.#queuedBytes > this.#limits.queuedBytes) {

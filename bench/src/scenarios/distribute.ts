@@ -5,6 +5,7 @@ import { imageOf, layerOf, pushImage } from '@drakkar/lab';
 import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
 import { atMost, type Claim, type Result } from '../runner/results.ts';
 import { median } from '../runner/samples.ts';
+import { warmMemory } from '../runner/warm-memory.ts';
 import type { Scenario } from '../scenario.ts';
 
 const SIZE_BYTES = 200e6;
@@ -165,6 +166,7 @@ async function distributeOnce(fleet: Fleet, herd: Herd, round: number): Promise<
   const layer = layerOf(randomBytes(sizeBytes), { compression: 'none' });
   const repository = `bench/distribute-${round}`;
   await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
+  await warmMemory(sizeBytes * (fleet.hosts.length + 1));
   const sentBefore = (await fleet.registryPlace?.sentBytes()) ?? 0;
   const thinBefore = await thinBytes(fleet);
   const results = await Promise.all(

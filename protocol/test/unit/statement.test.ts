@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -6,13 +6,14 @@ import {
   clusterKeyName,
   digestOf,
   formatJoinToken,
+  type Grant,
   isPeerId,
   parseJoinToken,
   parsePeerId,
   peerIdFromRaw,
   peerIdOf,
   publicKeyOf,
-  signGrant,
+  signGrants,
   signMembership,
   signSuccession,
   verifyGrant,
@@ -24,6 +25,7 @@ const keyPair = () => generateKeyPairSync('ed25519');
 const cluster = keyPair().privateKey;
 const keys = [clusterKeyName(cluster)];
 const peer = peerIdOf(keyPair().publicKey);
+const signGrant = (statement: Grant, key: KeyObject) => signGrants([statement], key)[0] ?? '';
 const NOW = 1_800_000_000_000;
 const grant = { peer, digest: digestOf('x'), origin: 'docker.io', expiresAtMs: NOW };
 const membership = {
@@ -72,7 +74,11 @@ describe('a statement', () => {
   });
 
   test('of one kind is none of another', () => {
-    expect(() => verifyMembership(signGrant(grant, cluster), keys, NOW)).toThrow(/another key signed it/);
+    expect(() => verifyMembership(signGrant(grant, cluster), keys, NOW)).toThrow(/malformed/);
+    expect(() => verifyGrant(signMembership(membership, cluster), keys, NOW)).toThrow(/malformed/);
+    expect(() => verifySuccession(signMembership(membership, cluster), keys)).toThrow(
+      /another key signed it/,
+    );
   });
 
   test('of another cluster, or of none, is refused', () => {
@@ -99,14 +105,49 @@ describe('a statement', () => {
       fc.property(fc.nat(text.length - 1), fc.string({ minLength: 1, maxLength: 1 }), (at, character) => {
         const changed = text.slice(0, at) + character + text.slice(at + 1);
         // The last character of base64 has bits that say nothing.
-        const same = ([payload = '', signature = '']: string[]) =>
-          Buffer.from(payload, 'base64url').toString('hex') +
-          Buffer.from(signature, 'base64url').toString('hex');
+        const same = (parts: string[]) =>
+          parts.map((part) => Buffer.from(part, 'base64url').toString('hex')).join('.');
         if (same(changed.split('.')) !== same(text.split('.'))) refused(changed);
       }),
     );
     fc.assert(fc.property(fc.string(), (other) => void refused(other)));
     refused('x'.repeat(1_000_000));
+  });
+});
+
+describe('grants that are signed together', () => {
+  const grantsOf = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ ...grant, digest: digestOf(`blob ${index}`) }));
+
+  test('hold each for itself, however many they are', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 300 }), (count) => {
+        const statements = grantsOf(count);
+        const texts = signGrants(statements, cluster);
+        expect(texts.map((text) => verifyGrant(text, keys, NOW))).toEqual(statements);
+        expect(Math.max(...texts.map(({ length }) => length))).toBeLessThan(2048);
+      }),
+      { numRuns: 20 },
+    );
+    expect(signGrants([], cluster)).toEqual([]);
+  });
+
+  test('say nothing with another’s path, with a path of another length, or without one', () => {
+    const parts = signGrants(grantsOf(7), cluster).map((text) => text.split('.'));
+    const [payload = '', path = '', signature = ''] = parts[0] ?? [];
+    const bytes = Buffer.from(path, 'base64url');
+    const wrong = [
+      parts[1]?.[1] ?? '',
+      '',
+      bytes.subarray(0, 33).toString('base64url'),
+      bytes.subarray(0, 40).toString('base64url'),
+      Buffer.concat([bytes, bytes.subarray(0, 33)]).toString('base64url'),
+      Buffer.concat([Buffer.of(2), bytes.subarray(1)]).toString('base64url'),
+    ];
+    for (const other of wrong)
+      expect(() => verifyGrant(`${payload}.${other}.${signature}`, keys, NOW)).toThrow(
+        expect.objectContaining({ code: 'unauthorized' }),
+      );
   });
 });
 

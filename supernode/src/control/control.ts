@@ -7,7 +7,7 @@ import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
 import {
-  candidatesMessage,
+  encodeCandidates,
   type FromSupernodeInit,
   type Introduction,
   type Session,
@@ -180,17 +180,15 @@ export class Control implements SessionEvents, Disposable {
     const nowMs = Date.now();
     const { authority, metrics } = this.#modules;
     const ended = metrics.adviceSeconds.startTimer();
-    for (const { to, blob, parents, seeds, origin } of this.swarm.advise(clockMs(), ADVICES_OF_ONE_TURN)) {
-      const peers = parents.map(({ peer, dataAddress, controlAddresses }) => ({
-        peer,
-        dataAddress,
-        controlAddresses,
-        complete: seeds.has(peer),
-      }));
+    const advices = this.swarm.advise(clockMs(), ADVICES_OF_ONE_TURN);
+    const grants = authority.grants(
+      advices.map(({ to, blob }) => ({ peer: to, blob })),
+      nowMs,
+    );
+    for (const [index, { to, blob, parents, seeds, origin }] of advices.entries()) {
       metrics.decisions.inc();
-      this.#sessions
-        .get(to)
-        ?.send(candidatesMessage(blob, { grant: authority.grant(to, blob, nowMs), upstream: origin, peers }));
+      const rest = { grant: grants[index] ?? '', upstream: origin };
+      this.#sessions.get(to)?.sendEncoded(encodeCandidates(blob, rest, parents, seeds));
     }
     ended();
     // Sockets are read in between.

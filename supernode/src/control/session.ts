@@ -1,7 +1,9 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   type BlobName,
   blobKeyOf,
+  CandidatesSchema,
   DrakkarError,
   decodeBlobName,
   encodeBlobName,
@@ -17,6 +19,7 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import { Channel, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
+import type { Host } from '../swarm/state.ts';
 import type { BlobSize } from '../swarm/swarm.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */
@@ -78,6 +81,10 @@ export class Session {
 
   send(message: FromSupernodeInit): void {
     this.#channel.send(message);
+  }
+
+  sendEncoded(message: Uint8Array): void {
+    this.#channel.sendEncoded(message);
   }
 
   /** Serves it until it ends. Who speaks nonsense is told why, and cut off. */
@@ -188,29 +195,39 @@ function blobOf(message: {
   return { name, sizeBytes, pieces };
 }
 
-export const candidatesMessage = (
+/**
+ * The encoded `Candidates`. A host's own part is encoded once, since it is told to many: fields of a message may follow each other in
+ * any number of pieces. Source: protobuf's encoding, "Last One Wins" and "Repeated".
+ */
+export function encodeCandidates(
   blob: BlobName,
-  rest: {
-    readonly grant: string;
-    readonly upstream: boolean;
-    readonly peers: readonly {
-      readonly peer: PeerId;
-      readonly dataAddress: string;
-      readonly controlAddresses: readonly string[];
-      readonly complete: boolean;
-    }[];
-  },
-): FromSupernodeInit => ({
-  message: {
-    case: 'candidates',
-    value: {
-      blob: encodeBlobName(blob),
-      grant: rest.grant,
-      upstream: rest.upstream,
-      peers: rest.peers.map((peer) => ({ ...peer, controlAddresses: [...peer.controlAddresses] })),
-    },
-  },
-});
+  rest: { readonly grant: string; readonly upstream: boolean },
+  parents: readonly Host[],
+  seeds: ReadonlySet<PeerId>,
+): Uint8Array {
+  const head = create(CandidatesSchema, { blob: encodeBlobName(blob), ...rest });
+  const parts = [toBinary(CandidatesSchema, head), ...parents.map((host) => encodedPeer(host, seeds))];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const field = FromSupernodeSchema.field.candidates.number;
+  const start = new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish();
+  return Buffer.concat([start, ...parts], start.length + length);
+}
+
+const ENCODED = { complete: new WeakMap<Host, Uint8Array>(), partial: new WeakMap<Host, Uint8Array>() };
+
+function encodedPeer(host: Host, seeds: ReadonlySet<PeerId>): Uint8Array {
+  const complete = seeds.has(host.peer);
+  const kept = complete ? ENCODED.complete : ENCODED.partial;
+  const known = kept.get(host);
+  if (known !== undefined) return known;
+  const { peer, dataAddress, controlAddresses } = host;
+  const alone = create(CandidatesSchema, {
+    peers: [{ peer, dataAddress, controlAddresses: [...controlAddresses], complete }],
+  });
+  const bytes = toBinary(CandidatesSchema, alone);
+  kept.set(host, bytes);
+  return bytes;
+}
 
 function malformed(why: string): DrakkarError {
   return new DrakkarError('invalid_argument', `this daemon says what no daemon says: ${why}`);

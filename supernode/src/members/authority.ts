@@ -15,7 +15,7 @@ import {
   formatJoinToken,
   type Membership,
   type PeerId,
-  signGrant,
+  signGrants,
   signMembership,
   signSuccession,
   verifyMembership,
@@ -162,17 +162,30 @@ export class Authority {
     return signMembership(membership, this.#key);
   }
 
-  grant(peer: PeerId, blob: BlobName, nowMs: number): string {
-    const key = `${peer} ${blobKeyOf(blob)}`;
-    const known = this.#grants.get(key);
-    if (known !== undefined && known.untilMs - nowMs > this.#options.grantMs / 2) return known.text;
-    const untilMs = nowMs + this.#options.grantMs;
-    const text = signGrant({ peer, ...blob, expiresAtMs: untilMs }, this.#key);
-    this.#grants.delete(key);
-    this.#grants.set(key, { text, untilMs });
-    const [oldest] = this.#grants.keys();
-    if (this.#grants.size > KEPT_GRANTS && oldest !== undefined) this.#grants.delete(oldest);
-    return text;
+  /** Each may be given its blob. Those that are not known any more, or soon no longer good, are signed together. */
+  grants(wanted: readonly { readonly peer: PeerId; readonly blob: BlobName }[], nowMs: number): string[] {
+    const { grantMs } = this.#options;
+    const untilMs = nowMs + grantMs;
+    const keys = wanted.map(({ peer, blob }) => `${peer} ${blobKeyOf(blob)}`);
+    const isGood = (key: string) => (this.#grants.get(key)?.untilMs ?? 0) - nowMs > grantMs / 2;
+    const missing = wanted.flatMap(({ peer, blob: { digest, origin } }, index) => {
+      const key = keys[index] ?? '';
+      return isGood(key) ? [] : [{ key, statement: { peer, digest, origin, expiresAtMs: untilMs } }];
+    });
+    const signed = signGrants(
+      missing.map(({ statement }) => statement),
+      this.#key,
+    );
+    for (const [index, { key }] of missing.entries()) {
+      this.#grants.delete(key);
+      this.#grants.set(key, { text: signed[index] ?? '', untilMs });
+    }
+    const texts = keys.map((key) => this.#grants.get(key)?.text ?? '');
+    for (const oldest of this.#grants.keys()) {
+      if (this.#grants.size <= KEPT_GRANTS) break;
+      this.#grants.delete(oldest);
+    }
+    return texts;
   }
 
   #isCurrent(membership: string, nowMs: number): boolean {
