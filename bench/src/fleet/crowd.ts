@@ -9,24 +9,10 @@ import { loadSwarm } from '@drakkar/daemon';
 import { blobKeyOf, digestOf, parseJoinToken, parseSupernodeAddress } from '@drakkar/protocol';
 import { startNode } from '@drakkar/wire';
 import { pino } from 'pino';
-
-export interface CrowdOrders {
-  readonly supernode: string;
-  readonly joinToken: string;
-  readonly hosts: number;
-  readonly directory: string;
-}
-
-export interface CrowdReport {
-  readonly up: number;
-  /** From a `Want` to its `Candidates`. */
-  readonly answerMs: readonly number[];
-}
+import { type CrowdOrders, type CrowdReport, LAYERS } from './crowd-orders.ts';
 
 /** Handshakes at the same time. */
 const CONNECTING = 4;
-/** Of an image: what a host asks for at a time. */
-const LAYERS = 10;
 const SILENT = pino({ level: 'silent' });
 
 const { Standing, SupernodeLink } = await loadSwarm();
@@ -107,14 +93,17 @@ async function main(): Promise<void> {
   const say = (report: CrowdReport) => process.stdout.write(`${JSON.stringify(report)}\n`);
   say({ up: up(), answerMs: [] });
   for await (const line of createInterface(process.stdin)) {
-    const [order, argument] = line.split(' ');
+    // `ask SECONDS PAUSE`: each host asks, waits for its answers, and pauses for so many milliseconds on average.
+    const [order, seconds, pauseMs] = line.split(' ');
     const answerMs: number[] = [];
     if (order === 'ask') {
-      const endMs = performance.now() + Number(argument) * 1000;
+      const endMs = performance.now() + Number(seconds) * 1000;
       const run = randomBytes(8).toString('hex');
       await Promise.all(
         hosts.map(async (host, index) => {
-          for (let round = 0; performance.now() < endMs; round += 1) {
+          for (let round = 0; ; round += 1) {
+            await sleep(Math.random() * 2 * Number(pauseMs));
+            if (performance.now() >= endMs) break;
             answerMs.push(...(await ask(host, `${run} ${Math.floor(index / 10)} ${round}`)));
           }
         }),

@@ -100,8 +100,7 @@ export class Control implements SessionEvents, Disposable {
   }
 
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void {
-    this.swarm.forget(peer, blobKeyOf(blob), what);
-    this.#adviseSoon();
+    this.#announced(() => this.swarm.forget(peer, blobKeyOf(blob), what), peer);
   }
 
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void {
