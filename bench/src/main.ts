@@ -6,6 +6,7 @@ import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
 import { control } from './scenarios/control.ts';
 import { distribute } from './scenarios/distribute.ts';
+import { idle } from './scenarios/idle.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { start } from './scenarios/start.ts';
@@ -19,6 +20,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   distribute,
   wire,
   control,
+  idle,
 };
 
 const { values, positionals } = parseArgs({

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { loadKey, serveMetrics } from '@drakkar/service';
+import { loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -61,6 +61,7 @@ export async function startDaemon(
   const swarm = await joinSwarm(config, store, log);
   if (swarm !== undefined) stack.use(swarm);
   const content = stack.use(createContent({}, { store, client, swarm }));
+  stack.use(releaseMemoryWhenIdle());
   const native = stack.use(nativeHelper(config.native.socket));
   const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
   const builderKey = await loadKey(

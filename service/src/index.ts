@@ -15,6 +15,7 @@ export { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from 
 export { type Configuration, type ConfigurationOptions, defineConfiguration } from './configuration.ts';
 export { makeDirectory } from './directories.ts';
 export { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
+export { releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { isAnswered } from './sockets.ts';

@@ -1,8 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PullResult } from '@drakkar/client';
-import { imageOf, layerOf, pushImage } from '@drakkar/lab';
 import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
+import { blobSource, imageSource, type Source } from '../fleet/source.ts';
 import { atMost, type Claim, type Result } from '../runner/results.ts';
 import { median } from '../runner/samples.ts';
 import { warmMemory } from '../runner/warm-memory.ts';
@@ -17,6 +15,8 @@ interface Herd {
   readonly title: string;
   readonly fleet: FleetOptions & { readonly rate: number };
   readonly sizeBytes?: number;
+  /** A real image, which the hosts' own containerds fetch through the mirrors; else one blob of random bytes that daemons pull. */
+  readonly isImage?: boolean;
   /** From one host's start to the next. */
   readonly staggerMs?: number;
   claims(runs: readonly Run[]): Claim[];
@@ -26,6 +26,7 @@ interface Herd {
 interface Run {
   /** Of each host, from its own start. */
   readonly elapsedMs: readonly number[];
+  readonly sizeBytes: number;
   /** The slowest, against the size over the rate of a link. */
   readonly slowest: number;
   /** What the registry gave, and what it put on its link, against the size. */
@@ -77,6 +78,26 @@ const HERDS: readonly Herd[] = [
     ],
   },
   {
+    name: 'distribute-image',
+    title: 'An image of a dozen layers to 8 hosts at once through their containerds, links of 100 Mbit/s',
+    fleet: { hosts: 8, rate: 100e6, namespaces: true },
+    isImage: true,
+    claims: (runs) => [
+      atMost(
+        'an image through containerd to 8 hosts: slowest, against size ÷ link rate',
+        middle(runs, ({ slowest }) => slowest),
+        '×',
+        1.2,
+      ),
+      atMost(
+        'an image through containerd: bytes that the registry gave, against the size',
+        middle(runs, ({ upstream }) => upstream),
+        '×',
+        1.02,
+      ),
+    ],
+  },
+  {
     name: 'distribute-staggered',
     title: '200 MB to 8 hosts, one a second, links of 100 Mbit/s',
     fleet: { hosts: 8, rate: 100e6, namespaces: true },
@@ -118,12 +139,23 @@ const HERDS: readonly Herd[] = [
   },
 ];
 
-/** A fresh blob to a fleet of which nobody has it, each host and the registry behind a link of its own. */
+/** Something fresh to a fleet of which nobody has it, each host and the registry behind a link of its own. */
 export const distribute: Scenario = async ({ rounds, onSample }) => {
   const results: Result[] = [];
   for (const herd of HERDS) results.push(await measure(herd, Math.min(rounds, MAX_ROUNDS), onSample));
+  const [eight, more] = results;
+  if (eight !== undefined && more !== undefined) results[1] = withGrowth(more, eight);
   return results;
 };
+
+/** How much longer a larger herd takes. */
+function withGrowth(more: Result, fewer: Result): Result {
+  const [slowest, before] = [more.claims[0]?.figure ?? Number.NaN, fewer.claims[0]?.figure ?? Number.NaN];
+  return {
+    ...more,
+    claims: [...more.claims, atMost('growth of the slowest from 8 to 24 hosts', slowest - before, '×', 0.1)],
+  };
+}
 
 async function measure(
   herd: Herd,
@@ -131,65 +163,65 @@ async function measure(
   onSample: Parameters<Scenario>[0]['onSample'],
 ): Promise<Result> {
   await using fleet = await startFleet(herd.fleet);
+  await using source = herd.isImage
+    ? await imageSource(fleet)
+    : blobSource(fleet, herd.sizeBytes ?? SIZE_BYTES);
   const runs: Run[] = [];
-  // The first warms up: processes, connections, the memory of the machine.
+  // The first warms up: processes, the connections between them.
   for (let round = -1; round < rounds; round += 1) {
-    const run = await distributeOnce(fleet, herd, round + 1);
+    const run = await distributeOnce(fleet, herd, source, round + 1);
     if (round < 0) continue;
     runs.push(run);
     onSample(`${herd.name} (${run.slowest.toFixed(2)} ×)`, round, { wallMs: Math.max(...run.elapsedMs) });
   }
   const { hosts, rate, thinRate } = herd.fleet;
+  const sizeBytes = median(runs.map((run) => run.sizeBytes));
   return {
     name: herd.name,
     title: herd.title,
     series: [
       { name: 'slowest host', samples: runs.map(({ elapsedMs }) => ({ wallMs: Math.max(...elapsedMs) })) },
-      { name: 'size ÷ link rate', samples: [{ wallMs: idealMs(herd) }] },
+      { name: 'size ÷ link rate', samples: [{ wallMs: idealMs(sizeBytes, rate) }] },
     ],
-    input: {
-      sizeBytes: herd.sizeBytes ?? SIZE_BYTES,
-      hosts,
-      rate,
-      thinRate,
-      staggerMs: herd.staggerMs ?? 0,
-      runs,
-    },
+    input: { sizeBytes, hosts, rate, thinRate, staggerMs: herd.staggerMs ?? 0, runs },
     claims: herd.claims(runs),
   };
 }
 
-const idealMs = ({ sizeBytes = SIZE_BYTES, fleet }: Herd) => (sizeBytes * 8 * 1000) / fleet.rate;
+const idealMs = (sizeBytes: number, rate: number) => (sizeBytes * 8 * 1000) / rate;
 
-async function distributeOnce(fleet: Fleet, herd: Herd, round: number): Promise<Run> {
-  const sizeBytes = herd.sizeBytes ?? SIZE_BYTES;
-  const layer = layerOf(randomBytes(sizeBytes), { compression: 'none' });
-  const repository = `bench/distribute-${round}`;
-  await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
-  await warmMemory(sizeBytes * (fleet.hosts.length + 1));
-  const sentBefore = (await fleet.registryPlace?.sentBytes()) ?? 0;
-  const thinBefore = await thinBytes(fleet);
-  const results = await Promise.all(
+async function distributeOnce(fleet: Fleet, herd: Herd, source: Source, round: number): Promise<Run> {
+  const { image, sizeBytes } = await source.push(round);
+  // What daemons write, and what containerds do.
+  await warmMemory(sizeBytes * (fleet.hosts.length + 1) * (herd.isImage ? 2 : 1));
+  const before = await countersOf(fleet);
+  const elapsedMs = await Promise.all(
     fleet.hosts.map(async (host, index) => {
       await sleep(index * (herd.staggerMs ?? 0));
       const startedMs = performance.now();
-      const result: PullResult = await host.client.pull({
-        image: `${fleet.registry.host}/${repository}:latest`,
-      });
-      return { result, elapsedMs: performance.now() - startedMs };
+      await source.fetch(host, image);
+      return performance.now() - startedMs;
     }),
   );
-  const elapsedMs = results.map((each) => each.elapsedMs);
-  const upstreamBytes = results.reduce((sum, { result }) => sum + result.receipt.upstreamBytes, 0);
+  const after = await countersOf(fleet);
   return {
     elapsedMs,
-    slowest: Math.max(...elapsedMs) / idealMs(herd),
-    upstream: upstreamBytes / sizeBytes,
-    registryWire: (((await fleet.registryPlace?.sentBytes()) ?? 0) - sentBefore) / sizeBytes,
-    thin: ((await thinBytes(fleet)) - thinBefore) / sizeBytes,
+    sizeBytes,
+    slowest: Math.max(...elapsedMs) / idealMs(sizeBytes, herd.fleet.rate),
+    upstream: (after.upstream - before.upstream) / sizeBytes,
+    registryWire: (after.registryWire - before.registryWire) / sizeBytes,
+    thin: (after.thin - before.thin) / sizeBytes,
   };
 }
 
-async function thinBytes({ network }: Fleet): Promise<number> {
-  return (await network?.thinBytes()) ?? 0;
+/** Bytes so far: that daemons read upstream, that the registry put on its link, that went over the link between racks. */
+async function countersOf({ hosts, registryPlace, network }: Fleet) {
+  const upstream = await Promise.all(
+    hosts.map(async ({ client }) => (await client.status()).traffic.upstreamBytes),
+  );
+  return {
+    upstream: upstream.reduce((sum, bytes) => sum + bytes, 0),
+    registryWire: (await registryPlace?.sentBytes()) ?? 0,
+    thin: (await network?.thinBytes()) ?? 0,
+  };
 }

@@ -52,6 +52,8 @@ export interface ExchangeModules {
 
 const SESSIONS = 64;
 const SHOWN_AHEAD = 4;
+/** Pieces after one that a reader waits for. */
+const READ_AHEAD = 4;
 const OPEN_MS = 3_000;
 /** So long nobody waits for a supernode that is away. */
 const SUPERNODE_PATIENCE_MS = 2_000;
@@ -212,9 +214,11 @@ export class Exchange implements HaveEvents {
     return performance.now() - this.#progressAtMs;
   }
 
-  /** A reader waits for this piece. */
+  /** A reader waits for this piece, and will soon for those after it. */
   urge(piece: number): void {
     this.#picker.urge(piece);
+    this.#picker.prefetch(Array.from({ length: READ_AHEAD }, (_, index) => piece + 1 + index));
+    this.#fetcher?.schedule();
   }
 
   /** The whole has been verified: from now on it is given from the store. */

@@ -1,0 +1,112 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { appendFile, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import {
+  type Containerd,
+  type DebianLayer,
+  debianImage,
+  imageOf,
+  layerOf,
+  layerOfFile,
+  pushImage,
+  startContainerd,
+} from '@drakkar/lab';
+import { Digester } from '@drakkar/protocol';
+import type { Fleet, FleetHost } from './fleet.ts';
+
+/** What a fleet is given, fresh each time, and how a host gets it. */
+export interface Source extends AsyncDisposable {
+  push(round: number): Promise<{ readonly image: string; readonly sizeBytes: number }>;
+  /** Returns when the host has all of it. */
+  fetch(host: FleetHost, image: string): Promise<void>;
+}
+
+const run = promisify(execFile);
+
+/** Together eleven layers and some 300 MB. */
+const PACKAGES = [['python3'], ['python3', 'python3-numpy'], ['nodejs'], ['perl', 'git']] as const;
+
+/** An image of one layer of random bytes, which daemons pull. */
+export function blobSource({ registry }: Fleet, sizeBytes: number): Source {
+  return {
+    async push(round) {
+      const repository = `bench/blob-${round}`;
+      const layer = layerOf(randomBytes(sizeBytes), { compression: 'none' });
+      await pushImage(registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
+      return { image: `${registry.host}/${repository}:latest`, sizeBytes };
+    },
+    async fetch(host, image) {
+      await host.client.pull({ image });
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+/** A real image of many layers, which a containerd on each host fetches through the mirror there, into its own content store. */
+export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp('/var/tmp/drakkar-image-');
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const layers: DebianLayer[] = [];
+  for (const packages of PACKAGES) layers.push(...(await debianImage({ packages })).layers);
+  const containerds = new Map<
+    FleetHost,
+    { readonly containerd: Containerd; readonly hostsDirectory: string }
+  >();
+  for (const host of hosts) {
+    const { mirrorUrl } = await host.client.status();
+    const hostsDirectory = join(directory, `hosts-${host.index}`);
+    await mkdir(join(hostsDirectory, registry.host), { recursive: true });
+    await writeFile(
+      join(hostsDirectory, registry.host, 'hosts.toml'),
+      `server = "${registry.url}"\n[host."${mirrorUrl}"]\n  capabilities = ["pull", "resolve"]\n`,
+    );
+    containerds.set(host, { containerd: stack.use(await startContainerd({})), hostsDirectory });
+  }
+  const running = stack.move();
+  return {
+    async push(round) {
+      const fresh = await Promise.all(
+        layers.map((layer, index) => freshLayer(layer, join(directory, `layer-${index}`))),
+      );
+      const repository = `bench/image-${round}`;
+      await pushImage(registry.url, imageOf({ layers: fresh.map(layerOfFile) }), {
+        repository,
+        tag: 'latest',
+      });
+      return {
+        image: `${registry.host}/${repository}:latest`,
+        sizeBytes: fresh.reduce((sum, layer) => sum + layer.sizeBytes, 0),
+      };
+    },
+    async fetch(host, image) {
+      const { containerd, hostsDirectory } = containerds.get(host) ?? {};
+      if (host.place === undefined || containerd === undefined) throw new Error('a host without a place');
+      const { address, namespace } = containerd;
+      const args = ['--address', address, '--namespace', namespace, 'content', 'fetch'];
+      const [command, line] = host.place.within('ctr', [...args, '--hosts-dir', hostsDirectory ?? '', image]);
+      await run(command, [...line], { maxBuffer: OUTPUT_BYTES });
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+const OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * The same files under another digest: an empty member with a number of its own at the end, which unpacking leaves out.
+ * Source: RFC 1952, sections 2.2 and 2.3.1.1.
+ */
+async function freshLayer(layer: DebianLayer, path: string): Promise<DebianLayer> {
+  await copyFile(layer.path, path);
+  const number = randomBytes(16);
+  const head = Buffer.from([0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, number.length, 0]);
+  const emptyAndSums = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  await appendFile(path, Buffer.concat([head, number, emptyAndSums]));
+  const digester = new Digester();
+  for await (const part of createReadStream(path)) digester.update(part as Buffer);
+  return { ...layer, path, digest: digester.digest(), sizeBytes: digester.sizeBytes };
+}
