@@ -14,10 +14,12 @@
 
 export * from '@drakkar/errors';
 export * from './blob-name.ts';
+export * from './chance.ts';
 export * from './digest.ts';
 export * from './dsse.ts';
 export * from './host-port.ts';
 export * from './identity.ts';
+export * from './locality.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
   CandidatesSchema,

@@ -1,5 +1,13 @@
 import { PiecePicker, SuperSeed } from '@drakkar/daemon';
-import { blobKeyOf, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
+import {
+  blobKeyOf,
+  digestOf,
+  distance,
+  type Labels,
+  LOCALITY_LABELS,
+  type PeerId,
+  peerIdFromRaw,
+} from '@drakkar/protocol';
 import { type Advice, type BlobSize, Swarm, type SwarmOptions } from '@drakkar/supernode';
 import { Events } from './events.ts';
 
@@ -13,7 +21,7 @@ export interface Scene {
   readonly latencyMs: number;
   /** From one host's arrival to the next. */
   readonly arrivalMs: number;
-  readonly labels?: (host: number) => Readonly<Record<string, string>>;
+  readonly labels?: (host: number) => Labels;
   /** When each host dies, if it does. */
   readonly diesAtMs?: (host: number) => number | undefined;
   readonly swarm?: Partial<SwarmOptions>;
@@ -25,6 +33,8 @@ export interface Outcome {
   readonly finishedMs: readonly (number | undefined)[];
   readonly originBytes: number;
   readonly mostUploads: number;
+  /** Between hosts that share no place. */
+  readonly farBytes: number;
 }
 
 const UPLOAD_SLOTS = 8;
@@ -39,6 +49,7 @@ interface SimulatedHost {
   readonly peer: PeerId;
   readonly index: number;
   readonly arrivedMs: number;
+  readonly labels: Labels;
   readonly picker: PiecePicker;
   readonly seed: SuperSeed;
   /** When a child last gained something. */
@@ -68,6 +79,7 @@ class Simulation {
   readonly #blob: BlobSize;
   #originBytes = 0;
   #mostUploads = 0;
+  #farBytes = 0;
   #registryReaders = 0;
 
   constructor(scene: Scene) {
@@ -107,6 +119,7 @@ class Simulation {
       finishedMs: this.#all.map(({ finishedMs }) => finishedMs),
       originBytes: this.#originBytes,
       mostUploads: this.#mostUploads,
+      farBytes: this.#farBytes,
     };
   }
 
@@ -126,7 +139,8 @@ class Simulation {
       peer,
       index,
       arrivedMs: this.#events.nowMs,
-      picker: new PiecePicker(this.#scene.pieces, [], index),
+      labels: this.#scene.labels?.(index) ?? {},
+      picker: new PiecePicker(this.#scene.pieces, [], peer),
       seed: new SuperSeed(this.#scene.pieces, SHOWN_AHEAD),
       newsAtMs: this.#events.nowMs,
       parents: [],
@@ -147,7 +161,7 @@ class Simulation {
         name: `host-${index}`,
         dataAddress: '',
         controlAddresses: [],
-        labels: this.#scene.labels?.(index) ?? {},
+        labels: host.labels,
         uploadSlots: UPLOAD_SLOTS,
       },
       this.#events.nowMs,
@@ -161,11 +175,13 @@ class Simulation {
     host.isDead = true;
     for (const child of host.children) {
       child.picker.parentGone(host.peer);
+      child.picker.leave(host.peer);
       child.parents = child.parents.filter((parent) => parent !== host);
     }
     for (const parent of host.parents) {
       parent.children.delete(host);
       parent.seed.leave(host.peer);
+      parent.picker.leave(host.peer);
       this.#show(parent);
     }
     for (const other of this.#all) this.#fetch(other);
@@ -177,6 +193,7 @@ class Simulation {
     const named = parents.flatMap(({ peer }) => this.#hosts.get(peer) ?? []).filter(({ isDead }) => !isDead);
     for (const gone of host.parents.filter((parent) => !named.includes(parent))) {
       host.picker.parentGone(gone.peer);
+      host.picker.leave(gone.peer);
       gone.children.delete(host);
       gone.seed.leave(host.peer);
     }
@@ -190,7 +207,10 @@ class Simulation {
 
   #meet(child: SimulatedHost, parent: SimulatedHost): void {
     parent.children.add(child);
-    parent.seed.enter(child.peer);
+    const away = distance(child.labels, parent.labels);
+    parent.seed.enter(child.peer, away);
+    parent.picker.enter(child.peer, away);
+    child.picker.enter(parent.peer, away);
     const pieces = this.#piecesOf(parent);
     child.picker.parentHas(
       parent.peer,
@@ -302,7 +322,11 @@ class Simulation {
       count(-1);
       if (child.isDead) return;
       if (parent.isDead) child.picker.failed(piece, parent.peer);
-      else this.#gain(child, piece, true);
+      else {
+        if (distance(child.labels, parent.labels) === LOCALITY_LABELS.length)
+          this.#farBytes += this.#scene.pieceBytes;
+        this.#gain(child, piece, true);
+      }
       this.#fetch(child);
       for (const other of parent.children) this.#fetch(other);
     });

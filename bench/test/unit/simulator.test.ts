@@ -36,6 +36,17 @@ describe('a simulated swarm', () => {
     expect(originBytes).toBe(64 * MEBIBYTE);
   });
 
+  test.each([
+    [2, 4],
+    [2, 20],
+    [4, 10],
+  ])('in %d racks of %d hosts crosses between racks about once for each', (racks, hosts) => {
+    const labels = (host: number) => ({ rack: `rack-${host % racks}` });
+    const { finishedMs, farBytes } = simulate(scene(racks * hosts, { labels }));
+    expect(finishedMs.every((ms) => ms !== undefined)).toBe(true);
+    expect(farBytes / (64 * MEBIBYTE) / (racks - 1)).toBeLessThan(hosts > 16 ? 2 : 1.3);
+  });
+
   test('survives whoever dies, the reader of the registry as well', () => {
     fc.assert(
       fc.property(

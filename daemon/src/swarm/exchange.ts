@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DrakkarError, type HostPort, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import {
+  DrakkarError,
+  distance,
+  type HostPort,
+  type Labels,
+  type PeerId,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { Log } from '../snapshots/modules.ts';
@@ -43,6 +50,7 @@ export interface ExchangeModules {
   readonly budget: MemoryBudget;
   readonly downloadRate: RateLimit;
   readonly dataAddress: string;
+  readonly labels: Labels;
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
@@ -112,7 +120,7 @@ export class Exchange implements HaveEvents {
     const have = Array.from({ length: blob.pieceCount }, (_, piece) => piece).filter((piece) =>
       local.has(piece),
     );
-    this.#picker = new PiecePicker(blob.pieceCount, have, Math.floor(Math.random() * 2 ** 31));
+    this.#picker = new PiecePicker(blob.pieceCount, have, modules.self);
     // Who has all of it shows it with care, as who reads it from the registry does.
     if (this.#picker.missing === 0) this.#holdBack(have);
   }
@@ -465,13 +473,14 @@ export class Exchange implements HaveEvents {
   }
 
   #open(session: HaveSession): void {
-    const { standing, dataAddress } = this.#modules;
+    const { standing, dataAddress, labels } = this.#modules;
     session.open({
       blob: this.blob.name,
       sizeBytes: this.blob.sizeBytes,
       membership: standing.membership,
       grant: this.#advice?.grant ?? '',
       dataAddress,
+      labels,
     });
   }
 
@@ -481,7 +490,9 @@ export class Exchange implements HaveEvents {
     const isOnly = this.#sessions.size === 0;
     this.#sessions.set(peer, session);
     this.#newsAtMs = performance.now();
-    this.#seed.enter(peer);
+    const away = distance(this.#modules.labels, session.labels, this.#modules.link.localityLabels);
+    this.#seed.enter(peer, away);
+    this.#picker.enter(peer, away);
     this.#adopt(session);
     const here = Array.from({ length: this.blob.pieceCount }, (_, piece) => piece).filter((piece) =>
       this.#local.has(piece),
@@ -513,6 +524,7 @@ export class Exchange implements HaveEvents {
     if (session === undefined || this.#sessions.get(session.peer) !== session) return;
     this.#sessions.delete(session.peer);
     this.#seed.leave(session.peer);
+    this.#picker.leave(session.peer);
     this.#fetcher?.removeParent(session.peer);
     this.#show();
     this.#changed.step();

@@ -86,6 +86,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'tim
 const BUSY_REST_MS = 150;
 const FAILURE_REST_MS = 400;
 const RETRY_MS = 50;
+/** Who could ask for nothing for so long asks for what peers that are nearer were to bring. */
+const PATIENCE_MS = 3_000;
 
 /** Gets the missing pieces of one blob from its parents: whom to ask for what, how much at a time, and for how long to wait. */
 export class PieceFetcher {
@@ -95,6 +97,8 @@ export class PieceFetcher {
   readonly #parents = new Map<PeerId, Parent>();
   readonly #requests = new Set<Request>();
   #retry: NodeJS.Timeout | undefined;
+  #askedAtMs = performance.now();
+  #isPatient = true;
   #isEnded = false;
 
   constructor(blob: BlobShape, picker: PiecePicker, modules: FetcherModules) {
@@ -176,6 +180,8 @@ export class PieceFetcher {
   schedule(): void {
     if (this.#isEnded || this.#picker.missing === 0) return;
     const nowMs = performance.now();
+    // Once others have not brought what they were to bring, they are not waited for any more.
+    if (nowMs - this.#askedAtMs > PATIENCE_MS) this.#isPatient = false;
     let isWaiting = false;
     for (let asked = true; asked; ) {
       asked = false;
@@ -187,18 +193,20 @@ export class PieceFetcher {
           isWaiting = true;
           continue;
         }
-        const pieces = this.#pick(parent);
+        const pieces = this.#pick(parent, this.#isPatient);
         if (pieces.length === 0) continue;
         if (!this.#modules.budget.take(this.#bytesOf(pieces), this.#requests.size === 0)) {
           for (const piece of pieces) this.#picker.failed(piece, parent.peer);
           this.#scheduleLater();
           return;
         }
+        this.#askedAtMs = nowMs;
         void this.#ask(parent, pieces);
         asked = true;
       }
     }
-    if (isWaiting) this.#scheduleLater();
+    const isIdle = this.#parents.size > 0 && this.#requests.size === 0;
+    if (isWaiting || isIdle) this.#scheduleLater();
   }
 
   #requestsOf({ throughput }: Parent): number {
@@ -213,8 +221,8 @@ export class PieceFetcher {
     }, RETRY_MS);
   }
 
-  #pick(parent: Parent): number[] {
-    const first = this.#picker.pick(parent.peer);
+  #pick(parent: Parent, isPatient: boolean): number[] {
+    const first = this.#picker.pick(parent.peer, isPatient);
     if (first === undefined) return [];
     const pieces = [first];
     const { pieceLength } = this.#blob;

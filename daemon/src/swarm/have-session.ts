@@ -1,10 +1,12 @@
 import {
+  areLabels,
   type BlobName,
   DrakkarError,
   decodeBlobName,
   encodeBlobName,
   HaveMessageSchema,
   type HostPort,
+  type Labels,
   type PeerId,
   parseHostPort,
   toDrakkarError,
@@ -18,6 +20,7 @@ export interface HaveOpening {
   readonly membership: string;
   readonly grant: string;
   readonly dataAddress: HostPort;
+  readonly labels: Labels;
 }
 
 /** A piece, and what its bytes must hash to. */
@@ -43,6 +46,7 @@ export class HaveSession {
   readonly peer: PeerId;
   /** Set by the opening of the other side. */
   dataAddress: HostPort = { host: '', port: 0 };
+  labels: Labels = {};
   /** When it last said that it has gained something, or was sent something. */
   activeAtMs = performance.now();
   readonly #channel: Channel<typeof HaveMessageSchema, typeof HaveMessageSchema>;
@@ -73,6 +77,7 @@ export class HaveSession {
     membership,
     grant,
     dataAddress,
+    labels,
   }: Omit<HaveOpening, 'dataAddress'> & { dataAddress: string }): void {
     const { digest, origin } = encodeBlobName(blob);
     this.#channel.send({
@@ -87,6 +92,7 @@ export class HaveSession {
           sizeBytes: BigInt(sizeBytes),
           grant,
           dataAddress,
+          labels: { ...labels },
         },
       },
     });
@@ -97,16 +103,19 @@ export class HaveSession {
     const first = await this.#channel.receive(AbortSignal.timeout(OPENING_MS));
     if (first === undefined) throw new DrakkarError('not_found', `${this.peer} has nothing of the blob`);
     if (first.message.case !== 'open') throw malformed('its first message does not open anything');
-    const { membership, grant, sizeBytes, dataAddress, version } = first.message.value;
+    const { membership, grant, sizeBytes, dataAddress, labels, version } = first.message.value;
     if (version < 1) throw malformed(`version ${version}`);
+    if (!areLabels(labels)) throw malformed('too many or too long labels');
     const opening = {
       blob: decodeBlobName(first.message.value),
       sizeBytes: Number(sizeBytes),
       membership,
       grant,
       dataAddress: parseHostPort(dataAddress),
+      labels,
     };
     this.dataAddress = opening.dataAddress;
+    this.labels = labels;
     return opening;
   }
 

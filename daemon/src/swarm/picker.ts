@@ -1,4 +1,4 @@
-import type { PeerId } from '@drakkar/protocol';
+import { chanceOf, numberOf, type PeerId } from '@drakkar/protocol';
 
 /** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
 const ENDGAME_REQUESTS = 2;
@@ -10,6 +10,9 @@ const ENDGAME_REQUESTS = 2;
  * the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
  * so that children of one parent ask for different ones. When every missing piece has been asked for, slow requests are asked
  * again of another parent.
+ *
+ * Who is far is asked for a share alone: of the peers that are nearer, one by lot is to bring each piece, and the others get it there. So a
+ * piece comes once over the link that all of them share.
  */
 export class PiecePicker {
   readonly pieceCount: number;
@@ -21,15 +24,21 @@ export class PiecePicker {
   readonly #order: Uint32Array;
   readonly #urgent = new Set<number>();
   readonly #hedged = new Set<number>();
+  readonly #self: number;
+  /** How far away each peer is that takes part. */
+  readonly #distances = new Map<PeerId, number>();
+  /** By distance: which pieces are this host's to bring from there. */
+  readonly #shares = new Map<number, Uint8Array>();
   #prefetch: readonly number[] = [];
   #missing: number;
 
-  /** @param seed any number that differs between children */
-  constructor(pieceCount: number, have: Iterable<number>, seed: number) {
+  /** @param self who this is: others come to the same shares, and ask for pieces in another order */
+  constructor(pieceCount: number, have: Iterable<number>, self: PeerId) {
+    this.#self = numberOf(self);
     this.pieceCount = pieceCount;
     this.#have = new Uint8Array(pieceCount);
     this.#copies = new Uint16Array(pieceCount);
-    this.#order = shuffled(pieceCount, seed);
+    this.#order = shuffled(pieceCount, this.#self);
     this.#missing = pieceCount;
     for (const piece of have) this.arrived(piece);
   }
@@ -40,6 +49,17 @@ export class PiecePicker {
 
   has(piece: number): boolean {
     return this.#have[piece] === 1;
+  }
+
+  /** A peer takes part, and is so far away. */
+  enter(peer: PeerId, distance: number): void {
+    this.#distances.set(peer, distance);
+    this.#shares.clear();
+  }
+
+  leave(peer: PeerId): void {
+    this.#distances.delete(peer);
+    this.#shares.clear();
   }
 
   /** A parent has these pieces, too. Pieces that there are not are left out. */
@@ -109,17 +129,24 @@ export class PiecePicker {
     if (this.#requests.has(piece)) this.#hedged.add(piece);
   }
 
-  /** The next piece to ask this parent for, which counts as asked from now on; `undefined` where it has nothing of use. */
-  pick(parent: PeerId): number | undefined {
+  /**
+   * The next piece to ask this parent for, which counts as asked from now on; `undefined` where it has nothing of use.
+   * @param isPatient whether the pieces that others are to bring are left to them
+   */
+  pick(parent: PeerId, isPatient = true): number | undefined {
     const known = this.#parents.get(parent);
     if (known === undefined) return undefined;
+    const share = isPatient ? this.#shareOf(parent) : undefined;
     const fresh = (piece: number) =>
-      known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece);
+      known[piece] === 1 &&
+      this.#have[piece] === 0 &&
+      !this.#requests.has(piece) &&
+      (share === undefined || share[piece] === 1 || this.#urgent.has(piece));
     const piece =
       this.#first(this.#urgent, fresh) ??
       this.#first(this.#prefetch, fresh) ??
       this.#rarest(fresh) ??
-      this.#again(parent, known);
+      (share === undefined ? this.#again(parent, known) : undefined);
     if (piece === undefined) return undefined;
     this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
     return piece;
@@ -142,6 +169,23 @@ export class PiecePicker {
       this.#missing -= 1;
     }
     return asked;
+  }
+
+  /** What this host is to bring from as far away as this parent is; `undefined` where nobody is nearer than that. */
+  #shareOf(parent: PeerId): Uint8Array | undefined {
+    const distance = this.#distances.get(parent) ?? 0;
+    const known = this.#shares.get(distance);
+    if (known !== undefined) return known;
+    const nearer = [...this.#distances]
+      .filter(([, other]) => other < distance)
+      .map(([peer]) => numberOf(peer));
+    if (nearer.length === 0) return undefined;
+    const share = Uint8Array.from({ length: this.pieceCount }, (_, piece) => {
+      const lot = chanceOf(this.#self, piece);
+      return nearer.every((other) => chanceOf(other, piece) <= lot) ? 1 : 0;
+    });
+    this.#shares.set(distance, share);
+    return share;
   }
 
   #first(pieces: Iterable<number>, fits: (piece: number) => boolean): number | undefined {

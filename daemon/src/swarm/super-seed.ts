@@ -5,12 +5,15 @@ import type { PeerId } from '@drakkar/protocol';
  * the others get it from there. So a fresh blob leaves its only holder about once, whose link is the one that all wait for. Pure
  * state.
  *
+ * Children that are near are shown all, where there are several: those that are farther get it from them, each piece once.
+ *
  * A child is shown no more than a few pieces that nobody has passed on: who takes and does not give waits. Where nothing is passed on
  * any more, {@link release} lets everybody know everything.
  */
 export class SuperSeed {
   readonly #shownTo = new Map<number, PeerId>();
   readonly #children = new Map<PeerId, Set<number>>();
+  readonly #distances = new Map<PeerId, number>();
   /** Pieces that a peer has that was not given them, or not alone. */
   readonly #spread: Uint8Array;
   readonly #heldBack = new Set<number>();
@@ -42,8 +45,9 @@ export class SuperSeed {
     }
   }
 
-  enter(child: PeerId): void {
+  enter(child: PeerId, distance = 0): void {
     if (!this.#children.has(child)) this.#children.set(child, new Set());
+    this.#distances.set(child, distance);
   }
 
   leave(child: PeerId): void {
@@ -52,6 +56,7 @@ export class SuperSeed {
       if (this.#spread[piece] === 0) this.#unshown.add(piece);
     }
     this.#children.delete(child);
+    this.#distances.delete(child);
   }
 
   /**
@@ -76,8 +81,9 @@ export class SuperSeed {
   /** What to show to whom now, besides what has been shown. */
   next(): Map<PeerId, number[]> {
     const shown = new Map<PeerId, number[]>();
+    const reach = this.#reach();
     for (;;) {
-      const child = this.#leastShown();
+      const child = this.#leastShown(reach);
       const [piece] = this.#unshown;
       if (child === undefined || piece === undefined) return shown;
       this.#unshown.delete(piece);
@@ -97,11 +103,17 @@ export class SuperSeed {
     return held;
   }
 
-  #leastShown(): PeerId | undefined {
+  /** How far away those are that are shown something: as far as the second nearest, since one child alone passes on too little. */
+  #reach(): number {
+    const [nearest = 0, second = nearest] = [...this.#distances.values()].sort((a, b) => a - b);
+    return second;
+  }
+
+  #leastShown(reach: number): PeerId | undefined {
     let best: PeerId | undefined;
     let fewest = this.#ahead;
     for (const [child, pieces] of this.#children) {
-      if (pieces.size >= fewest) continue;
+      if (pieces.size >= fewest || (this.#distances.get(child) ?? 0) > reach) continue;
       best = child;
       fewest = pieces.size;
     }

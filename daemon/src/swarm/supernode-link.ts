@@ -13,6 +13,7 @@ import {
   FromSupernodeSchema,
   type HostPort,
   isPeerId,
+  LOCALITY_LABELS,
   type PeerId,
   parseHostPort,
   parsePeerId,
@@ -101,6 +102,7 @@ export class SupernodeLink implements AsyncDisposable {
   readonly #toldAtMs = new Map<BlobKey, number>();
   readonly #running: Promise<void>;
   #channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema> | undefined;
+  #localityLabels = LOCALITY_LABELS;
   #downSinceMs = performance.now();
   #heardAtMs = performance.now();
   #lastError: DrakkarError | undefined;
@@ -122,6 +124,11 @@ export class SupernodeLink implements AsyncDisposable {
     this.#events = options.events;
     this.#log = options.log;
     this.#running = this.#run();
+  }
+
+  /** Which labels say where a host is. */
+  get localityLabels(): readonly string[] {
+    return this.#localityLabels;
   }
 
   get isUp(): boolean {
@@ -284,7 +291,8 @@ export class SupernodeLink implements AsyncDisposable {
   #welcome({ message }: FromSupernode): number {
     if (message.case === 'refused') throw refusalOf(message.value);
     if (message.case !== 'welcome') throw new DrakkarError('invalid_content', 'the supernode greets nobody');
-    const { membership, successions, heartbeatMs, revoked } = message.value;
+    const { membership, successions, heartbeatMs, revoked, localityLabels } = message.value;
+    if (localityLabels.length > 0) this.#localityLabels = localityLabels;
     this.#standing.succeed(successions);
     if (membership !== '') this.#standing.enrol(membership);
     if (!this.#standing.isMember) {

@@ -167,6 +167,7 @@ export async function startSwarmPeer(
     budget: new MemoryBudget(limits.inFlightBytes, limits.memoryBytes),
     downloadRate: new RateLimit(limits.downloadRate),
     dataAddress,
+    labels: options.labels,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
     sent: (peer, bytes) => swarm.meter.sent(peer, bytes),

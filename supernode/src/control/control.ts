@@ -70,6 +70,7 @@ export class Control implements SessionEvents, Disposable {
           membership: membership ?? '',
           successions: authority.successions,
           heartbeatMs: this.#config.swarm.heartbeatMs,
+          localityLabels: [...this.#config.swarm.localityLabels],
           // Memberships and grants are believed for a while after they end.
           revoked: members.revoked(nowMs - this.#config.grantMs - 2 * CLOCK_TOLERANCE_MS),
         },

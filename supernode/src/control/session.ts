@@ -1,6 +1,7 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
+  areLabels,
   type BlobName,
   blobKeyOf,
   CandidatesSchema,
@@ -58,8 +59,6 @@ const MESSAGE_BYTES = 64 * 1024;
 const LIMITS = {
   name: 255,
   addresses: 8,
-  labels: 64,
-  label: 255,
   uploadSlots: 1024,
   pieces: 4 * 1024 * 1024,
 };
@@ -163,10 +162,7 @@ function introductionOf(peer: PeerId, hello: Hello): Introduction {
   if (version < 1) throw malformed(`version ${version}; this speaks ${PROTOCOL_VERSION}`);
   if (name.length > LIMITS.name) throw malformed('its name is too long');
   if (controlAddresses.length > LIMITS.addresses) throw malformed('it names too many addresses');
-  const entries = Object.entries(labels);
-  if (entries.length > LIMITS.labels || entries.flat().some(({ length }) => length > LIMITS.label)) {
-    throw malformed('it has too many or too long labels');
-  }
+  if (!areLabels(labels)) throw malformed('it has too many or too long labels');
   return {
     peer,
     name,

@@ -1,4 +1,4 @@
-import type { PeerId } from '@drakkar/protocol';
+import { chanceOf, distance, numberOf, type PeerId } from '@drakkar/protocol';
 import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
 
 /** What a choice depends on beside the blob's own swarm. */
@@ -66,7 +66,7 @@ export class Choice {
     const scored: { parent: PeerId; score: number; chance: number }[] = [];
     for (const { peer, host, part, number: other } of this.#lookedAt(labels, number)) {
       if (peer === child || excluded(peer)) continue;
-      const chance = mix(number, other);
+      const chance = chanceOf(number, other);
       scored.push({
         parent: peer,
         chance,
@@ -116,35 +116,9 @@ function scoreOf(
   const free = Math.max(0, host.uploadSlots - host.uploads) / Math.max(1, host.uploadSlots);
   const useful = isSeed(swarm, part) ? 1 : part.havePieces / Math.max(1, swarm.pieces);
   // Far away and idle is better than next door and full.
-  const locality = nearness(labels, host.labels, localityLabels) * (free > 0 ? 1 : 0);
+  const near = 1 - distance(labels, host.labels, localityLabels) / localityLabels.length;
+  const locality = near * (free > 0 ? 1 : 0);
   return (
     WEIGHTS.locality * locality + WEIGHTS.free * free + WEIGHTS.useful * useful + WEIGHTS.chance * chance
   );
-}
-
-/** 1 for who shares the first label, less for each that differs before one is shared, 0 for who shares none. Pure. */
-export function nearness(
-  one: Readonly<Record<string, string>>,
-  other: Readonly<Record<string, string>>,
-  localityLabels: readonly string[],
-): number {
-  const shared = localityLabels.findIndex((name) => one[name] !== undefined && one[name] === other[name]);
-  return shared < 0 ? 0 : 1 - shared / localityLabels.length;
-}
-
-/** A number of 32 bits from a name. Source: FNV-1a, over the end of the name, where keys differ. */
-function numberOf(peer: PeerId): number {
-  let number = 0x811c9dc5;
-  for (let index = Math.max(0, peer.length - 12); index < peer.length; index += 1) {
-    number = Math.imul(number ^ peer.charCodeAt(index), 0x01000193);
-  }
-  return number >>> 0;
-}
-
-/** The same for the same two, and as if drawn by chance otherwise. Source: the finalizer of MurmurHash3. */
-function mix(one: number, other: number): number {
-  let mixed = Math.imul(one ^ 0x9e3779b9, 0x85ebca6b) ^ other;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
 }

@@ -1,3 +1,5 @@
+import { LOCALITY_LABELS } from '@drakkar/protocol';
+
 export interface SwarmOptions {
   /** Parents that a child is told of at a time. */
   readonly candidates: number;
@@ -29,6 +31,6 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   reportsToQuarantine: 2,
   quarantineMs: 10 * 60_000,
   uselessMs: 30_000,
-  localityLabels: ['host', 'rack', 'zone', 'region'],
+  localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,
 };

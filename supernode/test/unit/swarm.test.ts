@@ -1,7 +1,7 @@
 import { blobKeyOf, digestOf, type PeerId, peerIdFromRaw } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Choice, nearness, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
+import { Choice, SWARM_DEFAULTS, Swarm } from '../../src/index.ts';
 
 const peer = (number: number): PeerId => {
   const raw = Buffer.alloc(32);
@@ -283,12 +283,5 @@ describe('a choice of parents', () => {
     expect(near.length).toBeGreaterThanOrEqual(12);
     const others = Array.from({ length: 50 }, (_, index) => choice.of(peer(index * 7 + 1), () => false));
     expect(new Set(others.flat()).size).toBeGreaterThan(100);
-  });
-
-  test('nearness falls from the first shared label to none', () => {
-    const here = { host: 'h', rack: 'r', zone: 'z', region: 'e' };
-    const others = [here, { ...here, host: 'x' }, { zone: 'z' }, { region: 'e' }, {}];
-    const values = others.map((other) => nearness(here, other, LOCALITY));
-    expect(values).toEqual([1, 0.75, 0.5, 0.25, 0]);
   });
 });

@@ -13,7 +13,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 
 describe('the piece picker', () => {
   test('takes what a reader waits for, then the prefetch list, then the rarest', () => {
-    const picker = new PiecePicker(6, [0], 1);
+    const picker = new PiecePicker(6, [0], peer(1));
     picker.parentHas(A, upTo(6));
     picker.parentHas(B, [1, 2, 3, 4]);
     picker.urge(4);
@@ -23,7 +23,7 @@ describe('the piece picker', () => {
   });
 
   test('asks again for a piece that failed, and for those of a parent that has gone', () => {
-    const picker = new PiecePicker(2, [], 1);
+    const picker = new PiecePicker(2, [], peer(1));
     picker.parentHas(A, [0]);
     picker.parentHas(B, [0, 1]);
     expect(picker.pick(A)).toBe(0);
@@ -34,7 +34,7 @@ describe('the piece picker', () => {
   });
 
   test('asks a second parent for what is slow only when nothing else is left', () => {
-    const picker = new PiecePicker(2, [], 1);
+    const picker = new PiecePicker(2, [], peer(1));
     picker.parentHas(A, [0, 1]);
     picker.parentHas(B, [0, 1]);
     picker.parentHas(C, [0, 1]);
@@ -49,13 +49,44 @@ describe('the piece picker', () => {
 
   test('asks in different orders for different children', () => {
     const orders = [1, 2, 3].map((seed) => {
-      const picker = new PiecePicker(50, [], seed);
+      const picker = new PiecePicker(50, [], peer(seed));
       picker.parentHas(A, upTo(50));
       return upTo(50)
         .map(() => picker.pick(A))
         .join();
     });
     expect(new Set(orders).size).toBe(3);
+  });
+
+  test('leaves to others what they are to bring from far away, unless it loses patience', () => {
+    const [near, far] = [B, C];
+    const picked = [A, near].map((self) => {
+      const picker = new PiecePicker(100, [], self);
+      picker.enter(self === A ? near : A, 1);
+      picker.enter(far, 2);
+      picker.parentHas(far, upTo(100));
+      const mine = upTo(100).flatMap(() => picker.pick(far) ?? []);
+      return { picker, mine };
+    });
+    const [one, other] = picked;
+    expect(new Set([...(one?.mine ?? []), ...(other?.mine ?? [])]).size).toBe(100);
+    expect((one?.mine.length ?? 0) + (other?.mine.length ?? 0)).toBe(100);
+    expect(one?.mine.length).toBeGreaterThan(25);
+    expect(one?.picker.pick(far, false)).toBeDefined();
+    one?.picker.leave(near);
+    expect(one?.picker.pick(far)).toBeDefined();
+  });
+
+  test('asks far away for what a reader waits for, whoever is to bring it', () => {
+    const picker = new PiecePicker(20, [], A);
+    picker.enter(B, 0);
+    picker.enter(C, 1);
+    picker.parentHas(C, upTo(20));
+    while (picker.pick(C) !== undefined);
+    const left = upTo(20).find((piece) => picker.take(C, piece)) ?? 0;
+    picker.failed(left, C);
+    picker.urge(left);
+    expect(picker.pick(C)).toBe(left);
   });
 
   test('whatever happens, gets every piece that anybody has, each asked of at most two', () => {
@@ -66,7 +97,7 @@ describe('the piece picker', () => {
     });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 200 }), fc.nat(), (events, seed) => {
-        const picker = new PiecePicker(10, [], seed);
+        const picker = new PiecePicker(10, [], peer(seed));
         const asked = new Map<number, PeerId[]>();
         for (const { what, parent, piece } of events) {
           if (what === 'has') picker.parentHas(parent, [piece]);
@@ -112,7 +143,7 @@ describe('the piece picker', () => {
 
 describe('beside picking', () => {
   test('a piece is claimed for the registry once, in order', () => {
-    const picker = new PiecePicker(4, [1], 0);
+    const picker = new PiecePicker(4, [1], peer(0));
     picker.parentHas(A, [0]);
     expect(picker.pick(A)).toBe(0);
     expect(picker.claim(B)).toBe(2);
@@ -123,7 +154,7 @@ describe('beside picking', () => {
   });
 
   test('a certain piece is asked of a parent that has it, if nobody was asked', () => {
-    const picker = new PiecePicker(3, [], 0);
+    const picker = new PiecePicker(3, [], peer(0));
     picker.parentHas(A, [0, 1]);
     expect(picker.take(A, 0)).toBe(true);
     expect(picker.take(A, 0)).toBe(false);
@@ -132,7 +163,7 @@ describe('beside picking', () => {
   });
 
   test('a late piece is asked of a second parent while others are missing', () => {
-    const picker = new PiecePicker(3, [], 0);
+    const picker = new PiecePicker(3, [], peer(0));
     picker.parentHas(A, [0]);
     picker.parentHas(B, [0]);
     expect(picker.pick(A)).toBe(0);
