@@ -35,7 +35,7 @@ export type MarkName =
 
 /** How far a phase is. `totalBytes` is 0 while it is unknown. */
 export interface Progress {
-  readonly phase: 'download' | 'build' | 'expand' | 'verify' | 'push';
+  readonly phase: 'download' | 'build' | 'expand' | 'verify' | 'push' | 'write';
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
@@ -61,6 +61,29 @@ export interface PullResult {
   readonly image: string;
   readonly manifestDigest: Digest;
   readonly layers: number;
+  readonly sizeBytes: number;
+  readonly receipt: Receipt;
+  readonly elapsedMs: number;
+}
+
+/** A file of a web server. */
+export interface GetRequest {
+  readonly url: string;
+  /** 64 hex digits, where the caller knows them. */
+  readonly sha256?: string | undefined;
+  /** Only what is from here on is wanted; all of it when absent. */
+  readonly startBytes?: number | undefined;
+  /** First byte not wanted any more; the end when absent. */
+  readonly endBytes?: number | undefined;
+}
+
+export interface GetResult {
+  readonly url: string;
+  /** `null` where a part of a file is here and its digest is not known yet. */
+  readonly digest: Digest | null;
+  /** What the content is read by: the digest, or what stands for it. */
+  readonly content: Digest;
+  /** Of the whole file. */
   readonly sizeBytes: number;
   readonly receipt: Receipt;
   readonly elapsedMs: number;
@@ -137,6 +160,8 @@ export interface StartResult {
 
 export interface BlobSummary {
   readonly digest: Digest;
+  /** The URL, without its query, that a file was fetched from; else the registry or server. `null` for what was made here. */
+  readonly from: string | null;
   readonly kind: 'blob' | 'volume';
   readonly sizeBytes: number;
   readonly presentBytes: number;

@@ -12,4 +12,5 @@ export const PHASES: Readonly<Record<Progress['phase'], string>> = {
   expand: 'expanding',
   verify: 'verifying',
   push: 'pushing',
+  write: 'writing',
 };

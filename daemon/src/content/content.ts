@@ -66,20 +66,20 @@ class SharedContent implements Content {
     return new ArrivingBlob(await this.#enter(running, signal), signal);
   }
 
+  isArriving(digest: Digest): boolean {
+    return this.#downloads.has(digest);
+  }
+
   async *read(
     request: BlobRequest,
     receipt: ReceiptCounter,
     options: ReadOptions = {},
   ): AsyncGenerator<Buffer, void, undefined> {
-    await using opened = await this.#open(request, receipt, options);
+    const opened = await this.#open(request, receipt, options);
     const end = Math.min(options.endBytes ?? opened.sizeBytes, opened.sizeBytes);
-    for (let at = options.startBytes ?? 0; at < end; ) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const count = await opened.read(buffer, at);
-      if (count === 0) throw new DrakkarError('internal', `${request.digest} ended before its end`);
-      if (opened.source === 'store') receipt.storeBytes += count;
-      at += count;
-      yield buffer.subarray(0, count);
+    for await (const bytes of readRange(opened, options.startBytes ?? 0, end)) {
+      if (opened.source === 'store') receipt.storeBytes += bytes.length;
+      yield bytes;
     }
   }
 
@@ -283,6 +283,22 @@ class SharedContent implements Content {
       await download.leave();
       throw error;
     }
+  }
+}
+
+/** The bytes of a range as they arrive; lets go of the blob at the end. */
+export async function* readRange(
+  blob: OpenedBlob,
+  startBytes: number,
+  endBytes: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  await using opened = blob;
+  for (let at = startBytes; at < endBytes; ) {
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, endBytes - at));
+    const count = await opened.read(buffer, at);
+    if (count === 0) throw new DrakkarError('internal', `the content ended at ${at} instead of ${endBytes}`);
+    at += count;
+    yield buffer.subarray(0, count);
   }
 }
 

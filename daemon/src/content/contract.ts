@@ -32,10 +32,10 @@ export interface RegistryBlobRequest extends BlobWanted {
 export interface SourceBlobRequest extends BlobWanted {
   readonly source: BlobSource;
   /**
-   * Nobody knows the digest yet: the one in the request only names what is on its way, and the bytes that come say what the digest is.
-   * Other hosts are not asked.
+   * Nobody knows the digest yet: the one in the request only stands for what is on its way, and other hosts are not asked. Called when
+   * the bytes have said it.
    */
-  readonly isUnnamed?: boolean;
+  readonly whenNamed?: (digest: Digest, sizeBytes: number) => void;
 }
 
 /** Which blob, and where it may be had. */
@@ -107,6 +107,8 @@ export interface Content extends AsyncDisposable {
   ): AsyncGenerator<Buffer, void, undefined>;
   /** Makes it complete in the store. @returns the digest under which it is there */
   fetch(request: BlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<Digest>;
+  /** Whether a blob is on its way. */
+  isArriving(digest: Digest): boolean;
   /** Ends all downloads; what they have is kept. */
   close(): Promise<void>;
 }

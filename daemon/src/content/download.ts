@@ -3,7 +3,13 @@ import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway, type RegistryClient } from '../upstream/index.ts';
-import { type BlobRequest, type BlobSource, newReceipt, type ReceiptCounter } from './contract.ts';
+import {
+  type BlobRequest,
+  type BlobSource,
+  newReceipt,
+  type ReceiptCounter,
+  type SourceBlobRequest,
+} from './contract.ts';
 import { GatheringWriter } from './gather.ts';
 import { sourceOf } from './source.ts';
 import { spool } from './spool.ts';
@@ -169,7 +175,7 @@ export class Download {
         store.addOrigin(this.#digest, origin);
         this.#reader = await store.open(this.#digest);
         this.#sizeBytes = this.#reader.sizeBytes;
-        this.#offer();
+        this.#name();
         return undefined;
       }
       this.#requireModestClaim(sizeBytes);
@@ -324,8 +330,12 @@ export class Download {
     }
   }
 
+  get #whenNamed(): SourceBlobRequest['whenNamed'] {
+    return 'source' in this.request ? this.request.whenNamed : undefined;
+  }
+
   get #isUnnamed(): boolean {
-    return 'source' in this.request && this.request.isUnnamed === true;
+    return this.#whenNamed !== undefined;
   }
 
   /** It is whole, and now it is known what it is. */
@@ -335,15 +345,16 @@ export class Download {
     const isOurs = await writer.finishAs(digest);
     store.addOrigin(digest, this.source.origin);
     this.#reader = await store.open(digest);
-    this.#offer();
+    this.#name();
     this.#matches();
     await (isOurs ? writer.close() : writer.discard());
   }
 
   /** Other hosts could not have asked for it before. */
-  #offer(): void {
-    const { origin } = this.source;
-    if (this.#isUnnamed) this.#modules.swarm?.offer({ digest: this.#digest, origin }, this.#sizeBytes);
+  #name(): void {
+    if (this.#whenNamed === undefined) return;
+    this.#modules.swarm?.offer({ digest: this.#digest, origin: this.source.origin }, this.#sizeBytes);
+    this.#whenNamed(this.#digest, this.#sizeBytes);
   }
 
   async #finish(writer: ContentWriter): Promise<ContentReader> {

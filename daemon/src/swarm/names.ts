@@ -8,8 +8,6 @@ export interface AskedName extends Disposable {
   meaning(signal: AbortSignal): Promise<NameMeaning | undefined>;
   /** How far this host is in finding out. */
   reads(bytes: number): void;
-  /** This host knows. */
-  tell(meaning: NameMeaning): void;
 }
 
 /** So long nobody waits for a supernode that is away or says nothing. */
@@ -53,11 +51,6 @@ export class Names {
         asked.saidAtMs = nowMs;
         this.#link?.name(key, { readBytes: BigInt(bytes) });
       },
-      tell: (meaning) => {
-        asked.answer = meaning;
-        this.#link?.name(key, messageOf(meaning));
-        this.#changed.step();
-      },
       [Symbol.dispose]: () => {
         asked.users -= 1;
         if (asked.users > 0) return;
@@ -67,8 +60,10 @@ export class Names {
     };
   }
 
+  /** This host knows. */
   tell(key: Digest, meaning: NameMeaning): void {
-    this.#link?.name(key, messageOf(meaning));
+    this.named({ key, meaning });
+    this.#link?.name(key, { digest: rawOf(meaning.digest), sizeBytes: BigInt(meaning.sizeBytes) });
   }
 
   named({ key, meaning }: Named): void {
@@ -109,7 +104,3 @@ export class Names {
 }
 
 const isLong = (ms: number): boolean => ms >= PATIENCE_MS;
-
-function messageOf({ digest, sizeBytes }: NameMeaning) {
-  return { digest: rawOf(digest), sizeBytes: BigInt(sizeBytes) };
-}

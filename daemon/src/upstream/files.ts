@@ -40,22 +40,24 @@ export interface FileClient extends Disposable {
   /** @throws `invalid_argument` | `forbidden`: see {@link parseFileUrl} */
   parse(text: string): URL;
   /** What the server says of a file; `unchanged` where it is still the version that was seen before. */
-  head(url: URL, seen?: FileVersion, call?: CallOptions): Promise<FileHead | 'unchanged'>;
+  head(url: URL, options: CallOptions & { readonly seen?: undefined }): Promise<FileHead>;
+  head(url: URL, options: HeadOptions): Promise<FileHead | 'unchanged'>;
+  /** A file or a part of it, as a stream that resumes itself. @throws `invalid_content` for another version */
+  open(url: URL, range: BlobRange, options: OpenFileOptions): Promise<FileStream>;
+}
+
+export interface HeadOptions extends CallOptions {
+  readonly seen?: FileVersion | undefined;
+}
+
+export interface OpenFileOptions extends CallOptions {
+  /** The only one that is taken; the first that comes where absent. */
+  readonly version: FileVersion | undefined;
   /**
-   * A file or a part of it, as a stream that resumes itself.
-   *
-   * @param version the only one that is taken. Where it says neither a strong ETag nor a date, and `isProven` is false, there is
-   *   nothing to tell a part of one version from a part of the next, and no part is asked for
-   * @param isProven the bytes will be compared with a digest that does not come from them
-   * @throws `invalid_content` for another version
+   * The bytes will be compared with a digest that does not come from them. Else, where the server says neither a strong ETag nor a
+   * date, nothing tells a part of one version from a part of the next, and no part is asked for.
    */
-  open(
-    url: URL,
-    range: BlobRange,
-    version: FileVersion | undefined,
-    isProven: boolean,
-    call?: CallOptions,
-  ): Promise<FileStream>;
+  readonly isProven: boolean;
 }
 
 /** HEAD is not for everybody: a signed URL holds for one method, and some servers know only GET. */
@@ -84,7 +86,9 @@ class HttpFiles implements FileClient {
     return parseFileUrl(text, this.#rules);
   }
 
-  async head(url: URL, seen?: FileVersion, call: CallOptions = {}): Promise<FileHead | 'unchanged'> {
+  head(url: URL, options: CallOptions & { readonly seen?: undefined }): Promise<FileHead>;
+  head(url: URL, options: HeadOptions): Promise<FileHead | 'unchanged'>;
+  async head(url: URL, { seen, ...call }: HeadOptions): Promise<FileHead | 'unchanged'> {
     const conditions = conditionsOf(seen);
     let response = await this.#ask('HEAD', url, conditions, [304, ...NO_HEAD], call);
     discard(response, this.#options);
@@ -104,9 +108,7 @@ class HttpFiles implements FileClient {
   async open(
     url: URL,
     range: BlobRange,
-    version: FileVersion | undefined,
-    isProven: boolean,
-    call: CallOptions = {},
+    { version, isProven, ...call }: OpenFileOptions,
   ): Promise<FileStream> {
     let expected = version;
     const what = withoutQuery(url);
