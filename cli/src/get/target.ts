@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { constants, lstat, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DrakkarError, errnoOf, isDrakkarError, toDrakkarError } from '@drakkar/errors';
-import { type Digest, Digester } from '@drakkar/protocol';
+import type { Digest } from '@drakkar/protocol';
 
 /** Content as the daemon gives it: the bytes from `startBytes` on. */
 export interface Whole {
@@ -82,24 +83,27 @@ async function restart(file: FileHandle, whole: Whole, onBytes: (bytes: number) 
 
 /** @returns whether the file is now what the digest says */
 async function fill(file: FileHandle, whole: Whole, onBytes: (bytes: number) => void): Promise<boolean> {
-  const digester = new Digester();
+  const hash = createHash('sha256');
   const { size } = await file.stat();
   const here = size > whole.sizeBytes ? 0 : size;
   const buffer = Buffer.allocUnsafe(READ_BYTES);
-  for (let at = 0; at < here; at = digester.sizeBytes) {
+  let at = 0;
+  while (at < here) {
     const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, here - at), at);
     if (bytesRead === 0) return false;
-    digester.update(buffer.subarray(0, bytesRead));
+    hash.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
   }
   onBytes(here);
   if (here < whole.sizeBytes) {
     for await (const bytes of await whole.read(here)) {
-      await writeAll(file, bytes, digester.sizeBytes);
-      digester.update(bytes);
-      onBytes(digester.sizeBytes);
+      await writeAll(file, bytes, at);
+      hash.update(bytes);
+      at += bytes.length;
+      onBytes(at);
     }
   }
-  return digester.digest() === whole.digest;
+  return `sha256:${hash.digest('hex')}` === whole.digest;
 }
 
 /** Writes a part of some content, and gives it its name. */
