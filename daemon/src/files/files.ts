@@ -147,7 +147,7 @@ export class Files {
         const isServers = receipt.peerBytes === 0 && receipt.upstreamBytes >= Math.max(1, sizeBytes);
         const seen = version ?? (isServers ? source.version : undefined);
         if (seen !== undefined) memory.put(url, { version: seen, digest, sizeBytes, seenAtMs: Date.now() });
-        swarm?.names.tell(contentName(url.origin, digest), { digest, sizeBytes });
+        this.#tell(url, seen, { digest, sizeBytes });
       },
       [Symbol.asyncDispose]: async () => {},
     };
@@ -174,9 +174,7 @@ export class Files {
     const source = fileSource({ url, version, swarm }, client);
     const whenNamed = (digest: Digest, bytes: number) => {
       memory.put(url, { version, digest, sizeBytes: bytes, seenAtMs: Date.now() }, name);
-      const known = { digest, sizeBytes: bytes };
-      if (shared !== undefined) swarm?.names.tell(shared, known);
-      swarm?.names.tell(contentName(url.origin, digest), known);
+      this.#tell(url, version, { digest, sizeBytes: bytes });
     };
     const held = stack.move();
     return {
@@ -186,6 +184,14 @@ export class Files {
       complete: () => {},
       [Symbol.asyncDispose]: () => held.disposeAsync(),
     };
+  }
+
+  /** Other hosts need not find it out. */
+  #tell(url: URL, version: FileVersion | undefined, meaning: { digest: Digest; sizeBytes: number }): void {
+    const { swarm } = this.#modules;
+    const name = version === undefined ? undefined : versionName(url, version);
+    if (name !== undefined) swarm?.names.tell(name, meaning);
+    swarm?.names.tell(contentName(url.origin, meaning.digest), meaning);
   }
 }
 
