@@ -33,6 +33,7 @@ export const commands = [
       },
     },
     async run(context, [url], { output, sha256, range }) {
+      const startedMs = performance.now();
       const file = output ?? nameFromUrl(url);
       const part = range === undefined ? undefined : parseRange(range);
       if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
@@ -52,9 +53,10 @@ export const commands = [
       if (part !== undefined) await takePart(context, client, result, file, part);
       else if (file === STDOUT) await print(context, client, result, { startBytes: 0, endBytes: undefined });
       else await takeWhole(context, client, result, file);
-      const words = describe(result, file);
-      if (file === STDOUT) context.say(words);
-      else context.answer({ ...result, file }, words);
+      // The daemon's time ends when the content is here; the caller's, when the file is.
+      const done = { ...result, file, elapsedMs: performance.now() - startedMs };
+      if (file === STDOUT) context.say(describe(done));
+      else context.answer(done, describe(done));
     },
   }),
 ];
@@ -113,7 +115,14 @@ async function print(
   }
 }
 
-function describe({ url, digest, sizeBytes, receipt, elapsedMs }: GetResult, file: string): string {
+function describe({
+  url,
+  file,
+  digest,
+  sizeBytes,
+  receipt,
+  elapsedMs,
+}: GetResult & { file: string }): string {
   const name = file === STDOUT ? url : file;
   return (
     `${name}\n${digest ?? 'sha256 not known yet'}\n` +
