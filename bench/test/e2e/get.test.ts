@@ -3,6 +3,7 @@ import type { GetResult } from '@drakkar/client';
 import { startWebServer, type WebServer } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startEvilPeer } from '../../src/fleet/evil-peer.ts';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from '../../src/fleet/fleet.ts';
 import { requireRight } from './right.ts';
 
@@ -152,6 +153,33 @@ describe('a file in a swarm', () => {
       for (const { client } of [first, second]) {
         expect((await client.get({ url: file.url })).receipt.upstreamBytes).toBe(file.bytes.length);
       }
+      await requireAll(fleet, file);
+    }),
+  );
+
+  test(
+    'is what its server sends where a member says wrongly what that is',
+    withFleet({ hosts: 2 }, async (fleet) => {
+      const [first, second] = fleet.hosts as [FleetHost, FleetHost];
+      const file = await publish(2 * MEBIBYTE);
+      const etag = (await fetch(file.url, { method: 'HEAD' })).headers.get('etag');
+      const key = digestOf(['drakkar file v1', 'version', file.url, etag, file.bytes.length].join('\0'));
+      const lie = { digest: digestOf('another file'), origin: web.url };
+      await using _evil = await startEvilPeer({
+        join: fleet.join,
+        blob: {
+          name: lie,
+          content: Buffer.alloc(MEBIBYTE),
+          pieceLength: MEBIBYTE,
+          claims: [Buffer.alloc(32)],
+        },
+        answer: (response) => void response.writeHead(404).end(),
+        names: [{ key, digest: lie.digest, sizeBytes: file.bytes.length }],
+      });
+      // Believed, found wrong, and read once more, by the first only.
+      const found = await first.client.get({ url: file.url });
+      expect(found.receipt.upstreamBytes).toBe(2 * file.bytes.length);
+      await second.client.get({ url: file.url });
       await requireAll(fleet, file);
     }),
   );

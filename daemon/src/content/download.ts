@@ -36,7 +36,7 @@ export interface DownloadOptions {
 const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 
 /** A smaller blob is here before others could be asked. */
-const SMALLEST_SHARED_BYTES = 64 * 1024;
+export const SMALLEST_SHARED_BYTES = 64 * 1024;
 
 /** A reader that waits longer for the next piece has it asked for first. */
 const READER_PATIENCE_MS = 2_000;

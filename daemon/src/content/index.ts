@@ -24,4 +24,5 @@ export {
   type ReceiptCounter,
   type SourceBlobRequest,
 } from './contract.ts';
+export { SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';

@@ -1,6 +1,12 @@
 import type { GetRequest, GetResult } from '@drakkar/client';
 import { type Digest, DrakkarError, digestFromHex, isDrakkarError } from '@drakkar/protocol';
-import type { Content, OpenedBlob, ReceiptCounter, SourceBlobRequest } from '../content/index.ts';
+import {
+  type Content,
+  type OpenedBlob,
+  type ReceiptCounter,
+  SMALLEST_SHARED_BYTES,
+  type SourceBlobRequest,
+} from '../content/index.ts';
 import type { Log, Work } from '../snapshots/index.ts';
 import type { Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
@@ -159,7 +165,8 @@ export class Files {
     const shared = versionName(url, version);
     const { sizeBytes = 0 } = version;
     await using stack = new AsyncDisposableStack();
-    const asked = shared === undefined || isAlone ? undefined : swarm?.names.ask(shared, sizeBytes);
+    const isShared = shared !== undefined && sizeBytes >= SMALLEST_SHARED_BYTES && !isAlone;
+    const asked = isShared ? swarm?.names.ask(shared, sizeBytes) : undefined;
     if (asked !== undefined) stack.use(asked);
     work.progress('download', 0, sizeBytes);
     const meaning = await asked?.meaning(work.signal);
