@@ -94,6 +94,11 @@ describe('a file in a swarm', () => {
       await first.client.get({ url: said.url, sha256: said.sha256 });
       await first.client.get({ url: found.url });
       await server.stop();
+      // What names mean is told again.
+      await fleet.supernode.kill('SIGKILL');
+      await fleet.supernode.start();
+      const isUp = async (host: FleetHost) => (await host.client.status()).swarm?.supernode.up;
+      for (const host of fleet.hosts) await expect.poll(() => isUp(host), CONDITION).toBe(true);
       for (const [host, file] of [
         [second, said],
         [third, found],

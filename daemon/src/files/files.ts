@@ -24,6 +24,8 @@ export interface FilesModules {
   readonly log: Log;
 }
 
+/** Files that a supernode is told of which has come back. */
+const MAX_RETOLD = 64;
 /** Of a file that becomes another while it is read. */
 const TRIES = 3;
 
@@ -42,6 +44,14 @@ export class Files {
 
   constructor(modules: FilesModules) {
     this.#modules = modules;
+    const { swarm, memory } = modules;
+    swarm?.names.remember(function* () {
+      for (const { origin, name, digest, sizeBytes } of memory.recent(MAX_RETOLD)) {
+        const meaning = { digest, sizeBytes };
+        if (name !== undefined) yield [name, meaning];
+        yield [contentName(origin, digest), meaning];
+      }
+    });
   }
 
   /**
@@ -152,8 +162,11 @@ export class Files {
         // What the caller alone says, and other hosts have given, need not be what the server has today.
         const isServers = receipt.peerBytes === 0 && receipt.upstreamBytes >= Math.max(1, sizeBytes);
         const seen = version ?? (isServers ? source.version : undefined);
-        if (seen !== undefined) memory.put(url, { version: seen, digest, sizeBytes, seenAtMs: Date.now() });
-        this.#tell(url, seen, { digest, sizeBytes });
+        const name = seen === undefined ? undefined : versionName(url, seen);
+        if (seen !== undefined) {
+          memory.put(url, { version: seen, digest, sizeBytes, seenAtMs: Date.now() }, name);
+        }
+        this.#tell(url, name, { digest, sizeBytes });
       },
       [Symbol.asyncDispose]: async () => {},
     };
@@ -161,7 +174,7 @@ export class Files {
 
   /** Another host says what it is, or it is read under a name until it says so itself. */
   async #unknown(url: URL, version: FileVersion, isAlone: boolean, work: Work): Promise<Wanted> {
-    const { client, swarm, memory, store } = this.#modules;
+    const { client, content, swarm, memory, store } = this.#modules;
     const shared = versionName(url, version);
     const { sizeBytes = 0 } = version;
     await using stack = new AsyncDisposableStack();
@@ -174,14 +187,12 @@ export class Files {
       return this.#known(url, meaning.digest, version, true);
     }
     const name = shared ?? ownName(url);
-    if (shared === undefined) {
-      // What an earlier daemon has left may be of another version, and nothing tells.
-      if (!this.#modules.content.isArriving(name)) store.remove(name);
-    }
+    // Where nothing tells versions apart, what an earlier daemon has left may be of another.
+    if (shared === undefined && !content.isArriving(name)) store.remove(name);
     const source = fileSource({ url, version, swarm }, client);
     const whenNamed = (digest: Digest, bytes: number) => {
       memory.put(url, { version, digest, sizeBytes: bytes, seenAtMs: Date.now() }, name);
-      this.#tell(url, version, { digest, sizeBytes: bytes });
+      this.#tell(url, shared, { digest, sizeBytes: bytes });
     };
     const held = stack.move();
     return {
@@ -194,9 +205,8 @@ export class Files {
   }
 
   /** Other hosts need not find it out. */
-  #tell(url: URL, version: FileVersion | undefined, meaning: { digest: Digest; sizeBytes: number }): void {
+  #tell(url: URL, name: Digest | undefined, meaning: { digest: Digest; sizeBytes: number }): void {
     const { swarm } = this.#modules;
-    const name = version === undefined ? undefined : versionName(url, version);
     if (name !== undefined) swarm?.names.tell(name, meaning);
     swarm?.names.tell(contentName(url.origin, meaning.digest), meaning);
   }

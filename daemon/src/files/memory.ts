@@ -10,6 +10,14 @@ export interface KnownFile {
   readonly seenAtMs: number;
 }
 
+export interface RecentFile {
+  readonly origin: string;
+  /** Of its version. */
+  readonly name: Digest | undefined;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+}
+
 /** URLs themselves are not kept: their queries may be signatures. */
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS file (
@@ -56,7 +64,7 @@ export class FileMemory implements Disposable {
     return { version, digest: digestFromHex(digest), sizeBytes, seenAtMs: seen_at_ms };
   }
 
-  /** @param name under which it was read while nobody knew its digest */
+  /** @param name of this version, under which it may have been read while nobody knew its digest */
   put(url: URL, { version, digest, sizeBytes, seenAtMs }: KnownFile, name?: Digest): void {
     this.#database
       .prepare('INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
@@ -75,6 +83,17 @@ export class FileMemory implements Disposable {
         'DELETE FROM file WHERE seen_at_ms < (SELECT seen_at_ms FROM file ORDER BY seen_at_ms DESC LIMIT 1 OFFSET ?)',
       )
       .run(MAX_FILES);
+  }
+
+  /** The last ones that were fetched, the newest first. */
+  recent(limit: number): RecentFile[] {
+    const rows = this.#database.prepare('SELECT * FROM file ORDER BY seen_at_ms DESC LIMIT ?').all(limit);
+    return (rows as unknown as Row[]).map(({ shown, name, digest, size_bytes: sizeBytes }) => ({
+      origin: new URL(shown).origin,
+      name: name === null ? undefined : digestFromHex(name),
+      digest: digestFromHex(digest),
+      sizeBytes,
+    }));
   }
 
   /** What was read under a name while nobody knew its digest. */

@@ -30,6 +30,13 @@ export class Names {
   readonly #asked = new Map<Digest, Asked>();
   readonly #changed = new Progress();
   #link: Link | undefined;
+  #known: () => Iterable<readonly [key: Digest, meaning: NameMeaning]> = () => [];
+
+  /** What this host tells each supernode that it comes to know. */
+  remember(known: () => Iterable<readonly [key: Digest, meaning: NameMeaning]>): void {
+    this.#known = known;
+    this.#tellKnown();
+  }
 
   begin(link: Link): void {
     this.#link = link;
@@ -73,10 +80,16 @@ export class Names {
     this.#changed.step();
   }
 
-  /** A supernode that has come back knows nothing of what it was asked. */
+  /** A supernode that has come back knows nothing of what it was asked and told. */
   linkChanged(): void {
+    this.#tellKnown();
     for (const [key, asked] of this.#asked) if (typeof asked.answer !== 'object') this.#askNow(key, asked);
     this.#changed.step();
+  }
+
+  #tellKnown(): void {
+    if (this.#link?.isUp !== true) return;
+    for (const [key, meaning] of this.#known()) this.tell(key, meaning);
   }
 
   #askNow(key: Digest, asked: Asked): void {
