@@ -9,6 +9,7 @@ import type { Probe } from './probe.ts';
 export type ProgressEvent<Result> =
   | { readonly type: 'mark'; readonly mark: Mark }
   | ({ readonly type: 'progress' } & Progress)
+  | ({ readonly type: 'opened' } & ReadableContent)
   | { readonly type: 'result'; readonly result: Result }
   | { readonly type: 'error'; readonly error: ErrorDocument };
 
@@ -35,9 +36,16 @@ export type MarkName =
 
 /** How far a phase is. `totalBytes` is 0 while it is unknown. */
 export interface Progress {
-  readonly phase: 'download' | 'build' | 'expand' | 'verify' | 'push' | 'write';
+  readonly phase: 'download' | 'build' | 'expand' | 'verify' | 'push';
   readonly doneBytes: number;
   readonly totalBytes: number;
+}
+
+/** Content that can be read from now on, though it may still be arriving. */
+export interface ReadableContent {
+  /** Its digest, or what stands for it. */
+  readonly content: Digest;
+  readonly sizeBytes: number;
 }
 
 /** Where the bytes of a pull or a start came from. */

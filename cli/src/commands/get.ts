@@ -1,11 +1,11 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import type { AdminClient, GetResult } from '@drakkar/client';
-import { DrakkarError, errnoOf } from '@drakkar/errors';
+import type { AdminClient, GetRequest, GetResult } from '@drakkar/client';
+import { DrakkarError, errnoOf, isDrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
 import { type Context, showing } from '../context.ts';
 import { parseRange, type WantedRange } from '../get/range.ts';
-import { nameFromUrl, requireWritable, writePart, writeWhole } from '../get/target.ts';
+import { Stdout } from '../get/stdout.ts';
+import { nameFromUrl, PartFile, requireWritable } from '../get/target.ts';
+import { type Sink, Transfer } from '../get/transfer.ts';
 import { formatBytes, formatDuration } from '../output/format.ts';
 import { describeReceipt } from '../output/receipt.ts';
 
@@ -49,10 +49,11 @@ export const commands = [
       if (file !== STDOUT) await requireWritable(file);
       const client = await context.client();
       const request = { url, sha256: sha256?.toLowerCase(), ...part };
-      const result = await showing<GetResult>(context, (call) => client.get(request, call));
-      if (part !== undefined) await takePart(context, client, result, file, part);
-      else if (file === STDOUT) await print(context, client, result, { startBytes: 0, endBytes: undefined });
-      else await takeWhole(context, client, result, file);
+      const result =
+        file === STDOUT
+          ? await toStdout(context, client, request, part)
+          : await toFile(context, client, request, part, file);
+      if (result === undefined) return;
       // The daemon's time ends when the content is here; the caller's, when the file is.
       const done = { ...result, file, elapsedMs: performance.now() - startedMs };
       if (file === STDOUT) context.say(describe(done));
@@ -61,58 +62,80 @@ export const commands = [
   }),
 ];
 
+async function toFile(
+  context: Context,
+  client: AdminClient,
+  request: GetRequest,
+  part: WantedRange | undefined,
+  path: string,
+): Promise<GetResult> {
+  await using file = await PartFile.open(path);
+  try {
+    if (part !== undefined) await file.restart();
+    const result = await (part === undefined
+      ? takeWhole(context, client, request, file)
+      : takePart(context, client, request, part, file));
+    await file.finish();
+    return result;
+  } catch (error) {
+    if (file.bytes === 0 || isDrakkarError(error, 'invalid_content')) await file.discard();
+    throw error;
+  }
+}
+
+/** @returns nothing where the reader has left, as `head` does */
+async function toStdout(
+  context: Context,
+  client: AdminClient,
+  request: GetRequest,
+  part: WantedRange | undefined,
+): Promise<GetResult | undefined> {
+  const stdout = new Stdout();
+  try {
+    return await (part === undefined
+      ? takeWhole(context, client, request, stdout)
+      : takePart(context, client, request, part, stdout));
+  } catch (error) {
+    if (errnoOf(error) === 'EPIPE') return undefined;
+    throw error;
+  }
+}
+
+/** The bytes are taken while they arrive. */
 async function takeWhole(
   context: Context,
   client: AdminClient,
-  result: GetResult,
-  file: string,
-): Promise<void> {
-  const { content, sizeBytes } = result;
-  using progress = await context.progress();
-  const whole = {
-    digest: content,
-    sizeBytes,
-    read: (startBytes: number) =>
-      client.content(content, { startBytes, endBytes: sizeBytes }, context.signal),
-  };
-  await writeWhole(file, whole, (doneBytes) =>
-    progress.update({ phase: 'write', doneBytes, totalBytes: sizeBytes }),
-  );
+  request: GetRequest,
+  sink: Sink,
+): Promise<GetResult> {
+  const transfer = new Transfer(client, sink, context.signal);
+  const result = await showing<GetResult>({ ...context, signal: transfer.signal }, (call) =>
+    client.get(request, {
+      ...call,
+      onEvent: (event) => {
+        if (event.type === 'opened') transfer.begin(event);
+        call.onEvent?.(event);
+      },
+    }),
+  ).catch((error) => {
+    throw transfer.failure ?? error;
+  });
+  await transfer.end(result);
+  return result;
 }
 
 async function takePart(
   context: Context,
   client: AdminClient,
-  result: GetResult,
-  file: string,
-  part: WantedRange,
-): Promise<void> {
-  if (file === STDOUT) await print(context, client, result, part);
-  else await writePart(file, await read(context, client, result, part));
-}
-
-function read(
-  context: Context,
-  client: AdminClient,
-  { content, sizeBytes }: GetResult,
-  { startBytes, endBytes = sizeBytes }: WantedRange,
-): Promise<AsyncIterable<Buffer>> {
-  const range = { startBytes, endBytes: Math.min(endBytes, sizeBytes) };
-  return client.content(content, range, context.signal);
-}
-
-async function print(
-  context: Context,
-  client: AdminClient,
-  result: GetResult,
-  range: WantedRange,
-): Promise<void> {
-  try {
-    await pipeline(Readable.from(await read(context, client, result, range)), process.stdout, { end: false });
-  } catch (cause) {
-    // A reader that has left, as `head` does, is no error.
-    if (errnoOf(cause) !== 'EPIPE') throw cause;
-  }
+  request: GetRequest,
+  { startBytes, endBytes }: WantedRange,
+  sink: Sink,
+): Promise<GetResult> {
+  const result = await showing<GetResult>(context, (call) => client.get(request, call));
+  const range = { startBytes, endBytes: Math.min(endBytes ?? result.sizeBytes, result.sizeBytes) };
+  for await (const bytes of await client.content(result.content, range, context.signal))
+    await sink.take(bytes);
+  return result;
 }
 
 function describe({

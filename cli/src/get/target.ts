@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { constants, lstat, open, rename, stat } from 'node:fs/promises';
+import { constants, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DrakkarError, errnoOf, isDrakkarError, toDrakkarError } from '@drakkar/errors';
 import type { Digest } from '@drakkar/protocol';
-
-/** Content as the daemon gives it: the bytes from `startBytes` on. */
-export interface Whole {
-  readonly digest: Digest;
-  readonly sizeBytes: number;
-  read(startBytes: number): Promise<AsyncIterable<Buffer>>;
-}
+import type { Sink } from './transfer.ts';
 
 const READ_BYTES = 1024 * 1024;
 
@@ -49,78 +43,79 @@ export async function requireWritable(path: string): Promise<void> {
   if (there?.isFile() === false) throw noFile(path);
 }
 
-/**
- * Writes content to `PATH.part`, goes on from what is there, and gives it its name when every byte of it has been hashed.
- * @param onBytes called with the bytes that are there so far
- */
-export async function writeWhole(
-  path: string,
-  whole: Whole,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const part = `${path}.part`;
-  await using file = await openPart(part);
-  try {
-    const isWhole = (await fill(file, whole, onBytes)) || (await restart(file, whole, onBytes));
-    if (!isWhole) {
-      throw new DrakkarError('invalid_content', `what was written to ${part} is not what was fetched`, {
-        hint: 'does another command write there? Then try again',
-      });
-    }
-    await file.truncate(whole.sizeBytes);
-    await file.datasync();
-    await requireWritable(path);
-    await rename(part, path);
-  } catch (cause) {
-    throw isDrakkarError(cause) ? cause : writeError(part, cause);
-  }
-}
+/** `PATH.part`: the beginning of a file, which gets its name when it is whole. */
+export class PartFile implements Sink, AsyncDisposable {
+  readonly #path: string;
+  readonly #file: FileHandle;
+  #hash = createHash('sha256');
+  #bytes = 0;
 
-async function restart(file: FileHandle, whole: Whole, onBytes: (bytes: number) => void): Promise<boolean> {
-  await file.truncate(0);
-  return await fill(file, whole, onBytes);
-}
-
-/** @returns whether the file is now what the digest says */
-async function fill(file: FileHandle, whole: Whole, onBytes: (bytes: number) => void): Promise<boolean> {
-  const hash = createHash('sha256');
-  const { size } = await file.stat();
-  const here = size > whole.sizeBytes ? 0 : size;
-  const buffer = Buffer.allocUnsafe(READ_BYTES);
-  let at = 0;
-  while (at < here) {
-    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, here - at), at);
-    if (bytesRead === 0) return false;
-    hash.update(buffer.subarray(0, bytesRead));
-    at += bytesRead;
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
+    this.#file = file;
   }
-  onBytes(here);
-  if (here < whole.sizeBytes) {
-    for await (const bytes of await whole.read(here)) {
-      await writeAll(file, bytes, at);
-      hash.update(bytes);
-      at += bytes.length;
-      onBytes(at);
+
+  /** Goes on from what lies there, which is hashed now. */
+  static async open(path: string): Promise<PartFile> {
+    const part = new PartFile(path, await openPart(`${path}.part`));
+    await part.#hashAll();
+    return part;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  digest(): Digest {
+    return `sha256:${this.#hash.copy().digest('hex')}` as Digest;
+  }
+
+  async take(bytes: Buffer): Promise<void> {
+    await this.#writing(() => writeAll(this.#file, bytes, this.#bytes));
+    this.#hash.update(bytes);
+    this.#bytes += bytes.length;
+  }
+
+  async restart(): Promise<void> {
+    await this.#writing(() => this.#file.truncate(0));
+    this.#hash = createHash('sha256');
+    this.#bytes = 0;
+  }
+
+  /** Durable, and under its own name. */
+  async finish(): Promise<void> {
+    await this.#writing(async () => {
+      await this.#file.datasync();
+      await requireWritable(this.#path);
+      await rename(`${this.#path}.part`, this.#path);
+    });
+  }
+
+  /** What is there is of no use. */
+  async discard(): Promise<void> {
+    await rm(`${this.#path}.part`, { force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+
+  async #hashAll(): Promise<void> {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (;;) {
+      const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, this.#bytes);
+      if (bytesRead === 0) return;
+      this.#hash.update(buffer.subarray(0, bytesRead));
+      this.#bytes += bytesRead;
     }
   }
-  return `sha256:${hash.digest('hex')}` === whole.digest;
-}
 
-/** Writes a part of some content, and gives it its name. */
-export async function writePart(path: string, bytes: AsyncIterable<Buffer>): Promise<void> {
-  const part = `${path}.part`;
-  await using file = await openPart(part);
-  try {
-    await file.truncate(0);
-    let at = 0;
-    for await (const chunk of bytes) {
-      await writeAll(file, chunk, at);
-      at += chunk.length;
+  async #writing(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (cause) {
+      throw isDrakkarError(cause) ? cause : writeError(`${this.#path}.part`, cause);
     }
-    await requireWritable(path);
-    await rename(part, path);
-  } catch (cause) {
-    throw isDrakkarError(cause) ? cause : writeError(part, cause);
   }
 }
 

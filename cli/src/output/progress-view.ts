@@ -12,5 +12,4 @@ export const PHASES: Readonly<Record<Progress['phase'], string>> = {
   expand: 'expanding',
   verify: 'verifying',
   push: 'pushing',
-  write: 'writing',
 };

@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Host, startHost } from '../kit/drakkar.ts';
 
 const MEBIBYTE = 2 ** 20;
+const CONDITION = { timeout: 30_000, interval: 25 };
 const isRoot = process.getuid?.() === 0;
 
 describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
@@ -79,6 +80,10 @@ describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
         bytes,
       ),
     ).toBe(true);
+    // A reader that leaves is no error.
+    const line = [program, ...args].map((word) => `'${word}'`).join(' ');
+    const head = execFileSync('bash', ['-c', `set -o pipefail; ${line} 2>/dev/null | head -c 100`]);
+    expect(head.equals(bytes.subarray(0, 100))).toBe(true);
     const [, ...part] = host.command('get', url, '-o', '-', '--range', '100-1000099');
     const bytesOfPart = execFileSync(program, part, {
       maxBuffer: 4 * MEBIBYTE,
@@ -111,6 +116,24 @@ describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
     expect(sameAs(file, bytes)).toBe(true);
     writeFileSync(part, randomBytes(97 * MEBIBYTE));
     expect(await host.drakkar('get', url, '-o', file)).toMatchObject({ code: 0 });
+    expect(sameAs(file, bytes)).toBe(true);
+  });
+
+  test('writes while it arrives, and what the daemon could not finish is gone on with', async () => {
+    await using slow = await startWebServer({ bytesPerSecond: 4 * MEBIBYTE });
+    const bytes = randomBytes(24 * MEBIBYTE);
+    await slow.put('slow', bytes);
+    await using other = await startHost({ files: { allow: [`${slow.url}/*`], allowPrivate: [slow.host] } });
+    const file = join(directory(), 'slow');
+    const running = other.drakkar('get', `${slow.url}/slow`, '-o', file);
+    await expect
+      .poll(() => existsSync(`${file}.part`) && statSync(`${file}.part`).size, CONDITION)
+      .toBeGreaterThan(4 * MEBIBYTE);
+    await other.kill('daemon');
+    expect((await running).code).toBe(5);
+    expect(statSync(`${file}.part`).size).toBeGreaterThan(4 * MEBIBYTE);
+    await other.start();
+    expect(await other.drakkar('get', `${slow.url}/slow`, '-o', file)).toMatchObject({ code: 0 });
     expect(sameAs(file, bytes)).toBe(true);
   });
 

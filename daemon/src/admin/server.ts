@@ -120,6 +120,7 @@ async function stream<Result>(
   const work = new Work({
     signal: leaves(reply),
     onMark: (mark) => send({ type: 'mark', mark }),
+    onOpened: (readable) => send({ type: 'opened', ...readable }),
     onProgress: (progress) => {
       const nowMs = performance.now();
       if (progress.phase === lastPhase && nowMs - lastProgressMs < PROGRESS_INTERVAL_MS) return;

@@ -103,6 +103,7 @@ export class Files {
       signal: work.signal,
       onSize: (bytes) => {
         sizeBytes = bytes;
+        work.opened({ content: blob.digest, sizeBytes });
       },
       onBytes: (bytes) => {
         doneBytes += bytes;
