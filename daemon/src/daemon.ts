@@ -63,9 +63,9 @@ export async function startDaemon(
   const fileClient = stack.use(createFileClient(upstream, config.files));
   const swarm = await joinSwarm(config, store, log);
   if (swarm !== undefined) stack.use(swarm);
+  const memory = stack.use(new FileMemory(join(config.stateDirectory, 'files.sqlite')));
   const content = stack.use(createContent({}, { store, client, swarm }));
   stack.use(releaseMemoryWhenIdle());
-  const memory = stack.use(new FileMemory(join(config.stateDirectory, 'files.sqlite')));
   const files = new Files({ client: fileClient, content, store, memory, swarm, log });
   const native = stack.use(nativeHelper(config.native.socket));
   const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
