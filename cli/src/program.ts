@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: reado
   supernode: () => import('./commands/supernode.ts'),
   hosts: () => import('./commands/hosts.ts'),
   top: () => import('./commands/top.ts'),
+  get: () => import('./commands/get.ts'),
   pull: () => import('./commands/pull.ts'),
   run: () => import('./commands/run.ts'),
   snapshot: () => import('./commands/snapshot.ts'),

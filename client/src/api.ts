@@ -9,6 +9,7 @@ import type { Probe } from './probe.ts';
 export type ProgressEvent<Result> =
   | { readonly type: 'mark'; readonly mark: Mark }
   | ({ readonly type: 'progress' } & Progress)
+  | ({ readonly type: 'opened' } & ReadableContent)
   | { readonly type: 'result'; readonly result: Result }
   | { readonly type: 'error'; readonly error: ErrorDocument };
 
@@ -40,6 +41,13 @@ export interface Progress {
   readonly totalBytes: number;
 }
 
+/** Content that can be read from now on, though it may still be arriving. */
+export interface ReadableContent {
+  /** Its digest, or what stands for it. */
+  readonly content: Digest;
+  readonly sizeBytes: number;
+}
+
 /** Where the bytes of a pull or a start came from. */
 export interface Receipt {
   readonly storeBytes: number;
@@ -61,6 +69,29 @@ export interface PullResult {
   readonly image: string;
   readonly manifestDigest: Digest;
   readonly layers: number;
+  readonly sizeBytes: number;
+  readonly receipt: Receipt;
+  readonly elapsedMs: number;
+}
+
+/** A file of a web server. */
+export interface GetRequest {
+  readonly url: string;
+  /** 64 hex digits, where the caller knows them. */
+  readonly sha256?: string | undefined;
+  /** Only what is from here on is wanted; all of it when absent. */
+  readonly startBytes?: number | undefined;
+  /** First byte not wanted any more; the end when absent. */
+  readonly endBytes?: number | undefined;
+}
+
+export interface GetResult {
+  readonly url: string;
+  /** `null` where a part of a file is here and its digest is not known yet. */
+  readonly digest: Digest | null;
+  /** What the content is read by: the digest, or what stands for it. */
+  readonly content: Digest;
+  /** Of the whole file. */
   readonly sizeBytes: number;
   readonly receipt: Receipt;
   readonly elapsedMs: number;
@@ -137,6 +168,8 @@ export interface StartResult {
 
 export interface BlobSummary {
   readonly digest: Digest;
+  /** The URL, without its query, that a file was fetched from; else the registry or server. `null` for what was made here. */
+  readonly from: string | null;
   readonly kind: 'blob' | 'volume';
   readonly sizeBytes: number;
   readonly presentBytes: number;

@@ -5,6 +5,8 @@ import type {
   BuildResult,
   BuildSnapshotRequest,
   DaemonStatus,
+  GetRequest,
+  GetResult,
   MountResult,
   ProgressEvent,
   PullRequest,
@@ -104,6 +106,21 @@ export class AdminClient extends SocketClient {
 
   pull(body: PullRequest, call: AdminCall<PullResult> = {}): Promise<PullResult> {
     return this.#events('POST', '/v1/pulls', body, call);
+  }
+
+  /** A file into the store; {@link content} has its bytes then. */
+  get(body: GetRequest, call: AdminCall<GetResult> = {}): Promise<GetResult> {
+    return this.#events('POST', '/v1/files', body, call);
+  }
+
+  /** Bytes of content that is here or on its way: all that were asked for, or an error at the end. */
+  async content(
+    digest: Digest,
+    range: { readonly startBytes: number; readonly endBytes: number },
+    signal?: AbortSignal,
+  ): Promise<AsyncIterable<Buffer>> {
+    const path = `/v1/content/${digest}?start=${range.startBytes}&end=${range.endBytes}`;
+    return (await this.send('GET', path, undefined, { signal })).body;
   }
 
   blobs(signal?: AbortSignal): Promise<BlobSummary[]> {

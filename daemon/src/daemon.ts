@@ -11,6 +11,7 @@ import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
 import { type Content, createContent } from './content/index.ts';
+import { FileMemory, Files } from './files/index.ts';
 import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
@@ -27,7 +28,7 @@ import {
 } from './snapshots/index.ts';
 import { openStore, type Store } from './store/index.ts';
 import type { SwarmPeer } from './swarm/index.ts';
-import { createRegistryClient, type StoredCredential } from './upstream/index.ts';
+import { createFileClient, createRegistryClient, type StoredCredential } from './upstream/index.ts';
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
 export interface Daemon extends AsyncDisposable {
@@ -57,11 +58,15 @@ export async function startDaemon(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );
   for (const holder of store.holders()) if (holder.startsWith(STAGING_HOLDER_PREFIX)) store.unpin(holder);
-  const client = stack.use(createRegistryClient(await upstreamOptions(config)));
+  const upstream = await upstreamOptions(config);
+  const client = stack.use(createRegistryClient(upstream));
+  const fileClient = stack.use(createFileClient(upstream, config.files));
   const swarm = await joinSwarm(config, store, log);
   if (swarm !== undefined) stack.use(swarm);
+  const memory = stack.use(new FileMemory(join(config.stateDirectory, 'files.sqlite')));
   const content = stack.use(createContent({}, { store, client, swarm }));
   stack.use(releaseMemoryWhenIdle());
+  const files = new Files({ client: fileClient, content, store, memory, swarm, log });
   const native = stack.use(nativeHelper(config.native.socket));
   const catalogue = stack.use(new Catalogue(join(config.stateDirectory, 'snapshots.sqlite')));
   const builderKey = await loadKey(
@@ -127,9 +132,10 @@ export async function startDaemon(
   stack.use(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
       snapshots,
+      files,
       log,
       status,
-      blobs: () => blobSummaries(store),
+      blobs: () => blobSummaries(store, memory),
       pull: (request, work) => pullImage(request, { client, content, store }, work),
     }),
   );
@@ -221,11 +227,13 @@ function figuresOf(store: Store, content: Content, swarm: SwarmPeer | undefined)
   };
 }
 
-function blobSummaries(store: Store): BlobSummary[] {
+function blobSummaries(store: Store, memory: FileMemory): BlobSummary[] {
+  const shown = memory.shown();
   return store
     .list()
-    .map(({ digest, kind, sizeBytes, presentBytes, complete, holders, lastUseMs }) => ({
+    .map(({ digest, kind, sizeBytes, presentBytes, complete, holders, lastUseMs, origins }) => ({
       digest,
+      from: shown.get(digest) ?? origins[0] ?? null,
       kind,
       sizeBytes,
       presentBytes,

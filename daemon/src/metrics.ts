@@ -29,7 +29,7 @@ const DESCRIPTIONS: readonly Description[] = [
     'upstreamBytes',
     Counter,
     'drakkar_upstream_received_bytes_total',
-    'Bytes of blobs that came from registries.',
+    'Bytes of blobs and files that came from registries and web servers.',
   ],
   ['downloads', Gauge, 'drakkar_downloads', 'Blobs that are on their way into the store.'],
   [

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DrakkarError } from '@drakkar/protocol';
 
 /** Lets many wait for the next step of something. */
@@ -28,5 +29,20 @@ export class Progress {
       this.#waiting.add(wake);
       signal?.addEventListener('abort', cancel, { once: true });
     });
+  }
+
+  /** As {@link next}, but waits no longer than this. */
+  async nextWithin(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const waiting = new AbortController();
+    const either = AbortSignal.any([signal, waiting.signal]);
+    try {
+      await Promise.race([
+        this.next(either).catch(() => {}),
+        sleep(milliseconds, undefined, { signal: either }).catch(() => {}),
+      ]);
+    } finally {
+      waiting.abort();
+    }
+    signal.throwIfAborted();
   }
 }

@@ -15,3 +15,4 @@ export * from './tar.ts';
 export * from './temporary.ts';
 export * from './token-server.ts';
 export * from './tree.ts';
+export * from './web-server.ts';

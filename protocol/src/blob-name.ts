@@ -1,5 +1,5 @@
 import { DrakkarError } from '@drakkar/errors';
-import { type Digest, digestFromHex, hexOf } from './digest.ts';
+import { type Digest, digestFromRaw, rawOf } from './digest.ts';
 
 /**
  * Content under a digest, as one registry gave it. The swarm keeps the same digest from two registries apart: only the one that has
@@ -24,7 +24,7 @@ export const isOrigin = (text: string): boolean => ORIGIN_PATTERN.test(text);
 
 /** As it stands in messages. */
 export function encodeBlobName({ digest, origin }: BlobName): { digest: Uint8Array; origin: string } {
-  return { digest: Buffer.from(hexOf(digest), 'hex'), origin };
+  return { digest: rawOf(digest), origin };
 }
 
 /** @throws `invalid_content` */
@@ -34,5 +34,5 @@ export function decodeBlobName(
   if (blob?.digest.length !== 32 || !isOrigin(blob.origin)) {
     throw new DrakkarError('invalid_content', 'a message names no blob');
   }
-  return { digest: digestFromHex(Buffer.from(blob.digest).toString('hex')), origin: blob.origin };
+  return { digest: digestFromRaw(blob.digest), origin: blob.origin };
 }

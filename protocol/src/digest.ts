@@ -30,6 +30,16 @@ export function digestFromHex(hex: string): Digest {
   return parseDigest(`sha256:${hex}`);
 }
 
+/** The 32 bytes, as they stand in messages. */
+export function rawOf(digest: Digest): Uint8Array {
+  return Buffer.from(hexOf(digest), 'hex');
+}
+
+/** @throws `invalid_argument` unless there are 32 bytes */
+export function digestFromRaw(raw: Uint8Array): Digest {
+  return digestFromHex(Buffer.from(raw).toString('hex'));
+}
+
 export function digestOf(bytes: Uint8Array | string): Digest {
   return `sha256:${hash('sha256', bytes, 'hex')}` as Digest;
 }

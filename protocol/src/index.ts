@@ -28,6 +28,7 @@ export {
   type FromSupernode,
   FromSupernodeSchema,
   type Hello,
+  type Name as NameMessage,
   type Peer as PeerMessage,
 } from './messages/supernode_pb.ts';
 export * from './oci.ts';

@@ -9,7 +9,11 @@ export interface SupernodeMetrics {
 }
 
 /** @param state what is counted when it is asked for */
-export function createSupernodeMetrics(state: { hosts(): number; blobs(): number }): SupernodeMetrics {
+export function createSupernodeMetrics(state: {
+  hosts(): number;
+  blobs(): number;
+  names(): number;
+}): SupernodeMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -26,6 +30,14 @@ export function createSupernodeMetrics(state: { hosts(): number; blobs(): number
     registers,
     collect() {
       this.set(state.blobs());
+    },
+  });
+  new Gauge({
+    name: 'drakkar_supernode_names',
+    help: 'Names of files that somebody asks for, or whose digest is known.',
+    registers,
+    collect() {
+      this.set(state.names());
     },
   });
   return {

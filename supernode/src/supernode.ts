@@ -46,6 +46,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const metrics = createSupernodeMetrics({
     hosts: () => control.swarm.hosts.size,
     blobs: () => control.swarm.blobs.size,
+    names: () => control.names.size,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log }));
   const node = stack.use(

@@ -5,5 +5,7 @@ export const HAVE_PROTOCOL = '/drakkar/have/1';
 
 /** Said in the first message. A higher one may say more; what it says beyond ours is ignored. */
 export const PROTOCOL_VERSION = 1;
-/** What we can beyond that, bit by bit: nothing yet. */
-export const FEATURES = 0n;
+/** A supernode that knows what names mean. */
+export const FEATURE_NAMES = 1n;
+/** What we can beyond that, bit by bit. */
+export const FEATURES = FEATURE_NAMES;

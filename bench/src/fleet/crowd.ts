@@ -51,6 +51,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
         waiting.delete(blobKeyOf(blob));
         answered?.(performance.now());
       },
+      named: () => {},
       revoked: () => {},
       changed: () => {},
       complete: () => [],

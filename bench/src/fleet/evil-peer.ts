@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { loadSwarm } from '@drakkar/daemon';
 import {
   type BlobName,
+  type Digest,
   encodeBlobName,
   FromDaemonSchema,
   FromSupernodeSchema,
@@ -12,6 +13,7 @@ import {
   type PeerId,
   parseJoinToken,
   parseSupernodeAddress,
+  rawOf,
 } from '@drakkar/protocol';
 import { Channel, HAVE_PROTOCOL, type PeerStream, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 
@@ -39,12 +41,20 @@ export interface EvilOptions {
     range: { start: number; end: number },
     request: IncomingMessage,
   ) => void;
+  /** What it says that names mean. */
+  readonly names?: readonly { readonly key: Digest; readonly digest: Digest; readonly sizeBytes: number }[];
   /** Instead of the truth about its pieces: what it writes to the stream of a child. */
   readonly have?: (stream: PeerStream) => Promise<void>;
 }
 
 /** For tests: joins a cluster with its token, announces the blob and waits for victims. */
-export async function startEvilPeer({ join, blob, answer, have }: EvilOptions): Promise<EvilPeer> {
+export async function startEvilPeer({
+  join,
+  blob,
+  answer,
+  have,
+  names = [],
+}: EvilOptions): Promise<EvilPeer> {
   await using stack = new AsyncDisposableStack();
   const { certificateFor } = await loadSwarm();
   const { privateKey } = generateKeyPairSync('ed25519');
@@ -102,6 +112,10 @@ export async function startEvilPeer({ join, blob, answer, have }: EvilOptions): 
       },
     },
   });
+  for (const { key: name, digest, sizeBytes } of names) {
+    const value = { key: rawOf(name), digest: rawOf(digest), sizeBytes: BigInt(sizeBytes) };
+    channel.send({ message: { case: 'name', value } });
+  }
   const heartbeat = setInterval(
     () => channel.send({ message: { case: 'heartbeat', value: { uploads: 0 } } }),
     1_000,

@@ -23,8 +23,9 @@ export const commands = [
           : `${Math.floor((100 * blob.presentBytes) / Math.max(1, blob.sizeBytes))} %`,
         formatAge(Date.now() - blob.lastUsedAtMs),
         blob.pins.length > 0 ? 'pinned' : '',
+        blob.from ?? '',
       ]);
-      context.answer(blobs, formatTable(['DIGEST', 'KIND', 'SIZE', 'STATE', 'USED', ''], rows));
+      context.answer(blobs, formatTable(['DIGEST', 'KIND', 'SIZE', 'STATE', 'USED', '', 'FROM'], rows));
     },
   }),
 ];

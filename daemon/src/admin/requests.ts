@@ -8,6 +8,27 @@ const image = {
 
 export const pullRequestSchema = z.strictObject(image);
 
+const offset = z.int().min(0);
+
+export const getRequestSchema = z
+  .strictObject({
+    url: z.string().min(1).max(8192),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'is not 64 lower-case hex digits')
+      .optional(),
+    startBytes: offset.optional(),
+    endBytes: offset.optional(),
+  })
+  .refine(
+    ({ startBytes = 0, endBytes }) => endBytes === undefined || endBytes > startBytes,
+    'the range is empty',
+  );
+
+export const contentQuerySchema = z
+  .object({ start: z.coerce.number().pipe(offset), end: z.coerce.number().pipe(offset) })
+  .refine(({ start, end }) => start <= end, 'the range ends before it begins');
+
 export const buildRequestSchema = z.strictObject({
   ...image,
   push: z.boolean().default(false),

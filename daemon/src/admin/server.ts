@@ -1,15 +1,25 @@
+import { Readable } from 'node:stream';
 import type { BlobSummary, DaemonStatus, ProgressEvent, PullRequest, PullResult } from '@drakkar/client';
-import { toDrakkarError } from '@drakkar/protocol';
+import { DrakkarError, parseDigest, toDrakkarError } from '@drakkar/protocol';
 import { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from '@drakkar/service';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { readRange } from '../content/index.ts';
+import type { Files } from '../files/index.ts';
 import type { Log } from '../snapshots/modules.ts';
 import type { SnapshotService } from '../snapshots/service.ts';
 import { Work } from '../snapshots/work.ts';
-import { buildRequestSchema, pullRequestSchema, startRequestSchema } from './requests.ts';
+import {
+  buildRequestSchema,
+  contentQuerySchema,
+  getRequestSchema,
+  pullRequestSchema,
+  startRequestSchema,
+} from './requests.ts';
 
 export interface AdminModules {
   readonly snapshots: SnapshotService;
+  readonly files: Files;
   readonly log: Log;
   status(): Promise<DaemonStatus>;
   blobs(): BlobSummary[];
@@ -20,6 +30,7 @@ export interface AdminModules {
 const PROGRESS_INTERVAL_MS = 100;
 
 const byName = z.object({ name: z.string().min(1).max(MAX_NAME_CHARACTERS) });
+const byDigest = z.object({ digest: z.string() });
 const byId = z.object({ id: z.string().min(1).max(128) });
 
 /** Serves the admin API in the state directory. @throws `busy` where another daemon answers there */
@@ -27,12 +38,31 @@ export function serveAdmin(socketPath: string, modules: AdminModules): Promise<A
   return serveAdminSocket(socketPath, 'daemon', (server) => routes(server, modules));
 }
 
-function routes(server: FastifyInstance, { snapshots, log, ...modules }: AdminModules): void {
+function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: AdminModules): void {
   server.get('/v1/status', () => modules.status());
   server.get('/v1/blobs', () => modules.blobs());
   server.post('/v1/pulls', (request, reply) => {
     const body = pullRequestSchema.parse(request.body);
     return stream(request, reply, log, (work) => modules.pull(body, work));
+  });
+  server.post('/v1/files', (request, reply) => {
+    const body = getRequestSchema.parse(request.body);
+    return stream(request, reply, log, (work) => files.get(body, work));
+  });
+  server.get('/v1/content/:digest', async (request, reply) => {
+    const { start, end } = contentQuerySchema.parse(request.query);
+    const digest = parseDigest(byDigest.parse(request.params).digest);
+    const signal = leaves(reply);
+    const blob = await files.open(digest, signal);
+    if (signal.aborted || end > blob.sizeBytes) {
+      await blob[Symbol.asyncDispose]();
+      throw new DrakkarError('invalid_argument', `${digest} has ${blob.sizeBytes} bytes, not ${end}`);
+    }
+    const bytes = Readable.from(readRange(blob, start, end), { objectMode: false });
+    return reply
+      .type('application/octet-stream')
+      .header('content-length', end - start)
+      .send(bytes);
   });
   server.get('/v1/snapshots', (_, reply) => snapshots.list({ signal: leaves(reply) }));
   server.post('/v1/snapshots', (request, reply) => {
@@ -90,6 +120,7 @@ async function stream<Result>(
   const work = new Work({
     signal: leaves(reply),
     onMark: (mark) => send({ type: 'mark', mark }),
+    onOpened: (readable) => send({ type: 'opened', ...readable }),
     onProgress: (progress) => {
       const nowMs = performance.now();
       if (progress.phase === lastPhase && nowMs - lastProgressMs < PROGRESS_INTERVAL_MS) return;

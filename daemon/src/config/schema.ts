@@ -14,7 +14,7 @@ import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
 import { STORE_DEFAULTS } from '../store/index.ts';
 import { SWARM_PEER_DEFAULTS } from '../swarm/options.ts';
-import { UPSTREAM_DEFAULTS } from '../upstream/index.ts';
+import { FILE_RULES, parseUrlPattern, UPSTREAM_DEFAULTS } from '../upstream/index.ts';
 
 const credentialSchema = z
   .strictObject({
@@ -183,6 +183,30 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Upstream registries.'),
+  files: z
+    .strictObject({
+      allow: z
+        .array(
+          z
+            .string()
+            .refine(
+              (pattern) => parseUrlPattern(pattern) !== undefined,
+              'is not scheme://host[:port][/path], with http, https or * as its scheme',
+            ),
+        )
+        .default([...FILE_RULES.allow])
+        .describe(
+          'What `drakkar get` may fetch, redirects included: `scheme://host[:port][/path]`, with * for any run of characters.',
+        ),
+      allowPrivate: z
+        .array(z.string())
+        .default([...FILE_RULES.allowPrivate])
+        .describe(
+          'Hosts on private networks or this machine, with or without port, from which files may be fetched.',
+        ),
+    })
+    .prefault({})
+    .describe('Files of web servers. Time limits, connections and `caFiles` are those of `registries`.'),
   store: z
     .strictObject({
       quotaBytes: byteSize

@@ -9,9 +9,11 @@ import {
   type OpenOptions,
   type ReadOptions,
   type ReceiptCounter,
+  type ReceivedOptions,
 } from './contract.ts';
 import { Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+import { originOf, sourceOf } from './source.ts';
 import type { PeerPiece } from './swarm-fill.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -52,8 +54,20 @@ class SharedContent implements Content {
     return this.#downloads.size;
   }
 
-  open(request: BlobRequest, options: OpenOptions = {}): Promise<OpenedBlob> {
-    return this.#open(request, newReceipt(), options);
+  open(request: BlobRequest, options: ReceivedOptions = {}): Promise<OpenedBlob> {
+    return this.#open(request, options.receipt ?? newReceipt(), options);
+  }
+
+  async openHere(digest: Digest, { signal }: Pick<OpenOptions, 'signal'> = {}): Promise<OpenedBlob> {
+    const running = this.#downloads.get(digest);
+    if (running === undefined || running.isEnding) {
+      return new StoredBlob(await this.#modules.store.open(digest));
+    }
+    return new ArrivingBlob(await this.#enter(running, signal), signal);
+  }
+
+  isArriving(digest: Digest): boolean {
+    return this.#downloads.has(digest);
   }
 
   async *read(
@@ -61,36 +75,33 @@ class SharedContent implements Content {
     receipt: ReceiptCounter,
     options: ReadOptions = {},
   ): AsyncGenerator<Buffer, void, undefined> {
-    await using opened = await this.#open(request, receipt, options);
+    const opened = await this.#open(request, receipt, options);
     const end = Math.min(options.endBytes ?? opened.sizeBytes, opened.sizeBytes);
-    for (let at = options.startBytes ?? 0; at < end; ) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const count = await opened.read(buffer, at);
-      if (count === 0) throw new DrakkarError('internal', `${request.digest} ended before its end`);
-      if (opened.source === 'store') receipt.storeBytes += count;
-      at += count;
-      yield buffer.subarray(0, count);
+    for await (const bytes of readRange(opened, options.startBytes ?? 0, end)) {
+      if (opened.source === 'store') receipt.storeBytes += bytes.length;
+      yield bytes;
     }
   }
 
-  async fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions = {}): Promise<void> {
+  async fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions = {}): Promise<Digest> {
     try {
-      await this.#fetch(request, receipt, options);
+      return await this.#fetch(request, receipt, options);
     } catch (error) {
       // Nobody has read anything of it yet, so that it can be had once more, from the registry alone.
       if (!(error instanceof WrongFromPeers)) throw error;
-      await this.#fetch(request, receipt, options);
+      return await this.#fetch(request, receipt, options);
     }
   }
 
-  async #fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions): Promise<void> {
-    const { onBytes, signal } = options;
+  async #fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions): Promise<Digest> {
+    const { onSize, onBytes, signal } = options;
     const found = await this.#find(request, receipt, options);
+    onSize?.(found.sizeBytes);
     if (!(found instanceof Download)) {
       receipt.storeBytes += found.sizeBytes;
       onBytes?.(found.sizeBytes);
       await found[Symbol.asyncDispose]();
-      return;
+      return found.digest;
     }
     let reported = 0;
     const report = () => {
@@ -103,6 +114,7 @@ class SharedContent implements Content {
         report();
       }
       await untilAborted(found.finished, signal);
+      return found.digest;
     } finally {
       await found.leave();
     }
@@ -142,7 +154,7 @@ class SharedContent implements Content {
         await running.finished.catch(() => {});
         continue;
       }
-      if (running !== undefined && running.request.image.registry !== request.image.registry) {
+      if (running !== undefined && running.source.origin !== originOf(request)) {
         // Another registry may say and send what it likes: nobody else waits for that.
         if (authorize !== undefined) throw elsewhere(request);
         if (running.isForMirror) running.end('this host itself wants it from another registry');
@@ -166,7 +178,7 @@ class SharedContent implements Content {
   /** A registry that has not given us the content can't tell who may have it. */
   #requireOrigin(request: BlobRequest): void {
     const origins = this.#modules.store.stat(request.digest)?.origins ?? [];
-    if (!origins.includes(request.image.registry)) throw elsewhere(request);
+    if (!origins.includes(originOf(request))) throw elsewhere(request);
   }
 
   async #isComplete(digest: Digest): Promise<boolean> {
@@ -230,14 +242,15 @@ class SharedContent implements Content {
   }
 
   /** The truth is here: whoever sent something else is reported. */
-  async #blame({ digest, image }: BlobRequest): Promise<void> {
+  async #blame(request: BlobRequest): Promise<void> {
+    const { digest } = request;
     const fromPeers = this.#suspects.get(digest)?.fromPeers ?? new Map<number, PeerPiece>();
     this.#suspects.delete(digest);
     const truth = await this.#modules.store.pieceHashes(digest);
     for (const [piece, { peer, sha256 }] of fromPeers) {
       const right = truth.get(piece);
       if (right === undefined || sha256.equals(right)) continue;
-      this.#modules.swarm?.report(peer, { digest, origin: image.registry }, piece);
+      this.#modules.swarm?.report(peer, { digest, origin: originOf(request) }, piece);
     }
   }
 
@@ -254,10 +267,8 @@ class SharedContent implements Content {
       await this.#enter(running, signal);
       return true;
     } catch (error) {
-      const same =
-        running.request.caller === request.caller &&
-        running.request.image.repository === request.image.repository;
-      if (same || signal?.aborted === true) throw error;
+      const isSame = running.source.key === sourceOf(request, this.#modules.client).key;
+      if (isSame || signal?.aborted === true) throw error;
       await running.finished.catch(() => {});
       return false;
     }
@@ -272,6 +283,22 @@ class SharedContent implements Content {
       await download.leave();
       throw error;
     }
+  }
+}
+
+/** The bytes of a range as they arrive; lets go of the blob at the end. */
+export async function* readRange(
+  blob: OpenedBlob,
+  startBytes: number,
+  endBytes: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  await using opened = blob;
+  for (let at = startBytes; at < endBytes; ) {
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, endBytes - at));
+    const count = await opened.read(buffer, at);
+    if (count === 0) throw new DrakkarError('internal', `the content ended at ${at} instead of ${endBytes}`);
+    at += count;
+    yield buffer.subarray(0, count);
   }
 }
 
@@ -326,9 +353,11 @@ class ArrivingBlob implements OpenedBlob {
   }
 }
 
-function elsewhere({ digest, image }: BlobRequest): DrakkarError {
-  return new DrakkarError('not_found', `${digest} is here, but not from ${image.registry}`, {
-    details: { digest, registry: image.registry },
+function elsewhere(request: BlobRequest): DrakkarError {
+  const { digest } = request;
+  const registry = originOf(request);
+  return new DrakkarError('not_found', `${digest} is here, but not from ${registry}`, {
+    details: { digest, registry },
   });
 }
 

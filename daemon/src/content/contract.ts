@@ -1,15 +1,45 @@
 import type { Digest } from '@drakkar/protocol';
-import type { Caller, RepositoryName } from '../upstream/index.ts';
+import type { BlobRange, BlobStream, Caller, RepositoryName } from '../upstream/index.ts';
 
-/** Which blob, and where it may be had. */
-export interface BlobRequest {
-  readonly image: RepositoryName;
+/** Where a blob is had when neither the store nor other hosts have it. */
+export interface BlobSource {
+  /** The registry or web server, as the swarm and the store name it. It says who may have the blob. */
+  readonly origin: string;
+  readonly kind: 'registry' | 'server';
+  /** For messages: `docker.io/library/debian: blob sha256:…`. */
+  readonly what: string;
+  /** Two requests with the same one fail alike. */
+  readonly key: string;
+  /** Asks upstream whether it would give the blob, and how large that is; `undefined` where it does not tell. */
+  size(signal: AbortSignal): Promise<number | undefined>;
+  open(range: BlobRange, signal: AbortSignal): Promise<BlobStream>;
+}
+
+interface BlobWanted {
   readonly digest: Digest;
   /** As a manifest said; what upstream says must agree. */
   readonly sizeBytes?: number | undefined;
+}
+
+/** A blob of a registry. */
+export interface RegistryBlobRequest extends BlobWanted {
+  readonly image: RepositoryName;
   /** On whose behalf upstream is asked; the daemon's own when absent. */
   readonly caller?: Caller;
 }
+
+/** A blob of something else. */
+export interface SourceBlobRequest extends BlobWanted {
+  readonly source: BlobSource;
+  /**
+   * Nobody knows the digest yet: the one in the request only stands for what is on its way, and other hosts are not asked. Called when
+   * the bytes have said it.
+   */
+  readonly whenNamed?: (digest: Digest, sizeBytes: number) => void;
+}
+
+/** Which blob, and where it may be had. */
+export type BlobRequest = RegistryBlobRequest | SourceBlobRequest;
 
 export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
@@ -18,6 +48,11 @@ export interface OpenOptions {
    * the store has it, or somebody else's download is joined.
    */
   readonly authorize?: (() => Promise<void>) | undefined;
+}
+
+export interface ReceivedOptions extends OpenOptions {
+  /** Counts what a download brings that this begins. */
+  readonly receipt?: ReceiptCounter;
 }
 
 /** Where bytes came from, added up by everything that shares the counter. */
@@ -51,6 +86,8 @@ export interface ReadOptions extends OpenOptions {
 export interface FetchOptions extends OpenOptions {
   /** Called with each number of bytes that has arrived. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
+  /** Called when the size is known. */
+  readonly onSize?: ((sizeBytes: number) => void) | undefined;
 }
 
 /** Blobs, each downloaded once however many read it. */
@@ -59,15 +96,19 @@ export interface Content extends AsyncDisposable {
   readonly traffic: Readonly<ReceiptCounter>;
   /** Blobs that are on their way. */
   readonly downloads: number;
-  open(request: BlobRequest, options?: OpenOptions): Promise<OpenedBlob>;
+  open(request: BlobRequest, options?: ReceivedOptions): Promise<OpenedBlob>;
+  /** What is here, or on its way for somebody else; asks nobody for anything. @throws `not_found` */
+  openHere(digest: Digest, options?: Pick<OpenOptions, 'signal'>): Promise<OpenedBlob>;
   /** The bytes, or a range of them, as they arrive; ends only if the whole digest matched. */
   read(
     request: BlobRequest,
     receipt: ReceiptCounter,
     options?: ReadOptions,
   ): AsyncGenerator<Buffer, void, undefined>;
-  /** Makes it complete in the store. */
-  fetch(request: BlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<void>;
+  /** Makes it complete in the store. @returns the digest under which it is there */
+  fetch(request: BlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<Digest>;
+  /** Whether a blob is on its way. */
+  isArriving(digest: Digest): boolean;
   /** Ends all downloads; what they have is kept. */
   close(): Promise<void>;
 }

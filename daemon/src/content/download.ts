@@ -3,8 +3,15 @@ import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway, type RegistryClient } from '../upstream/index.ts';
-import { type BlobRequest, newReceipt, type ReceiptCounter } from './contract.ts';
+import {
+  type BlobRequest,
+  type BlobSource,
+  newReceipt,
+  type ReceiptCounter,
+  type SourceBlobRequest,
+} from './contract.ts';
 import { GatheringWriter } from './gather.ts';
+import { sourceOf } from './source.ts';
 import { spool } from './spool.ts';
 import { type PeerPiece, SwarmFill } from './swarm-fill.ts';
 
@@ -29,7 +36,7 @@ export interface DownloadOptions {
 const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 
 /** A smaller blob is here before others could be asked. */
-const SMALLEST_SHARED_BYTES = 64 * 1024;
+export const SMALLEST_SHARED_BYTES = 64 * 1024;
 
 /** A reader that waits longer for the next piece has it asked for first. */
 const READER_PATIENCE_MS = 2_000;
@@ -43,6 +50,7 @@ const LOCAL_READ_BYTES = 1024 * 1024;
  */
 export class Download {
   readonly request: BlobRequest;
+  readonly source: BlobSource;
   /** A client of the mirror has begun it: the registry that it named is not one that this host has chosen. */
   readonly isForMirror: boolean;
   /** The size is known and upstream has agreed; rejects when it has not. */
@@ -54,6 +62,7 @@ export class Download {
   readonly #receipt: ReceiptCounter;
   readonly #ending = new AbortController();
   readonly #progress = new Progress();
+  #digest: Digest;
   #sizeBytes = 0;
   /** Bytes from the start that are here; the last one is held back until the digest is known to match. */
   #arrivedBytes = 0;
@@ -68,6 +77,8 @@ export class Download {
 
   constructor({ request, receipt, isForMirror, graceMs }: DownloadOptions, modules: DownloadModules) {
     this.request = request;
+    this.#digest = request.digest;
+    this.source = sourceOf(request, modules.client);
     this.isForMirror = isForMirror;
     this.#receipt = receipt;
     this.#graceMs = graceMs;
@@ -77,6 +88,11 @@ export class Download {
     this.finished = begun.then((first) => this.#run(first)).catch((error) => this.#fail(error));
     this.started.catch(() => {});
     this.finished.catch(() => {});
+  }
+
+  /** Under which it is in the store when it has finished. */
+  get digest(): Digest {
+    return this.#digest;
   }
 
   get sizeBytes(): number {
@@ -133,7 +149,7 @@ export class Download {
   async #begin(): Promise<BlobStream | undefined> {
     const { store } = this.#modules;
     const { digest } = this.request;
-    const origin = this.request.image.registry;
+    const { origin } = this.source;
     const left = store.stat(digest);
     if (left !== undefined && (this.request.sizeBytes ?? left.sizeBytes) === left.sizeBytes) {
       this.#sizeBytes = left.sizeBytes;
@@ -154,10 +170,12 @@ export class Download {
       const sizeBytes = stream === undefined ? this.#sizeBytes : this.#agreedSize(stream.sizeBytes);
       if (sizeBytes === undefined) {
         if (stream === undefined) throw new DrakkarError('internal', 'a shared blob has no size');
-        await spool(stream, digest, this.#modules.store, this.#receipt);
-        store.addOrigin(digest, origin);
-        this.#reader = await store.open(digest);
+        const limit = store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
+        this.#digest = await spool(stream, this.#isUnnamed ? undefined : digest, store, this.#receipt, limit);
+        store.addOrigin(this.#digest, origin);
+        this.#reader = await store.open(this.#digest);
         this.#sizeBytes = this.#reader.sizeBytes;
+        this.#name();
         return undefined;
       }
       this.#requireModestClaim(sizeBytes);
@@ -181,17 +199,15 @@ export class Download {
    * large that is.
    */
   async #isShared(): Promise<boolean> {
-    const { swarm, client } = this.#modules;
-    if (swarm === undefined) return false;
-    const { image, digest, caller, sizeBytes } = this.request;
+    const { swarm } = this.#modules;
+    if (swarm === undefined || this.#isUnnamed) return false;
+    const { sizeBytes } = this.request;
     if (sizeBytes !== undefined && sizeBytes < SMALLEST_SHARED_BYTES) return false;
-    const found = await client
-      .headBlob(image, digest, { signal: this.#ending.signal, caller })
-      .catch((error) => {
-        // The host itself asks for what a manifest has named: others may have it though the registry is away.
-        if (this.isForMirror || sizeBytes === undefined || !isAway(error)) throw error;
-        return sizeBytes;
-      });
+    const found = await this.source.size(this.#ending.signal).catch((error) => {
+      // The host itself asks for what a manifest has named: others may have it though the registry is away.
+      if (this.isForMirror || sizeBytes === undefined || !isAway(error)) throw error;
+      return sizeBytes;
+    });
     const agreed = this.#agreedSize(found);
     if (agreed === undefined || agreed < SMALLEST_SHARED_BYTES) return false;
     if (this.#writer !== undefined && agreed !== this.#sizeBytes) throw this.#wrongLength(String(agreed));
@@ -201,11 +217,11 @@ export class Download {
   }
 
   #agreedSize(found: number | undefined): number | undefined {
-    const { digest, image, sizeBytes } = this.request;
+    const { digest, sizeBytes } = this.request;
     if (found !== undefined && sizeBytes !== undefined && found !== sizeBytes) {
       throw new DrakkarError(
         'invalid_content',
-        `${image.registry}/${image.repository}: blob ${digest} has ${found} bytes; its manifest says ${sizeBytes}`,
+        `${this.source.what} has ${found} bytes; its manifest says ${sizeBytes}`,
         { hint: 'the image is broken: push it again', details: { digest } },
       );
     }
@@ -214,13 +230,13 @@ export class Download {
 
   /** @throws `limit_exceeded` */
   #requireModestClaim(sizeBytes: number): void {
-    const limit = this.#modules.store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
-    if (!this.isForMirror || this.request.sizeBytes !== undefined || sizeBytes <= limit) return;
-    const { digest, image } = this.request;
+    const { quotaBytes } = this.#modules.store.usage();
+    const isModest = !this.isForMirror || sizeBytes <= quotaBytes * LARGEST_UNCONFIRMED_SHARE;
+    if (this.request.sizeBytes !== undefined || (isModest && sizeBytes <= quotaBytes)) return;
     throw new DrakkarError(
       'limit_exceeded',
-      `${image.registry}/${image.repository}: blob ${digest} is said to have ${sizeBytes} bytes, which is more than a quarter of the store`,
-      { hint: 'raise store.quotaBytes if the mirror shall keep blobs of this size' },
+      `${this.source.what} is said to have ${sizeBytes} bytes, which is more than ${isModest ? '' : 'a quarter of '}the store may hold`,
+      { hint: 'raise store.quotaBytes if content of this size shall be kept' },
     );
   }
 
@@ -248,10 +264,15 @@ export class Download {
       piece = Math.ceil(gap.end / writer.pieceLength);
     }
     await stream?.chunks.return();
-    if (digester.digest() !== this.request.digest) throw this.#mismatch();
-    this.#reader = await this.#finish(writer);
-    await writer.close();
-    if (this.#users === 0) await this.#letGo(this.#reader);
+    const found = digester.digest();
+    if (this.#isUnnamed) {
+      await this.#finishAs(found, writer);
+    } else {
+      if (found !== this.request.digest) throw this.#mismatch(found);
+      this.#reader = await this.#finish(writer);
+      await writer.close();
+    }
+    if (this.#users === 0 && this.#reader !== undefined) await this.#letGo(this.#reader);
   }
 
   async #runInSwarm(writer: ContentWriter, digester: Digester, swarm: SwarmPeer): Promise<void> {
@@ -280,10 +301,11 @@ export class Download {
         await this.#rehash(writer, digester, until, present.has(piece) ? receipt : newReceipt());
       }
       await filling;
-      if (digester.digest() !== request.digest) {
+      const found = digester.digest();
+      if (found !== request.digest) {
         // What an earlier download has left may have come from peers, too.
         const isUpstreams = fill.fromPeers.size === 0 && present.size === 0;
-        throw isUpstreams ? this.#mismatch() : new WrongFromPeers(request.digest, fill.fromPeers);
+        throw isUpstreams ? this.#mismatch(found) : new WrongFromPeers(request.digest, fill.fromPeers);
       }
       this.#reader = await this.#finish(writer);
       await fill.complete();
@@ -306,6 +328,33 @@ export class Download {
       // Order costs the swarm: only who has waited for long is served out of turn.
       if (this.#users > 0 && performance.now() - sinceMs > READER_PATIENCE_MS) fill.urge(piece);
     }
+  }
+
+  get #whenNamed(): SourceBlobRequest['whenNamed'] {
+    return 'source' in this.request ? this.request.whenNamed : undefined;
+  }
+
+  get #isUnnamed(): boolean {
+    return this.#whenNamed !== undefined;
+  }
+
+  /** It is whole, and now it is known what it is. */
+  async #finishAs(digest: Digest, writer: ContentWriter): Promise<void> {
+    const { store } = this.#modules;
+    this.#digest = digest;
+    const isOurs = await writer.finishAs(digest);
+    store.addOrigin(digest, this.source.origin);
+    this.#reader = await store.open(digest);
+    this.#name();
+    this.#matches();
+    await (isOurs ? writer.close() : writer.discard());
+  }
+
+  /** Other hosts could not have asked for it before. */
+  #name(): void {
+    if (this.#whenNamed === undefined) return;
+    this.#modules.swarm?.offer({ digest: this.#digest, origin: this.source.origin }, this.#sizeBytes);
+    this.#whenNamed(this.#digest, this.#sizeBytes);
   }
 
   async #finish(writer: ContentWriter): Promise<ContentReader> {
@@ -397,26 +446,24 @@ export class Download {
   }
 
   #openUpstream(range: { startBytes?: number; endBytes?: number }): Promise<BlobStream> {
-    const { image, digest, caller } = this.request;
-    return this.#modules.client.openBlob(image, digest, range, { signal: this.#ending.signal, caller });
+    return this.source.open(range, this.#ending.signal);
   }
 
   #wrongLength(found: string): DrakkarError {
-    const { image, digest } = this.request;
-    return new DrakkarError(
-      'invalid_content',
-      `${image.registry}/${image.repository}: blob ${digest} came with another size than before: ${found} bytes`,
-      { hint: 'the registry or something before it is broken', details: { digest } },
-    );
+    const { what, kind } = this.source;
+    return new DrakkarError('invalid_content', `${what} came with another size than before: ${found} bytes`, {
+      hint: `the ${kind} or something before it is broken`,
+      details: { digest: this.request.digest },
+    });
   }
 
-  #mismatch(): DrakkarError {
-    const { image, digest } = this.request;
-    return new DrakkarError(
-      'invalid_content',
-      `${image.registry}/${image.repository}: the bytes of blob ${digest} have another digest`,
-      { hint: 'the registry or something before it is broken', details: { digest } },
-    );
+  #mismatch(found: Digest): DrakkarError {
+    const { digest } = this.request;
+    const { what, kind } = this.source;
+    return new DrakkarError('invalid_content', `${what} has another digest: ${found} came for ${digest}`, {
+      hint: `the ${kind} or something before it is broken`,
+      details: { digest, found },
+    });
   }
 
   /** Tells the readers, and keeps what is good: nothing of a blob whose digest did not match. */

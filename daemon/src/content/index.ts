@@ -11,9 +11,10 @@
  * for await (const bytes of content.read({ image, digest }, receipt, { signal })) …
  * ```
  */
-export { createContent } from './content.ts';
+export { createContent, readRange } from './content.ts';
 export {
   type BlobRequest,
+  type BlobSource,
   type Content,
   type FetchOptions,
   newReceipt,
@@ -21,5 +22,7 @@ export {
   type OpenOptions,
   type ReadOptions,
   type ReceiptCounter,
+  type SourceBlobRequest,
 } from './contract.ts';
+export { SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';

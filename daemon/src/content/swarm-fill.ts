@@ -5,6 +5,7 @@ import type { ContentWriter } from '../store/index.ts';
 import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway } from '../upstream/index.ts';
 import type { BlobRequest, ReceiptCounter } from './contract.ts';
+import { originOf } from './source.ts';
 
 export interface SwarmFillOptions {
   readonly request: BlobRequest;
@@ -50,7 +51,7 @@ export class SwarmFill {
     const { sizeBytes, pieceLength, pieceCount } = writer;
     this.#download = swarm.download(
       {
-        name: { digest: request.digest, origin: request.image.registry },
+        name: { digest: request.digest, origin: originOf(request) },
         sizeBytes,
         pieceLength,
         pieceCount,
@@ -143,7 +144,7 @@ export class SwarmFill {
         'invalid_content',
         `blob ${this.#options.request.digest} came shorter than before`,
         {
-          hint: 'the registry or something before it is broken',
+          hint: 'upstream, or something before it, is broken',
         },
       );
     } finally {

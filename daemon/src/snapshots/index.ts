@@ -2,10 +2,12 @@
  * Block snapshots on this host: what an image's name means (`images`), how its snapshot is come by (`acquire`: `found` in a registry, or `build`), which
  * are known (`catalogue`) and which are mounted (`volumes`). `service` is all of it.
  */
+
 export { Acquirer, type AcquirerOptions } from './acquire.ts';
 export { Catalogue, type SnapshotRecord } from './catalogue.ts';
 export { Images } from './images.ts';
 export type * from './modules.ts';
+export type { Log } from './modules.ts';
 export { SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';
 export { verifySnapshot } from './verify.ts';

@@ -204,6 +204,19 @@ export class IndexFile implements Disposable {
     );
   }
 
+  /** Under another digest, complete; its pieces and origins go with it. */
+  rename(from: Digest, to: Digest): void {
+    this.#run(
+      `INSERT INTO content (digest, kind, size_bytes, media_type, complete, verified, last_use_ms)
+       SELECT ?, kind, size_bytes, media_type, 1, 1, last_use_ms FROM content WHERE digest = ?`,
+      to,
+      from,
+    );
+    this.#run('UPDATE piece SET digest = ? WHERE digest = ?', to, from);
+    this.#run('UPDATE origin SET digest = ? WHERE digest = ?', to, from);
+    this.#run('DELETE FROM content WHERE digest = ?', from);
+  }
+
   touch(digest: Digest, nowMs: number): void {
     this.#run('UPDATE content SET last_use_ms = max(last_use_ms, ?) WHERE digest = ?', nowMs, digest);
   }

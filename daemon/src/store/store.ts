@@ -318,6 +318,26 @@ class DirectoryStore implements Store, WriterHome {
     this.#index.setState(digest, { complete: true, verified: true });
   }
 
+  async renamed(from: Digest, to: Digest): Promise<boolean> {
+    while (this.#claims.has(to)) await this.#claims.get(to)?.ended.promise;
+    this.#claim(to, true);
+    try {
+      await this.verify([to]);
+      if (this.#usable(to) !== undefined) return false;
+      const partial = this.#index.find(to);
+      if (partial !== undefined) this.#delete(partial);
+      const target = this.#layout.file('blob', to);
+      mkdirSync(dirname(target), { recursive: true });
+      // A crash before the row follows loses the bytes, and nothing else.
+      renameSync(this.#layout.file('blob', from), target);
+      syncDirectory(dirname(target));
+      this.#index.transaction(() => this.#index.rename(from, to));
+      return true;
+    } finally {
+      this.#unclaim(to);
+    }
+  }
+
   released(digest: Digest, remove: boolean): void {
     this.#unclaim(digest);
     const row = remove ? this.#index.find(digest) : undefined;

@@ -30,6 +30,11 @@ export interface ContentWriter {
    * still be read, until it is closed.
    */
   finish(): Promise<void>;
+  /**
+   * The same where nobody knew the digest, which turned out to be this one: the content is under it from now on. Where that was in the
+   * store already, that one stays, and the writer's bytes are to be discarded. @returns whether the writer's bytes are the content
+   */
+  finishAs(digest: Digest): Promise<boolean>;
   /** Ends the writer; pieces that are whole are kept for the next one. */
   close(): Promise<void>;
   /** Stops and removes everything: the bytes are not what the digest says. */
@@ -40,6 +45,8 @@ export interface ContentWriter {
 export interface WriterHome {
   recordPieces(digest: Digest, pieces: readonly WrittenPiece[]): void;
   completed(digest: Digest): void;
+  /** Complete, under another digest. @returns false where the store had that already */
+  renamed(from: Digest, to: Digest): Promise<boolean>;
   /** The file is closed and the digest free for others; `remove` takes the content with it. */
   released(digest: Digest, remove: boolean): void;
 }
@@ -155,6 +162,16 @@ export class FileWriter implements ContentWriter {
   }
 
   async finish(): Promise<void> {
+    await this.#flushAll();
+    this.#home.completed(this.digest);
+  }
+
+  async finishAs(digest: Digest): Promise<boolean> {
+    await this.#flushAll();
+    return await this.#home.renamed(this.digest, digest);
+  }
+
+  async #flushAll(): Promise<void> {
     await Promise.all(this.#writing.values());
     await this.#flush();
     if (this.#present.size !== this.pieceCount) {
@@ -163,7 +180,6 @@ export class FileWriter implements ContentWriter {
         new DrakkarError('internal', `${missing} pieces of ${this.digest} are missing at its end`),
       );
     }
-    this.#home.completed(this.digest);
   }
 
   async close(): Promise<void> {

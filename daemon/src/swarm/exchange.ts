@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DrakkarError,
   distance,
@@ -185,7 +184,7 @@ export class Exchange implements HaveEvents {
         if (piece !== undefined) return piece;
       }
       this.#meetAcquaintances();
-      await this.#waitForChange(signal);
+      await this.#changed.nextWithin(POLL_MS, signal);
     }
   }
 
@@ -397,19 +396,6 @@ export class Exchange implements HaveEvents {
     if (this.#modules.link.isUp || nowMs - this.#askedAcquaintancesAtMs < SUPERNODE_PATIENCE_MS) return;
     this.#askedAcquaintancesAtMs = nowMs;
     for (const [peer, addresses] of this.#modules.acquaintances()) this.#meet(peer, addresses);
-  }
-
-  async #waitForChange(signal: AbortSignal): Promise<void> {
-    const waiting = new AbortController();
-    const either = AbortSignal.any([signal, waiting.signal]);
-    try {
-      await Promise.race([
-        this.#changed.next(either).catch(() => {}),
-        sleep(POLL_MS, undefined, { signal: either }).catch(() => {}),
-      ]);
-    } finally {
-      waiting.abort();
-    }
   }
 
   #isParent(peer: PeerId): boolean {

@@ -7,6 +7,7 @@
 export { certificateFor } from './certificate.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { BlobShape } from './fetcher.ts';
+export type { AskedName } from './names.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';

@@ -4,8 +4,10 @@ import {
   type BlobKey,
   type BlobName,
   blobKeyOf,
+  type Digest,
   DrakkarError,
   decodeBlobName,
+  digestFromRaw,
   ERROR_CODES,
   encodeBlobName,
   FromDaemonSchema,
@@ -17,10 +19,18 @@ import {
   type PeerId,
   parseHostPort,
   parsePeerId,
+  rawOf,
   type SupernodeAddress,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { Channel, type ControlNode, FEATURES, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from '@drakkar/wire';
+import {
+  Channel,
+  type ControlNode,
+  FEATURE_NAMES,
+  FEATURES,
+  PROTOCOL_VERSION,
+  SUPERNODE_PROTOCOL,
+} from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Standing } from './standing.ts';
 
@@ -49,9 +59,21 @@ export interface SupernodeAdvice {
   readonly upstream: boolean;
 }
 
+/** What the supernode says a name means; `wait` while another host finds it out. */
+export interface Named {
+  readonly key: Digest;
+  readonly meaning: NameMeaning | 'yours' | 'wait';
+}
+
+export interface NameMeaning {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+}
+
 export interface LinkEvents {
   advice(advice: SupernodeAdvice): void;
   revoked(peers: readonly PeerId[]): void;
+  named(name: Named): void;
   /** The link came up or went down. */
   changed(): void;
   /** Complete content to announce. */
@@ -70,6 +92,13 @@ interface Announcement extends AnnouncedBlob {
 }
 
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
+/** What a host says about a name; all it leaves out is nothing. */
+interface NameNews {
+  readonly sizeBytes?: bigint;
+  readonly digest?: Uint8Array;
+  readonly readBytes?: bigint;
+  readonly givesUp?: boolean;
+}
 
 const CONNECT_MS = 5_000;
 /**
@@ -106,6 +135,7 @@ export class SupernodeLink implements AsyncDisposable {
   #downSinceMs = performance.now();
   #heardAtMs = performance.now();
   #lastError: DrakkarError | undefined;
+  #features = 0n;
 
   constructor(options: {
     readonly address: SupernodeAddress;
@@ -133,6 +163,11 @@ export class SupernodeLink implements AsyncDisposable {
 
   get isUp(): boolean {
     return this.#channel !== undefined;
+  }
+
+  /** Whether there is a supernode that knows what names mean. */
+  get knowsNames(): boolean {
+    return this.isUp && (this.#features & FEATURE_NAMES) !== 0n;
   }
 
   /** How long the supernode has been away; 0 while it is there. */
@@ -192,6 +227,10 @@ export class SupernodeLink implements AsyncDisposable {
 
   originRelease(name: BlobName): void {
     this.#send({ case: 'originRelease', value: { blob: encodeBlobName(name) } });
+  }
+
+  name(key: Digest, news: NameNews): void {
+    if (this.knowsNames) this.#send({ case: 'name', value: { key: rawOf(key), ...news } });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -291,7 +330,8 @@ export class SupernodeLink implements AsyncDisposable {
   #welcome({ message }: FromSupernode): number {
     if (message.case === 'refused') throw refusalOf(message.value);
     if (message.case !== 'welcome') throw new DrakkarError('invalid_content', 'the supernode greets nobody');
-    const { membership, successions, heartbeatMs, revoked, localityLabels } = message.value;
+    const { features, membership, successions, heartbeatMs, revoked, localityLabels } = message.value;
+    this.#features = features;
     if (localityLabels.length > 0) this.#localityLabels = localityLabels;
     this.#standing.succeed(successions);
     if (membership !== '') this.#standing.enrol(membership);
@@ -328,6 +368,13 @@ export class SupernodeLink implements AsyncDisposable {
             complete,
           })),
         });
+        break;
+      }
+      case 'named': {
+        const { key, digest, sizeBytes, yours } = message.value;
+        const known =
+          digest.length === 0 ? undefined : { digest: digestFromRaw(digest), sizeBytes: Number(sizeBytes) };
+        this.#events.named({ key: digestFromRaw(key), meaning: known ?? (yours ? 'yours' : 'wait') });
         break;
       }
       case 'revoked': {

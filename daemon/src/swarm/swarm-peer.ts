@@ -24,6 +24,7 @@ import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from
 import type { BlobShape } from './fetcher.ts';
 import { HaveSession } from './have-session.ts';
 import { SwarmMeter } from './meter.ts';
+import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget, RateLimit } from './rate.ts';
 import { Standing } from './standing.ts';
@@ -73,9 +74,13 @@ export type SwarmDownload = Pick<
 export interface SwarmPeer extends AsyncDisposable {
   readonly meter: SwarmMeter;
   readonly upstreamRate: RateLimit;
+  /** What content is called by who does not know its digest. */
+  readonly names: Names;
   status(): SwarmStatus;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
+  /** Complete content that others have not been able to ask for until now. */
+  offer(name: BlobName, sizeBytes: number): void;
   /** A peer has sent, or passed on, wrong bytes that matched what it had said. */
   report(peer: PeerId, blob: BlobName, piece: number): void;
   /** The store has it no longer. */
@@ -114,6 +119,7 @@ export async function startSwarmPeer(
   const { limits } = options;
   const client = stack.use(new DataClient(certificate));
   const swarm = new Exchanges(modules);
+  const names = new Names();
   stack.defer(() => swarm.end());
   const server = stack.use(
     await servePieces(
@@ -152,12 +158,17 @@ export async function startSwarmPeer(
             void node.drop(peer);
           }
         },
-        changed: () => swarm.linkChanged(),
+        named: (name) => names.named(name),
+        changed: () => {
+          swarm.linkChanged();
+          names.linkChanged();
+        },
         complete: () => swarm.complete(),
         uploads: () => server.uploads,
       },
     }),
   );
+  names.begin(link);
   swarm.begin({
     self: node.peer,
     node,
@@ -179,6 +190,7 @@ export async function startSwarmPeer(
   return {
     meter: swarm.meter,
     upstreamRate: new RateLimit(limits.upstreamRate),
+    names,
     status: () => ({
       peer: node.peer,
       supernode: { up: link.isUp, downMs: link.downMs, error: link.lastError?.message ?? null },
@@ -190,6 +202,10 @@ export async function startSwarmPeer(
       receivedBytes: swarm.meter.receivedBytes,
     }),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
+    offer: (name, sizeBytes) => {
+      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
+      if (pieces > 0) link.complete({ name, sizeBytes, pieces });
+    },
     report: (peer, blob, piece) => {
       // Perhaps it has only passed on what it was told: no proof, but reason enough to stay away from it.
       modules.log.warn({ peer, blob: blob.digest, piece }, 'a peer has given a wrong piece');

@@ -33,7 +33,7 @@ const publicLookup: LookupFunction = (hostname, options, callback) => {
 export const PRIVATE_ADDRESS = 'ERR_DRAKKAR_PRIVATE_ADDRESS';
 
 function refusal(hostname: string, address: string): NodeJS.ErrnoException {
-  const error = new Error(`a public registry names ${hostname}, which is the private address ${address}`);
+  const error = new Error(`${hostname} is the private address ${address}`);
   return Object.assign(error, { code: PRIVATE_ADDRESS });
 }
 

@@ -1,10 +1,11 @@
 import type { Descriptor, Digest, ImageReference, Platform } from '@drakkar/protocol';
-import { type BlobRange, type BlobStream, fetchBlob, headBlob, openBlob } from './blobs.ts';
+import { fetchBlob, headBlob, openBlob } from './blobs.ts';
 import { endpointOf } from './hosts.ts';
 import { type ResolvedImage, resolveImage } from './images.ts';
 import { type FetchedManifest, fetchManifest, type ResolvedManifest, resolveManifest } from './manifests.ts';
 import { completeUpstreamOptions, type UpstreamOptions } from './options.ts';
 import { type BlobSource, type PushedManifest, type PushOptions, pushBlob, pushManifest } from './push.ts';
+import type { BlobRange, BlobStream } from './ranged.ts';
 import { listReferrers, ReferrerWriter } from './referrers.ts';
 import { type CallOptions, type RepositoryName, Session } from './session.ts';
 

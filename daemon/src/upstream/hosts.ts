@@ -6,13 +6,13 @@ import type { UpstreamOptions } from './options.ts';
 /** Where Docker Hub's API lives, which nobody writes in a reference. Source: distribution/reference, containerd. */
 const ENDPOINTS: Readonly<Record<string, string>> = { 'docker.io': 'registry-1.docker.io' };
 
-/** `*` matches any run of characters; everything else itself, in any case. */
-export function matchesGlob(glob: string, text: string): boolean {
+/** `*` matches any run of characters; everything else itself, in any case unless `exact`. */
+export function matchesGlob(glob: string, text: string, letters: 'any case' | 'exact' = 'any case'): boolean {
   const pattern = glob
     .split('*')
     .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
     .join('.*');
-  return new RegExp(`^${pattern}$`, 'i').test(text);
+  return new RegExp(`^${pattern}$`, letters === 'exact' ? '' : 'i').test(text);
 }
 
 function withoutPort(host: string): string {
@@ -43,8 +43,7 @@ export function endpointOf(registry: string, options: Pick<UpstreamOptions, 'all
 }
 
 /** Addresses that are not on the public internet. Source: IANA special-purpose registries (RFC 6890). */
-const PRIVATE = new BlockList();
-for (const [network, bits] of [
+const PRIVATE_IPV4 = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
   ['100.64.0.0', 10],
@@ -55,20 +54,34 @@ for (const [network, bits] of [
   ['192.168.0.0', 16],
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
-] as const)
-  PRIVATE.addSubnet(network, bits, 'ipv4');
-for (const [network, bits] of [
-  ['::', 127],
+] as const;
+const PRIVATE_IPV6 = [
+  ['::', 96],
+  ['::ffff:0:0:0', 96],
+  ['64:ff9b:1::', 48],
   ['fc00::', 7],
   ['fe80::', 10],
+  ['fec0::', 10],
   ['ff00::', 8],
-] as const)
-  PRIVATE.addSubnet(network, bits, 'ipv6');
+] as const;
+
+const PRIVATE = new BlockList();
+for (const [network, bits] of PRIVATE_IPV4) {
+  PRIVATE.addSubnet(network, bits, 'ipv4');
+  // What a translator or a tunnel takes for that network. Source: RFC 6052 (NAT64), RFC 3056 (6to4).
+  const [a = 0, b = 0, c = 0, d = 0] = network.split('.').map(Number);
+  const hex = `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+  PRIVATE.addSubnet(`64:ff9b::${hex}`, 96 + bits, 'ipv6');
+  PRIVATE.addSubnet(`2002:${hex}::`, 16 + bits, 'ipv6');
+}
+for (const [network, bits] of PRIVATE_IPV6) PRIVATE.addSubnet(network, bits, 'ipv6');
 
 /** IPv4 addresses mapped into IPv6 count as what they are. */
 export function isPrivateAddress(address: string): boolean {
-  const family = isIP(address);
-  return family !== 0 && PRIVATE.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  // An interface's name behind an address says where to send, not where it is.
+  const [bare = ''] = address.split('%');
+  const family = isIP(bare);
+  return family !== 0 && PRIVATE.check(bare, family === 6 ? 'ipv6' : 'ipv4');
 }
 
 export function bareHostname(url: URL): string {

@@ -1,5 +1,6 @@
 /**
- * The client of upstream registries: authentication, redirects, proxies, retries, resumed transfers, verified documents.
+ * The clients of upstream registries and web servers: authentication, redirects, proxies, retries, resumed transfers, verified
+ * documents.
  *
  * @example
  * ```ts
@@ -13,8 +14,10 @@
  */
 export type { Caller } from './authentication.ts';
 export { isAway } from './away.ts';
-export type { BlobRange, BlobStream } from './blobs.ts';
+
 export { createRegistryClient, type RegistryClient } from './client.ts';
+export { FILE_RULES, type FileRules, parseUrlPattern, withoutQuery } from './file-rules.ts';
+export { createFileClient, type FileClient, type FileHead, type FileVersion, validatorOf } from './files.ts';
 export type { ResolvedImage } from './images.ts';
 export {
   type FetchedManifest,
@@ -29,4 +32,5 @@ export {
   type UpstreamOptions,
 } from './options.ts';
 export type { BlobSource, PushedManifest, PushOptions } from './push.ts';
+export type { BlobRange, BlobStream } from './ranged.ts';
 export type { CallOptions, RepositoryName } from './session.ts';

@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream';
-import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/protocol';
 import type { Response } from 'node-fetch';
 import { type Agents, createAgents } from './agents.ts';
+import { answered } from './answered.ts';
 import { Authenticator, type Caller } from './authentication.ts';
 import { readLimited } from './body.ts';
 import { endpointOf } from './hosts.ts';
 import type { UpstreamOptions } from './options.ts';
-import { backoffMs, isTransientStatus, parseRetryAfter, pause, throwIfCancelled } from './retry.ts';
+import { isTransientStatus } from './retry.ts';
 import { discard, exchange, guardRedirect } from './transport.ts';
 
 export interface RepositoryName {
@@ -57,25 +58,12 @@ export class Session implements Disposable {
    *   `timeout` | `cancelled` | …
    */
   async request(request: RegistryRequest, options: CallOptions): Promise<Response> {
-    const tries = options.tries ?? this.options.tries;
-    for (let attempt = 1; ; attempt += 1) {
-      throwIfCancelled(options.signal);
-      let failure: DrakkarError;
-      let retryAfterMs: number | undefined;
-      try {
-        const response = await this.#authenticated(request, options);
-        if (response.ok || request.accept?.includes(response.status) === true) return response;
-        retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), Date.now());
-        failure = await this.#failure(response, request);
-        if (!isTransientStatus(response.status)) throw failure;
-      } catch (error) {
-        if (!isDrakkarError(error) || !(error.code === 'unavailable' || error.code === 'timeout'))
-          throw error;
-        failure = error;
-      }
-      if (attempt >= tries) throw failure;
-      await pause(backoffMs(attempt, retryAfterMs, Math.random(), this.options), options.signal);
-    }
+    return await answered(
+      () => this.#authenticated(request, options),
+      { accept: request.accept, explain: (response) => this.#failure(response, request) },
+      this.options,
+      options,
+    );
   }
 
   discard(response: Response): void {

@@ -14,9 +14,19 @@ export interface Exchange {
   readonly body?: (() => Readable | string) | undefined;
   /** The body holds a credential, which no other origin gets to see. */
   readonly secretBody?: boolean;
-  /** The URL comes from a public registry: see {@link guardRedirect}. */
+  /** No private address may turn out to be behind the URL's name: see {@link guardRedirect}. */
   readonly publicOnly?: boolean;
+  /** What says where redirects may lead; that of registries when absent. */
+  readonly guard?: RedirectGuard;
   readonly signal: AbortSignal | undefined;
+}
+
+/** What says where a redirect may lead. */
+export interface RedirectGuard {
+  /** The setting that lets private addresses be. */
+  readonly setting: string;
+  /** Whether the connection must refuse private addresses. @throws `forbidden` */
+  follow(from: URL, to: URL): boolean;
 }
 
 /** An answer, and the URL that gave it after redirects. */
@@ -62,7 +72,9 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
         `${wanted.url.host} redirected more than ${options.redirects} times for ${wanted.url.pathname}`,
       );
     }
-    if (target.host !== url.host) {
+    if (wanted.guard !== undefined) {
+      publicOnly = wanted.guard.follow(url, target);
+    } else if (target.host !== url.host) {
       publicOnly = await guardRedirect(wanted.url, target, options);
     } else if (url.protocol === 'https:' && target.protocol !== 'https:') {
       throw downgrade(wanted.url, target);
@@ -85,9 +97,9 @@ function redirectTarget(response: Response, from: URL, method: string): URL | un
   return new URL(location, from);
 }
 
-function downgrade(from: URL, to: URL): DrakkarError {
+export function downgrade(from: URL, to: URL): DrakkarError {
   return new DrakkarError('forbidden', `${from.host} redirected from https to ${to.protocol}//${to.host}`, {
-    hint: 'the registry must redirect to https',
+    hint: 'the server must redirect to https',
   });
 }
 
@@ -172,7 +184,7 @@ function explain(error: unknown, wanted: Exchange, late: boolean, options: Upstr
   }
   if (late) {
     return new DrakkarError('timeout', `${where}: no answer within ${options.answerTimeoutMs} ms`, {
-      hint: 'check that the registry is reachable; registries.answerTimeoutMs is how long to wait',
+      hint: 'check that the server is reachable; registries.answerTimeoutMs is how long to wait',
     });
   }
   // Its own message names the whole URL, whose query may be a signature; so it is no cause for a log either.
@@ -182,8 +194,9 @@ function explain(error: unknown, wanted: Exchange, late: boolean, options: Upstr
   );
   const code = errnoOf(error);
   if (code === PRIVATE_ADDRESS) {
+    const setting = wanted.guard?.setting ?? 'registries.allowPrivateRedirects';
     return new DrakkarError('forbidden', `${where}: ${why}`, {
-      hint: 'add the host to registries.allowPrivateRedirects if that is meant',
+      hint: `add the host to ${setting} if that is meant`,
     });
   }
   if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)) {
@@ -193,7 +206,7 @@ function explain(error: unknown, wanted: Exchange, late: boolean, options: Upstr
     });
   }
   return new DrakkarError('unavailable', `${where}: ${why}`, {
-    hint: 'check that the registry is up and the network and proxy settings are right',
+    hint: 'check that the server is up and the network and proxy settings are right',
     details: { errno: code ?? null },
   });
 }

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIuUDCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAQgkKB21lc3NhZ2UikAIKBUhlbGxvEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtqb2luX3NlY3JldBgEIAEoCRIMCgRuYW1lGAUgASgJEhQKDGRhdGFfYWRkcmVzcxgGIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgHIAMoCRI3CgZsYWJlbHMYCCADKAsyJy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWxsby5MYWJlbHNFbnRyeRIUCgx1cGxvYWRfc2xvdHMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIcCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDSImCgRCbG9iEg4KBmRpZ2VzdBgBIAEoDBIOCgZvcmlnaW4YAiABKAkiaQoEV2FudBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJpCgRIYXZlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNIk4KBkZvcmdldBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgR3YW50GAIgASgIEgwKBGhhdmUYAyABKAgiTwoGUmVwb3J0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBXBpZWNlGAIgASgNEgwKBHBlZXIYAyABKAkiQQoHVXNlbGVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgRwZWVyGAIgASgJIkkKDk9yaWdpblByb2dyZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWJ5dGVzGAIgASgEIjkKDU9yaWdpblJlbGVhc2USKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2IizwIKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSABCCQoHbWVzc2FnZSKVAQoHV2VsY29tZRIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLc3VjY2Vzc2lvbnMYBCADKAkSFAoMaGVhcnRiZWF0X21zGAUgASgNEg8KB3Jldm9rZWQYBiADKAkSFwoPbG9jYWxpdHlfbGFiZWxzGAcgAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiBwoFQWxpdmUiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCWIGcHJvdG8z");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIpEECgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSABCCQoHbWVzc2FnZSKQAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhwKCUhlYXJ0YmVhdBIPCgd1cGxvYWRzGAEgASgNIiYKBEJsb2ISDgoGZGlnZXN0GAEgASgMEg4KBm9yaWdpbhgCIAEoCSJpCgRXYW50EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNImkKBEhhdmUSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iTgoGRm9yZ2V0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHdhbnQYAiABKAgSDAoEaGF2ZRgDIAEoCCJPCgZSZXBvcnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFcGllY2UYAiABKA0SDAoEcGVlchgDIAEoCSJBCgdVc2VsZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHBlZXIYAiABKAkiSQoOT3JpZ2luUHJvZ3Jlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFYnl0ZXMYAiABKAQiOQoNT3JpZ2luUmVsZWFzZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYiJdCgROYW1lEgsKA2tleRgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBISCgpyZWFkX2J5dGVzGAQgASgEEhAKCGdpdmVzX3VwGAUgASgIIv0CCg1Gcm9tU3VwZXJub2RlEjAKB3dlbGNvbWUYASABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5XZWxjb21lSAASNgoKY2FuZGlkYXRlcxgCIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLkNhbmRpZGF0ZXNIABIwCgdyZXZva2VkGAMgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuUmV2b2tlZEgAEjcKC2NsdXN0ZXJfa2V5GAQgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2x1c3RlcktleUgAEjAKB3JlZnVzZWQYBSABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZWZ1c2VkSAASLAoFYWxpdmUYBiABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5BbGl2ZUgAEiwKBW5hbWVkGAcgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuTmFtZWRIAEIJCgdtZXNzYWdlIpUBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIXCg9sb2NhbGl0eV9sYWJlbHMYCCADKAkiggEKCkNhbmRpZGF0ZXMSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFZ3JhbnQYAiABKAkSKQoFcGVlcnMYAyADKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5QZWVyEhAKCHVwc3RyZWFtGAQgASgIIlcKBFBlZXISDAoEcGVlchgBIAEoCRIUCgxkYXRhX2FkZHJlc3MYAiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYAyADKAkSEAoIY29tcGxldGUYBCABKAgiGAoHUmV2b2tlZBINCgVwZWVycxgBIAMoCSI0CgpDbHVzdGVyS2V5EhIKCnN1Y2Nlc3Npb24YASABKAkSEgoKbWVtYmVyc2hpcBgCIAEoCSIHCgVBbGl2ZSJHCgVOYW1lZBILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSDQoFeW91cnMYBCABKAgiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCWIGcHJvdG8z");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -76,6 +76,12 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: Useless;
     case: "useless";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Name name = 10;
+     */
+    value: Name;
+    case: "name";
   } | { case: undefined; value?: undefined };
 };
 
@@ -383,6 +389,54 @@ export const OriginReleaseSchema: GenMessage<OriginRelease> = /*@__PURE__*/
   messageDesc(file_supernode, 10);
 
 /**
+ * About content whose digest is not known to everybody who wants it: the sender asks what the name means, or says what it found. Feature
+ * bit 0: a supernode that does not show it would answer nothing.
+ *
+ * @generated from message drakkar.supernode.v1.Name
+ */
+export type Name = Message<"drakkar.supernode.v1.Name"> & {
+  /**
+   * sha256 of what is named; docs/PROTOCOL.md says of what.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * What the name means; empty from who asks.
+   *
+   * @generated from field: bytes digest = 3;
+   */
+  digest: Uint8Array;
+
+  /**
+   * How far the sender is, whose turn it is to find out.
+   *
+   * @generated from field: uint64 read_bytes = 4;
+   */
+  readBytes: bigint;
+
+  /**
+   * The sender asks no longer, and finds nothing out.
+   *
+   * @generated from field: bool gives_up = 5;
+   */
+  givesUp: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Name.
+ * Use `create(NameSchema)` to create a new message.
+ */
+export const NameSchema: GenMessage<Name> = /*@__PURE__*/
+  messageDesc(file_supernode, 11);
+
+/**
  * @generated from message drakkar.supernode.v1.FromSupernode
  */
 export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
@@ -425,6 +479,12 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
      */
     value: Alive;
     case: "alive";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Named named = 7;
+     */
+    value: Named;
+    case: "named";
   } | { case: undefined; value?: undefined };
 };
 
@@ -433,7 +493,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 11);
+  messageDesc(file_supernode, 12);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -478,7 +538,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
   /**
    * The labels that say where a host is, the narrowest first.
    *
-   * @generated from field: repeated string locality_labels = 7;
+   * @generated from field: repeated string locality_labels = 8;
    */
   localityLabels: string[];
 };
@@ -488,7 +548,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 12);
+  messageDesc(file_supernode, 13);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -524,7 +584,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 13);
+  messageDesc(file_supernode, 14);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -556,7 +616,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 14);
+  messageDesc(file_supernode, 15);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -573,7 +633,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 15);
+  messageDesc(file_supernode, 16);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -597,7 +657,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 17);
 
 /**
  * The answer to a heartbeat: who hears none for three of them takes the supernode for gone.
@@ -612,7 +672,43 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 17);
+  messageDesc(file_supernode, 18);
+
+/**
+ * What a name means. With neither a digest nor `yours`: somebody is finding it out.
+ *
+ * @generated from message drakkar.supernode.v1.Named
+ */
+export type Named = Message<"drakkar.supernode.v1.Named"> & {
+  /**
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * @generated from field: bytes digest = 3;
+   */
+  digest: Uint8Array;
+
+  /**
+   * The receiver is to find it out.
+   *
+   * @generated from field: bool yours = 4;
+   */
+  yours: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Named.
+ * Use `create(NamedSchema)` to create a new message.
+ */
+export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
+  messageDesc(file_supernode, 19);
 
 /**
  * The stream ends after this.
@@ -641,5 +737,5 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 18);
+  messageDesc(file_supernode, 20);
 

@@ -1,15 +1,25 @@
-import { type BlobName, blobKeyOf, CLOCK_TOLERANCE_MS, DrakkarError, type PeerId } from '@drakkar/protocol';
+import {
+  type BlobName,
+  blobKeyOf,
+  CLOCK_TOLERANCE_MS,
+  type Digest,
+  DrakkarError,
+  type PeerId,
+} from '@drakkar/protocol';
 import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
 import type { Authority } from '../members/authority.ts';
 import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
+import { type NameAnswer, Names } from '../swarm/names.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
 import {
   encodeCandidates,
   type FromSupernodeInit,
   type Introduction,
+  type NameNews,
+  namedMessage,
   type Session,
   type SessionEvents,
 } from './session.ts';
@@ -33,6 +43,7 @@ export const clockMs = (): number => performance.now();
 /** Between the daemons' sessions and the swarm's state: turns messages into events, and advice into messages. */
 export class Control implements SessionEvents, Disposable {
   readonly swarm: Swarm;
+  readonly names = new Names();
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -58,6 +69,7 @@ export class Control implements SessionEvents, Disposable {
     const { peer } = session;
     this.#sessions.get(peer)?.refuse(new DrakkarError('busy', 'the same host has connected once more'));
     this.#sessions.set(peer, session);
+    this.#answer(this.names.leave(peer, clockMs()));
     const { membership: _, joinSecret, ...host } = introduction;
     this.swarm.join(host, clockMs());
     log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
@@ -83,6 +95,7 @@ export class Control implements SessionEvents, Disposable {
     if (this.#sessions.get(peer) !== session) return;
     this.#sessions.delete(peer);
     this.swarm.leave(peer);
+    this.#answer(this.names.leave(peer, clockMs()));
     this.#modules.log.info({ peer }, 'a host has gone');
     this.#adviseSoon();
   }
@@ -128,6 +141,24 @@ export class Control implements SessionEvents, Disposable {
     this.#adviseSoon();
   }
 
+  name(peer: PeerId, key: Digest, news: NameNews): void {
+    const nowMs = clockMs();
+    switch (news.kind) {
+      case 'asks':
+        this.#answer(this.names.ask(peer, key, news.sizeBytes, nowMs));
+        break;
+      case 'reads':
+        this.names.progress(peer, key, news.readBytes, nowMs);
+        break;
+      case 'tells':
+        this.#answer(this.names.tell(peer, key, news.meaning));
+        break;
+      case 'gives up':
+        this.#answer(this.names.giveUp(peer, key, nowMs));
+        break;
+    }
+  }
+
   /** Tells everybody, and ends its session. */
   revoke(peer: PeerId): void {
     this.#tellAll({ message: { case: 'revoked', value: { peers: [peer] } } });
@@ -152,6 +183,10 @@ export class Control implements SessionEvents, Disposable {
     clearInterval(this.#expiry);
     clearInterval(this.#renewal);
     clearTimeout(this.#advice);
+  }
+
+  #answer(answers: readonly NameAnswer[]): void {
+    for (const answer of answers) this.#sessions.get(answer.to)?.send(namedMessage(answer));
   }
 
   #tellAll(message: FromSupernodeInit): void {
@@ -205,7 +240,9 @@ export class Control implements SessionEvents, Disposable {
       this.#modules.log.warn({ peer }, 'a host is silent');
       this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
       this.#sessions.delete(peer);
+      this.#answer(this.names.leave(peer, nowMs));
     }
+    this.#answer(this.names.expire(nowMs));
     this.#adviseSoon();
   }
 

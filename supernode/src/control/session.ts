@@ -5,8 +5,10 @@ import {
   type BlobName,
   blobKeyOf,
   CandidatesSchema,
+  type Digest,
   DrakkarError,
   decodeBlobName,
+  digestFromRaw,
   encodeBlobName,
   type FromDaemon,
   FromDaemonSchema,
@@ -14,12 +16,15 @@ import {
   fixedPieceLength,
   formatHostPort,
   type Hello,
+  type NameMessage,
   type PeerId,
   parseHostPort,
   parsePeerId,
+  rawOf,
   toDrakkarError,
 } from '@drakkar/protocol';
 import { Channel, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
+import type { NameAnswer, NameMeaning } from '../swarm/names.ts';
 import type { Host } from '../swarm/state.ts';
 import type { BlobSize } from '../swarm/swarm.ts';
 
@@ -36,7 +41,15 @@ export interface SessionEvents {
   useless(reporter: PeerId, parent: PeerId, blob: BlobName): void;
   originProgress(peer: PeerId, blob: BlobName, bytes: number): void;
   originRelease(peer: PeerId, blob: BlobName): void;
+  name(peer: PeerId, key: Digest, news: NameNews): void;
 }
+
+/** What a daemon says about a name. */
+export type NameNews =
+  | { readonly kind: 'asks'; readonly sizeBytes: number }
+  | { readonly kind: 'reads'; readonly readBytes: number }
+  | { readonly kind: 'tells'; readonly meaning: NameMeaning }
+  | { readonly kind: 'gives up' };
 
 export interface Introduction {
   readonly peer: PeerId;
@@ -148,6 +161,10 @@ export class Session {
       case 'originRelease':
         this.#events.originRelease(peer, decodeBlobName(message.value.blob));
         break;
+      case 'name': {
+        this.#events.name(peer, digestFromRaw(message.value.key), newsOf(message.value));
+        break;
+      }
       case 'hello':
         throw malformed('a second hello');
       case undefined:
@@ -190,6 +207,29 @@ function blobOf(message: {
   }
   return { name, sizeBytes, pieces };
 }
+
+function newsOf({ sizeBytes: size, digest, readBytes, givesUp }: NameMessage): NameNews {
+  const sizeBytes = Number(size);
+  if (!Number.isSafeInteger(sizeBytes)) throw malformed(`a name means ${size} bytes`);
+  if (digest.length > 0) return { kind: 'tells', meaning: { digest: digestFromRaw(digest), sizeBytes } };
+  if (givesUp) return { kind: 'gives up' };
+  return readBytes > 0n ? { kind: 'reads', readBytes: Number(readBytes) } : { kind: 'asks', sizeBytes };
+}
+
+export const namedMessage = ({ key, meaning }: NameAnswer): FromSupernodeInit => {
+  const known = typeof meaning === 'string' ? undefined : meaning;
+  return {
+    message: {
+      case: 'named',
+      value: {
+        key: rawOf(key),
+        digest: known === undefined ? new Uint8Array() : rawOf(known.digest),
+        sizeBytes: BigInt(known?.sizeBytes ?? 0),
+        yours: meaning === 'yours',
+      },
+    },
+  };
+};
 
 /**
  * The encoded `Candidates`. A host's own part is encoded once, since it is told to many: fields of a message may follow each other in
