@@ -106,8 +106,10 @@ export class Control implements SessionEvents, Disposable {
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void {
     const nowMs = Date.now();
     const { members, metrics, log } = this.#modules;
+    const verdict = this.swarm.report(reporter, accused, blobKeyOf(blob), clockMs());
+    if (verdict === 'unfounded' || verdict === 'repeated') return;
     metrics.reports.inc();
-    const quarantined = this.swarm.report(reporter, accused, blobKeyOf(blob), clockMs());
+    const quarantined = verdict === 'quarantined';
     log.warn({ reporter, accused, blob: blobKeyOf(blob), piece, quarantined }, 'a host was sent wrong bytes');
     if (quarantined) members.quarantine(accused, nowMs + this.#config.swarm.quarantineMs);
     this.#adviseSoon();
