@@ -21,6 +21,8 @@ export interface Place {
   sentBytes(): Promise<number>;
   /** Takes the place from the network, or puts it back. */
   plug(isPlugged: boolean): Promise<void>;
+  /** Lets nothing pass between this place and another, or lets it pass again; what is sent is lost without a word. */
+  part(other: Place, isParted: boolean): Promise<void>;
 }
 
 /** Hosts on one machine: namespaces on bridges, with links of their own rates. */
@@ -103,6 +105,11 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
         within: (command, args) => ['ip', ['netns', 'exec', name, command, ...args]],
         sentBytes: async () => (await countersOf(outer)).received,
         plug: (isPlugged) => ip('link', 'set', outer, isPlugged ? 'up' : 'down'),
+        part: async (other, isParted) => {
+          const how = isParted ? 'add' : 'del';
+          await ip('-n', name, 'route', how, 'blackhole', `${other.address}/32`);
+          await ip('-n', other.name, 'route', how, 'blackhole', `${address}/32`);
+        },
       };
     },
     async thinBytes() {
