@@ -38,6 +38,7 @@ export class Control implements SessionEvents, Disposable {
   readonly #sessions = new Map<PeerId, Session>();
   readonly #expiry: NodeJS.Timeout;
   readonly #renewal: NodeJS.Timeout;
+  readonly #reminder: NodeJS.Timeout;
   #advice: NodeJS.Timeout | undefined;
   #expiredAtMs = clockMs();
 
@@ -49,6 +50,11 @@ export class Control implements SessionEvents, Disposable {
       this.swarm.quarantine(peer, untilMs);
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
     this.#renewal = setInterval(() => this.#renew(false), Math.min(RENEWAL_MS, config.membershipMs / 12));
+    // A grant is given anew when half of its time is over, and then reaches its host before the rest is.
+    this.#reminder = setInterval(() => {
+      this.swarm.remind();
+      this.#adviseSoon();
+    }, config.grantMs / 4);
   }
 
   enter(session: Session, introduction: Introduction): FromSupernodeInit {
@@ -152,6 +158,7 @@ export class Control implements SessionEvents, Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#expiry);
     clearInterval(this.#renewal);
+    clearInterval(this.#reminder);
     clearTimeout(this.#advice);
   }
 

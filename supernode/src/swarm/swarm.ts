@@ -73,6 +73,17 @@ export class Swarm {
     this.#hosts.set(host.peer, { ...host, uploads: 0, heardAtMs: nowMs });
   }
 
+  /** Everybody who wants something is to be told anew: what comes with the advice ends some time. */
+  remind(): void {
+    for (const swarm of this.#blobs.values()) {
+      for (const part of swarm.parts.values()) {
+        if (!part.wants) continue;
+        part.stale = true;
+        this.#stale.add(swarm);
+      }
+    }
+  }
+
   /** A host is gone: nobody is sent to it from now on. */
   leave(peer: PeerId): void {
     if (!this.#hosts.delete(peer)) return;

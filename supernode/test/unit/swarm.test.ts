@@ -168,6 +168,16 @@ describe('a swarm', () => {
     );
   });
 
+  test('tells everybody who wants something anew when it is to remind them, and nobody else', () => {
+    const swarm = swarmOf(4);
+    swarm.have(peer(1), blob, blob.pieces, 0);
+    for (const child of [2, 3]) swarm.want(peer(child), blob, 0, 0);
+    swarm.advise(0);
+    swarm.remind();
+    expect(swarm.advise(1).map(({ to }) => to)).toEqual([peer(2), peer(3)]);
+    expect(swarm.isStale).toBe(false);
+  });
+
   test('says what it has to say in turns', () => {
     const swarm = swarmOf(5);
     for (const child of [1, 2, 3, 4, 5]) swarm.want(peer(child), blob, 0, 0);
