@@ -100,10 +100,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         registry: registry.host,
         rack,
       });
-      stack.defer(() => member.kill('SIGTERM'));
       return member;
     }),
   );
+  stack.defer(async () => void (await Promise.all(hosts.map((host) => host.kill('SIGTERM')))));
   // A few at a time: each needs a second of a core to begin.
   const starting = hosts.values();
   const startNext = async () => {

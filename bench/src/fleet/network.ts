@@ -41,6 +41,9 @@ export interface Network extends AsyncDisposable {
  */
 const SETTINGS = ['net.ipv4.tcp_congestion_control=cubic', 'net.ipv4.tcp_min_tso_segs=16'];
 
+/** Source: RFC 5771, section 3. */
+const MULTICAST = '224.0.0.0/4';
+
 /** Namespaces may only choose among these. */
 const ALLOWED_FILE = '/proc/sys/net/ipv4/tcp_allowed_congestion_control';
 
@@ -94,6 +97,8 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
       await ip('link', 'set', outer, 'master', bridges[rack] ?? first, 'up');
       for (const device of ['lo', 'eth0']) await ip('-n', name, 'link', 'set', device, 'up');
       await ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0');
+      // Who has no way out sends nothing to a group of the local network, either, unless it is told where that is.
+      await ip('-n', name, 'route', 'add', MULTICAST, 'dev', 'eth0');
       for (const setting of SETTINGS) await run('ip', ['netns', 'exec', name, 'sysctl', '-qw', setting]);
       if (rate !== undefined) {
         await limit(outer, rate);
