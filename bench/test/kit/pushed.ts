@@ -41,10 +41,22 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
 export const isUp = async ({ client }: FleetHost): Promise<boolean> =>
   (await client.status()).swarm?.supernode.up === true;
 
-/** Bytes of an image's layer that a host has. */
-export async function presentBytes({ client }: FleetHost, { blob }: Pushed): Promise<number> {
-  const blobs = await client.blobs();
-  return blobs.find(({ digest }) => digest === blob.digest)?.presentBytes ?? 0;
+/** All that a host has fetched since it was started, wherever from; what it has on its disk is told later. */
+export async function fetchedBytes({ client }: FleetHost): Promise<number> {
+  const { traffic, swarm } = await client.status();
+  return traffic.upstreamBytes + (swarm?.receivedBytes ?? 0);
+}
+
+/** Begins some pulls. @returns them, when a host has fetched so many bytes of them */
+export async function inTheMiddleOf<Pull extends Promise<unknown>>(
+  host: FleetHost,
+  bytes: number,
+  begin: () => readonly Pull[],
+): Promise<readonly Pull[]> {
+  const before = await fetchedBytes(host);
+  const pulls = begin();
+  await until(async () => (await fetchedBytes(host)) - before >= bytes);
+  return pulls;
 }
 
 /** Whether these hosts have every piece between them. */
