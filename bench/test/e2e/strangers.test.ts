@@ -87,11 +87,11 @@ test('who has a grant or is a member is given what it asks for', async () => {
   }
 });
 
-/** A statement with one bit of what was signed, or of the signature, the other way round. */
-function flipped(statement: string, part: 0 | 1): string {
+/** A grant with one bit of what was signed, of its path or of the signature the other way round. */
+function flipped(statement: string, part: 0 | 1 | 2): string {
   const parts = statement.split('.').map((text) => Buffer.from(text, 'base64url'));
   const bytes = parts[part] as Buffer;
-  // A digit of a time, and any bit of a signature.
+  // A digit of a time, and any bit of the others.
   bytes[bytes.length - 2] = (bytes.at(-2) ?? 0) ^ 1;
   return parts.map((each) => each.toString('base64url')).join('.');
 }
@@ -109,10 +109,11 @@ describe('nothing is given to who shows', () => {
     'a grant that another key signed': () => `Drakkar-Grant ${grantOf(caller.peer, blob, somebody)}`,
     'a grant that its own key signed': () => `Drakkar-Grant ${grantOf(caller.peer, blob, caller.key)}`,
     'a grant with another time': () => `Drakkar-Grant ${flipped(grantOf(caller.peer, blob, clusterKey), 0)}`,
+    'a grant with another path': () => `Drakkar-Grant ${flipped(grantOf(caller.peer, blob, clusterKey), 1)}`,
     'a grant with another signature': () =>
-      `Drakkar-Grant ${flipped(grantOf(caller.peer, blob, clusterKey), 1)}`,
+      `Drakkar-Grant ${flipped(grantOf(caller.peer, blob, clusterKey), 2)}`,
     'a grant without its signature': () =>
-      `Drakkar-Grant ${grantOf(caller.peer, blob, clusterKey).split('.')[0]}.`,
+      `Drakkar-Grant ${grantOf(caller.peer, blob, clusterKey).replace(/[^.]*$/, '')}`,
     'a grant for another blob': () =>
       `Drakkar-Grant ${grantOf(caller.peer, { ...blob, digest: digestOf('other') }, clusterKey)}`,
     'a grant for the blob of another registry': () =>

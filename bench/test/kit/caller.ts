@@ -3,7 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { loadSwarm } from '@drakkar/daemon';
-import { type BlobName, type PeerId, peerIdOf, signGrant, signMembership } from '@drakkar/protocol';
+import {
+  type BlobName,
+  type PeerId,
+  peerIdFromRaw,
+  peerIdOf,
+  signGrants,
+  signMembership,
+} from '@drakkar/protocol';
 import type { Fleet, FleetHost } from '../../src/fleet/fleet.ts';
 
 /** Somebody with a key of a peer and what TLS wants to see of it. */
@@ -31,9 +38,15 @@ export const clusterKeyOf = (fleet: Fleet): Promise<KeyObject> =>
 export const peerKeyOf = (host: FleetHost): Promise<KeyObject> =>
   readKey(join(host.stateDirectory, 'keys', 'peer.pem'));
 
+const NOBODY = peerIdFromRaw(new Uint8Array(32));
+
 /** As a supernode would sign them, or would not. */
 export const grantOf = (peer: PeerId, blob: BlobName, key: KeyObject, livesMs = 60_000): string =>
-  signGrant({ peer, ...blob, expiresAtMs: Date.now() + livesMs }, key);
+  // Together with another's, as most are.
+  signGrants(
+    [peer, NOBODY].map((to) => ({ peer: to, ...blob, expiresAtMs: Date.now() + livesMs })),
+    key,
+  )[0] ?? '';
 
 export const membershipOf = (peer: PeerId, key: KeyObject, livesMs = 60_000): string =>
   signMembership(
