@@ -9,6 +9,7 @@ export * from './containerd.ts';
 export * from './debian.ts';
 export * from './faulty-proxy.ts';
 export * from './image.ts';
+export * from './mutate.ts';
 export * from './ports.ts';
 export * from './registry.ts';
 export * from './tar.ts';

@@ -7,8 +7,12 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** Labels of letters, digits and hyphens. */
-const NAME_PATTERN = /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*$/;
+/**
+ * Labels of letters, digits and hyphens, of which the last is no number: `999.1.1.1` is neither an address nor a name. Each text fits
+ * in one way only, so that none takes long to refuse.
+ */
+const NAME_PATTERN =
+  /^(?=.{1,253}$)(?!(?:.*\.)?[0-9]+\.?$)[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63})*\.?$/;
 const HOST_PORT_PATTERN = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([^:[\]]{1,253})):([0-9]{1,5})$/;
 
 /** @throws `invalid_argument` for what is not `host:port` or `[IPv6]:port` */

@@ -68,6 +68,7 @@ const MDNS_TAG = '_drakkar._udp.local';
 /** @throws `busy` where a port is taken; `unavailable` */
 export async function startNode(options: NodeOptions): Promise<ControlNode> {
   const maxConnections = options.maxConnections ?? 1024;
+  const neighbours = new Set<Neighbour>();
   try {
     const node = await createLibp2p({
       privateKey: await generateKeyPairFromSeed('Ed25519', seedOf(options.key)),
@@ -87,11 +88,10 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       },
       // Who speaks a protocol with heartbeats needs no pings beside them.
       connectionMonitor: { enabled: false },
-      peerDiscovery:
-        options.mdns === true ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag: MDNS_TAG })] : [],
+      peerDiscovery: options.mdns === true ? [localNetwork(neighbours)] : [],
     });
     if (options.keeps !== undefined) closeUnlessKept(node, options.keeps);
-    return new Libp2pNode(node, peerIdOf(options.key));
+    return new Libp2pNode(node, peerIdOf(options.key), neighbours);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const errno = /\b(EADDRINUSE|EADDRNOTAVAIL|EACCES)\b/.exec(message)?.[1];
@@ -103,6 +103,24 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       { hint: `correct ${options.settings ?? 'address and port'} in the configuration`, cause },
     );
   }
+}
+
+type Neighbour = (peer: PeerId, addresses: readonly HostPort[]) => void;
+
+/** Tells of each answer, as libp2p does not: a peer that was heard before may have moved. */
+function localNetwork(neighbours: Iterable<Neighbour>): ReturnType<typeof mdns> {
+  const start = mdns({ interval: MDNS_INTERVAL_MS, serviceTag: MDNS_TAG });
+  return (components) => {
+    const discovery = start(components);
+    discovery.addEventListener('peer', ({ detail }) => {
+      // Whatever speaks libp2p on the local network may be heard, with keys of other kinds.
+      const peer = detail.id.toString();
+      const addresses = detail.multiaddrs.flatMap((address) => hostPortOf(address.toString()) ?? []);
+      if (!isPeerId(peer) || addresses.length === 0) return;
+      for (const found of neighbours) found(peer, addresses);
+    });
+    return discovery;
+  };
 }
 
 /** Strangers hold no connections for longer than it takes to say who they are. */
@@ -120,10 +138,12 @@ function closeUnlessKept(node: Libp2p, keeps: (peer: PeerId) => boolean): void {
 class Libp2pNode implements ControlNode {
   readonly peer: PeerId;
   readonly #node: Libp2p;
+  readonly #neighbours: Set<Neighbour>;
 
-  constructor(node: Libp2p, peer: PeerId) {
+  constructor(node: Libp2p, peer: PeerId, neighbours: Set<Neighbour>) {
     this.#node = node;
     this.peer = peer;
+    this.#neighbours = neighbours;
   }
 
   get port(): number {
@@ -174,13 +194,8 @@ class Libp2pNode implements ControlNode {
     for (const connection of connections) connection.abort(new Error('the peer is a member no longer'));
   }
 
-  onNeighbour(found: (peer: PeerId, addresses: readonly HostPort[]) => void): void {
-    this.#node.addEventListener('peer:discovery', ({ detail }) => {
-      // Whatever speaks libp2p on the local network may be heard, with keys of other kinds.
-      const peer = detail.id.toString();
-      const addresses = detail.multiaddrs.flatMap((address) => hostPortOf(address.toString()) ?? []);
-      if (isPeerId(peer) && addresses.length > 0) found(peer, addresses);
-    });
+  onNeighbour(found: Neighbour): void {
+    this.#neighbours.add(found);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

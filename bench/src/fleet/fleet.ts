@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ADMIN_SOCKET_NAME, AdminClient, SupernodeClient } from '@drakkar/client';
 import {
   type Child,
@@ -22,6 +24,10 @@ export interface FleetOptions {
   readonly registry?: RegistryOptions;
   /** Further settings of every daemon's configuration. */
   readonly daemon?: (index: number) => Readonly<Record<string, object>>;
+  /** Of each daemon's environment, beside our own. */
+  readonly environment?: (index: number) => Readonly<Record<string, string>>;
+  /** Bytes of a disk of its own for what a daemon keeps; mounting it needs root. */
+  readonly diskBytes?: (index: number) => number | undefined;
   /** Further settings of the supernode. */
   readonly supernode?: Readonly<Record<string, unknown>>;
 }
@@ -51,8 +57,11 @@ export interface Fleet extends AsyncDisposable {
   readonly join: { readonly supernode: string; readonly joinToken: string };
 }
 
+const run = promisify(execFile);
+
 const ENTRY = join(import.meta.dirname, '../../../cli/src/main.js');
 const DIRECTORY = '/var/tmp';
+const STATE = 'state';
 const STARTING = 3;
 /** However this process ends. Source: setpriv(1), prctl(2). */
 const ENDS_WITH_US = ['--pdeathsig', 'KILL'];
@@ -83,16 +92,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       const isFar = thinRate !== undefined && index >= options.hosts / 2;
       const place = await network?.add({ rate, rack: isFar ? 1 : 0 });
       const rack = isFar ? 'b' : 'a';
+      const diskBytes = options.diskBytes?.(index);
+      if (diskBytes !== undefined) stack.use(await mountDisk(homeOf(directory, index), diskBytes));
       const member = await hostOf(directory, index, place, {
         ...options,
         join: join_,
         registry: registry.host,
         rack,
       });
-      stack.defer(() => member.kill('SIGTERM'));
       return member;
     }),
   );
+  stack.defer(async () => void (await Promise.all(hosts.map((host) => host.kill('SIGTERM')))));
   // A few at a time: each needs a second of a core to begin.
   const starting = hosts.values();
   const startNext = async () => {
@@ -145,18 +156,28 @@ async function startSupernodeOf(
   return { ...member, client };
 }
 
+const homeOf = (directory: string, index: number): string => join(directory, `host-${index}`);
+
+/** What a host keeps is on a disk of this size. */
+async function mountDisk(home: string, sizeBytes: number): Promise<AsyncDisposable> {
+  const path = join(home, STATE);
+  await mkdir(path, { recursive: true });
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'drakkar-fleet', path]);
+  return { [Symbol.asyncDispose]: async () => void (await run('umount', [path])) };
+}
+
 async function hostOf(
   directory: string,
   index: number,
   place: Place | undefined,
-  options: Pick<FleetOptions, 'daemon'> & {
+  options: Pick<FleetOptions, 'daemon' | 'environment'> & {
     readonly join: Fleet['join'];
     readonly registry: string;
     readonly rack: string;
   },
 ): Promise<FleetHost> {
-  const home = join(directory, `host-${index}`);
-  const stateDirectory = join(home, 'state');
+  const home = homeOf(directory, index);
+  const stateDirectory = join(home, STATE);
   await mkdir(stateDirectory, { recursive: true });
   const file = join(home, 'config.yaml');
   const { swarm = {}, ...more } = options.daemon?.(index) ?? {};
@@ -184,9 +205,9 @@ async function hostOf(
       }),
     );
   const client = new AdminClient(join(stateDirectory, ADMIN_SOCKET_NAME));
-  const member = memberOf(place, ['daemon', '--config', file], configure, async () => {
-    await client.status();
-  });
+  const ask = async () => void (await client.status());
+  const environment = options.environment?.(index);
+  const member = memberOf(place, ['daemon', '--config', file], configure, ask, environment);
   return Object.assign(member, { index, client, stateDirectory });
 }
 
@@ -195,6 +216,7 @@ function memberOf(
   args: readonly string[],
   configure: () => Promise<void>,
   ask: () => Promise<void>,
+  environment: Readonly<Record<string, string>> = {},
 ): Member {
   let child: Child | undefined;
   return {
@@ -210,7 +232,7 @@ function memberOf(
         'setpriv',
         [...ENDS_WITH_US, ...line],
       ];
-      child = startChild(command, all);
+      child = startChild(command, all, { env: { ...process.env, ...environment } });
       await untilReady(child, args[0] ?? '', () =>
         ask().then(
           () => true,

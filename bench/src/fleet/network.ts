@@ -21,6 +21,8 @@ export interface Place {
   sentBytes(): Promise<number>;
   /** Takes the place from the network, or puts it back. */
   plug(isPlugged: boolean): Promise<void>;
+  /** Lets nothing pass between this place and another, or lets it pass again; what is sent is lost without a word. */
+  part(other: Place, isParted: boolean): Promise<void>;
 }
 
 /** Hosts on one machine: namespaces on bridges, with links of their own rates. */
@@ -38,6 +40,9 @@ export interface Network extends AsyncDisposable {
  * segments of 23 KB: with small ones two cores do little but take packets from one host to the next.
  */
 const SETTINGS = ['net.ipv4.tcp_congestion_control=cubic', 'net.ipv4.tcp_min_tso_segs=16'];
+
+/** Source: RFC 5771, section 3. */
+const MULTICAST = '224.0.0.0/4';
 
 /** Namespaces may only choose among these. */
 const ALLOWED_FILE = '/proc/sys/net/ipv4/tcp_allowed_congestion_control';
@@ -92,6 +97,8 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
       await ip('link', 'set', outer, 'master', bridges[rack] ?? first, 'up');
       for (const device of ['lo', 'eth0']) await ip('-n', name, 'link', 'set', device, 'up');
       await ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0');
+      // Who has no way out sends nothing to a group of the local network, either, unless it is told where that is.
+      await ip('-n', name, 'route', 'add', MULTICAST, 'dev', 'eth0');
       for (const setting of SETTINGS) await run('ip', ['netns', 'exec', name, 'sysctl', '-qw', setting]);
       if (rate !== undefined) {
         await limit(outer, rate);
@@ -103,6 +110,11 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
         within: (command, args) => ['ip', ['netns', 'exec', name, command, ...args]],
         sentBytes: async () => (await countersOf(outer)).received,
         plug: (isPlugged) => ip('link', 'set', outer, isPlugged ? 'up' : 'down'),
+        part: async (other, isParted) => {
+          const how = isParted ? 'add' : 'del';
+          await ip('-n', name, 'route', how, 'blackhole', `${other.address}/32`);
+          await ip('-n', other.name, 'route', how, 'blackhole', `${address}/32`);
+        },
       };
     },
     async thinBytes() {

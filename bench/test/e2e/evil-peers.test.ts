@@ -187,6 +187,32 @@ test('a peer that is good and fast at first, and then is not, does not bring a d
   expect((await host.client.status()).pid).toBe(pid);
 });
 
+test('a peer that is fast at first, and then keeps to a rate, is not left', async () => {
+  const { blob, image } = await pushBlob(6);
+  let answers = 0;
+  await using _slow = await startEvilPeer({
+    join: fleet.join,
+    blob,
+    answer: (response, { start, end }) => {
+      answers += 1;
+      response.writeHead(200, { 'content-length': end - start });
+      const bytes = blob.content.subarray(start, end);
+      if (answers <= 3) response.end(bytes);
+      else void keepToRate(response, bytes);
+    },
+  });
+  expect(await requirePullThrough(fleet.hosts[0] as FleetHost, image, blob)).toBe(blob.content.length);
+});
+
+/** Half a megabyte a second. */
+async function keepToRate(response: ServerResponse, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length && !response.destroyed; at += 2 ** 17) {
+    await sleep(250);
+    response.write(bytes.subarray(at, at + 2 ** 17));
+  }
+  response.end();
+}
+
 test('a peer that was put out and does not hang up is out all the same', async () => {
   const { blob } = await pushBlob();
   await using evil = await startEvilPeer({ join: fleet.join, blob, answer: () => {} });

@@ -5,6 +5,7 @@ import { imageOf, layerOf, pushImage } from '@drakkar/lab';
 import type { Digest } from '@drakkar/protocol';
 import { describe, expect, test } from 'vitest';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from '../../src/fleet/fleet.ts';
+import { inTheMiddleOf } from '../kit/pushed.ts';
 import { requireRight } from './right.ts';
 
 const MEBIBYTE = 2 ** 20;
@@ -37,12 +38,6 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   for (const endMs = Date.now() + 30_000; !(await holds()); await sleep(50)) {
     if (Date.now() > endMs) throw new Error('this did not come to be within 30 s');
   }
-}
-
-async function hasBytes(host: FleetHost, { layers }: Pushed, bytes: number): Promise<boolean> {
-  const blobs = await host.client.blobs();
-  const present = blobs.filter(({ digest }) => layers.includes(digest));
-  return present.reduce((sum, { presentBytes }) => sum + presentBytes, 0) >= bytes;
 }
 
 const withFleet =
@@ -144,8 +139,9 @@ describe('a swarm', () => {
     'survives the end and the return of its supernode',
     withFleet({ hosts: 3, daemon: () => SLOW }, async (fleet) => {
       const pushed = await push(fleet, 32);
-      const pulls = fleet.hosts.map((host) => pull(host, pushed));
-      await until(() => hasBytes(fleet.hosts[0] as FleetHost, pushed, 4 * MEBIBYTE));
+      const pulls = await inTheMiddleOf(fleet.hosts[0] as FleetHost, 4 * MEBIBYTE, () =>
+        fleet.hosts.map((host) => pull(host, pushed)),
+      );
       await fleet.supernode.kill('SIGKILL');
       await sleep(1_000);
       await fleet.supernode.start();

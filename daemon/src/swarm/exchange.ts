@@ -64,6 +64,8 @@ const READ_AHEAD = 4;
 const OPEN_MS = 3_000;
 /** So long nobody waits for a supernode that is away. */
 const SUPERNODE_PATIENCE_MS = 2_000;
+/** A supernode that is there has answered by then. */
+const ANSWER_PATIENCE_MS = 1_000;
 /** Whoever was asked for the blob has answered by then. */
 const ACQUAINTANCE_PATIENCE_MS = 1_000;
 /** Without a piece for so long, whoever may read upstream is not believed in any more. */
@@ -155,7 +157,7 @@ export class Exchange implements HaveEvents {
     this.#fetcher = new PieceFetcher(this.blob, this.#picker, {
       client,
       budget,
-      authorization: () => authorizationOf(this.#advice?.grant ?? '', standing.membership),
+      authorization: () => authorizationOf(this.#grant, standing.membership),
       pool: poolOf(this.blob.pieceLength),
       pass: (bytes, signal) => downloadRate.pass(bytes, signal),
       deliver: async (piece, bytes, sha256, peer) => {
@@ -179,11 +181,11 @@ export class Exchange implements HaveEvents {
     for (;;) {
       signal.throwIfAborted();
       if (this.#picker.missing === 0) return undefined;
+      this.#meetAcquaintances();
       if (this.#mayReadUpstream()) {
         const piece = this.#picker.claim(UPSTREAM);
         if (piece !== undefined) return piece;
       }
-      this.#meetAcquaintances();
       await this.#changed.nextWithin(POLL_MS, signal);
     }
   }
@@ -262,6 +264,7 @@ export class Exchange implements HaveEvents {
   linkChanged(): void {
     // Without a supernode whoever has a stream with us may be a parent.
     if (!this.#modules.link.isUp) for (const session of this.#sessions.values()) this.#adopt(session);
+    this.#meetAcquaintances();
     this.#changed.step();
   }
 
@@ -373,27 +376,39 @@ export class Exchange implements HaveEvents {
     });
   }
 
+  /** Nobody says whom to ask: the supernode is away, or does not answer and will soon be known to be. */
+  get #isAlone(): boolean {
+    if (!this.#modules.link.isUp) return true;
+    return this.#advice === undefined && performance.now() - this.#wantedSinceMs >= ANSWER_PATIENCE_MS;
+  }
+
+  /** One that the supernode cannot renew may have ended. */
+  get #grant(): string {
+    return this.#modules.link.isUp ? (this.#advice?.grant ?? '') : '';
+  }
+
   #mayReadUpstream(): boolean {
     const { link } = this.#modules;
     const nowMs = performance.now();
-    if (!link.isUp) {
+    if (this.#isAlone) {
       if (this.isHopeful) return nowMs - this.#peerProgressAtMs > PROGRESS_PATIENCE_MS;
-      const patienceMs = Math.min(link.downMs, nowMs - this.#wantedSinceMs);
+      const wantedMs = nowMs - this.#wantedSinceMs;
+      const patienceMs = link.isUp ? wantedMs : Math.min(link.downMs, wantedMs);
       const asked = this.#askedAcquaintancesAtMs;
       return (
         patienceMs >= SUPERNODE_PATIENCE_MS ||
         (link.downMs >= SUPERNODE_PATIENCE_MS && asked > 0 && nowMs - asked >= ACQUAINTANCE_PATIENCE_MS)
       );
     }
-    if (this.#advice?.upstream === true) return true;
-    if (this.#advice === undefined) return nowMs - this.#wantedSinceMs >= SUPERNODE_PATIENCE_MS;
+    if (this.#advice === undefined) return false;
+    if (this.#advice.upstream) return true;
     return nowMs - this.#peerProgressAtMs >= PROGRESS_PATIENCE_MS;
   }
 
   /** Without a supernode, whoever is known may have it. */
   #meetAcquaintances(): void {
     const nowMs = performance.now();
-    if (this.#modules.link.isUp || nowMs - this.#askedAcquaintancesAtMs < SUPERNODE_PATIENCE_MS) return;
+    if (!this.#isAlone || nowMs - this.#askedAcquaintancesAtMs < SUPERNODE_PATIENCE_MS) return;
     this.#askedAcquaintancesAtMs = nowMs;
     for (const [peer, addresses] of this.#modules.acquaintances()) this.#meet(peer, addresses);
   }
@@ -401,7 +416,7 @@ export class Exchange implements HaveEvents {
   #isParent(peer: PeerId): boolean {
     if (this.#shunned.has(peer) || this.#modules.standing.isRevoked(peer)) return false;
     const named = this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
-    return named || !this.#modules.link.isUp;
+    return named || this.#isAlone;
   }
 
   #adopt(session: HaveSession): void {
@@ -464,7 +479,7 @@ export class Exchange implements HaveEvents {
       blob: this.blob.name,
       sizeBytes: this.blob.sizeBytes,
       membership: standing.membership,
-      grant: this.#advice?.grant ?? '',
+      grant: this.#grant,
       dataAddress,
       labels,
     });

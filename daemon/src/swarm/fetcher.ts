@@ -43,6 +43,8 @@ interface Parent {
   /** What it says that each piece hashes to. */
   readonly claims: Map<number, Uint8Array>;
   readonly throughput: Throughput;
+  /** All that it has sent. */
+  takenBytes: number;
   requests: number;
   failures: number;
   /** Answers in a row that it is busy. */
@@ -77,6 +79,8 @@ const PIECES_OF_ONE_REQUEST = 4;
 const UNKNOWN_MS_PER_MIB = 1_000;
 const HEDGE_AFTER = 2;
 const LEAVE_AFTER = 8;
+/** Whoever gives this much is not left, however fast it was before. */
+const SLOWEST_BYTES_PER_MS = 2 ** 20 / (UNKNOWN_MS_PER_MIB * LEAVE_AFTER);
 const MIN_HEDGE_MS = 300;
 const MIN_LEAVE_MS = 1_500;
 const MAX_FAILURES = 4;
@@ -123,6 +127,7 @@ export class PieceFetcher {
       address,
       claims: new Map(),
       throughput: new Throughput(),
+      takenBytes: 0,
       requests: 0,
       failures: 0,
       refusals: 0,
@@ -275,15 +280,19 @@ export class PieceFetcher {
       },
       Math.max(MIN_HEDGE_MS, HEDGE_AFTER * expectedMs),
     );
-    const leave = setTimeout(
-      () => abort.abort(new DrakkarError('timeout', `${parent.peer} is too slow`)),
-      Math.max(MIN_LEAVE_MS, LEAVE_AFTER * expectedMs),
-    );
+    const patienceMs = Math.max(MIN_LEAVE_MS, LEAVE_AFTER * expectedMs);
+    let before = parent.takenBytes;
+    const leave = setInterval(() => {
+      // Slower than it was at first, as who has a rate to keep is: others are asked meanwhile, and it goes on.
+      const isGiving = parent.takenBytes - before >= patienceMs * SLOWEST_BYTES_PER_MS;
+      before = parent.takenBytes;
+      if (!isGiving) abort.abort(new DrakkarError('timeout', `${parent.peer} is too slow`));
+    }, patienceMs);
     try {
       await this.#receive(request, bytes);
     } finally {
       clearTimeout(hedge);
-      clearTimeout(leave);
+      clearInterval(leave);
     }
   }
 
@@ -302,6 +311,7 @@ export class PieceFetcher {
       authorization: this.#modules.authorization(),
       signal: abort.signal,
       take: (part) => {
+        parent.takenBytes += part.length;
         for (let rest = part; rest.length > 0; ) {
           const count = Math.min(rest.length, current.length - current.filled);
           rest.copy(current.buffer, current.filled, 0, count);

@@ -17,6 +17,7 @@ import {
   isPeerId,
   LOCALITY_LABELS,
   type PeerId,
+  type PeerMessage,
   parseHostPort,
   parsePeerId,
   rawOf,
@@ -361,12 +362,7 @@ export class SupernodeLink implements AsyncDisposable {
           blob: decodeBlobName(blob),
           grant,
           upstream,
-          candidates: peers.map(({ peer, dataAddress, controlAddresses, complete }) => ({
-            peer: parsePeerId(peer),
-            dataAddress: parseHostPort(dataAddress),
-            controlAddresses: controlAddresses.map(parseHostPort),
-            complete,
-          })),
+          candidates: peers.flatMap((peer) => candidateOf(peer) ?? []),
         });
         break;
       }
@@ -395,6 +391,20 @@ export class SupernodeLink implements AsyncDisposable {
         // Something that a later version says.
         break;
     }
+  }
+}
+
+/** One that cannot be asked, or not by this version, is no reason to do without the others. */
+function candidateOf({ peer, dataAddress, controlAddresses, complete }: PeerMessage): Candidate | undefined {
+  try {
+    return {
+      peer: parsePeerId(peer),
+      dataAddress: parseHostPort(dataAddress),
+      controlAddresses: controlAddresses.map(parseHostPort),
+      complete,
+    };
+  } catch {
+    return undefined;
   }
 }
 

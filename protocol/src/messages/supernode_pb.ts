@@ -133,7 +133,7 @@ export type Hello = Message<"drakkar.supernode.v1.Hello"> & {
   dataAddress: string;
 
   /**
-   * Multiaddrs where other peers reach this one's control plane.
+   * host:port where other peers reach this one's control plane.
    *
    * @generated from field: repeated string control_addresses = 7;
    */

@@ -49,6 +49,7 @@ export class Control implements SessionEvents, Disposable {
   readonly #sessions = new Map<PeerId, Session>();
   readonly #expiry: NodeJS.Timeout;
   readonly #renewal: NodeJS.Timeout;
+  readonly #reminder: NodeJS.Timeout;
   #advice: NodeJS.Timeout | undefined;
   #expiredAtMs = clockMs();
 
@@ -60,6 +61,11 @@ export class Control implements SessionEvents, Disposable {
       this.swarm.quarantine(peer, untilMs);
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
     this.#renewal = setInterval(() => this.#renew(false), Math.min(RENEWAL_MS, config.membershipMs / 12));
+    // A grant is given anew when half of its time is over, and then reaches its host before the rest is.
+    this.#reminder = setInterval(() => {
+      this.swarm.remind();
+      this.#adviseSoon();
+    }, config.grantMs / 4);
   }
 
   enter(session: Session, introduction: Introduction): FromSupernodeInit {
@@ -120,8 +126,10 @@ export class Control implements SessionEvents, Disposable {
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void {
     const nowMs = Date.now();
     const { members, metrics, log } = this.#modules;
+    const verdict = this.swarm.report(reporter, accused, blobKeyOf(blob), clockMs());
+    if (verdict === 'unfounded' || verdict === 'repeated') return;
     metrics.reports.inc();
-    const quarantined = this.swarm.report(reporter, accused, blobKeyOf(blob), clockMs());
+    const quarantined = verdict === 'quarantined';
     log.warn({ reporter, accused, blob: blobKeyOf(blob), piece, quarantined }, 'a host was sent wrong bytes');
     if (quarantined) members.quarantine(accused, nowMs + this.#config.swarm.quarantineMs);
     this.#adviseSoon();
@@ -182,6 +190,7 @@ export class Control implements SessionEvents, Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#expiry);
     clearInterval(this.#renewal);
+    clearInterval(this.#reminder);
     clearTimeout(this.#advice);
   }
 

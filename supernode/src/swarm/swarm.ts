@@ -18,6 +18,9 @@ export interface BlobSize {
   readonly pieces: number;
 }
 
+/** What became of a report: nothing, nothing new, one more against a peer, or the one that puts it into quarantine. */
+export type Verdict = 'unfounded' | 'repeated' | 'noted' | 'quarantined';
+
 /**
  * Who takes part in which blob, and who shall get it from whom. A state machine without clock, sockets or disk: events go in with
  * the time at which they happen, and {@link Swarm.advise} says whom to tell what. All of it is soft: hosts say it again when
@@ -70,6 +73,17 @@ export class Swarm {
     this.#hosts.set(host.peer, { ...host, uploads: 0, heardAtMs: nowMs });
   }
 
+  /** Everybody who wants something is to be told anew: what comes with the advice ends some time. */
+  remind(): void {
+    for (const swarm of this.#blobs.values()) {
+      for (const part of swarm.parts.values()) {
+        if (!part.wants) continue;
+        part.stale = true;
+        this.#stale.add(swarm);
+      }
+    }
+  }
+
   /** A host is gone: nobody is sent to it from now on. */
   leave(peer: PeerId): void {
     if (!this.#hosts.delete(peer)) return;
@@ -109,16 +123,19 @@ export class Swarm {
     }
   }
 
-  /** Only who was sent to a peer has anything to say about it. @returns whether the accused is in quarantine from now on, and was not before */
-  report(reporter: PeerId, accused: PeerId, key: BlobKey, nowMs: number): boolean {
+  /** What a host says of a peer that sent it wrong bytes. Only who was sent to that peer has anything to say about it. */
+  report(reporter: PeerId, accused: PeerId, key: BlobKey, nowMs: number): Verdict {
     const part = this.swarmOf(reporter, key)?.parts.get(reporter);
-    if (part?.named.has(accused) !== true || !this.#hosts.has(accused)) return false;
+    if (part?.named.has(accused) !== true || !this.#hosts.has(accused)) return 'unfounded';
     const reports = this.#reports.get(accused) ?? new Map<PeerId, number>();
+    const isRepeated = reports.has(reporter);
     this.#reports.set(accused, reports.set(reporter, nowMs));
+    const isProven = reports.size >= this.#options.reportsToQuarantine && !this.isQuarantined(accused, nowMs);
+    if (isRepeated && !isProven) return 'repeated';
     for (const swarm of this.#partsOf.get(accused)?.values() ?? []) this.#tellChildrenOf(swarm, accused);
-    if (reports.size < this.#options.reportsToQuarantine || this.isQuarantined(accused, nowMs)) return false;
+    if (!isProven) return 'noted';
     this.quarantine(accused, nowMs + this.#options.quarantineMs);
-    return true;
+    return 'quarantined';
   }
 
   /** A parent gave a child nothing of a blob: the child is sent to others. */

@@ -109,11 +109,11 @@ describe('a swarm', () => {
     const swarm = swarmOf(4);
     for (const child of [1, 2, 3, 4]) swarm.want(peer(child), blob, 0, 0);
     swarm.advise(0);
-    expect(swarm.report(peer(1), peer(4), key, 1)).toBe(false);
+    expect(swarm.report(peer(1), peer(4), key, 1)).toBe('noted');
     expect(parentsOf(swarm, 1, 1)).not.toContain(peer(4));
-    expect(swarm.report(peer(1), peer(4), key, 2)).toBe(false);
-    expect(swarm.report(peer(4), peer(4), key, 2)).toBe(false);
-    expect(swarm.report(peer(2), peer(4), key, 3)).toBe(true);
+    expect(swarm.report(peer(1), peer(4), key, 2)).toBe('repeated');
+    expect(swarm.report(peer(4), peer(4), key, 2)).toBe('unfounded');
+    expect(swarm.report(peer(2), peer(4), key, 3)).toBe('quarantined');
     expect(parentsOf(swarm, 3, 3)).not.toContain(peer(4));
     expect(swarm.isQuarantined(peer(4), 3)).toBe(true);
     swarm.expire(SWARM_DEFAULTS.quarantineMs + 3);
@@ -135,8 +135,47 @@ describe('a swarm', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2]) swarm.want(peer(child), blob, 0, 0);
     swarm.advise(0);
-    for (const reporter of [1, 2]) expect(swarm.report(peer(reporter), peer(3), key, 1)).toBe(false);
+    for (const reporter of [1, 2]) expect(swarm.report(peer(reporter), peer(3), key, 1)).toBe('unfounded');
     expect(swarm.isQuarantined(peer(3), 1)).toBe(false);
+  });
+
+  test('names nobody that has been silent for fifteen seconds, and tells all who were sent there', () => {
+    const beats = fc.array(fc.integer({ min: 0, max: 60_000 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(fc.array(beats, { minLength: 2, maxLength: 6 }), (hosts) => {
+        const swarm = swarmOf(hosts.length);
+        const numbers = hosts.map((_, index) => index + 1);
+        for (const number of numbers) swarm.want(peer(number), blob, number % 2, 0);
+        const told = new Map(swarm.advise(0).map(({ to, parents }) => [to, parents]));
+        const heardAtMs = new Map(numbers.map((number) => [peer(number), 0]));
+        for (let nowMs = 0; nowMs <= 75_000; nowMs += 1_000) {
+          for (const [index, at] of hosts.entries()) {
+            if (!at.some((atMs) => Math.ceil(atMs / 1_000) * 1_000 === nowMs)) continue;
+            if (!swarm.hosts.has(peer(index + 1))) continue;
+            swarm.heartbeat(peer(index + 1), 0, nowMs);
+            heardAtMs.set(peer(index + 1), nowMs);
+          }
+          swarm.expire(nowMs);
+          for (const { to, parents } of swarm.advise(nowMs)) told.set(to, parents);
+          for (const child of swarm.hosts.keys()) {
+            for (const parent of told.get(child) ?? []) {
+              expect(nowMs - (heardAtMs.get(parent.peer) ?? 0)).toBeLessThan(15_000);
+            }
+          }
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('tells everybody who wants something anew when it is to remind them, and nobody else', () => {
+    const swarm = swarmOf(4);
+    swarm.have(peer(1), blob, blob.pieces, 0);
+    for (const child of [2, 3]) swarm.want(peer(child), blob, 0, 0);
+    swarm.advise(0);
+    swarm.remind();
+    expect(swarm.advise(1).map(({ to }) => to)).toEqual([peer(2), peer(3)]);
+    expect(swarm.isStale).toBe(false);
   });
 
   test('says what it has to say in turns', () => {
