@@ -40,12 +40,32 @@ export interface Progress {
   readonly totalBytes: number;
 }
 
-/** Where the bytes of a pull or a start came from. */
+/**
+ * Where the bytes of a pull or a start came from, and how they came. Store, registry and other hosts together are what the request
+ * has got; what it waited for because another request was getting it already stands in that one's receipt.
+ */
 export interface Receipt {
   readonly storeBytes: number;
+  /** From the registry. */
   readonly upstreamBytes: number;
   /** From other hosts. */
   readonly peerBytes: number;
+  /** Came and was thrown away, and counts nowhere else: what somebody else had brought meanwhile, was cut off, or was wrong. */
+  readonly discardedBytes: number;
+  /** Hosts that gave something, at most 64; who gave most comes first. */
+  readonly peers: readonly PeerShare[];
+  /** Requests that were given up because a host or the registry was slow or failed, and pauses of 2 s without a byte. */
+  readonly stalls: number;
+  /** From the request to the first bytes that could be used, whatever their source; `null` where none came. */
+  readonly firstByteMs: number | null;
+}
+
+/** What one host gave. */
+export interface PeerShare {
+  readonly peer: PeerId;
+  /** As its membership calls it; `null` where that is not known. */
+  readonly name: string | null;
+  readonly bytes: number;
 }
 
 /** An image, by a reference as people write it. */

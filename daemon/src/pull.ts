@@ -52,7 +52,7 @@ export async function pullImage(
     manifestDigest,
     layers: manifest.layers.length,
     sizeBytes,
-    receipt: work.receipt,
+    receipt: work.receipt.summary(),
     elapsedMs: performance.now() - startedMs,
   };
 }

@@ -2,8 +2,8 @@ import type { PullResult } from '@drakkar/client';
 import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import { showing } from '../context.ts';
-import { formatBytes, formatDuration } from '../output/format.ts';
-import { describeReceipt } from '../output/receipt.ts';
+import { formatBytes, formatCount, formatDuration } from '../output/format.ts';
+import { describeFlow, describeReceipt } from '../output/receipt.ts';
 
 /** `drakkar pull IMAGE`: an image's manifest, config and layers into the store. */
 export const commands = [
@@ -18,8 +18,8 @@ export const commands = [
       context.answer(
         result,
         `${result.image}\n${result.manifestDigest}\n` +
-          `${result.layers} layers, ${formatBytes(result.sizeBytes)} in ${formatDuration(result.elapsedMs)}: ` +
-          describeReceipt(result.receipt),
+          `${formatCount(result.layers, 'layer')}, ${formatBytes(result.sizeBytes)} in ${formatDuration(result.elapsedMs)}: ` +
+          `${describeReceipt(result.receipt)}\n${describeFlow(result.receipt)}`,
       );
     },
   }),

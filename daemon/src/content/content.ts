@@ -1,17 +1,17 @@
 import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
-import {
-  type BlobRequest,
-  type Content,
-  type FetchOptions,
-  newReceipt,
-  type OpenedBlob,
-  type OpenOptions,
-  type ReadOptions,
-  type ReceiptCounter,
+import type {
+  BlobRequest,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
+  Traffic,
 } from './contract.ts';
 import { Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import type { PeerPiece } from './swarm-fill.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -22,7 +22,7 @@ export function createContent(
   options: Partial<ContentOptions>,
   modules: Omit<DownloadModules, 'traffic'>,
 ): Content {
-  const traffic = newReceipt();
+  const traffic: Traffic = { upstreamBytes: 0 };
   return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, { ...modules, traffic });
 }
 
@@ -44,7 +44,7 @@ class SharedContent implements Content {
     this.#modules = modules;
   }
 
-  get traffic(): Readonly<ReceiptCounter> {
+  get traffic(): Readonly<Traffic> {
     return this.#modules.traffic;
   }
 
@@ -67,7 +67,8 @@ class SharedContent implements Content {
       const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
       const count = await opened.read(buffer, at);
       if (count === 0) throw new DrakkarError('internal', `${request.digest} ended before its end`);
-      if (opened.source === 'store') receipt.storeBytes += count;
+      if (opened.source === 'store') receipt.fromStore(count);
+      else receipt.arrived();
       at += count;
       yield buffer.subarray(0, count);
     }
@@ -87,13 +88,14 @@ class SharedContent implements Content {
     const { onBytes, signal } = options;
     const found = await this.#find(request, receipt, options);
     if (!(found instanceof Download)) {
-      receipt.storeBytes += found.sizeBytes;
+      receipt.fromStore(found.sizeBytes);
       onBytes?.(found.sizeBytes);
       await found[Symbol.asyncDispose]();
       return;
     }
     let reported = 0;
     const report = () => {
+      if (found.arrivedBytes > reported) receipt.arrived();
       onBytes?.(found.arrivedBytes - reported);
       reported = found.arrivedBytes;
     };

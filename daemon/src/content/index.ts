@@ -12,14 +12,13 @@
  * ```
  */
 export { createContent } from './content.ts';
-export {
-  type BlobRequest,
-  type Content,
-  type FetchOptions,
-  newReceipt,
-  type OpenedBlob,
-  type OpenOptions,
-  type ReadOptions,
-  type ReceiptCounter,
+export type {
+  BlobRequest,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
 } from './contract.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+export { newReceipt, ReceiptCounter } from './receipt.ts';

@@ -4,7 +4,8 @@ import { DrakkarError, type PeerId } from '@drakkar/protocol';
 import type { ContentWriter } from '../store/index.ts';
 import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway } from '../upstream/index.ts';
-import type { BlobRequest, ReceiptCounter } from './contract.ts';
+import type { BlobRequest, Traffic } from './contract.ts';
+import type { ReceiptCounter } from './receipt.ts';
 
 export interface SwarmFillOptions {
   readonly request: BlobRequest;
@@ -12,7 +13,7 @@ export interface SwarmFillOptions {
   readonly swarm: SwarmPeer;
   readonly receipt: ReceiptCounter;
   /** Of all downloads. */
-  readonly traffic: ReceiptCounter;
+  readonly traffic: Traffic;
   readonly signal: AbortSignal;
   /** Bytes from upstream, from `startBytes` to the end. */
   openUpstream(range: { readonly startBytes: number }): Promise<BlobStream>;
@@ -63,8 +64,11 @@ export class SwarmFill {
       },
       {
         deliver: async (piece, bytes, sha256, peer) => {
-          receipt.peerBytes += bytes.length;
-          if (!(await this.#write(piece, [bytes], sha256))) return false;
+          if (!(await this.#write(piece, [bytes], sha256))) {
+            receipt.discarded(bytes.length);
+            return false;
+          }
+          receipt.fromPeer(peer, swarm.nameOf(peer), bytes.length);
           this.fromPeers.set(piece, { peer, sha256 });
           return true;
         },
@@ -87,6 +91,7 @@ export class SwarmFill {
       } catch (error) {
         this.#signal.throwIfAborted();
         this.#requireHope(error);
+        this.#options.receipt.stalled();
         retryAtMs = performance.now() + RETRY_MS;
       }
     }
@@ -111,13 +116,15 @@ export class SwarmFill {
   async #readFrom(first: number): Promise<void> {
     const { writer, receipt, traffic, swarm } = this.#options;
     let piece = first;
+    /** Of bytes that have come for no whole piece yet. */
+    let unused = 0;
     try {
       const { chunks } = await this.#options.openUpstream({ startBytes: piece * writer.pieceLength });
       let buffers: Buffer[] = [];
       let left = this.#lengthOf(piece);
       let hash: Hash = createHash('sha256');
       for await (const chunk of chunks) {
-        receipt.upstreamBytes += chunk.length;
+        unused += chunk.length;
         traffic.upstreamBytes += chunk.length;
         await swarm.upstreamRate.pass(chunk.length, this.#signal);
         for (let rest = chunk; rest.length > 0; ) {
@@ -128,7 +135,12 @@ export class SwarmFill {
           left -= part.length;
           if (left > 0) continue;
           const sha256 = hash.digest();
-          if (await this.#write(piece, buffers, sha256)) this.#download.arrivedUpstream(piece, sha256);
+          if (await this.#write(piece, buffers, sha256)) {
+            const length = this.#lengthOf(piece);
+            unused -= length;
+            receipt.fromUpstream(length);
+            this.#download.arrivedUpstream(piece, sha256);
+          }
           piece += 1;
           if (piece >= writer.pieceCount || !this.#download.claimUpstream(piece)) {
             piece = -1;
@@ -147,6 +159,7 @@ export class SwarmFill {
         },
       );
     } finally {
+      receipt.discarded(unused);
       if (piece >= 0) this.#download.failedUpstream(piece);
     }
   }

@@ -79,7 +79,7 @@ export class Images {
   async config(image: Image, { manifest }: ResolvedImage, work: Work): Promise<Uint8Array> {
     const { digest } = manifest.config;
     const bytes = await this.#registry.fetchBlob(image.reference, digest, OCI_LIMITS.configBytes, work);
-    work.receipt.upstreamBytes += bytes.length;
+    work.receipt.fromUpstream(bytes.length);
     return bytes;
   }
 

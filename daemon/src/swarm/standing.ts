@@ -35,6 +35,7 @@ export class Standing {
   readonly #self: PeerId;
   /** Statements that have been verified, so that each costs one signature check. */
   readonly #proven = new Map<string, number>();
+  readonly #names = new Map<PeerId, string>();
   #document: StandingDocument;
   #saving: Promise<void> = Promise.resolve();
 
@@ -106,8 +107,15 @@ export class Standing {
   requireMember(text: string, peer: PeerId): void {
     this.#prove(`member ${peer} ${text}`, peer, () => {
       const membership = this.#member(text);
-      return membership.peer === peer ? membership.expiresAtMs : undefined;
+      if (membership.peer !== peer) return undefined;
+      keep(this.#names, peer, membership.name, KEPT_PROOFS);
+      return membership.expiresAtMs;
     });
+  }
+
+  /** As the membership says that the peer has shown. */
+  nameOf(peer: PeerId): string | null {
+    return this.#names.get(peer) ?? null;
   }
 
   /** @throws `unauthorized` unless the peer may be given the blob now */
@@ -134,9 +142,7 @@ export class Standing {
     const untilMs = verify();
     if (untilMs === undefined)
       throw new DrakkarError('unauthorized', `this was given to another than ${peer}`);
-    this.#proven.set(what, untilMs);
-    const [oldest] = this.#proven.keys();
-    if (this.#proven.size > KEPT_PROOFS && oldest !== undefined) this.#proven.delete(oldest);
+    keep(this.#proven, what, untilMs, KEPT_PROOFS);
   }
 
   #change(news: Partial<StandingDocument>): void {
@@ -144,6 +150,13 @@ export class Standing {
     const text = JSON.stringify(this.#document);
     this.#saving = this.#saving.then(() => write(this.#path, text)).catch(() => {});
   }
+}
+
+/** The oldest makes room. */
+function keep<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, limit: number): void {
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > limit && oldest !== undefined) map.delete(oldest);
 }
 
 async function readDocument(path: string): Promise<StandingDocument | undefined> {

@@ -74,6 +74,8 @@ export interface SwarmPeer extends AsyncDisposable {
   readonly meter: SwarmMeter;
   readonly upstreamRate: RateLimit;
   status(): SwarmStatus;
+  /** What people call a host; `null` where that is not known. */
+  nameOf(peer: PeerId): string | null;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
   /** A peer has sent, or passed on, wrong bytes that matched what it had said. */
@@ -188,6 +190,7 @@ export async function startSwarmPeer(
       sentBytes: swarm.meter.sentBytes,
       receivedBytes: swarm.meter.receivedBytes,
     }),
+    nameOf: (peer) => standing.nameOf(peer),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
     report: (peer, blob, piece) => {
       // Perhaps it has only passed on what it was told: no proof, but reason enough to stay away from it.

@@ -3,7 +3,7 @@
  * repository, digests. It writes a line for each thing that it has begun or got on with.
  */
 import { parseDigest } from '@drakkar/protocol';
-import { createContent } from '../../src/content/index.ts';
+import { createContent, newReceipt } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 
@@ -19,11 +19,9 @@ async function downloadForEver(offset: number): Promise<never> {
   for (let turn = offset; ; turn += 1) {
     const digest = wanted[turn % wanted.length];
     if (digest === undefined) throw new Error('no digests were given');
-    await content.fetch(
-      { image: { registry, repository }, digest },
-      { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 },
-      { onBytes: () => say('bytes') },
-    );
+    await content.fetch({ image: { registry, repository }, digest }, newReceipt(), {
+      onBytes: () => say('bytes'),
+    });
     say('done');
   }
 }
