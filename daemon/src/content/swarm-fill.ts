@@ -72,6 +72,8 @@ export class SwarmFill {
           this.fromPeers.set(piece, { peer, sha256 });
           return true;
         },
+        stalled: () => receipt.stalled(),
+        discarded: (bytes) => receipt.discarded(bytes),
         failed: (error) => this.#ending.abort(error),
       },
     );

@@ -30,6 +30,10 @@ export interface PieceSink {
    * @returns false where the piece was here already
    */
   deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<boolean>;
+  /** A peer was asked for pieces and has not given them in time or at all. */
+  stalled(): void;
+  /** Bytes came from a peer that are of no use. */
+  discarded(bytes: number): void;
   /** What cannot be written ends the download. */
   failed(error: unknown): void;
 }
@@ -157,6 +161,8 @@ export class Exchange implements HaveEvents {
         this.#peerProgressAtMs = performance.now();
         this.#gained(piece, sha256, false);
       },
+      stalled: () => sink.stalled(),
+      discarded: (bytes) => sink.discarded(bytes),
       lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),
       failed: (error) => sink.failed(error),
     });
