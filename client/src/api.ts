@@ -80,6 +80,8 @@ export type PullRequest = ImageRequest;
 export interface PullResult {
   readonly image: string;
   readonly manifestDigest: Digest;
+  /** How old the answer is to what the tag means, where its registry is away; else `null`. */
+  readonly tagAgeMs: number | null;
   readonly layers: number;
   readonly sizeBytes: number;
   readonly receipt: Receipt;

@@ -130,7 +130,7 @@ export async function startDaemon(
       log,
       status,
       blobs: () => blobSummaries(store),
-      pull: (request, work) => pullImage(request, { client, content, store }, work),
+      pull: (request, work) => pullImage(request, { client, content, store, images }, work),
     }),
   );
   const running = stack.move();

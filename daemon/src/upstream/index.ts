@@ -15,7 +15,7 @@ export type { Caller } from './authentication.ts';
 export { isAway } from './away.ts';
 export type { BlobRange, BlobStream } from './blobs.ts';
 export { createRegistryClient, type RegistryClient } from './client.ts';
-export type { ResolvedImage } from './images.ts';
+export { findImage, type ResolvedImage } from './images.ts';
 export {
   type FetchedManifest,
   type ManifestName,
