@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
 import {
   absolutePath,
+  clashes,
   defineConfiguration,
   fitsSocket,
   ipAddress,
@@ -86,6 +87,11 @@ export type SupernodeConfig = z.output<typeof supernodeSchema>;
 /** One schema with its defaults, from which files are checked and the documentation is printed. */
 export const supernodeConfiguration = defineConfiguration({
   schema: supernodeSchema,
+  examine: ({ address, port, metrics }) =>
+    clashes([
+      { setting: 'port', address, port },
+      { setting: 'metrics.port', ...metrics },
+    ]),
   defaultPath: DEFAULT_SUPERNODE_CONFIG_PATH,
   title: 'Configuration of the supernode',
   about: [

@@ -159,6 +159,14 @@ function keep<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, limit: n
   if (map.size > limit && oldest !== undefined) map.delete(oldest);
 }
 
+/** Below the state directory. */
+export const STANDING_FILE = 'swarm.json';
+
+/** Whether a host that keeps its standing there is a member of some cluster. @throws where the file can't be read */
+export async function hasMembership(path: string): Promise<boolean> {
+  return ((await readDocument(path))?.membership ?? '') !== '';
+}
+
 async function readDocument(path: string): Promise<StandingDocument | undefined> {
   try {
     return documentSchema.parse(JSON.parse(await readFile(path, 'utf8')));

@@ -26,7 +26,7 @@ import { HaveSession } from './have-session.ts';
 import { SwarmMeter } from './meter.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget, RateLimit } from './rate.ts';
-import { Standing } from './standing.ts';
+import { STANDING_FILE, Standing } from './standing.ts';
 import { type AnnouncedBlob, type SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
 export interface SwarmPeerOptions {
@@ -110,7 +110,7 @@ export async function startSwarmPeer(
       settings: 'swarm.address or swarm.controlPort',
     }),
   );
-  const standing = await Standing.open(join(options.stateDirectory, 'swarm.json'), node.peer, token);
+  const standing = await Standing.open(join(options.stateDirectory, STANDING_FILE), node.peer, token);
   stack.defer(async () => await standing.saved());
   const certificate = await certificateFor(modules.key);
   const { limits } = options;
