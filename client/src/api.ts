@@ -189,7 +189,11 @@ export interface DaemonStatus {
 /** How a host stands in the swarm. */
 export interface SwarmStatus {
   readonly peer: PeerId;
-  readonly supernode: { readonly up: boolean; readonly downMs: number; readonly error: string | null };
+  readonly supernode: SupernodeStanding;
+  /** Until when this host is a member; `null` where it is none. */
+  readonly memberUntilMs: number | null;
+  /** Other hosts that it may ask without a supernode. */
+  readonly knownPeers: number;
   readonly controlPort: number;
   readonly dataPort: number;
   /** Requests of other hosts that are being served. */
@@ -199,6 +203,17 @@ export interface SwarmStatus {
   /** Bytes to and from other hosts since the start. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
+}
+
+/** A supernode, as a daemon sees it. */
+export interface SupernodeStanding {
+  /** `host:port/PEER`, as it is configured. */
+  readonly address: string;
+  readonly up: boolean;
+  readonly downMs: number;
+  readonly error: string | null;
+  /** How far its clock was ahead of this host's when the two last met; `null` where they have not. */
+  readonly clockAheadMs: number | null;
 }
 
 /** A supernode, as its own admin API describes it. */
@@ -226,7 +241,12 @@ export interface SwarmHostSummary {
   readonly uploadSlots: number;
   /** That it wants or has. */
   readonly blobs: number;
-  readonly heardAtMs: number | null;
+  readonly heardAtMs: number;
+}
+
+export interface ForgottenHost {
+  readonly peer: PeerId;
+  readonly name: string;
 }
 
 export interface SwarmBlobSummary {

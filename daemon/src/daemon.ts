@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
+import { errorInLog, loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -49,7 +49,7 @@ export async function startDaemon(
 ): Promise<Daemon> {
   const startedMs = performance.now();
   const log = pino(
-    { level: config.log.level, base: null, errorKey: 'error' },
+    { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
     pino.destination({ fd: 2, sync: true }),
   );
   await using stack = new AsyncDisposableStack();
@@ -133,6 +133,19 @@ export async function startDaemon(
       pull: (request, work) => pullImage(request, { client, content, store, images }, work),
     }),
   );
+  const swarmPorts = swarm?.status();
+  log.info(
+    {
+      mirror: mirror.url,
+      metricsPort: metrics?.port ?? null,
+      controlPort: swarmPorts?.controlPort ?? null,
+      dataPort: swarmPorts?.dataPort ?? null,
+      stateDirectory: config.stateDirectory,
+    },
+    'ready',
+  );
+  // A daemon that could not start leaves no member behind.
+  swarm?.join();
   const running = stack.move();
   return {
     status,

@@ -24,6 +24,7 @@ export type { Finding } from './findings.ts';
 export { releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
 export { clashes, type Listener } from './listeners.ts';
+export { errorInLog } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { ADMIN_SOCKET_NAME } from '@drakkar/client';
+import { ADMIN_SOCKET_NAME, DEFAULT_SUPERNODE_CONFIG_PATH } from '@drakkar/client';
 import {
   absolutePath,
   clashes,
@@ -11,8 +11,6 @@ import {
 } from '@drakkar/service';
 import { z } from 'zod';
 import { SWARM_DEFAULTS } from './swarm/options.ts';
-
-export const DEFAULT_SUPERNODE_CONFIG_PATH = '/etc/drakkar/supernode.yaml';
 
 const DAY_MS = 24 * 60 * 60_000;
 

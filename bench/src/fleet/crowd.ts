@@ -57,6 +57,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
       uploads: () => 0,
     },
   });
+  link.start();
   return { link, waiting };
 }
 

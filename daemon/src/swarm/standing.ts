@@ -68,6 +68,15 @@ export class Standing {
     return this.#document.membership !== '';
   }
 
+  /** `null` where this host is no member, or not any more. */
+  get memberUntilMs(): number | null {
+    try {
+      return this.#member(this.#document.membership).expiresAtMs;
+    } catch {
+      return null;
+    }
+  }
+
   isRevoked(peer: PeerId): boolean {
     return this.#document.revoked.includes(peer);
   }

@@ -13,6 +13,7 @@ import {
   type PeerId,
   parseJoinToken,
   parseSupernodeAddress,
+  toDrakkarError,
 } from '@drakkar/protocol';
 import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
@@ -74,6 +75,8 @@ export interface SwarmPeer extends AsyncDisposable {
   readonly meter: SwarmMeter;
   readonly upstreamRate: RateLimit;
   status(): SwarmStatus;
+  /** Goes to the supernode, which makes this host a member and sends others to it. */
+  join(): void;
   /** What people call a host; `null` where that is not known. */
   nameOf(peer: PeerId): string | null;
   /** Takes part in a blob of which some pieces may be here. */
@@ -182,7 +185,15 @@ export async function startSwarmPeer(
     upstreamRate: new RateLimit(limits.upstreamRate),
     status: () => ({
       peer: node.peer,
-      supernode: { up: link.isUp, downMs: link.downMs, error: link.lastError?.message ?? null },
+      supernode: {
+        address: options.supernode,
+        up: link.isUp,
+        downMs: link.downMs,
+        error: link.lastError?.message ?? null,
+        clockAheadMs: link.clockAheadMs ?? null,
+      },
+      memberUntilMs: standing.memberUntilMs,
+      knownPeers: swarm.knownPeers,
       dataPort: server.port,
       controlPort: node.port,
       uploads: server.uploads,
@@ -190,6 +201,7 @@ export async function startSwarmPeer(
       sentBytes: swarm.meter.sentBytes,
       receivedBytes: swarm.meter.receivedBytes,
     }),
+    join: () => link.start(),
     nameOf: (peer) => standing.nameOf(peer),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
     report: (peer, blob, piece) => {
@@ -226,6 +238,10 @@ class Exchanges {
 
   get size(): number {
     return this.#exchanges.size;
+  }
+
+  get knownPeers(): number {
+    return this.#acquaintances.size;
   }
 
   begin(modules: ExchangeModules): void {
@@ -345,7 +361,10 @@ class Exchanges {
       }
       await exchange.accept(session);
     } catch (error) {
-      this.#log.debug({ peer: stream.peer, error }, 'a peer’s stream about a blob has ended');
+      this.#log.debug(
+        { peer: stream.peer, error: toDrakkarError(error, 'unavailable') },
+        'a peer’s stream about a blob has ended',
+      );
       session.close();
     }
   }

@@ -56,6 +56,7 @@ export class Control implements SessionEvents, Disposable {
     const { authority, members, log } = this.#modules;
     const membership = authority.admit(introduction, nowMs);
     const { peer } = session;
+    members.seen([peer], nowMs);
     this.#sessions.get(peer)?.refuse(new DrakkarError('busy', 'the same host has connected once more'));
     this.#sessions.set(peer, session);
     const { membership: _, joinSecret, ...host } = introduction;
@@ -72,6 +73,7 @@ export class Control implements SessionEvents, Disposable {
           heartbeatMs: this.#config.swarm.heartbeatMs,
           // Memberships and grants are believed for a while after they end.
           revoked: members.revoked(nowMs - this.#config.grantMs - 2 * CLOCK_TOLERANCE_MS),
+          timeMs: BigInt(nowMs),
         },
       },
     };
@@ -82,6 +84,7 @@ export class Control implements SessionEvents, Disposable {
     if (this.#sessions.get(peer) !== session) return;
     this.#sessions.delete(peer);
     this.swarm.leave(peer);
+    this.#modules.members.seen([peer], Date.now());
     this.#modules.log.info({ peer }, 'a host has gone');
     this.#adviseSoon();
   }
@@ -202,6 +205,7 @@ export class Control implements SessionEvents, Disposable {
     if (lateMs > EXPIRY_MS) return;
     for (const peer of this.swarm.expire(nowMs)) {
       this.#modules.log.warn({ peer }, 'a host is silent');
+      this.#modules.members.seen([peer], Date.now());
       this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
       this.#sessions.delete(peer);
     }
@@ -211,6 +215,7 @@ export class Control implements SessionEvents, Disposable {
   #renew(everybody: boolean): void {
     const nowMs = Date.now();
     const { members, authority } = this.#modules;
+    members.seen(this.#sessions.keys(), nowMs);
     for (const [peer, session] of this.#sessions) {
       const member = members.find(peer);
       if (member === undefined || member.revokedAtMs !== null) continue;
