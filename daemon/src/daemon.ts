@@ -161,8 +161,8 @@ async function joinSwarm(
   log: Logger,
 ): Promise<SwarmPeer | undefined> {
   if (swarm.supernode === null) return undefined;
-  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, upstreamRate, ...rest } = swarm;
-  const { inFlightBytes, memoryBytes, ...host } = rest;
+  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, ...rest } = swarm;
+  const { inFlightBytes, memoryBytes, upstreamRate: _, ...host } = rest;
   const key = await loadKey(
     join(stateDirectory, 'keys', 'peer.pem'),
     'the cluster then takes this host for a new one, which needs a join token',
@@ -170,7 +170,7 @@ async function joinSwarm(
   const joinToken =
     swarm.joinToken ??
     (joinTokenFile === null ? null : await readSecret(joinTokenFile, 'swarm.joinTokenFile'));
-  const limits = { uploadSlots, uploadRate, downloadRate, upstreamRate, inFlightBytes, memoryBytes };
+  const limits = { uploadSlots, uploadRate, downloadRate, inFlightBytes, memoryBytes };
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
     { ...host, stateDirectory, supernode, joinToken, limits },
@@ -278,7 +278,10 @@ function buildLimits({ snapshots }: Config): { entries: number; totalBytes: numb
   };
 }
 
-async function upstreamOptions({ registries }: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
+async function upstreamOptions({
+  registries,
+  swarm,
+}: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
   const { credentials, dockerConfigFile, ...rest } = registries;
   const stored: Record<string, StoredCredential> = {};
   for (const { registry, username, password, passwordFile } of credentials) {
@@ -288,7 +291,12 @@ async function upstreamOptions({ registries }: Config): Promise<Parameters<typeo
     };
   }
   const home = dockerConfigFile?.replace(/^~(?=\/)/, homedir()) ?? null;
-  return { ...rest, credentials: stored, dockerConfigFile: home };
+  return {
+    ...rest,
+    credentials: stored,
+    dockerConfigFile: home,
+    bytesPerSecond: swarm.upstreamRate,
+  };
 }
 
 async function readSecret(file = '', setting: string): Promise<string> {

@@ -23,6 +23,7 @@ export { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port }
 export type { Finding } from './findings.ts';
 export { releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
+export { type ListenOptions, listen } from './listen.ts';
 export { clashes, type Listener } from './listeners.ts';
 export { errorInLog } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';

@@ -116,7 +116,7 @@ export class SwarmFill {
 
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
-    const { writer, receipt, traffic, swarm } = this.#options;
+    const { writer, receipt, traffic } = this.#options;
     let piece = first;
     /** Of bytes that have come for no whole piece yet. */
     let unused = 0;
@@ -128,7 +128,6 @@ export class SwarmFill {
       for await (const chunk of chunks) {
         unused += chunk.length;
         traffic.upstreamBytes += chunk.length;
-        await swarm.upstreamRate.pass(chunk.length, this.#signal);
         for (let rest = chunk; rest.length > 0; ) {
           const part = rest.subarray(0, left);
           rest = rest.subarray(part.length);

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DrakkarError, type HostPort, type PeerId, toDrakkarError } from '@drakkar/protocol';
 import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
+import type { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
@@ -9,7 +10,7 @@ import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
 import { PiecePicker } from './picker.ts';
-import type { MemoryBudget, RateLimit } from './rate.ts';
+import type { MemoryBudget } from './rate.ts';
 import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
@@ -50,7 +51,7 @@ export interface ExchangeModules {
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
-  sent(peer: PeerId, bytes: number): void;
+  sent(bytes: number): void;
   pieceReceived(bytes: number): void;
 }
 
@@ -141,7 +142,7 @@ export class Exchange implements HaveEvents {
       read: (buffer, position) => this.#local.read(buffer, position),
       sent: (peer, bytes) => {
         this.#sessions.get(peer)?.touch();
-        this.#modules.sent(peer, bytes);
+        this.#modules.sent(bytes);
       },
     };
   }

@@ -13,6 +13,7 @@ import {
   verifySuccession,
 } from '@drakkar/protocol';
 import { z } from 'zod';
+import type { Log } from '../snapshots/modules.ts';
 
 const peer = z.custom<PeerId>(isPeerId);
 const documentSchema = z.object({
@@ -33,31 +34,34 @@ const KEPT_PROOFS = 4096;
 export class Standing {
   readonly #path: string;
   readonly #self: PeerId;
+  readonly #log: Log;
   /** Statements that have been verified, so that each costs one signature check. */
   readonly #proven = new Map<string, number>();
   readonly #names = new Map<PeerId, string>();
   #document: StandingDocument;
   #saving: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, self: PeerId, document: StandingDocument) {
+  private constructor(path: string, self: PeerId, document: StandingDocument, log: Log) {
     this.#path = path;
     this.#self = self;
     this.#document = document;
+    this.#log = log;
   }
 
   /** A member of another cluster becomes one of this when its file is removed. @throws `invalid_argument` where nothing says which cluster it is */
-  static async open(path: string, self: PeerId, token: JoinToken | undefined): Promise<Standing> {
+  static async open(path: string, self: PeerId, token: JoinToken | undefined, log: Log): Promise<Standing> {
     const known = await readDocument(path);
     // Who is a member stays one, whatever has become of the token with which it came.
     if (known !== undefined && (known.membership !== '' || token === undefined)) {
-      return new Standing(path, self, known);
+      return new Standing(path, self, known, log);
     }
     if (token === undefined) {
       throw new DrakkarError('invalid_argument', 'this host is no member of a cluster yet', {
         hint: 'set swarm.joinToken to what `drakkar supernode token` prints',
       });
     }
-    return new Standing(path, self, { clusterKeys: [token.clusterKey], membership: '', revoked: [] });
+    const fresh = { clusterKeys: [token.clusterKey], membership: '', revoked: [] };
+    return new Standing(path, self, fresh, log);
   }
 
   get membership(): string {
@@ -157,7 +161,11 @@ export class Standing {
   #change(news: Partial<StandingDocument>): void {
     this.#document = { ...this.#document, ...news };
     const text = JSON.stringify(this.#document);
-    this.#saving = this.#saving.then(() => write(this.#path, text)).catch(() => {});
+    this.#saving = this.#saving
+      .then(() => write(this.#path, text))
+      .catch((error: unknown) => {
+        this.#log.error({ path: this.#path, error }, 'how this host stands in its cluster cannot be saved');
+      });
   }
 }
 

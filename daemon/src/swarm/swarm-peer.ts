@@ -16,6 +16,7 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
+import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
 import type { Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
@@ -24,9 +25,8 @@ import { type OfferedBlob, servePieces } from './data-server.ts';
 import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from './exchange.ts';
 import type { BlobShape } from './fetcher.ts';
 import { HaveSession } from './have-session.ts';
-import { SwarmMeter } from './meter.ts';
 import type { SwarmLimits } from './options.ts';
-import { MemoryBudget, RateLimit } from './rate.ts';
+import { MemoryBudget } from './rate.ts';
 import { STANDING_FILE, Standing } from './standing.ts';
 import { type AnnouncedBlob, type SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
@@ -72,8 +72,6 @@ export type SwarmDownload = Pick<
 
 /** This host as a member of the swarm. */
 export interface SwarmPeer extends AsyncDisposable {
-  readonly meter: SwarmMeter;
-  readonly upstreamRate: RateLimit;
   status(): SwarmStatus;
   /** Goes to the supernode, which makes this host a member and sends others to it. */
   join(): void;
@@ -113,7 +111,12 @@ export async function startSwarmPeer(
       settings: 'swarm.address or swarm.controlPort',
     }),
   );
-  const standing = await Standing.open(join(options.stateDirectory, STANDING_FILE), node.peer, token);
+  const standing = await Standing.open(
+    join(options.stateDirectory, STANDING_FILE),
+    node.peer,
+    token,
+    modules.log,
+  );
   stack.defer(async () => await standing.saved());
   const certificate = await certificateFor(modules.key);
   const { limits } = options;
@@ -174,15 +177,17 @@ export async function startSwarmPeer(
     dataAddress,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
-    sent: (peer, bytes) => swarm.meter.sent(peer, bytes),
-    pieceReceived: (bytes) => swarm.meter.received(bytes),
+    sent: (bytes) => {
+      swarm.sentBytes += bytes;
+    },
+    pieceReceived: (bytes) => {
+      swarm.receivedBytes += bytes;
+    },
   });
   node.onNeighbour((peer, addresses) => swarm.meet(peer, addresses));
   await node.handle(HAVE_PROTOCOL, (stream) => swarm.serve(stream));
   const running = stack.move();
   return {
-    meter: swarm.meter,
-    upstreamRate: new RateLimit(limits.upstreamRate),
     status: () => ({
       peer: node.peer,
       supernode: {
@@ -198,8 +203,8 @@ export async function startSwarmPeer(
       controlPort: node.port,
       uploads: server.uploads,
       exchanges: swarm.size,
-      sentBytes: swarm.meter.sentBytes,
-      receivedBytes: swarm.meter.receivedBytes,
+      sentBytes: swarm.sentBytes,
+      receivedBytes: swarm.receivedBytes,
     }),
     join: () => link.start(),
     nameOf: (peer) => standing.nameOf(peer),
@@ -222,7 +227,9 @@ export async function startSwarmPeer(
 
 /** All blobs about which this host speaks with others at the moment. */
 class Exchanges {
-  readonly meter = new SwarmMeter();
+  /** To and from other hosts, since the start. */
+  sentBytes = 0;
+  receivedBytes = 0;
   readonly #store: Store;
   readonly #log: Log;
   readonly #exchanges = new Map<BlobKey, Exchange>();

@@ -150,6 +150,7 @@ async function* resuming(
       for await (const chunk of wanted(opened, session, options)) {
         const rest = end === undefined ? chunk.length : end - at;
         const part = chunk.length > rest ? chunk.subarray(0, rest) : chunk;
+        await session.rate.pass(part.length, options.signal);
         at += part.length;
         yield part;
         if (at === end) return;
