@@ -57,7 +57,8 @@ const withFleet =
     }
   };
 
-describe('a swarm', () => {
+// Each has a fleet of its own, and waits most of the time for slow links.
+describe.concurrent('a swarm', () => {
   test(
     'costs the registry one pull, however many pull at once, and gives everybody the right bytes',
     withFleet({ hosts: 4 }, async (fleet) => {
