@@ -154,6 +154,9 @@ export class Control implements SessionEvents, Disposable {
     clearInterval(this.#expiry);
     clearInterval(this.#renewal);
     clearTimeout(this.#advice);
+    this.#modules.members.seen(this.#sessions.keys(), Date.now());
+    // Sessions that end after this have nobody left to tell.
+    this.#sessions.clear();
   }
 
   #tellAll(message: FromSupernodeInit): void {
