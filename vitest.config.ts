@@ -14,17 +14,23 @@ const packages = [
   'bench',
 ];
 
+/** Files of a level that run at the same time. End-to-end tests start whole hosts, and mean to have the machine for themselves. */
+const workers: Readonly<Record<string, number>> = { integration: 2, e2e: 1 };
+
 /** One vitest project per level, so that a level can be run alone: `vitest run --project unit`. */
 export default defineConfig({
   test: {
-    projects: ['unit', 'integration', 'e2e'].map((level) => ({
+    // Of a file's tests, where it lets them run at the same time.
+    maxConcurrency: 2,
+    projects: ['unit', 'integration', 'e2e'].map((level, order) => ({
       test: {
         name: level,
-        setupFiles: ['scripts/properties.ts'],
+        setupFiles: ['scripts/properties.ts', 'scripts/compile-cache.ts'],
         include: packages.map((folder) => `${folder}/test/${level}/**/*.test.ts`),
         testTimeout: level === 'unit' ? 60_000 : 300_000,
         hookTimeout: 300_000,
-        fileParallelism: level === 'unit',
+        maxWorkers: workers[level] ?? '100%',
+        sequence: { groupOrder: order },
       },
     })),
   },

@@ -21,6 +21,8 @@ import type { ProgressView } from './output/progress-view.ts';
 export interface Context {
   readonly json: boolean;
   readonly signal: AbortSignal;
+  /** What `--config` names. */
+  readonly configPath: string | undefined;
   config(): Promise<Config>;
   /** The file that `--config` names is the supernode's, for its commands. */
   supernodeConfig(): Promise<SupernodeConfig>;
@@ -38,6 +40,7 @@ export function contextOf(options: GlobalFlags, signal: AbortSignal): Context {
   return {
     json,
     signal,
+    configPath: options.config,
     config,
     supernodeConfig: async () =>
       (await import('@drakkar/supernode')).supernodeConfiguration.load(options.config),

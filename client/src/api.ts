@@ -48,12 +48,32 @@ export interface ReadableContent {
   readonly sizeBytes: number;
 }
 
-/** Where the bytes of a pull or a start came from. */
+/**
+ * Where the bytes of a pull or a start came from, and how they came. Store, registry and other hosts together are what the request
+ * has got; what it waited for because another request was getting it already stands in that one's receipt.
+ */
 export interface Receipt {
   readonly storeBytes: number;
+  /** From the registry. */
   readonly upstreamBytes: number;
   /** From other hosts. */
   readonly peerBytes: number;
+  /** Came and was thrown away, and counts nowhere else: what somebody else had brought meanwhile, was cut off, or was wrong. */
+  readonly discardedBytes: number;
+  /** Hosts that gave something, at most 64; who gave most comes first. */
+  readonly peers: readonly PeerShare[];
+  /** Requests that were given up because a host or the registry was slow or failed, and pauses of 2 s without a byte. */
+  readonly stalls: number;
+  /** From the request to the first bytes that could be used, whatever their source; `null` where none came. */
+  readonly firstByteMs: number | null;
+}
+
+/** What one host gave. */
+export interface PeerShare {
+  readonly peer: PeerId;
+  /** As its membership calls it; `null` where that is not known. */
+  readonly name: string | null;
+  readonly bytes: number;
 }
 
 /** An image, by a reference as people write it. */
@@ -68,6 +88,8 @@ export type PullRequest = ImageRequest;
 export interface PullResult {
   readonly image: string;
   readonly manifestDigest: Digest;
+  /** How old the answer is to what the tag means, where its registry is away; else `null`. */
+  readonly tagAgeMs: number | null;
   readonly layers: number;
   readonly sizeBytes: number;
   readonly receipt: Receipt;
@@ -200,7 +222,11 @@ export interface DaemonStatus {
 /** How a host stands in the swarm. */
 export interface SwarmStatus {
   readonly peer: PeerId;
-  readonly supernode: { readonly up: boolean; readonly downMs: number; readonly error: string | null };
+  readonly supernode: SupernodeStanding;
+  /** Until when this host is a member; `null` where it is none. */
+  readonly memberUntilMs: number | null;
+  /** Other hosts that it may ask without a supernode. */
+  readonly knownPeers: number;
   readonly controlPort: number;
   readonly dataPort: number;
   /** Requests of other hosts that are being served. */
@@ -210,6 +236,17 @@ export interface SwarmStatus {
   /** Bytes to and from other hosts since the start. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
+}
+
+/** A supernode, as a daemon sees it. */
+export interface SupernodeStanding {
+  /** `host:port/PEER`, as it is configured. */
+  readonly address: string;
+  readonly up: boolean;
+  readonly downMs: number;
+  readonly error: string | null;
+  /** How far its clock was ahead of this host's when the two last met; `null` where they have not. */
+  readonly clockAheadMs: number | null;
 }
 
 /** A supernode, as its own admin API describes it. */
@@ -237,7 +274,12 @@ export interface SwarmHostSummary {
   readonly uploadSlots: number;
   /** That it wants or has. */
   readonly blobs: number;
-  readonly heardAtMs: number | null;
+  readonly heardAtMs: number;
+}
+
+export interface ForgottenHost {
+  readonly peer: PeerId;
+  readonly name: string;
 }
 
 export interface SwarmBlobSummary {

@@ -5,6 +5,7 @@ import type {
   BuildResult,
   BuildSnapshotRequest,
   DaemonStatus,
+  ForgottenHost,
   GetRequest,
   GetResult,
   MountResult,
@@ -91,6 +92,15 @@ export class SupernodeClient extends SocketClient {
 
   rotateKey(signal?: AbortSignal): Promise<SupernodeStatus> {
     return this.json('POST', '/v1/cluster-key/rotate', signal);
+  }
+
+  async forget(peer: string, signal?: AbortSignal): Promise<void> {
+    await this.json('POST', `/v1/members/${encodeURIComponent(peer)}/forget`, signal);
+  }
+
+  async forgetAway(awayMs: number, signal?: AbortSignal): Promise<ForgottenHost[]> {
+    const answer = await this.send('POST', '/v1/members/forget', { awayMs }, { signal });
+    return JSON.parse(await textOf(answer)) as ForgottenHost[];
   }
 
   async revoke(peer: string, signal?: AbortSignal): Promise<void> {

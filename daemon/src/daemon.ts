@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
+import { errorInLog, loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -50,7 +50,7 @@ export async function startDaemon(
 ): Promise<Daemon> {
   const startedMs = performance.now();
   const log = pino(
-    { level: config.log.level, base: null, errorKey: 'error' },
+    { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
     pino.destination({ fd: 2, sync: true }),
   );
   await using stack = new AsyncDisposableStack();
@@ -136,9 +136,22 @@ export async function startDaemon(
       log,
       status,
       blobs: () => blobSummaries(store, memory),
-      pull: (request, work) => pullImage(request, { client, content, store }, work),
+      pull: (request, work) => pullImage(request, { client, content, store, images }, work),
     }),
   );
+  const swarmPorts = swarm?.status();
+  log.info(
+    {
+      mirror: mirror.url,
+      metricsPort: metrics?.port ?? null,
+      controlPort: swarmPorts?.controlPort ?? null,
+      dataPort: swarmPorts?.dataPort ?? null,
+      stateDirectory: config.stateDirectory,
+    },
+    'ready',
+  );
+  // A daemon that could not start leaves no member behind.
+  swarm?.join();
   const running = stack.move();
   return {
     status,
@@ -154,8 +167,8 @@ async function joinSwarm(
   log: Logger,
 ): Promise<SwarmPeer | undefined> {
   if (swarm.supernode === null) return undefined;
-  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, upstreamRate, ...rest } = swarm;
-  const { inFlightBytes, memoryBytes, ...host } = rest;
+  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, ...rest } = swarm;
+  const { inFlightBytes, memoryBytes, upstreamRate: _, ...host } = rest;
   const key = await loadKey(
     join(stateDirectory, 'keys', 'peer.pem'),
     'the cluster then takes this host for a new one, which needs a join token',
@@ -163,7 +176,7 @@ async function joinSwarm(
   const joinToken =
     swarm.joinToken ??
     (joinTokenFile === null ? null : await readSecret(joinTokenFile, 'swarm.joinTokenFile'));
-  const limits = { uploadSlots, uploadRate, downloadRate, upstreamRate, inFlightBytes, memoryBytes };
+  const limits = { uploadSlots, uploadRate, downloadRate, inFlightBytes, memoryBytes };
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
     { ...host, stateDirectory, supernode, joinToken, limits },
@@ -273,7 +286,10 @@ function buildLimits({ snapshots }: Config): { entries: number; totalBytes: numb
   };
 }
 
-async function upstreamOptions({ registries }: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
+async function upstreamOptions({
+  registries,
+  swarm,
+}: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
   const { credentials, dockerConfigFile, ...rest } = registries;
   const stored: Record<string, StoredCredential> = {};
   for (const { registry, username, password, passwordFile } of credentials) {
@@ -283,7 +299,12 @@ async function upstreamOptions({ registries }: Config): Promise<Parameters<typeo
     };
   }
   const home = dockerConfigFile?.replace(/^~(?=\/)/, homedir()) ?? null;
-  return { ...rest, credentials: stored, dockerConfigFile: home };
+  return {
+    ...rest,
+    credentials: stored,
+    dockerConfigFile: home,
+    bytesPerSecond: swarm.upstreamRate,
+  };
 }
 
 async function readSecret(file = '', setting: string): Promise<string> {

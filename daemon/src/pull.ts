@@ -1,26 +1,48 @@
 import type { PullRequest, PullResult } from '@drakkar/client';
-import { formatReference, hostPlatform, OCI_LIMITS, parsePlatform, parseReference } from '@drakkar/protocol';
+import { isDigest, OCI_LIMITS } from '@drakkar/protocol';
 import type { Content } from './content/index.ts';
-import type { Work } from './snapshots/index.ts';
+import type { Images, Work } from './snapshots/index.ts';
 import type { Store } from './store/index.ts';
-import type { RegistryClient } from './upstream/index.ts';
+import { storedManifest } from './stored-manifest.ts';
+import { type FetchedManifest, findImage, type ManifestName, type RegistryClient } from './upstream/index.ts';
 
 /** Layers at the same time; as containerd does by default. */
 const PARALLEL_LAYERS = 3;
 
-/** Downloads an image into the store: manifest, config and layers, each verified. */
+export interface PullModules {
+  readonly client: RegistryClient;
+  readonly content: Content;
+  readonly store: Store;
+  readonly images: Images;
+}
+
+/**
+ * Downloads an image into the store: manifests, config and layers, each verified. What is here already is not asked for again, so
+ * that an image that is whole needs its registry for the meaning of its tag alone.
+ */
 export async function pullImage(
   request: PullRequest,
-  { client, content, store }: { client: RegistryClient; content: Content; store: Store },
+  { client, content, store, images }: PullModules,
   work: Work,
 ): Promise<PullResult> {
   const startedMs = performance.now();
-  const reference = parseReference(request.image);
-  const platform = request.platform === undefined ? hostPlatform() : parsePlatform(request.platform);
-  const image = await client.resolveImage(reference, platform, work);
-  const { manifest, manifestDigest, manifestBytes, mediaType } = image;
+  const { reference, name, platform, rootDigest, tagAgeMs } = await images.resolve(
+    request.image,
+    request.platform,
+    work,
+  );
   const { registry } = reference;
-  await store.put(manifestBytes, mediaType, registry);
+  const fetch = async (document: ManifestName): Promise<FetchedManifest> => {
+    const stored = isDigest(document.reference)
+      ? await storedManifest(store, document.reference, registry)
+      : undefined;
+    if (stored !== undefined) return stored;
+    const fetched = await client.fetchManifest(document, document.reference, work);
+    await store.put(fetched.bytes, fetched.mediaType, registry);
+    return fetched;
+  };
+  const image = await findImage(fetch, { ...reference, digest: rootDigest }, platform);
+  const { manifest, manifestDigest } = image;
   const { config } = manifest;
   if (store.has(config.digest)) store.touch(config.digest);
   else {
@@ -48,11 +70,12 @@ export async function pullImage(
     failed.abort();
   }
   return {
-    image: formatReference(reference),
+    image: name,
     manifestDigest,
+    tagAgeMs,
     layers: manifest.layers.length,
     sizeBytes,
-    receipt: work.receipt,
+    receipt: work.receipt.summary(),
     elapsedMs: performance.now() - startedMs,
   };
 }

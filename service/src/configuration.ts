@@ -2,10 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import { parse, stringify } from 'yaml';
 import { z } from 'zod';
+import { type Finding, findingsOf, type SettingsTree, withoutRefused } from './findings.ts';
 
 export interface ConfigurationOptions<Schema extends z.ZodType> {
   /** Every key has a default and, where its name does not say all, a description. */
   readonly schema: Schema;
+  /** What no single setting shows: settings that do not go together, or are hardly meant. Pure. */
+  readonly examine: (config: z.output<Schema>) => Finding[];
   /** The file that may be absent. */
   readonly defaultPath: string;
   readonly title: string;
@@ -16,12 +19,25 @@ export interface ConfigurationOptions<Schema extends z.ZodType> {
   readonly documentedIn: string;
 }
 
+/** What is known of a configuration after it has been looked at. */
+export interface Checked<Config> {
+  /** Complete, without the settings that were refused; `undefined` where nothing can be made of the rest. */
+  readonly config: Config | undefined;
+  readonly findings: readonly Finding[];
+}
+
 /** What one schema gives: checked files, the default file and the documentation. */
 export interface Configuration<Config> {
-  /** Raw options in, complete options out. @throws `invalid_argument` that names the first thing wrong, by its path */
+  /** Everything that is wrong or strange. */
+  check(raw: unknown): Checked<Config>;
+  /** Raw options in, complete options out. @throws `invalid_argument` that names everything wrong, by its path */
   complete(raw: unknown, source?: string): Config;
-  /** Reads a YAML file. The default file may be absent; one that was named may not. @throws `not_found` | `invalid_argument` */
+  /** What is written in a YAML file. The default file may be absent; one that was named may not. @throws `not_found` | `invalid_argument` */
+  read(path?: string): Promise<unknown>;
+  /** @throws as {@link read} and {@link complete} do */
   load(path?: string): Promise<Config>;
+  /** @throws `invalid_argument` with all problems, if there are any */
+  refuse(findings: readonly Finding[], source?: string): void;
   /** The defaults as commented YAML. */
   defaultYaml(): string;
   /** The page of the documentation, whole. */
@@ -31,57 +47,77 @@ export interface Configuration<Config> {
 export function defineConfiguration<Schema extends z.ZodType>(
   options: ConfigurationOptions<Schema>,
 ): Configuration<z.output<Schema>> {
-  const { schema, defaultPath, documentedIn } = options;
-  const complete = (raw: unknown, source = 'the configuration'): z.output<Schema> => {
-    const result = schema.safeParse(raw ?? {});
-    if (result.success) return result.data;
-    const issue = result.error.issues[0];
-    const path = issue === undefined || issue.path.length === 0 ? 'its top level' : issue.path.join('.');
-    throw new DrakkarError('invalid_argument', `${source}: ${path}: ${issue?.message ?? 'is not valid'}`, {
+  const { schema, defaultPath, documentedIn, examine } = options;
+  const tree = () => treeOf(schema);
+  const check = (raw: unknown): Checked<z.output<Schema>> => {
+    const written = raw ?? {};
+    const result = schema.safeParse(written);
+    if (!result.success) {
+      const { data: rest } = schema.safeParse(withoutRefused(written, result.error));
+      const refused = findingsOf(result.error, written, tree());
+      const others = rest === undefined ? [] : examine(rest);
+      const isNew = ({ setting }: Finding) => refused.every((each) => each.setting !== setting);
+      return { config: rest, findings: [...refused, ...others.filter(isNew)] };
+    }
+    return { config: result.data, findings: examine(result.data) };
+  };
+  const refuse = (findings: readonly Finding[], source = 'the configuration') => {
+    const problems = findings.filter(isProblem);
+    if (problems.length === 0) return;
+    const lines = problems.map(({ setting, message }) => `${setting}: ${message}`);
+    const words =
+      lines.length === 1
+        ? `${source}: ${lines[0]}`
+        : [`${source} has ${lines.length} problems:`, ...lines].join('\n  ');
+    throw new DrakkarError('invalid_argument', words, {
       hint: `see ${documentedIn}, or \`drakkar config default\``,
+      details: { problems },
     });
   };
-  const load = async (path?: string) => {
+  const complete = (raw: unknown, source?: string): z.output<Schema> => {
+    const { config, findings } = check(raw);
+    refuse(findings, source);
+    if (config === undefined)
+      throw new DrakkarError('internal', 'a configuration is wrong, and nothing in it is');
+    return config;
+  };
+  const read = async (path?: string): Promise<unknown> => {
     const file = path ?? defaultPath;
     let text: string;
     try {
       text = await readFile(file, 'utf8');
     } catch (cause) {
-      if (path === undefined && errnoOf(cause) === 'ENOENT') return complete({});
+      if (path === undefined && errnoOf(cause) === 'ENOENT') return {};
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new DrakkarError('not_found', `the configuration file can't be read: ${message}`, { cause });
     }
-    let raw: unknown;
     try {
-      raw = parse(text, { maxAliasCount: 0 });
+      return parse(text, { maxAliasCount: 0 });
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new DrakkarError('invalid_argument', `${file} is not YAML: ${message}`, { cause });
     }
-    return complete(raw, file);
   };
   return {
+    check,
     complete,
-    load,
-    defaultYaml: () => defaultYaml(treeOf(schema), complete({})),
-    document: () => documentOf(options, treeOf(schema), complete({})),
+    read,
+    load: async (path) => complete(await read(path), path ?? defaultPath),
+    refuse,
+    defaultYaml: () => defaultYaml(tree(), complete({})),
+    document: () => documentOf(options, tree(), complete({})),
   };
 }
 
-interface SchemaNode {
-  readonly description?: string;
-  readonly properties?: Readonly<Record<string, SchemaNode>>;
-  readonly enum?: readonly unknown[];
-  readonly items?: SchemaNode;
+const isProblem = ({ severity }: Finding): boolean => severity === 'problem';
+
+function treeOf(schema: z.ZodType): SettingsTree {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as SettingsTree;
 }
 
-function treeOf(schema: z.ZodType): SchemaNode {
-  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as SchemaNode;
-}
-
-function defaultYaml(tree: SchemaNode, defaults: unknown): string {
+function defaultYaml(tree: SettingsTree, defaults: unknown): string {
   const lines: string[] = [];
-  const walk = (node: SchemaNode, value: Readonly<Record<string, unknown>>, indent: string) => {
+  const walk = (node: SettingsTree, value: Readonly<Record<string, unknown>>, indent: string) => {
     for (const [name, child] of Object.entries(node.properties ?? {})) {
       if (child.description) lines.push(`${indent}# ${child.description}`);
       const inner = value[name];
@@ -98,12 +134,12 @@ function defaultYaml(tree: SchemaNode, defaults: unknown): string {
 }
 
 function documentOf(
-  { title, about, source }: Omit<ConfigurationOptions<z.ZodType>, 'schema'>,
-  tree: SchemaNode,
+  { title, about, source }: Pick<ConfigurationOptions<z.ZodType>, 'title' | 'about' | 'source'>,
+  tree: SettingsTree,
   defaults: unknown,
 ): string {
   const rows: string[] = [];
-  const walk = (node: SchemaNode, value: unknown, path: string) => {
+  const walk = (node: SettingsTree, value: unknown, path: string) => {
     for (const [name, child] of Object.entries(node.properties ?? {})) {
       const at = path === '' ? name : `${path}.${name}`;
       const inner = (value as Readonly<Record<string, unknown>> | undefined)?.[name];

@@ -5,17 +5,27 @@
  * ```ts
  * import { defineConfiguration, serveAdminSocket } from '@drakkar/service';
  *
- * const { load } = defineConfiguration({ schema, defaultPath: '/etc/drakkar/config.yaml', title: 'Configuration', about: [] });
+ * const { load } = defineConfiguration({ schema, defaultPath: '/etc/drakkar/config.yaml', examine: () => [], … });
  * await using admin = await serveAdminSocket(path, 'daemon', (server) => server.get('/v1/status', status));
  * ```
  *
  * @packageDocumentation
  */
 export { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from './admin-socket.ts';
-export { type Configuration, type ConfigurationOptions, defineConfiguration } from './configuration.ts';
+export {
+  type Checked,
+  type Configuration,
+  type ConfigurationOptions,
+  defineConfiguration,
+} from './configuration.ts';
 export { makeDirectory } from './directories.ts';
 export { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
+export type { Finding } from './findings.ts';
 export { releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
+export { type ListenOptions, listen } from './listen.ts';
+export { clashes, type Listener } from './listeners.ts';
+export { errorInLog } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
+export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';

@@ -1,7 +1,6 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import type { Registry } from 'prom-client';
+import { listen } from './listen.ts';
 
 export interface MetricsServer extends AsyncDisposable {
   readonly port: number;
@@ -26,21 +25,15 @@ export async function serveMetrics(
       response.writeHead(404).end();
     }
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const taken = errnoOf(cause) === 'EADDRINUSE';
-      reject(
-        new DrakkarError(
-          taken ? 'busy' : 'unavailable',
-          `metrics cannot be served on ${address}:${port}: ${cause.message}`,
-          { hint: 'set metrics.port to a free port', cause },
-        ),
-      );
-    });
-    server.listen(port, address, resolve);
+  const bound = await listen(server, {
+    address,
+    port,
+    what: 'the metrics server',
+    settings: 'metrics',
+    instead: 'set metrics.port to a free port',
   });
   return {
-    port: (server.address() as AddressInfo).port,
+    port: bound,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -1,4 +1,4 @@
-import type { SupernodeStatus, SwarmBlobSummary, SwarmHostSummary } from '@drakkar/client';
+import type { ForgottenHost, SupernodeStatus, SwarmBlobSummary, SwarmHostSummary } from '@drakkar/client';
 import { DrakkarError, type PeerId, parsePeerId } from '@drakkar/protocol';
 import { type AdminServer, serveAdminSocket } from '@drakkar/service';
 import { z } from 'zod';
@@ -12,8 +12,12 @@ export interface SupernodeAdmin {
   rotateKey(): Promise<void>;
   /** @returns whether it was a member */
   revoke(peer: PeerId): boolean;
+  forget(peer: PeerId): void;
+  /** All that nothing was heard of for so long. */
+  forgetAway(awayMs: number): ForgottenHost[];
 }
 
+const awayRequest = z.strictObject({ awayMs: z.int().min(0) });
 const byPeer = z.object({ peer: z.string().max(100) });
 
 /** The supernode's admin API on a unix socket. @throws `busy` where another supernode answers there */
@@ -27,6 +31,11 @@ export function serveSupernodeAdmin(socketPath: string, admin: SupernodeAdmin): 
     server.post('/v1/cluster-key/rotate', async () => {
       await admin.rotateKey();
       return admin.status();
+    });
+    server.post('/v1/members/forget', (request) => admin.forgetAway(awayRequest.parse(request.body).awayMs));
+    server.post('/v1/members/:peer/forget', (request, reply) => {
+      admin.forget(parsePeerId(byPeer.parse(request.params).peer));
+      return reply.code(204).send();
     });
     server.post('/v1/members/:peer/revoke', (request, reply) => {
       const peer = parsePeerId(byPeer.parse(request.params).peer);

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { ADMIN_SOCKET_NAME } from '@drakkar/client';
+import { ADMIN_SOCKET_NAME, DEFAULT_SUPERNODE_CONFIG_PATH } from '@drakkar/client';
 import {
   absolutePath,
+  clashes,
   defineConfiguration,
   fitsSocket,
   ipAddress,
@@ -10,8 +11,6 @@ import {
 } from '@drakkar/service';
 import { z } from 'zod';
 import { SWARM_DEFAULTS } from './swarm/options.ts';
-
-export const DEFAULT_SUPERNODE_CONFIG_PATH = '/etc/drakkar/supernode.yaml';
 
 const DAY_MS = 24 * 60 * 60_000;
 
@@ -86,6 +85,11 @@ export type SupernodeConfig = z.output<typeof supernodeSchema>;
 /** One schema with its defaults, from which files are checked and the documentation is printed. */
 export const supernodeConfiguration = defineConfiguration({
   schema: supernodeSchema,
+  examine: ({ address, port, metrics }) =>
+    clashes([
+      { setting: 'port', address, port },
+      { setting: 'metrics.port', ...metrics },
+    ]),
   defaultPath: DEFAULT_SUPERNODE_CONFIG_PATH,
   title: 'Configuration of the supernode',
   about: [

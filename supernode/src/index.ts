@@ -11,7 +11,7 @@
  *
  * @packageDocumentation
  */
-export { DEFAULT_SUPERNODE_CONFIG_PATH, type SupernodeConfig, supernodeConfiguration } from './config.ts';
+export { type SupernodeConfig, supernodeConfiguration } from './config.ts';
 export { createSupernodeMetrics } from './metrics.ts';
 export { type Supernode, startSupernode } from './supernode.ts';
 export { Choice, type Surroundings } from './swarm/choose.ts';

@@ -6,7 +6,7 @@ import {
   type SwarmHostSummary,
 } from '@drakkar/client';
 import { formatHostPort } from '@drakkar/protocol';
-import { loadKey, makeDirectory, serveMetrics } from '@drakkar/service';
+import { errorInLog, loadKey, makeDirectory, serveMetrics } from '@drakkar/service';
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -15,6 +15,7 @@ import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
 import { Authority } from './members/authority.ts';
+import { forget, forgetAway } from './members/forget.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
 import { isSeed } from './swarm/state.ts';
@@ -33,7 +34,7 @@ export interface Supernode extends AsyncDisposable {
 export async function startSupernode(config: SupernodeConfig): Promise<Supernode> {
   const startedMs = performance.now();
   const log = pino(
-    { level: config.log.level, base: null, errorKey: 'error' },
+    { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
     pino.destination({ fd: 2, sync: true }),
   );
   await using stack = new AsyncDisposableStack();
@@ -93,8 +94,15 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         if (was) control.revoke(peer);
         return was;
       },
+      forget: (peer) => forget(peer, { members, isConnected: (each) => control.isAdmitted(each) }),
+      forgetAway: (awayMs) =>
+        forgetAway(awayMs, { members, isConnected: (each) => control.isAdmitted(each) }, Date.now()).map(
+          ({ peer, name }) => ({ peer, name }),
+        ),
     }),
   );
+  const { address, peer, metricsUrl } = status();
+  log.info({ address, peer, metricsUrl }, 'ready');
   const running = stack.move();
   return {
     get joinToken() {
@@ -107,7 +115,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
 
 function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[] {
   const quarantined = members.quarantined(Date.now());
-  return members.list().map(({ peer, name, revokedAtMs }) => {
+  return members.list().map(({ peer, name, revokedAtMs, seenAtMs }) => {
     const host = swarm.hosts.get(peer);
     return {
       peer,
@@ -125,7 +133,7 @@ function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[]
       uploads: host?.uploads ?? 0,
       uploadSlots: host?.uploadSlots ?? 0,
       blobs: swarm.blobsOf(peer),
-      heardAtMs: host === undefined ? null : Date.now() - (clockMs() - host.heardAtMs),
+      heardAtMs: host === undefined ? seenAtMs : Date.now() - (clockMs() - host.heardAtMs),
     };
   });
 }

@@ -30,6 +30,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
     `${orders.directory}/host-${process.pid}-${index}.json`,
     node.peer,
     token,
+    SILENT,
   );
   const waiting = new Map<string, (ms: number) => void>();
   const link = new SupernodeLink({
@@ -58,6 +59,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
       uploads: () => 0,
     },
   });
+  link.start();
   return { link, waiting };
 }
 

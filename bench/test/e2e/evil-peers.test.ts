@@ -132,6 +132,7 @@ const STREAMS: Readonly<Record<string, EvilOptions['have']>> = {
 async function requirePullThrough(host: FleetHost, image: string, blob: EvilBlob): Promise<number> {
   const { receipt } = await host.client.pull({ image });
   await requireRight(host.stateDirectory, [blob.name.digest]);
+  expect(receipt.storeBytes + receipt.upstreamBytes + receipt.peerBytes).toBe(blob.content.length);
   return receipt.peerBytes;
 }
 

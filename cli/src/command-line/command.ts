@@ -26,6 +26,8 @@ export interface Command<
   readonly notes?: string;
   readonly positionals: Places;
   readonly options: Specs;
+  /** Whose file `--config` names; the daemon's when absent. */
+  readonly configures?: 'supernode';
   /** Not in the list of all commands. */
   readonly hidden?: true;
   run(context: Context, positionals: Positionals<Places>, flags: Flags<Specs>): Promise<void>;

@@ -1,16 +1,16 @@
 import type { AnyCommand } from './command.ts';
-import { GLOBAL_OPTIONS, type OptionSpec, type OptionSpecs } from './options.ts';
+import { GLOBAL_OPTIONS, type OptionSpec, type OptionSpecs, SUPERNODE_OPTIONS } from './options.ts';
 
 /** How one command is used. Pure. */
 export function commandHelp(command: AnyCommand): string {
-  const { name, positionals, options, summary, notes } = command;
+  const { name, positionals, options, summary, notes, configures } = command;
   return [
     `usage: drakkar ${[name, '[options]', ...positionals].join(' ')}`,
     '',
     summary,
     ...(notes === undefined ? [] : [notes]),
     '',
-    columns(optionRows({ ...options, ...GLOBAL_OPTIONS })),
+    columns(optionRows({ ...options, ...globalOptionsOf([configures]) })),
   ].join('\n');
 }
 
@@ -26,10 +26,15 @@ export function programHelp(commands: readonly AnyCommand[], group?: string): st
       listed.map(({ name, positionals, summary }) => [[name, ...positionals].join(' '), summary] as const),
     ),
     '',
-    columns(optionRows(GLOBAL_OPTIONS)),
+    columns(optionRows(globalOptionsOf(listed.map(({ configures }) => configures)))),
     '',
     'drakkar <command> --help says what a command takes.',
   ].join('\n');
+}
+
+/** Where all commands mean the supernode's file, the options say so. */
+function globalOptionsOf(configured: readonly AnyCommand['configures'][]): OptionSpecs {
+  return configured.every((each) => each === 'supernode') ? SUPERNODE_OPTIONS : GLOBAL_OPTIONS;
 }
 
 function optionRows(options: OptionSpecs): (readonly [string, string])[] {

@@ -1,3 +1,5 @@
+import { DEFAULT_CONFIG_PATH, DEFAULT_SUPERNODE_CONFIG_PATH } from '@drakkar/client';
+
 /** An option of a command; its name is its key. */
 export interface OptionSpec {
   readonly summary: string;
@@ -30,7 +32,7 @@ export const PLATFORM = { value: 'os/arch', summary: 'platform to choose from an
 
 /** Options that every command takes, before its name or after it. */
 export const GLOBAL_OPTIONS = {
-  config: { value: 'file', summary: 'configuration file (default: /etc/drakkar/config.yaml)' },
+  config: { value: 'file', summary: `configuration file (default: ${DEFAULT_CONFIG_PATH})` },
   socket: {
     value: 'path',
     summary: 'admin socket of the daemon (default: from the configuration, or $DRAKKAR_SOCKET)',
@@ -38,6 +40,17 @@ export const GLOBAL_OPTIONS = {
   json: { summary: 'results as JSON on stdout: one object, or one a line' },
   help: { short: 'h', summary: 'say what there is' },
   version: { short: 'V', summary: 'print the version' },
+} as const satisfies OptionSpecs;
+
+const { socket: _, ...WITHOUT_SOCKET } = GLOBAL_OPTIONS;
+
+/** What of them commands of the supernode go by. */
+export const SUPERNODE_OPTIONS = {
+  ...WITHOUT_SOCKET,
+  config: {
+    value: 'file',
+    summary: `configuration file of the supernode (default: ${DEFAULT_SUPERNODE_CONFIG_PATH})`,
+  },
 } as const satisfies OptionSpecs;
 
 export type GlobalFlags = Flags<typeof GLOBAL_OPTIONS>;

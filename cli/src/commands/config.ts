@@ -1,5 +1,7 @@
-import { type Config, configuration, createDaemonMetrics } from '@drakkar/daemon';
+import { type Config, configuration, createDaemonMetrics, examineSurroundings } from '@drakkar/daemon';
+import type { Configuration, Finding } from '@drakkar/service';
 import { defineCommand } from '../command-line/command.ts';
+import type { Context } from '../context.ts';
 
 /** `drakkar config …` */
 export const commands = [
@@ -16,20 +18,20 @@ export const commands = [
   }),
   defineCommand({
     name: 'config check',
-    summary: 'say what is wrong in a configuration file: the one in use, or the one named',
+    summary: 'say all that is wrong in a configuration file: the one in use, or the one named',
+    notes: 'What is allowed and hardly meant is a warning, on stderr.',
     positionals: ['[file]'],
     options: { supernode: { summary: 'of the supernode' } },
     async run(context, [file], { supernode }) {
+      const path = file ?? context.configPath;
       if (supernode) {
         const { supernodeConfiguration } = await import('@drakkar/supernode');
-        const checked = await (file === undefined
-          ? context.supernodeConfig()
-          : supernodeConfiguration.load(file));
-        context.answer(checked, 'the configuration is valid');
+        const checked = await checkFile(context, supernodeConfiguration, path);
+        context.answer(checked, VALID);
         return;
       }
-      const checked = file === undefined ? await context.config() : await configuration.load(file);
-      context.answer(withoutSecrets(checked), 'the configuration is valid');
+      const checked = await checkFile(context, configuration, path, examineSurroundings);
+      context.answer(withoutSecrets(checked), VALID);
     },
   }),
   defineCommand({
@@ -52,6 +54,25 @@ export const commands = [
     run: async (context) => context.answer({}, (await metricsDocument()).trimEnd()),
   }),
 ];
+
+const VALID = 'the configuration is valid';
+
+/** Says what is strange; @throws `invalid_argument` with all that is wrong */
+async function checkFile<Checked>(
+  context: Context,
+  { read, check, complete, refuse }: Configuration<Checked>,
+  path: string | undefined,
+  examineMore: (config: Checked) => Promise<Finding[]> = async () => [],
+): Promise<Checked> {
+  const raw = await read(path);
+  const { config, findings } = check(raw);
+  const all = config === undefined ? findings : [...findings, ...(await examineMore(config))];
+  for (const { setting, severity, message } of all) {
+    if (severity === 'warning') context.say(`warning: ${setting}: ${message}`);
+  }
+  refuse(all, path);
+  return config ?? complete(raw, path);
+}
 
 /** docs/METRICS.md, whole. */
 export async function metricsDocument(): Promise<string> {

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
 import type { StatsFs } from 'node:fs';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
-import { nativeProgram, probeKernel } from '@drakkar/daemon';
+import { type Config, nativeProgram, probeKernel } from '@drakkar/daemon';
 import { type DrakkarError, errnoOf, toDrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
 import type { Context } from '../context.ts';
@@ -17,12 +18,15 @@ import {
   kernelChecks,
   programCheck,
 } from '../doctor/checks.ts';
+import { swarmChecks } from '../doctor/swarm-checks.ts';
+
+const CONNECT_MS = 2_000;
 
 /** `drakkar doctor`: what this machine can do, and what to do where it can't. */
 export const commands = [
   defineCommand({
     name: 'doctor',
-    summary: 'examine kernel, helper, daemon, disk and containerd, and say what to do',
+    summary: 'examine kernel, helper, daemon, swarm, disk and containerd, and say what to do',
     positionals: [],
     options: {},
     async run(context) {
@@ -42,6 +46,7 @@ async function examine(context: Context): Promise<Check[]> {
   return [
     ...(await kernel(status)),
     ...daemonChecks(status),
+    ...(status instanceof Error ? [] : await swarm(status, config)),
     diskCheck(stateDirectory, disk.type, disk.bavail * disk.bsize, config.store.quotaBytes),
     programCheck('runc', await firstLine('runc', ['--version']), '`drakkar run`'),
     programCheck('containerd', await firstLine('containerd', ['--version']), 'the mirror'),
@@ -66,6 +71,26 @@ async function kernel(status: DaemonStatus | DrakkarError): Promise<Check[]> {
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+async function swarm(status: DaemonStatus, { swarm: { address } }: Config): Promise<Check[]> {
+  const { controlPort = 0, dataPort = 0 } = status.swarm ?? {};
+  const host = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  const [control, data] = await Promise.all([answers(host, controlPort), answers(host, dataPort)]);
+  return swarmChecks(status.swarm, { control, data }, Date.now());
+}
+
+function answers(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const end = (answered: boolean) => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('timeout', () => end(false));
+    socket.once('error', () => end(false));
+  });
 }
 
 /** The file system that a directory is on, or will be. */

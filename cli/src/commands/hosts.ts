@@ -7,6 +7,7 @@ export const commands = [
   defineCommand({
     name: 'hosts',
     summary: 'list the hosts of the cluster, where the supernode runs (--config names its file)',
+    configures: 'supernode',
     positionals: [],
     options: {},
     async run(context) {
@@ -21,7 +22,7 @@ export const commands = [
         host.dataAddress ?? '–',
         String(host.blobs),
         `${host.uploads} of ${host.uploadSlots}`,
-        host.heardAtMs === null ? '–' : formatAge(Date.now() - host.heardAtMs),
+        formatAge(Date.now() - host.heardAtMs),
         Object.entries(host.labels)
           .map(([name, value]) => `${name}=${value}`)
           .join(' '),

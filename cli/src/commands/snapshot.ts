@@ -10,7 +10,7 @@ import { DrakkarError, errnoOf, shortDigest, toDrakkarError } from '@drakkar/pro
 import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import { type Context, showing } from '../context.ts';
-import { formatAge, formatBytes, formatDuration, formatTable } from '../output/format.ts';
+import { formatAge, formatBytes, formatCount, formatDuration, formatTable } from '../output/format.ts';
 
 const NAMES = 'A snapshot is named by its image, its manifest digest, or the first hex digits of that.';
 
@@ -105,7 +105,7 @@ async function build(context: Context, request: BuildSnapshotRequest): Promise<v
   context.answer(
     result,
     `${result.manifestDigest}  ${found} in ${formatDuration(performance.now() - startedMs)}\n` +
-      `${result.files} files; as it travels ${formatBytes(result.blobSizeBytes)}, ` +
+      `${formatCount(result.files, 'file')}; as it travels ${formatBytes(result.blobSizeBytes)}, ` +
       `the image’s own layers ${formatBytes(result.imageSizeBytes)}` +
       (result.pushed ? `\npushed as ${result.artifactDigest}` : ''),
   );

@@ -1,16 +1,23 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { ADMIN_SOCKET_NAME, SupernodeClient } from '@drakkar/client';
+import {
+  ADMIN_SOCKET_NAME,
+  type ForgottenHost,
+  SupernodeClient,
+  type SwarmHostSummary,
+} from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
-import { isPeerId } from '@drakkar/protocol';
+import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
 import type { Context } from '../context.ts';
+import { formatCount } from '../output/format.ts';
 
 /** `drakkar supernode …`: the supernode itself, and what its operator does. */
 export const commands = [
   defineCommand({
     name: 'supernode token',
     summary: 'print what a daemon needs to join: swarm.supernode and swarm.joinToken',
+    configures: 'supernode',
     positionals: [],
     options: { rotate: { summary: 'make a new join token first; the old one lets nobody in any more' } },
     async run(context, _, { rotate }) {
@@ -28,11 +35,15 @@ export const commands = [
   defineCommand({
     name: 'supernode revoke',
     summary: 'end the membership of a host, by its name or its peer',
+    configures: 'supernode',
     positionals: ['<peer>'],
     options: {},
     async run(context, [peer]) {
       const client = await supernodeClient(context);
-      const member = isPeerId(peer) ? peer : await peerNamed(peer, client, context.signal);
+      const { peer: member } = hostNamed(
+        peer,
+        (await client.hosts(context.signal)).filter(({ state }) => state !== 'revoked'),
+      );
       await client.revoke(member, context.signal);
       context.answer(
         { peer: member },
@@ -42,8 +53,37 @@ export const commands = [
     },
   }),
   defineCommand({
+    name: 'supernode forget',
+    summary: 'take hosts that are away for good off the list',
+    notes:
+      'What they were given stays good until it ends (membershipMs): should one come back, it is a member again.\n' +
+      'To keep a host out, revoke it; connected and revoked hosts are not forgotten.',
+    configures: 'supernode',
+    positionals: ['[peer]'],
+    options: { away: { value: 'age', summary: 'all of which nothing was heard for so long: 12h, 7d' } },
+    async run(context, [peer], { away }) {
+      if ((peer === undefined) === (away === undefined)) {
+        throw new DrakkarError(
+          'invalid_argument',
+          'name one host, or say with --away how long they are away',
+        );
+      }
+      const client = await supernodeClient(context);
+      const forgotten =
+        away === undefined
+          ? [await forgetOne(peer ?? '', client, context.signal)]
+          : await client.forgetAway(parseAge(away), context.signal);
+      const lines = forgotten.map((host) => `${host.name}  ${host.peer}`);
+      context.answer(
+        { forgotten },
+        [`${formatCount(forgotten.length, 'host')} forgotten`, ...lines].join('\n'),
+      );
+    },
+  }),
+  defineCommand({
     name: 'supernode rotate-key',
     summary: 'sign with a new cluster key; members are given new memberships, new hosts need a new token',
+    configures: 'supernode',
     positionals: [],
     options: {},
     async run(context) {
@@ -54,6 +94,7 @@ export const commands = [
   defineCommand({
     name: 'supernode',
     summary: 'run the supernode: members of the cluster, and who gets what from whom',
+    configures: 'supernode',
     positionals: [],
     options: {},
     async run(context) {
@@ -74,11 +115,17 @@ export const commands = [
   }),
 ];
 
-/** @throws `not_found` | `invalid_argument` unless one member has that name */
-async function peerNamed(name: string, client: SupernodeClient, signal: AbortSignal): Promise<string> {
-  const named = (await client.hosts(signal)).filter((host) => host.name === name && host.state !== 'revoked');
+async function forgetOne(name: string, client: SupernodeClient, signal: AbortSignal): Promise<ForgottenHost> {
+  const { peer, name: called } = hostNamed(name, await client.hosts(signal));
+  await client.forget(peer, signal);
+  return { peer, name: called };
+}
+
+/** By its peer, or its name. @throws `not_found` | `invalid_argument` unless it is one member */
+function hostNamed(name: string, hosts: readonly SwarmHostSummary[]): SwarmHostSummary {
+  const named = hosts.filter((host) => host.peer === name || host.name === name);
   const [only, ...others] = named;
-  if (only !== undefined && others.length === 0) return only.peer;
+  if (only !== undefined && others.length === 0) return only;
   throw new DrakkarError(
     only === undefined ? 'not_found' : 'invalid_argument',
     only === undefined ? `no member is called ${name}` : `${named.length} members are called ${name}`,

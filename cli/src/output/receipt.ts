@@ -1,5 +1,7 @@
 import type { Receipt } from '@drakkar/client';
-import { formatBytes } from './format.ts';
+import { formatBytes, formatCount, formatDuration } from './format.ts';
+
+const NAMED_PEERS = 3;
 
 /** Where bytes came from, in words. Pure. */
 export function describeReceipt(
@@ -8,4 +10,19 @@ export function describeReceipt(
 ): string {
   const peers = peerBytes > 0 ? `${formatBytes(peerBytes)} from other hosts, ` : '';
   return `${peers}${formatBytes(upstreamBytes)} from ${upstream}, ${formatBytes(storeBytes)} from the store`;
+}
+
+/** How they came, in words. Pure. */
+export function describeFlow({ firstByteMs, stalls, discardedBytes, peers }: Receipt): string {
+  const named = peers
+    .slice(0, NAMED_PEERS)
+    .map(({ peer, name, bytes }) => `${name ?? peer} ${formatBytes(bytes)}`);
+  const others = peers.length - named.length;
+  if (others > 0) named.push(`and ${formatCount(others, 'other')}`);
+  return [
+    firstByteMs === null ? 'no byte came' : `first byte after ${formatDuration(firstByteMs)}`,
+    stalls === 0 ? 'no stalls' : formatCount(stalls, 'stall'),
+    ...(discardedBytes > 0 ? [`${formatBytes(discardedBytes)} thrown away`] : []),
+    ...(peers.length > 0 ? [`${formatCount(peers.length, 'host')}: ${named.join(', ')}`] : []),
+  ].join(', ');
 }

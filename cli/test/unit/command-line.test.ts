@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseAge } from '../../src/command-line/age.ts';
 import { defineCommand } from '../../src/command-line/command.ts';
 import { commandHelp, programHelp } from '../../src/command-line/help.ts';
 import { commandWords, parseCommandLine } from '../../src/command-line/parse.ts';
@@ -113,4 +114,21 @@ describe('the help', () => {
     expect(all).not.toContain('secret');
     expect(programHelp([command, ...others], 'fleet')).not.toMatch(/^ +ls /m);
   });
+});
+
+test('ages are read as they are shown', () => {
+  expect(['90s', '30 min', '12h', '7d'].map(parseAge)).toEqual([90_000, 1_800_000, 43_200_000, 604_800_000]);
+  for (const text of ['', '7', 'd', '-1d', '1.5h', '7 weeks']) {
+    expect(() => parseAge(text)).toThrow(expect.objectContaining({ code: 'invalid_argument' }));
+  }
+});
+
+test('a command of the supernode goes by the supernode’s file, and by no daemon’s socket', async () => {
+  const { commands } = await import('../../src/commands/supernode.ts');
+  for (const text of [...commands.map(commandHelp), programHelp(commands, 'supernode')]) {
+    expect(text).toContain('/etc/drakkar/supernode.yaml');
+    expect(text).not.toContain('/etc/drakkar/config.yaml');
+    expect(text).not.toContain('--socket');
+  }
+  expect(commandHelp(command)).toContain('/etc/drakkar/config.yaml');
 });

@@ -1,8 +1,9 @@
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError, type PeerId } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { daemonChecks, diskCheck, kernelChecks } from '../../src/doctor/checks.ts';
-import { formatAge, formatBytes, formatDuration, formatTable } from '../../src/output/format.ts';
+import { formatAge, formatBytes, formatCount, formatDuration, formatTable } from '../../src/output/format.ts';
+import { describeFlow, describeReceipt } from '../../src/output/receipt.ts';
 import { drawBar, drawStretches, stretches } from '../../src/output/timeline.ts';
 
 test.each([
@@ -22,6 +23,40 @@ test.each([
 
 test('ages are rounded down to one unit', () => {
   expect([59_000, 61_000, 7_200_000, 200_000_000].map(formatAge)).toEqual(['59 s', '1 min', '2 h', '2 d']);
+});
+
+test('one is one, and none are some', () => {
+  expect([0, 1, 2].map((count) => formatCount(count, 'layer'))).toEqual(['0 layers', '1 layer', '2 layers']);
+});
+
+describe('a receipt', () => {
+  const alone = {
+    storeBytes: 0,
+    upstreamBytes: 2048,
+    peerBytes: 0,
+    discardedBytes: 0,
+    peers: [],
+    stalls: 0,
+    firstByteMs: 12.3,
+  };
+  const peers = [9, 8, 7, 6, 5].map((kibibytes, index) => ({
+    peer: `12D3KooW${index}` as PeerId,
+    name: index === 1 ? null : `host-${index}`,
+    bytes: kibibytes * 1024,
+  }));
+
+  test('of a host that is alone does not speak of others', () => {
+    expect(describeReceipt(alone)).toBe('2.0 KiB from the registry, 0 B from the store');
+    expect(describeFlow(alone)).toBe('first byte after 12 ms, no stalls');
+    expect(describeFlow({ ...alone, firstByteMs: null })).toBe('no byte came, no stalls');
+  });
+
+  test('names those who gave most', () => {
+    expect(describeFlow({ ...alone, stalls: 1, discardedBytes: 100, peers })).toBe(
+      'first byte after 12 ms, 1 stall, 100 B thrown away, ' +
+        '5 hosts: host-0 9.0 KiB, 12D3KooW1 8.0 KiB, host-2 7.0 KiB, and 2 others',
+    );
+  });
 });
 
 test('a table’s columns line up', () => {

@@ -293,7 +293,9 @@ export const configSchema = z.strictObject({
         .describe('Requests of other hosts that are served at the same time.'),
       uploadRate: rate.describe('Bytes per second to other hosts; `null` is no limit.'),
       downloadRate: rate.describe('Bytes per second from other hosts.'),
-      upstreamRate: rate.describe('Bytes per second of one blob from its registry.'),
+      upstreamRate: rate.describe(
+        'Bytes per second of blobs from registries, all together; holds for a host that is alone, too.',
+      ),
       inFlightBytes: byteSize
         .prefault(SWARM_PEER_DEFAULTS.limits.inFlightBytes)
         .describe('What has been asked of other hosts and is not here yet, at most.'),

@@ -1,18 +1,18 @@
 import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
-import {
-  type BlobRequest,
-  type Content,
-  type FetchOptions,
-  newReceipt,
-  type OpenedBlob,
-  type OpenOptions,
-  type ReadOptions,
-  type ReceiptCounter,
-  type ReceivedOptions,
+import type {
+  BlobRequest,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
+  ReceivedOptions,
+  Traffic,
 } from './contract.ts';
 import { Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import { originOf, sourceOf } from './source.ts';
 import type { PeerPiece } from './swarm-fill.ts';
 
@@ -24,7 +24,7 @@ export function createContent(
   options: Partial<ContentOptions>,
   modules: Omit<DownloadModules, 'traffic'>,
 ): Content {
-  const traffic = newReceipt();
+  const traffic: Traffic = { upstreamBytes: 0 };
   return new SharedContent({ ...CONTENT_DEFAULTS, ...options }, { ...modules, traffic });
 }
 
@@ -46,7 +46,7 @@ class SharedContent implements Content {
     this.#modules = modules;
   }
 
-  get traffic(): Readonly<ReceiptCounter> {
+  get traffic(): Readonly<Traffic> {
     return this.#modules.traffic;
   }
 
@@ -78,7 +78,8 @@ class SharedContent implements Content {
     const opened = await this.#open(request, receipt, options);
     const end = Math.min(options.endBytes ?? opened.sizeBytes, opened.sizeBytes);
     for await (const bytes of readRange(opened, options.startBytes ?? 0, end)) {
-      if (opened.source === 'store') receipt.storeBytes += bytes.length;
+      if (opened.source === 'store') receipt.fromStore(bytes.length);
+      else receipt.arrived();
       yield bytes;
     }
   }
@@ -98,13 +99,14 @@ class SharedContent implements Content {
     const found = await this.#find(request, receipt, options);
     onSize?.(found.sizeBytes);
     if (!(found instanceof Download)) {
-      receipt.storeBytes += found.sizeBytes;
+      receipt.fromStore(found.sizeBytes);
       onBytes?.(found.sizeBytes);
       await found[Symbol.asyncDispose]();
       return found.digest;
     }
     let reported = 0;
     const report = () => {
+      if (found.arrivedBytes > reported) receipt.arrived();
       onBytes?.(found.arrivedBytes - reported);
       reported = found.arrivedBytes;
     };

@@ -1,5 +1,6 @@
 import type { Digest } from '@drakkar/protocol';
 import type { BlobRange, BlobStream, Caller, RepositoryName } from '../upstream/index.ts';
+import type { ReceiptCounter } from './receipt.ts';
 
 /** Where a blob is had when neither the store nor other hosts have it. */
 export interface BlobSource {
@@ -55,16 +56,10 @@ export interface ReceivedOptions extends OpenOptions {
   readonly receipt?: ReceiptCounter;
 }
 
-/** Where bytes came from, added up by everything that shares the counter. */
-export interface ReceiptCounter {
-  storeBytes: number;
-  /** Counted once, for the request that began the download. */
+/** Bytes that came from registries, whatever has become of them. */
+export interface Traffic {
   upstreamBytes: number;
-  /** From other hosts; counted as upstream's are. */
-  peerBytes: number;
 }
-
-export const newReceipt = (): ReceiptCounter => ({ storeBytes: 0, upstreamBytes: 0, peerBytes: 0 });
 
 /** A blob that is here or is arriving. */
 export interface OpenedBlob extends AsyncDisposable {
@@ -93,13 +88,16 @@ export interface FetchOptions extends OpenOptions {
 /** Blobs, each downloaded once however many read it. */
 export interface Content extends AsyncDisposable {
   /** What all downloads since the start have brought. */
-  readonly traffic: Readonly<ReceiptCounter>;
+  readonly traffic: Readonly<Traffic>;
   /** Blobs that are on their way. */
   readonly downloads: number;
   open(request: BlobRequest, options?: ReceivedOptions): Promise<OpenedBlob>;
   /** What is here, or on its way for somebody else; asks nobody for anything. @throws `not_found` */
   openHere(digest: Digest, options?: Pick<OpenOptions, 'signal'>): Promise<OpenedBlob>;
-  /** The bytes, or a range of them, as they arrive; ends only if the whole digest matched. */
+  /**
+   * The bytes, or a range of them, as they arrive; ends only if the whole digest matched. What a download brings is counted
+   * once, for the request that began it.
+   */
   read(
     request: BlobRequest,
     receipt: ReceiptCounter,

@@ -3,14 +3,9 @@ import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway, type RegistryClient } from '../upstream/index.ts';
-import {
-  type BlobRequest,
-  type BlobSource,
-  newReceipt,
-  type ReceiptCounter,
-  type SourceBlobRequest,
-} from './contract.ts';
+import type { BlobRequest, BlobSource, SourceBlobRequest, Traffic } from './contract.ts';
 import { GatheringWriter } from './gather.ts';
+import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import { sourceOf } from './source.ts';
 import { spool } from './spool.ts';
 import { type PeerPiece, SwarmFill } from './swarm-fill.ts';
@@ -19,7 +14,7 @@ export interface DownloadModules {
   readonly store: Store;
   readonly client: RegistryClient;
   /** What all downloads together have brought. */
-  readonly traffic: ReceiptCounter;
+  readonly traffic: Traffic;
   /** The other hosts, where there are any. */
   readonly swarm?: SwarmPeer | undefined;
 }
@@ -277,7 +272,7 @@ export class Download {
 
   async #runInSwarm(writer: ContentWriter, digester: Digester, swarm: SwarmPeer): Promise<void> {
     const { request } = this;
-    const receipt = this.#receipt;
+    const receipt = this.#receipt.part();
     const present = writer.presentHashes;
     const fill = new SwarmFill(
       {
@@ -305,8 +300,10 @@ export class Download {
       if (found !== request.digest) {
         // What an earlier download has left may have come from peers, too.
         const isUpstreams = fill.fromPeers.size === 0 && present.size === 0;
+        this.#receipt.addDiscarded(receipt);
         throw isUpstreams ? this.#mismatch(found) : new WrongFromPeers(request.digest, fill.fromPeers);
       }
+      this.#receipt.add(receipt);
       this.#reader = await this.#finish(writer);
       await fill.complete();
     } finally {
@@ -399,7 +396,7 @@ export class Download {
       if (count === 0)
         throw new DrakkarError('internal', `${this.request.digest} is shorter on disk than it was`);
       digester.update(wanted.subarray(0, count));
-      receipt.storeBytes += count;
+      receipt.fromStore(count);
       this.#arrivedBytes += count;
       this.#progress.step();
     }
@@ -417,7 +414,7 @@ export class Download {
         receivedBytes += chunk.length;
         if (receivedBytes > gap.end) throw this.#wrongLength(`more than ${this.#sizeBytes}`);
         digester.update(chunk);
-        this.#receipt.upstreamBytes += chunk.length;
+        this.#receipt.fromUpstream(chunk.length);
         this.#modules.traffic.upstreamBytes += chunk.length;
         await gathering.push(chunk);
       }

@@ -12,17 +12,16 @@
  * ```
  */
 export { createContent, readRange } from './content.ts';
-export {
-  type BlobRequest,
-  type BlobSource,
-  type Content,
-  type FetchOptions,
-  newReceipt,
-  type OpenedBlob,
-  type OpenOptions,
-  type ReadOptions,
-  type ReceiptCounter,
-  type SourceBlobRequest,
+export type {
+  BlobRequest,
+  BlobSource,
+  Content,
+  FetchOptions,
+  OpenedBlob,
+  OpenOptions,
+  ReadOptions,
+  SourceBlobRequest,
 } from './contract.ts';
 export { SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+export { newReceipt, ReceiptCounter } from './receipt.ts';

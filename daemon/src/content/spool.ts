@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Digest, Digester, DrakkarError } from '@drakkar/protocol';
 import type { Store } from '../store/index.ts';
 import type { BlobStream } from '../upstream/index.ts';
-import type { ReceiptCounter } from './contract.ts';
+import type { ReceiptCounter } from './receipt.ts';
 
 /** Space is set aside in steps of this, since nobody knows how much will come. */
 const STEP_BYTES = 4 * 1024 * 1024;
@@ -31,7 +31,7 @@ export async function spool(
       for await (const chunk of stream.chunks) {
         digester.update(chunk);
         if (digester.sizeBytes > limitBytes) throw tooLarge(limitBytes);
-        receipt.upstreamBytes += chunk.length;
+        receipt.fromUpstream(chunk.length);
         if (digester.sizeBytes > reservation.bytes) reservation.grow(Math.max(STEP_BYTES, chunk.length));
         await file.writeFile(chunk);
       }

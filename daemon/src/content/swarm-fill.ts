@@ -4,7 +4,8 @@ import { DrakkarError, type PeerId } from '@drakkar/protocol';
 import type { ContentWriter } from '../store/index.ts';
 import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway } from '../upstream/index.ts';
-import type { BlobRequest, ReceiptCounter } from './contract.ts';
+import type { BlobRequest, Traffic } from './contract.ts';
+import type { ReceiptCounter } from './receipt.ts';
 import { originOf } from './source.ts';
 
 export interface SwarmFillOptions {
@@ -13,7 +14,7 @@ export interface SwarmFillOptions {
   readonly swarm: SwarmPeer;
   readonly receipt: ReceiptCounter;
   /** Of all downloads. */
-  readonly traffic: ReceiptCounter;
+  readonly traffic: Traffic;
   readonly signal: AbortSignal;
   /** Bytes from upstream, from `startBytes` to the end. */
   openUpstream(range: { readonly startBytes: number }): Promise<BlobStream>;
@@ -64,11 +65,16 @@ export class SwarmFill {
       },
       {
         deliver: async (piece, bytes, sha256, peer) => {
-          receipt.peerBytes += bytes.length;
-          if (!(await this.#write(piece, [bytes], sha256))) return false;
+          if (!(await this.#write(piece, [bytes], sha256))) {
+            receipt.discarded(bytes.length);
+            return false;
+          }
+          receipt.fromPeer(peer, swarm.nameOf(peer), bytes.length);
           this.fromPeers.set(piece, { peer, sha256 });
           return true;
         },
+        stalled: () => receipt.stalled(),
+        discarded: (bytes) => receipt.discarded(bytes),
         failed: (error) => this.#ending.abort(error),
       },
     );
@@ -88,6 +94,7 @@ export class SwarmFill {
       } catch (error) {
         this.#signal.throwIfAborted();
         this.#requireHope(error);
+        this.#options.receipt.stalled();
         retryAtMs = performance.now() + RETRY_MS;
       }
     }
@@ -110,17 +117,18 @@ export class SwarmFill {
 
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
-    const { writer, receipt, traffic, swarm } = this.#options;
+    const { writer, receipt, traffic } = this.#options;
     let piece = first;
+    /** Of bytes that have come for no whole piece yet. */
+    let unused = 0;
     try {
       const { chunks } = await this.#options.openUpstream({ startBytes: piece * writer.pieceLength });
       let buffers: Buffer[] = [];
       let left = this.#lengthOf(piece);
       let hash: Hash = createHash('sha256');
       for await (const chunk of chunks) {
-        receipt.upstreamBytes += chunk.length;
+        unused += chunk.length;
         traffic.upstreamBytes += chunk.length;
-        await swarm.upstreamRate.pass(chunk.length, this.#signal);
         for (let rest = chunk; rest.length > 0; ) {
           const part = rest.subarray(0, left);
           rest = rest.subarray(part.length);
@@ -129,7 +137,12 @@ export class SwarmFill {
           left -= part.length;
           if (left > 0) continue;
           const sha256 = hash.digest();
-          if (await this.#write(piece, buffers, sha256)) this.#download.arrivedUpstream(piece, sha256);
+          if (await this.#write(piece, buffers, sha256)) {
+            const length = this.#lengthOf(piece);
+            unused -= length;
+            receipt.fromUpstream(length);
+            this.#download.arrivedUpstream(piece, sha256);
+          }
           piece += 1;
           if (piece >= writer.pieceCount || !this.#download.claimUpstream(piece)) {
             piece = -1;
@@ -148,6 +161,7 @@ export class SwarmFill {
         },
       );
     } finally {
+      receipt.discarded(unused);
       if (piece >= 0) this.#download.failedUpstream(piece);
     }
   }

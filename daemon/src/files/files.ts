@@ -73,7 +73,7 @@ export class Files {
         return {
           url: request.url,
           ...found,
-          receipt: work.receipt,
+          receipt: work.receipt.summary(),
           elapsedMs: performance.now() - startedMs,
         };
       } catch (error) {
@@ -125,7 +125,8 @@ export class Files {
     }
     const end = Math.min(endBytes ?? sizeBytes, sizeBytes);
     await opened.read(Buffer.alloc(1), end - 1);
-    if (opened.source === 'store') receipt.storeBytes += end - startBytes;
+    if (opened.source === 'store') receipt.fromStore(end - startBytes);
+    else receipt.arrived();
     const digest = blob.whenNamed === undefined ? blob.digest : null;
     return { digest, content: blob.digest, sizeBytes };
   }

@@ -1,8 +1,9 @@
 import type { Digest } from '@drakkar/protocol';
-import { isDrakkarError, OCI_LIMITS, parseManifestDocument } from '@drakkar/protocol';
 import type { Store } from '../store/index.ts';
+import { storedManifest } from '../stored-manifest.ts';
 import {
   type Caller,
+  type FetchedManifest,
   isAway,
   type RegistryClient,
   type RepositoryName,
@@ -22,10 +23,6 @@ export interface ManifestWanted {
   readonly image: RepositoryName;
   readonly caller: Caller;
   readonly signal: AbortSignal;
-}
-
-export interface ServedManifest extends ResolvedManifest {
-  readonly bytes: Buffer;
 }
 
 /** Manifests by tag and by digest, for callers who may have them; with upstream away, what is known and still good. */
@@ -67,7 +64,7 @@ export class ManifestService {
   }
 
   async describe(digest: Digest, wanted: ManifestWanted): Promise<ResolvedManifest> {
-    const stored = await this.#stored(digest, wanted.image.registry);
+    const stored = await storedManifest(this.#modules.store, digest, wanted.image.registry);
     if (stored !== undefined) {
       await this.#authorize(digest, wanted);
       return stored;
@@ -77,9 +74,9 @@ export class ManifestService {
     return resolved;
   }
 
-  async fetch(digest: Digest, wanted: ManifestWanted): Promise<ServedManifest> {
+  async fetch(digest: Digest, wanted: ManifestWanted): Promise<FetchedManifest> {
     const { client, store, verdicts } = this.#modules;
-    const stored = await this.#stored(digest, wanted.image.registry);
+    const stored = await storedManifest(store, digest, wanted.image.registry);
     if (stored !== undefined) {
       await this.#authorize(digest, wanted);
       return stored;
@@ -95,24 +92,6 @@ export class ManifestService {
     await verdicts.check({ ...wanted, digest }, () =>
       client.resolve(wanted.image, digest, this.#call(wanted)),
     );
-  }
-
-  /** What this registry has given before: another could not tell who may have it. */
-  async #stored(digest: Digest, registry: string): Promise<ServedManifest | undefined> {
-    const { store } = this.#modules;
-    const found = store.stat(digest);
-    if (found?.complete !== true || !found.origins.includes(registry)) return undefined;
-    if (found.sizeBytes > OCI_LIMITS.manifestBytes) return undefined;
-    try {
-      await using reader = await store.open(digest);
-      const bytes = Buffer.alloc(reader.sizeBytes);
-      await reader.read(bytes, 0);
-      const mediaType = reader.mediaType ?? parseManifestDocument(bytes).mediaType;
-      return { digest, mediaType, sizeBytes: bytes.length, bytes };
-    } catch (error) {
-      if (isDrakkarError(error, 'not_found') || isDrakkarError(error, 'invalid_content')) return undefined;
-      throw error;
-    }
   }
 
   #call({ caller, signal }: ManifestWanted) {

@@ -1,6 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { type Digest, DrakkarError, errnoOf } from '@drakkar/protocol';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Digest, DrakkarError } from '@drakkar/protocol';
+import { listen } from '@drakkar/service';
 import type { Content } from '../content/index.ts';
 import type { Store } from '../store/index.ts';
 import type { Caller, RegistryClient, RepositoryName } from '../upstream/index.ts';
@@ -54,8 +54,13 @@ export async function serveMirror(options: Partial<MirrorOptions>, modules: Mirr
     },
   );
   server.maxConnections = complete.maxConnections;
-  await listen(server, complete);
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server, {
+    address: complete.address,
+    port: complete.port,
+    what: 'the mirror',
+    settings: 'mirror',
+    instead: 'set mirror.port to a free port, in hosts.toml too',
+  });
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closed ??= new Promise((resolve) => {
@@ -66,26 +71,6 @@ export async function serveMirror(options: Partial<MirrorOptions>, modules: Mirr
   };
   const host = complete.address.includes(':') ? `[${complete.address}]` : complete.address;
   return { url: `http://${host}:${port}`, port, close, [Symbol.asyncDispose]: close };
-}
-
-function listen(server: Server, { address, port }: MirrorOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const taken = errnoOf(cause) === 'EADDRINUSE';
-      const why = taken ? 'the port is in use' : cause.message;
-      reject(
-        new DrakkarError(
-          taken ? 'busy' : 'unavailable',
-          `the mirror cannot listen on ${address}:${port}: ${why}`,
-          {
-            hint: 'set mirror.port to a free port, in hosts.toml too',
-            cause,
-          },
-        ),
-      );
-    });
-    server.listen(port, address, resolve);
-  });
 }
 
 class MirrorHandler {

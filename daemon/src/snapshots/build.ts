@@ -41,7 +41,7 @@ export async function buildFromLayers<Kept>(
 ): Promise<Kept> {
   const { manifest, manifestDigest, mediaType, manifestBytes } = resolved;
   const { rootfs, created } = parseImageConfig(imageConfig);
-  const layers = new LayerSource(image, resolved, content);
+  const layers = new LayerSource(image, resolved, content, work.receipt);
   return staged(store, async ({ directory, reservation, holder }) => {
     const ahead = new AbortController();
     const signal = AbortSignal.any([work.signal, ahead.signal]);
@@ -105,11 +105,11 @@ class LayerSource {
   /** Layers that the builder has asked for so far. */
   #begun = 0;
 
-  constructor(image: Image, { manifest }: ResolvedImage, content: Content) {
+  constructor(image: Image, { manifest }: ResolvedImage, content: Content, receipt: ReceiptCounter) {
     this.#content = content;
     this.#layers = manifest.layers.map(({ digest, size }) => ({
       request: { image: image.reference, digest, sizeBytes: size },
-      receipt: newReceipt(),
+      receipt: receipt.part(),
     }));
     this.sizeBytes = manifest.layers.reduce((total, { size }) => total + size, 0);
   }
@@ -163,12 +163,9 @@ class LayerSource {
   /** A layer that was downloaded ahead is read once more from the store, which is no other source: it counts once. */
   addReceipts(total: ReceiptCounter): void {
     for (const { request, receipt } of this.#layers) {
-      total.upstreamBytes += receipt.upstreamBytes;
-      total.peerBytes += receipt.peerBytes;
-      total.storeBytes += Math.min(
-        receipt.storeBytes,
-        Math.max(0, request.sizeBytes - receipt.upstreamBytes - receipt.peerBytes),
-      );
+      const fetchedBytes = receipt.upstreamBytes + receipt.peerBytes;
+      receipt.storeBytes = Math.min(receipt.storeBytes, Math.max(0, request.sizeBytes - fetchedBytes));
+      total.add(receipt);
     }
   }
 }

@@ -83,7 +83,7 @@ async function fetchSnapshot<Kept>(
   const { bytes: artifact } = await registry.fetchManifest(image.reference, artifactDigest, work);
   const { digest: envelopeDigest } = parseArtifact(artifact).config;
   const envelope = await registry.fetchBlob(image.reference, envelopeDigest, MAX_ENVELOPE_BYTES, work);
-  work.receipt.upstreamBytes += artifact.length + envelope.length;
+  work.receipt.fromUpstream(artifact.length + envelope.length);
   const subject = resolved.manifestDigest;
   const { config, signer } = openArtifact({ artifact, envelope, subject, trustedKeys });
   work.timeline.mark('snapshot-found');

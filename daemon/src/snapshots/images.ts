@@ -5,14 +5,13 @@ import {
   formatReference,
   hostPlatform,
   type ImageReference,
-  isDrakkarError,
   OCI_LIMITS,
   type Platform,
   parseImageConfig,
   parsePlatform,
   parseReference,
 } from '@drakkar/protocol';
-import type { ResolvedImage } from '../upstream/index.ts';
+import { isAway, type ResolvedImage } from '../upstream/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Log, Registry, Store } from './modules.ts';
 import type { Work } from './work.ts';
@@ -25,6 +24,8 @@ export interface Image {
   readonly platform: Platform;
   /** What the name points to: an index or a manifest. */
   readonly rootDigest: Digest;
+  /** How old the answer is to what the tag means, where the registry is away; `null` where nothing stale was needed. */
+  readonly tagAgeMs: number | null;
   /** What is known of it here. */
   readonly record: SnapshotRecord | undefined;
 }
@@ -33,6 +34,11 @@ export interface ImagesOptions {
   /** How old the last known meaning of a tag may be while its registry is away. */
   readonly tagMaxAgeMs: number;
 }
+
+type Meaning = Pick<Image, 'tagAgeMs'> & { readonly digest: Digest };
+
+/** Whoever has an answer that is good enough does not wait long for a better one. */
+const TRIES_WITH_ANSWER = 2;
 
 /** Finds out what an image's name means, with the registry and without. */
 export class Images {
@@ -62,11 +68,12 @@ export class Images {
     const reference = parseReference(text);
     const platform = platformText === undefined ? hostPlatform() : parsePlatform(platformText);
     const name = formatReference(reference);
-    const known = (rootDigest: Digest): Image => {
-      const record = this.#catalogue.find(rootDigest, formatPlatform(platform));
-      return { reference, name, platform, rootDigest, record };
-    };
-    return known(reference.digest ?? (await this.#meaning(reference, name, work)));
+    const { digest, tagAgeMs } =
+      reference.digest === undefined
+        ? await this.#meaning(reference, name, work)
+        : { digest: reference.digest, tagAgeMs: null };
+    const record = this.#catalogue.find(digest, formatPlatform(platform));
+    return { reference, name, platform, rootDigest: digest, tagAgeMs, record };
   }
 
   /** The manifest itself, which a snapshot that has to be fetched or built starts from. */
@@ -79,29 +86,36 @@ export class Images {
   async config(image: Image, { manifest }: ResolvedImage, work: Work): Promise<Uint8Array> {
     const { digest } = manifest.config;
     const bytes = await this.#registry.fetchBlob(image.reference, digest, OCI_LIMITS.configBytes, work);
-    work.receipt.upstreamBytes += bytes.length;
+    work.receipt.fromUpstream(bytes.length);
     return bytes;
   }
 
   /** What a tag points to; where the registry is away, what it pointed to when it was last asked. */
-  async #meaning(reference: ImageReference, name: string, { signal }: Work): Promise<Digest> {
+  async #meaning(reference: ImageReference, name: string, { signal }: Work): Promise<Meaning> {
     const { registry, repository, tag = 'latest' } = reference;
+    const last = this.#store.findTag(registry, repository, tag);
+    const tagAgeMs = last === undefined ? Number.POSITIVE_INFINITY : Date.now() - last.resolvedAtMs;
+    const isGood = tagAgeMs <= this.#options.tagMaxAgeMs;
     try {
-      const { digest, mediaType, sizeBytes } = await this.#registry.resolve(reference, tag, { signal });
+      const { digest, mediaType, sizeBytes } = await this.#registry.resolve(reference, tag, {
+        signal,
+        tries: isGood ? TRIES_WITH_ANSWER : undefined,
+      });
       this.#store.putTag(registry, repository, tag, {
         digest,
         mediaType,
         sizeBytes,
         resolvedAtMs: Date.now(),
       });
-      return digest;
+      return { digest, tagAgeMs: null };
     } catch (error) {
-      if (!isDrakkarError(error, 'unavailable') && !isDrakkarError(error, 'timeout')) throw error;
-      const last = this.#store.findTag(registry, repository, tag);
-      const ageMs = Date.now() - (last?.resolvedAtMs ?? 0);
-      if (last === undefined || ageMs > this.#options.tagMaxAgeMs) throw error;
-      this.#log.warn({ image: name, digest: last.digest, ageMs }, 'registry away: last known digest used');
-      return last.digest;
+      if (last === undefined || !isGood || !isAway(error)) throw error;
+      const { digest } = last;
+      this.#log.warn(
+        { image: name, digest, tagAgeMs },
+        'the registry is away: the last known digest is used',
+      );
+      return { digest, tagAgeMs };
     }
   }
 }

@@ -78,7 +78,7 @@ export class SnapshotService {
       found,
       artifactDigest: digestOf(record.artifact),
       pushed: choice.push,
-      receipt: work.receipt,
+      receipt: work.receipt.summary(),
       marks: work.timeline.marks,
     };
   }
@@ -95,7 +95,7 @@ export class SnapshotService {
       manifestDigest: record.manifestDigest,
       imageConfig: parseImageConfig(record.imageConfig),
       found,
-      receipt: work.receipt,
+      receipt: work.receipt.summary(),
       marks: work.timeline.marks,
     };
   }

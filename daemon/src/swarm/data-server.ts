@@ -1,23 +1,22 @@
 import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import {
   type BlobName,
   type Digest,
   DrakkarError,
-  errnoOf,
   fixedPieceLength,
   isDigest,
   isOrigin,
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
+import { listen } from '@drakkar/service';
+import type { RateLimit } from '../rate-limit.ts';
 import { BufferPool } from './buffers.ts';
 import { type PeerCertificate, peerOf } from './certificate.ts';
 import { CIPHERS } from './piece-connection.ts';
-import type { RateLimit } from './rate.ts';
 import type { Standing } from './standing.ts';
 
 /** A blob of which this host has pieces. */
@@ -99,21 +98,15 @@ export async function servePieces(
   );
   server.maxConnections = MAX_CONNECTIONS;
   server.on('tlsClientError', (_, socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const taken = errnoOf(cause) === 'EADDRINUSE';
-      reject(
-        new DrakkarError(
-          taken ? 'busy' : 'unavailable',
-          `pieces cannot be served on ${options.address}:${options.port}: ${cause.message}`,
-          { hint: 'set swarm.dataPort to a free port', cause },
-        ),
-      );
-    });
-    server.listen(options.port, options.address, resolve);
+  const port = await listen(server, {
+    address: options.address,
+    port: options.port,
+    what: 'the server of pieces',
+    settings: 'swarm',
+    instead: 'set swarm.dataPort to a free port',
   });
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     get uploads() {
       return slots.taken;
     },

@@ -8,6 +8,7 @@ import {
 } from '@drakkar/protocol';
 import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
+import type { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
@@ -15,7 +16,7 @@ import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
 import { PiecePicker } from './picker.ts';
-import type { MemoryBudget, RateLimit } from './rate.ts';
+import type { MemoryBudget } from './rate.ts';
 import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
@@ -36,6 +37,10 @@ export interface PieceSink {
    * @returns false where the piece was here already
    */
   deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<boolean>;
+  /** A peer was asked for pieces and has not given them in time or at all. */
+  stalled(): void;
+  /** Bytes came from a peer that are of no use. */
+  discarded(bytes: number): void;
   /** What cannot be written ends the download. */
   failed(error: unknown): void;
 }
@@ -53,7 +58,7 @@ export interface ExchangeModules {
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
-  sent(peer: PeerId, bytes: number): void;
+  sent(bytes: number): void;
   pieceReceived(bytes: number): void;
 }
 
@@ -146,7 +151,7 @@ export class Exchange implements HaveEvents {
       read: (buffer, position) => this.#local.read(buffer, position),
       sent: (peer, bytes) => {
         this.#sessions.get(peer)?.touch();
-        this.#modules.sent(peer, bytes);
+        this.#modules.sent(bytes);
       },
     };
   }
@@ -166,6 +171,8 @@ export class Exchange implements HaveEvents {
         this.#peerProgressAtMs = performance.now();
         this.#gained(piece, sha256, false);
       },
+      stalled: () => sink.stalled(),
+      discarded: (bytes) => sink.discarded(bytes),
       lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),
       failed: (error) => sink.failed(error),
     });

@@ -33,6 +33,10 @@ export interface FetcherModules {
   pass(bytes: number, signal: AbortSignal): Promise<void>;
   /** A peer is of no use any more; `wrongPiece` is one of which it sent other bytes than it had said. */
   lost(peer: PeerId, wrongPiece?: number): void;
+  /** A parent was asked for pieces and has not given them in time or at all. */
+  stalled(): void;
+  /** Bytes came that are of no use. */
+  discarded(bytes: number): void;
   /** What was asked for could not be written. */
   failed(error: unknown): void;
 }
@@ -331,6 +335,7 @@ export class PieceFetcher {
       await fetching;
       parent.throughput.add(bytes, performance.now() - startedMs);
     } finally {
+      if (current.filled < current.length) this.#modules.discarded(current.filled);
       await Promise.allSettled(taking);
     }
     await Promise.all(taking);
@@ -347,11 +352,16 @@ export class PieceFetcher {
   }
 
   async #take(parent: Parent, { piece, buffer, length, hash }: Arriving): Promise<void> {
-    const { pool, deliver, failed } = this.#modules;
+    const { pool, deliver, discarded, failed } = this.#modules;
     const sha256 = hash.digest();
     const claimed = parent.claims.get(piece);
-    if (claimed === undefined || !sha256.equals(claimed)) throw new WrongPiece(parent.peer, piece);
-    if (!this.#isEnded && !this.#picker.has(piece)) {
+    if (claimed === undefined || !sha256.equals(claimed)) {
+      discarded(length);
+      throw new WrongPiece(parent.peer, piece);
+    }
+    if (this.#isEnded || this.#picker.has(piece)) {
+      discarded(length);
+    } else {
       try {
         await deliver(piece, buffer.subarray(0, length), sha256, parent.peer);
       } catch (error) {
@@ -372,6 +382,7 @@ export class PieceFetcher {
       parent.restsUntilMs = nowMs + BUSY_REST_MS * (1 + Math.random());
       if (parent.refusals >= MAX_REFUSALS) this.#modules.lost(parent.peer);
     } else {
+      this.#modules.stalled();
       parent.failures += 1;
       parent.restsUntilMs = nowMs + FAILURE_REST_MS * 2 ** parent.failures;
       if (FINAL.has(error.code) || parent.failures >= MAX_FAILURES) this.#modules.lost(parent.peer);

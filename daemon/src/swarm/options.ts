@@ -4,7 +4,6 @@ export interface SwarmLimits {
   /** Bytes per second; `null` is no limit. */
   readonly uploadRate: number | null;
   readonly downloadRate: number | null;
-  readonly upstreamRate: number | null;
   /** Bytes that have been asked of peers and are not on the disk yet. */
   readonly inFlightBytes: number;
   /** Where the process needs more memory than this, it asks for little at a time. */
@@ -20,7 +19,6 @@ export const SWARM_PEER_DEFAULTS = {
     uploadSlots: 8,
     uploadRate: null,
     downloadRate: null,
-    upstreamRate: null,
     inFlightBytes: 64 * 1024 * 1024,
     memoryBytes: 512 * 1024 * 1024,
   },

@@ -13,6 +13,7 @@ import {
   verifySuccession,
 } from '@drakkar/protocol';
 import { z } from 'zod';
+import type { Log } from '../snapshots/modules.ts';
 
 const peer = z.custom<PeerId>(isPeerId);
 const documentSchema = z.object({
@@ -33,30 +34,34 @@ const KEPT_PROOFS = 4096;
 export class Standing {
   readonly #path: string;
   readonly #self: PeerId;
+  readonly #log: Log;
   /** Statements that have been verified, so that each costs one signature check. */
   readonly #proven = new Map<string, number>();
+  readonly #names = new Map<PeerId, string>();
   #document: StandingDocument;
   #saving: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, self: PeerId, document: StandingDocument) {
+  private constructor(path: string, self: PeerId, document: StandingDocument, log: Log) {
     this.#path = path;
     this.#self = self;
     this.#document = document;
+    this.#log = log;
   }
 
   /** A member of another cluster becomes one of this when its file is removed. @throws `invalid_argument` where nothing says which cluster it is */
-  static async open(path: string, self: PeerId, token: JoinToken | undefined): Promise<Standing> {
+  static async open(path: string, self: PeerId, token: JoinToken | undefined, log: Log): Promise<Standing> {
     const known = await readDocument(path);
     // Who is a member stays one, whatever has become of the token with which it came.
     if (known !== undefined && (known.membership !== '' || token === undefined)) {
-      return new Standing(path, self, known);
+      return new Standing(path, self, known, log);
     }
     if (token === undefined) {
       throw new DrakkarError('invalid_argument', 'this host is no member of a cluster yet', {
         hint: 'set swarm.joinToken to what `drakkar supernode token` prints',
       });
     }
-    return new Standing(path, self, { clusterKeys: [token.clusterKey], membership: '', revoked: [] });
+    const fresh = { clusterKeys: [token.clusterKey], membership: '', revoked: [] };
+    return new Standing(path, self, fresh, log);
   }
 
   get membership(): string {
@@ -65,6 +70,15 @@ export class Standing {
 
   get isMember(): boolean {
     return this.#document.membership !== '';
+  }
+
+  /** `null` where this host is no member, or not any more. */
+  get memberUntilMs(): number | null {
+    try {
+      return this.#member(this.#document.membership).expiresAtMs;
+    } catch {
+      return null;
+    }
   }
 
   isRevoked(peer: PeerId): boolean {
@@ -106,8 +120,15 @@ export class Standing {
   requireMember(text: string, peer: PeerId): void {
     this.#prove(`member ${peer} ${text}`, peer, () => {
       const membership = this.#member(text);
-      return membership.peer === peer ? membership.expiresAtMs : undefined;
+      if (membership.peer !== peer) return undefined;
+      keep(this.#names, peer, membership.name, KEPT_PROOFS);
+      return membership.expiresAtMs;
     });
+  }
+
+  /** As the membership says that the peer has shown. */
+  nameOf(peer: PeerId): string | null {
+    return this.#names.get(peer) ?? null;
   }
 
   /** @throws `unauthorized` unless the peer may be given the blob now */
@@ -134,16 +155,33 @@ export class Standing {
     const untilMs = verify();
     if (untilMs === undefined)
       throw new DrakkarError('unauthorized', `this was given to another than ${peer}`);
-    this.#proven.set(what, untilMs);
-    const [oldest] = this.#proven.keys();
-    if (this.#proven.size > KEPT_PROOFS && oldest !== undefined) this.#proven.delete(oldest);
+    keep(this.#proven, what, untilMs, KEPT_PROOFS);
   }
 
   #change(news: Partial<StandingDocument>): void {
     this.#document = { ...this.#document, ...news };
     const text = JSON.stringify(this.#document);
-    this.#saving = this.#saving.then(() => write(this.#path, text)).catch(() => {});
+    this.#saving = this.#saving
+      .then(() => write(this.#path, text))
+      .catch((error: unknown) => {
+        this.#log.error({ path: this.#path, error }, 'how this host stands in its cluster cannot be saved');
+      });
   }
+}
+
+/** The oldest makes room. */
+function keep<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, limit: number): void {
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > limit && oldest !== undefined) map.delete(oldest);
+}
+
+/** Below the state directory. */
+export const STANDING_FILE = 'swarm.json';
+
+/** Whether a host that keeps its standing there is a member of some cluster. @throws where the file can't be read */
+export async function hasMembership(path: string): Promise<boolean> {
+  return ((await readDocument(path))?.membership ?? '') !== '';
 }
 
 async function readDocument(path: string): Promise<StandingDocument | undefined> {

@@ -130,13 +130,14 @@ export class SupernodeLink implements AsyncDisposable {
   readonly #ending = new AbortController();
   readonly #wanted = new Map<BlobKey, Announcement>();
   readonly #toldAtMs = new Map<BlobKey, number>();
-  readonly #running: Promise<void>;
+  #running: Promise<void> = Promise.resolve();
   #channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema> | undefined;
   #localityLabels = LOCALITY_LABELS;
   #downSinceMs = performance.now();
   #heardAtMs = performance.now();
   #lastError: DrakkarError | undefined;
   #features = 0n;
+  #clockAheadMs: number | undefined;
 
   constructor(options: {
     readonly address: SupernodeAddress;
@@ -154,6 +155,10 @@ export class SupernodeLink implements AsyncDisposable {
     this.#joinSecret = options.joinSecret;
     this.#events = options.events;
     this.#log = options.log;
+  }
+
+  /** Connects, for as long as it lasts. */
+  start(): void {
     this.#running = this.#run();
   }
 
@@ -179,6 +184,11 @@ export class SupernodeLink implements AsyncDisposable {
   /** Why it is down, where that is known. */
   get lastError(): DrakkarError | undefined {
     return this.isUp ? undefined : this.#lastError;
+  }
+
+  /** How far the supernode's clock was ahead of this host's when it last came up. */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
   }
 
   want(blob: AnnouncedBlob, havePieces: number): void {
@@ -293,6 +303,10 @@ export class SupernodeLink implements AsyncDisposable {
         }
         channel.send({ message: { case: 'heartbeat', value: { uploads: this.#events.uploads() } } });
       }, heartbeatMs);
+      this.#log.info(
+        { supernode: peer, memberUntilMs: this.#standing.memberUntilMs },
+        'this host has joined the swarm',
+      );
       this.#events.changed();
       for (;;) {
         const message = await channel.receive(signal);
@@ -331,9 +345,11 @@ export class SupernodeLink implements AsyncDisposable {
   #welcome({ message }: FromSupernode): number {
     if (message.case === 'refused') throw refusalOf(message.value);
     if (message.case !== 'welcome') throw new DrakkarError('invalid_content', 'the supernode greets nobody');
-    const { features, membership, successions, heartbeatMs, revoked, localityLabels } = message.value;
+    const { features, membership, successions, heartbeatMs, revoked, localityLabels, timeMs } = message.value;
     this.#features = features;
     if (localityLabels.length > 0) this.#localityLabels = localityLabels;
+    // An older supernode does not say.
+    if (timeMs > 0n) this.#clockAheadMs = Number(timeMs) - Date.now();
     this.#standing.succeed(successions);
     if (membership !== '') this.#standing.enrol(membership);
     if (!this.#standing.isMember) {

@@ -13,8 +13,10 @@ import {
   type PeerId,
   parseJoinToken,
   parseSupernodeAddress,
+  toDrakkarError,
 } from '@drakkar/protocol';
 import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
+import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
 import type { Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
@@ -23,11 +25,10 @@ import { type OfferedBlob, servePieces } from './data-server.ts';
 import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from './exchange.ts';
 import type { BlobShape } from './fetcher.ts';
 import { HaveSession } from './have-session.ts';
-import { SwarmMeter } from './meter.ts';
 import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
-import { MemoryBudget, RateLimit } from './rate.ts';
-import { Standing } from './standing.ts';
+import { MemoryBudget } from './rate.ts';
+import { STANDING_FILE, Standing } from './standing.ts';
 import { type AnnouncedBlob, type SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
 export interface SwarmPeerOptions {
@@ -72,11 +73,13 @@ export type SwarmDownload = Pick<
 
 /** This host as a member of the swarm. */
 export interface SwarmPeer extends AsyncDisposable {
-  readonly meter: SwarmMeter;
-  readonly upstreamRate: RateLimit;
   /** What content is called by who does not know its digest. */
   readonly names: Names;
   status(): SwarmStatus;
+  /** Goes to the supernode, which makes this host a member and sends others to it. */
+  join(): void;
+  /** What people call a host; `null` where that is not known. */
+  nameOf(peer: PeerId): string | null;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
   /** Complete content that others have not been able to ask for until now. */
@@ -113,7 +116,12 @@ export async function startSwarmPeer(
       settings: 'swarm.address or swarm.controlPort',
     }),
   );
-  const standing = await Standing.open(join(options.stateDirectory, 'swarm.json'), node.peer, token);
+  const standing = await Standing.open(
+    join(options.stateDirectory, STANDING_FILE),
+    node.peer,
+    token,
+    modules.log,
+  );
   stack.defer(async () => await standing.saved());
   const certificate = await certificateFor(modules.key);
   const { limits } = options;
@@ -181,26 +189,38 @@ export async function startSwarmPeer(
     labels: options.labels,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
-    sent: (peer, bytes) => swarm.meter.sent(peer, bytes),
-    pieceReceived: (bytes) => swarm.meter.received(bytes),
+    sent: (bytes) => {
+      swarm.sentBytes += bytes;
+    },
+    pieceReceived: (bytes) => {
+      swarm.receivedBytes += bytes;
+    },
   });
   node.onNeighbour((peer, addresses) => swarm.meet(peer, addresses));
   await node.handle(HAVE_PROTOCOL, (stream) => swarm.serve(stream));
   const running = stack.move();
   return {
-    meter: swarm.meter,
-    upstreamRate: new RateLimit(limits.upstreamRate),
     names,
     status: () => ({
       peer: node.peer,
-      supernode: { up: link.isUp, downMs: link.downMs, error: link.lastError?.message ?? null },
+      supernode: {
+        address: options.supernode,
+        up: link.isUp,
+        downMs: link.downMs,
+        error: link.lastError?.message ?? null,
+        clockAheadMs: link.clockAheadMs ?? null,
+      },
+      memberUntilMs: standing.memberUntilMs,
+      knownPeers: swarm.knownPeers,
       dataPort: server.port,
       controlPort: node.port,
       uploads: server.uploads,
       exchanges: swarm.size,
-      sentBytes: swarm.meter.sentBytes,
-      receivedBytes: swarm.meter.receivedBytes,
+      sentBytes: swarm.sentBytes,
+      receivedBytes: swarm.receivedBytes,
     }),
+    join: () => link.start(),
+    nameOf: (peer) => standing.nameOf(peer),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
     offer: (name, sizeBytes) => {
       const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
@@ -224,7 +244,9 @@ export async function startSwarmPeer(
 
 /** All blobs about which this host speaks with others at the moment. */
 class Exchanges {
-  readonly meter = new SwarmMeter();
+  /** To and from other hosts, since the start. */
+  sentBytes = 0;
+  receivedBytes = 0;
   readonly #store: Store;
   readonly #log: Log;
   readonly #exchanges = new Map<BlobKey, Exchange>();
@@ -240,6 +262,10 @@ class Exchanges {
 
   get size(): number {
     return this.#exchanges.size;
+  }
+
+  get knownPeers(): number {
+    return this.#acquaintances.size;
   }
 
   begin(modules: ExchangeModules): void {
@@ -359,7 +385,10 @@ class Exchanges {
       }
       await exchange.accept(session);
     } catch (error) {
-      this.#log.debug({ peer: stream.peer, error }, 'a peer’s stream about a blob has ended');
+      this.#log.debug(
+        { peer: stream.peer, error: toDrakkarError(error, 'unavailable') },
+        'a peer’s stream about a blob has ended',
+      );
       session.close();
     }
   }

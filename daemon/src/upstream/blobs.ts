@@ -61,6 +61,7 @@ export async function openBlob(
     },
     range,
     session.options,
+    session.rate,
     options,
   );
 }

@@ -1,7 +1,7 @@
 import type { Descriptor, Digest, ImageReference, Platform } from '@drakkar/protocol';
 import { fetchBlob, headBlob, openBlob } from './blobs.ts';
 import { endpointOf } from './hosts.ts';
-import { type ResolvedImage, resolveImage } from './images.ts';
+import { findImage, type ResolvedImage } from './images.ts';
 import { type FetchedManifest, fetchManifest, type ResolvedManifest, resolveManifest } from './manifests.ts';
 import { completeUpstreamOptions, type UpstreamOptions } from './options.ts';
 import { type BlobSource, type PushedManifest, type PushOptions, pushBlob, pushManifest } from './push.ts';
@@ -81,7 +81,8 @@ export function createRegistryClient(options: Partial<UpstreamOptions> = {}): Re
     },
     resolve: (image, reference, call = {}) => resolveManifest(session, { ...at(image), reference }, call),
     fetchManifest: (image, reference, call = {}) => fetchManifest(session, { ...at(image), reference }, call),
-    resolveImage: (reference, platform, call = {}) => resolveImage(session, reference, platform, call),
+    resolveImage: (reference, platform, call = {}) =>
+      findImage((name) => fetchManifest(session, name, call), reference, platform),
     headBlob: (image, digest, call = {}) => headBlob(session, { ...at(image), digest }, call),
     fetchBlob: (image, digest, limitBytes, call = {}) =>
       fetchBlob(session, { ...at(image), digest }, limitBytes, call),

@@ -1,5 +1,6 @@
 import { type Digest, DrakkarError, digestFromHex } from '@drakkar/protocol';
 import type { Response } from 'node-fetch';
+import { RateLimit } from '../rate-limit.ts';
 import { createAgents } from './agents.ts';
 import { answered } from './answered.ts';
 import {
@@ -74,11 +75,13 @@ export function createFileClient(
 class HttpFiles implements FileClient {
   readonly #options: UpstreamOptions;
   readonly #rules: FileRules;
+  readonly #rate: RateLimit;
   readonly #agents: ReturnType<typeof createAgents>;
 
   constructor(options: UpstreamOptions, rules: FileRules) {
     this.#options = options;
     this.#rules = rules;
+    this.#rate = new RateLimit(options.bytesPerSecond);
     this.#agents = createAgents(options);
   }
 
@@ -126,7 +129,13 @@ class HttpFiles implements FileClient {
       expected ??= found;
       return response;
     };
-    const stream = await openRanged({ what, details: { url: what }, get }, range, this.#options, call);
+    const stream = await openRanged(
+      { what, details: { url: what }, get },
+      range,
+      this.#options,
+      this.#rate,
+      call,
+    );
     return Object.assign(stream, { version: expected ?? NOTHING_SAID });
   }
 

@@ -13,8 +13,7 @@ import {
   parseManifestDocument,
   selectPlatform,
 } from '@drakkar/protocol';
-import { type FetchedManifest, fetchManifest, manifestNameOf } from './manifests.ts';
-import type { CallOptions, Session } from './session.ts';
+import { type FetchedManifest, type ManifestName, manifestNameOf } from './manifests.ts';
 
 /** One platform's image. */
 export interface ResolvedImage {
@@ -32,18 +31,18 @@ const MAX_DOCUMENTS = 16;
 
 /**
  * Follows indexes to the image of a platform.
+ * @param fetch where the documents come from
  * @throws `not_found` when no entry fits; `limit_exceeded` for indexes that nest too deep; `invalid_content` for one that
  *   holds itself; `unsupported` for schema 1
  */
-export async function resolveImage(
-  session: Session,
+export async function findImage(
+  fetch: (name: ManifestName) => Promise<FetchedManifest>,
   reference: ImageReference,
   platform: Platform,
-  options: CallOptions,
 ): Promise<ResolvedImage> {
   const image = formatReference(reference);
   const name = manifestNameOf(reference);
-  const root = await fetchManifest(session, name, options);
+  const root = await fetch(name);
   const offered = new Set<string>();
   let documents = 1;
 
@@ -84,10 +83,7 @@ export async function resolveImage(
           `${image}: more than ${MAX_DOCUMENTS} nested indexes were searched`,
         );
       }
-      const found = await visit(
-        await fetchManifest(session, { ...name, reference: digest }, options),
-        inside,
-      );
+      const found = await visit(await fetch({ ...name, reference: digest }), inside);
       if (found !== undefined) return found;
     }
     return undefined;

@@ -18,7 +18,7 @@ export { isAway } from './away.ts';
 export { createRegistryClient, type RegistryClient } from './client.ts';
 export { FILE_RULES, type FileRules, parseUrlPattern, withoutQuery } from './file-rules.ts';
 export { createFileClient, type FileClient, type FileHead, type FileVersion, validatorOf } from './files.ts';
-export type { ResolvedImage } from './images.ts';
+export { findImage, type ResolvedImage } from './images.ts';
 export {
   type FetchedManifest,
   type ManifestName,

@@ -30,6 +30,8 @@ export interface UpstreamOptions {
   /** A body that brings less than `minimumBytesPerSecond` during this time is given up. */
   readonly rateWindowMs: number;
   readonly minimumBytesPerSecond: number;
+  /** Of all blobs together; `null` is no limit. */
+  readonly bytesPerSecond: number | null;
   /** Of one request, or without progress of one body: the first counts. */
   readonly tries: number;
   /** Before the second try; doubled for each further one, with jitter, up to `backoffCapMs`. */
@@ -53,6 +55,7 @@ export const UPSTREAM_DEFAULTS: UpstreamOptions = {
   idleTimeoutMs: 20_000,
   rateWindowMs: 30_000,
   minimumBytesPerSecond: 1024,
+  bytesPerSecond: null,
   tries: 4,
   backoffMs: 200,
   backoffCapMs: 10_000,

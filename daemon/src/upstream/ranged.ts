@@ -1,5 +1,6 @@
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { Response } from 'node-fetch';
+import type { RateLimit } from '../rate-limit.ts';
 import { guardedChunks } from './body.ts';
 import type { UpstreamOptions } from './options.ts';
 import { backoffMs, pause } from './retry.ts';
@@ -40,11 +41,12 @@ export async function openRanged(
   source: Ranged,
   range: BlobRange,
   options: UpstreamOptions,
+  rate: RateLimit,
   call: CallOptions,
 ): Promise<BlobStream> {
   const start = range.startBytes ?? 0;
   const first = await openAt(source, start, range.endBytes, options);
-  const chunks = resuming(source, range, first, options, call);
+  const chunks = resuming(source, range, first, options, rate, call);
   return { sizeBytes: first.sizeBytes, chunks: closing(chunks, () => discard(first.response, options)) };
 }
 
@@ -112,6 +114,7 @@ async function* resuming(
   range: BlobRange,
   first: Opened,
   options: UpstreamOptions,
+  rate: RateLimit,
   { signal }: CallOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   const { sizeBytes } = first;
@@ -127,6 +130,7 @@ async function* resuming(
       for await (const chunk of wanted(opened, options, signal)) {
         const rest = end === undefined ? chunk.length : end - at;
         const part = chunk.length > rest ? chunk.subarray(0, rest) : chunk;
+        await rate.pass(part.length, signal);
         at += part.length;
         yield part;
         if (at === end) return;

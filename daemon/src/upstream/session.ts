@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { DrakkarError } from '@drakkar/protocol';
 import type { Response } from 'node-fetch';
+import { RateLimit } from '../rate-limit.ts';
 import { type Agents, createAgents } from './agents.ts';
 import { answered } from './answered.ts';
 import { Authenticator, type Caller } from './authentication.ts';
@@ -43,11 +44,14 @@ const MAX_ERROR_BYTES = 16 * 1024;
 /** Requests to registries with everything around them: allowlist, authentication, redirects, retries, errors by status. */
 export class Session implements Disposable {
   readonly options: UpstreamOptions;
+  /** What blobs come at. */
+  readonly rate: RateLimit;
   readonly #agents: Agents;
   readonly #authenticator: Authenticator;
 
   constructor(options: UpstreamOptions) {
     this.options = options;
+    this.rate = new RateLimit(options.bytesPerSecond);
     this.#agents = createAgents(options);
     this.#authenticator = new Authenticator(options, this.#agents);
   }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { startFaultyProxy, startRegistry, temporaryDirectory } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
-import { createContent } from '../../src/content/index.ts';
+import { createContent, newReceipt } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 import { makeCertificate } from '../kit/certificate.ts';
@@ -32,7 +32,7 @@ test.skipIf(withoutRoot)(
     const image = { registry: registry.host, repository: 'library/thing' };
     const [small, large] = [randomBlob(3 * MEBIBYTE), randomBlob(20 * MEBIBYTE)];
     await pushRandomImage(client, image, 'v1', [small, large]);
-    const receipt = { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 };
+    const receipt = newReceipt();
     {
       await using store = await openStore({ directory: disk.path });
       await using content = createContent({}, { store, client });

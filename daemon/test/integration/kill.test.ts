@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Registry, startRegistry, temporaryDirectory } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createContent } from '../../src/content/index.ts';
+import { createContent, newReceipt } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 import { HASTY, pushRandomImage, randomBlob } from '../kit/stack.ts';
@@ -64,7 +64,7 @@ test('a store whose process is killed at any moment serves no wrong byte and los
     }
     await store.verified;
     await using content = createContent({}, { store, client });
-    const receipt = { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 };
+    const receipt = newReceipt();
     for (const { digest } of layers) {
       const image = { registry: registry.host, repository: 'library/thing' };
       const parts: Buffer[] = [];

@@ -189,8 +189,9 @@ describe('a supernode that says', () => {
     const key = newKey();
     const node = stack.use(await startNode({ key, listen: [] }));
     script = { answer, hangsUp };
+    const log = pino({ level: 'silent' });
     const token = { clusterKey: clusterKeyName(clusterKey), secret: 's'.repeat(24) };
-    const standing = await Standing.open(join(path, 'swarm.json'), us.peer, token);
+    const standing = await Standing.open(join(path, 'swarm.json'), us.peer, token, log);
     stack.defer(() => standing.saved());
     const advices: SupernodeAdvice[] = [];
     let changes = 0;
@@ -206,7 +207,7 @@ describe('a supernode that says', () => {
       node,
       standing,
       joinSecret: token.secret,
-      log: pino({ level: 'silent' }),
+      log,
       events: {
         advice: (advice) => advices.push(advice),
         revoked: () => {},
@@ -219,6 +220,7 @@ describe('a supernode that says', () => {
       },
     });
     stack.use(link);
+    link.start();
     const running = stack.move();
     return { link, advices, wasUp: () => changes > 1, [Symbol.asyncDispose]: () => running.disposeAsync() };
   }

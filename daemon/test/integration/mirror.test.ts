@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { type FaultyProxy, type Registry, startFaultyProxy, startRegistry } from '@drakkar/lab';
 import { digestOf, MEDIA_TYPES } from '@drakkar/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { newReceipt } from '../../src/content/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 import {
   HASTY,
@@ -239,10 +240,7 @@ describe('a public image', () => {
     const name = { registry: proxy.host, repository: 'library/thing' };
     await using opened = await stack.content.open({ image: name, digest: layer.digest });
     await expect(
-      stack.content.fetch(
-        { image: name, digest: layer.digest },
-        { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 },
-      ),
+      stack.content.fetch({ image: name, digest: layer.digest }, newReceipt()),
     ).rejects.toMatchObject({ code: 'invalid_content' });
     await expect(opened.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'invalid_content' });
   });

@@ -47,6 +47,13 @@ describe('against a real registry', () => {
     return Buffer.concat(parts);
   }
 
+  test('blobs come no faster than is allowed', async () => {
+    using slow = createRegistryClient({ ...HASTY, bytesPerSecond: 1024 });
+    // The first chunk alone is allowed only after many seconds; without a limit it is here at once.
+    const stream = await slow.openBlob(name, layer.digest, {}, { signal: AbortSignal.timeout(1_000) });
+    await expect(stream.chunks.next()).rejects.toMatchObject({ code: 'cancelled' });
+  });
+
   test('a pushed image is resolved by tag and by digest', async () => {
     const resolved = await client.resolve(name, 'v1');
     expect(resolved).toEqual({

@@ -2,8 +2,9 @@
  * A process that owns a store and downloads for ever, to be killed at any moment. Arguments: state directory, quota, registry,
  * repository, digests. It writes a line for each thing that it has begun or got on with.
  */
+import { flushCompileCache } from 'node:module';
 import { parseDigest } from '@drakkar/protocol';
-import { createContent } from '../../src/content/index.ts';
+import { createContent, newReceipt } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 
@@ -13,17 +14,17 @@ using client = createRegistryClient();
 const content = createContent({}, { store, client });
 const say = (what: string) => process.stdout.write(`${what}\n`);
 say('open');
+// Who is killed does not write at its end what it has compiled.
+flushCompileCache();
 const wanted = digests.map((digest) => parseDigest(digest));
 
 async function downloadForEver(offset: number): Promise<never> {
   for (let turn = offset; ; turn += 1) {
     const digest = wanted[turn % wanted.length];
     if (digest === undefined) throw new Error('no digests were given');
-    await content.fetch(
-      { image: { registry, repository }, digest },
-      { storeBytes: 0, upstreamBytes: 0, peerBytes: 0 },
-      { onBytes: () => say('bytes') },
-    );
+    await content.fetch({ image: { registry, repository }, digest }, newReceipt(), {
+      onBytes: () => say('bytes'),
+    });
     say('done');
   }
 }

@@ -54,7 +54,7 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
   if (request.diffIds.length !== request.layers.length) {
     throw new DrakkarError(
       'invalid_content',
-      `the manifest has ${request.layers.length} layers, the image’s config ${request.diffIds.length}`,
+      `the manifest and the image’s config do not have as many layers: ${request.layers.length} and ${request.diffIds.length}`,
     );
   }
   const limits = { ...DEFAULT_BUILD_LIMITS, ...request.limits };

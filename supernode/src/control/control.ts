@@ -73,6 +73,7 @@ export class Control implements SessionEvents, Disposable {
     const { authority, members, log } = this.#modules;
     const membership = authority.admit(introduction, nowMs);
     const { peer } = session;
+    members.seen([peer], nowMs);
     this.#sessions.get(peer)?.refuse(new DrakkarError('busy', 'the same host has connected once more'));
     this.#sessions.set(peer, session);
     this.#answer(this.names.leave(peer, clockMs()));
@@ -91,6 +92,7 @@ export class Control implements SessionEvents, Disposable {
           localityLabels: [...this.#config.swarm.localityLabels],
           // Memberships and grants are believed for a while after they end.
           revoked: members.revoked(nowMs - this.#config.grantMs - 2 * CLOCK_TOLERANCE_MS),
+          timeMs: BigInt(nowMs),
         },
       },
     };
@@ -102,6 +104,7 @@ export class Control implements SessionEvents, Disposable {
     this.#sessions.delete(peer);
     this.swarm.leave(peer);
     this.#answer(this.names.leave(peer, clockMs()));
+    this.#modules.members.seen([peer], Date.now());
     this.#modules.log.info({ peer }, 'a host has gone');
     this.#adviseSoon();
   }
@@ -192,6 +195,9 @@ export class Control implements SessionEvents, Disposable {
     clearInterval(this.#renewal);
     clearInterval(this.#reminder);
     clearTimeout(this.#advice);
+    this.#modules.members.seen(this.#sessions.keys(), Date.now());
+    // Sessions that end after this have nobody left to tell.
+    this.#sessions.clear();
   }
 
   #answer(answers: readonly NameAnswer[]): void {
@@ -247,6 +253,7 @@ export class Control implements SessionEvents, Disposable {
     if (lateMs > EXPIRY_MS) return;
     for (const peer of this.swarm.expire(nowMs)) {
       this.#modules.log.warn({ peer }, 'a host is silent');
+      this.#modules.members.seen([peer], Date.now());
       this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
       this.#sessions.delete(peer);
       this.#answer(this.names.leave(peer, nowMs));
@@ -258,6 +265,7 @@ export class Control implements SessionEvents, Disposable {
   #renew(everybody: boolean): void {
     const nowMs = Date.now();
     const { members, authority } = this.#modules;
+    members.seen(this.#sessions.keys(), nowMs);
     for (const [peer, session] of this.#sessions) {
       const member = members.find(peer);
       if (member === undefined || member.revokedAtMs !== null) continue;

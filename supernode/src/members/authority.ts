@@ -122,11 +122,12 @@ export class Authority {
 
   /**
    * Who may come in, and with which membership.
-   * @returns the new membership, where the old one is missing, ends soon or was signed by an older key
+   * @returns the new membership, where the old one is missing, ends soon, was forgotten or was signed by an older key
    * @throws `unauthorized` | `forbidden`
    */
   admit(claim: Claim, nowMs: number): string | undefined {
-    if (this.#members.find(claim.peer)?.revokedAtMs != null) {
+    const known = this.#members.find(claim.peer);
+    if (known !== undefined && known.revokedAtMs !== null) {
       throw new DrakkarError('forbidden', `${claim.peer} is a member no longer`, {
         hint: 'remove its keys/peer.pem and let it enrol again, if it may',
       });
@@ -136,7 +137,8 @@ export class Authority {
         const membership = verifyMembership(claim.membership, this.#names.slice(-BELIEVED_KEYS), nowMs);
         if (membership.peer === claim.peer) {
           const isFresh = membership.expiresAtMs - nowMs > this.#options.membershipMs / 3;
-          return isFresh && this.#isCurrent(claim.membership, nowMs) ? undefined : this.issue(claim, nowMs);
+          const isGood = known !== undefined && isFresh && this.#isCurrent(claim.membership, nowMs);
+          return isGood ? undefined : this.issue(claim, nowMs);
         }
       } catch (error) {
         if (claim.joinSecret === '') throw error;

@@ -8,6 +8,8 @@ export interface Member {
   readonly enrolledAtMs: number;
   readonly expiresAtMs: number;
   readonly revokedAtMs: number | null;
+  /** When it was last connected. */
+  readonly seenAtMs: number;
 }
 
 const SCHEMA = `
@@ -16,7 +18,8 @@ const SCHEMA = `
     name TEXT NOT NULL,
     enrolled_at_ms INTEGER NOT NULL,
     expires_at_ms INTEGER NOT NULL,
-    revoked_at_ms INTEGER
+    revoked_at_ms INTEGER,
+    seen_at_ms INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS quarantine (
     peer TEXT PRIMARY KEY,
@@ -38,6 +41,7 @@ interface MemberRow {
   enrolled_at_ms: number;
   expires_at_ms: number;
   revoked_at_ms: number | null;
+  seen_at_ms: number;
 }
 
 /** What a supernode must not forget, in `<state>/members.sqlite`. */
@@ -49,6 +53,11 @@ export class Members implements Disposable {
     // Who was enrolled in the second before a power cut enrols once more.
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
     this.#database.exec(SCHEMA);
+    const columns = this.#database.prepare('PRAGMA table_info(members)').all();
+    if (columns.every(({ name }) => name !== 'seen_at_ms')) {
+      this.#database.exec('ALTER TABLE members ADD COLUMN seen_at_ms INTEGER NOT NULL DEFAULT 0');
+      this.#database.prepare('UPDATE members SET seen_at_ms = ?').run(Date.now());
+    }
   }
 
   list(): Member[] {
@@ -66,10 +75,22 @@ export class Members implements Disposable {
   put({ peer, name, issuedAtMs, expiresAtMs }: Membership): void {
     this.#database
       .prepare(
-        `INSERT INTO members VALUES (?, ?, ?, ?, NULL)
+        `INSERT INTO members VALUES (?, ?, ?, ?, NULL, ?)
          ON CONFLICT (peer) DO UPDATE SET name = excluded.name, expires_at_ms = excluded.expires_at_ms`,
       )
-      .run(peer, name, issuedAtMs, expiresAtMs);
+      .run(peer, name, issuedAtMs, expiresAtMs, issuedAtMs);
+  }
+
+  /** They are, or were until now, connected. */
+  seen(peers: Iterable<PeerId>, nowMs: number): void {
+    const update = this.#database.prepare('UPDATE members SET seen_at_ms = ? WHERE peer = ?');
+    this.#database.exec('BEGIN');
+    for (const peer of peers) update.run(nowMs, peer);
+    this.#database.exec('COMMIT');
+  }
+
+  forget(peer: PeerId): void {
+    this.#database.prepare('DELETE FROM members WHERE peer = ?').run(peer);
   }
 
   /** On the disk when it returns. @returns whether it was a member until now */
@@ -146,5 +167,6 @@ function memberOf(row: MemberRow): Member {
     enrolledAtMs: row.enrolled_at_ms,
     expiresAtMs: row.expires_at_ms,
     revokedAtMs: row.revoked_at_ms,
+    seenAtMs: row.seen_at_ms,
   };
 }

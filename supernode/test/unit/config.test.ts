@@ -13,3 +13,9 @@ test('docs/supernode-configuration.md is what the schema says', async () => {
   const page = join(import.meta.dirname, '../../../docs/supernode-configuration.md');
   expect(await readFile(page, 'utf8')).toBe(supernodeConfiguration.document());
 });
+
+test('a port that is named twice is found', () => {
+  const settings = (raw: unknown) => supernodeConfiguration.check(raw).findings.map(({ setting }) => setting);
+  expect(settings({ port: 4401 })).toEqual(['metrics.port']);
+  expect(settings({ port: 4401, address: '10.0.0.1' })).toEqual([]);
+});

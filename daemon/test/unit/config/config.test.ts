@@ -1,7 +1,9 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { configuration } from '@drakkar/daemon';
+import { configuration, examineSurroundings } from '@drakkar/daemon';
 import { temporaryDirectory } from '@drakkar/lab';
+import { formatJoinToken, peerIdOf } from '@drakkar/protocol';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 
@@ -16,7 +18,7 @@ test('docs/configuration.md is what the schema says', async () => {
 
 describe('a configuration file', () => {
   test.each([
-    ['an unknown key', { mirrors: {} }, /top level.*mirrors/],
+    ['an unknown key', { mirrors: {} }, /mirrors: there is no such setting.*mirror/],
     ['a wrong type', { mirror: { port: 'high' } }, /mirror\.port/],
     ['a port out of range', { mirror: { port: 70_000 } }, /mirror\.port/],
     ['a relative state directory', { stateDirectory: 'here' }, /stateDirectory.*absolute/],
@@ -67,5 +69,67 @@ describe('a configuration file', () => {
     const bomb = join(directory.path, 'bomb.yaml');
     await writeFile(bomb, 'a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n');
     await expect(configuration.load(bomb)).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+});
+
+describe('settings that are right one by one', () => {
+  const findings = (raw: unknown) =>
+    configuration.check(raw).findings.map(({ setting, severity }) => `${severity} ${setting}`);
+  const supernode = `10.0.0.5:4400/${peerIdOf(generateKeyPairSync('ed25519').publicKey)}`;
+  const joinToken = formatJoinToken({
+    clusterKey: peerIdOf(generateKeyPairSync('ed25519').publicKey),
+    secret: 's'.repeat(32),
+  });
+
+  test.each([
+    ['one port twice', { mirror: { port: 4404 } }, ['problem metrics.port']],
+    ['ports of a swarm that is off', { swarm: { controlPort: 4403 } }, []],
+    ['ports of a swarm', { swarm: { supernode, controlPort: 4403 } }, ['problem swarm.dataPort']],
+    ['metrics that are off', { mirror: { port: 4404 }, metrics: { port: null } }, []],
+    ['two tokens', { swarm: { joinToken, joinTokenFile: '/t' } }, ['problem swarm.joinTokenFile']],
+    [
+      'a label that is mistyped',
+      { swarm: { labels: { rak: 'a', site: 'b' } } },
+      ['warning swarm.labels.rak'],
+    ],
+  ])('are seen together: %s', (_, raw, expected) => {
+    expect(findings(raw)).toEqual(expected);
+  });
+
+  test('need what they name: a token or a membership, and files that can be read', async () => {
+    await using directory = await temporaryDirectory('config');
+    const { path: stateDirectory } = directory;
+    const missing = join(stateDirectory, 'missing');
+    const tokenFile = join(stateDirectory, 'token');
+    const around = async (raw: object) =>
+      (await examineSurroundings(configuration.complete({ stateDirectory, ...raw }))).map(
+        ({ setting, severity }) => `${severity} ${setting}`,
+      );
+    expect(await around({})).toEqual([]);
+    expect(await around({ swarm: { supernode } })).toEqual(['problem swarm.joinToken']);
+    expect(await around({ swarm: { supernode, joinToken } })).toEqual([]);
+    expect(await around({ swarm: { supernode, joinTokenFile: missing } })).toEqual([
+      'problem swarm.joinTokenFile',
+    ]);
+    await writeFile(tokenFile, 'something else\n');
+    expect(await around({ swarm: { supernode, joinTokenFile: tokenFile } })).toEqual([
+      'problem swarm.joinTokenFile',
+    ]);
+    await writeFile(tokenFile, `${joinToken}\n`);
+    expect(await around({ swarm: { supernode, joinTokenFile: tokenFile } })).toEqual([]);
+    await writeFile(
+      join(stateDirectory, 'swarm.json'),
+      JSON.stringify({
+        clusterKeys: [peerIdOf(generateKeyPairSync('ed25519').publicKey)],
+        membership: 'm',
+        revoked: [],
+      }),
+    );
+    expect(await around({ swarm: { supernode } })).toEqual([]);
+    const credentials = [{ registry: 'ghcr.io', username: 'me', passwordFile: missing }];
+    expect(await around({ registries: { caFiles: [missing], credentials } })).toEqual([
+      'problem registries.credentials.0.passwordFile',
+      'problem registries.caFiles.0',
+    ]);
   });
 });

@@ -1,0 +1,17 @@
+import { errnoOf, isDrakkarError } from '@drakkar/protocol';
+
+const SYSTEM_ERROR = /^E[A-Z0-9]+$/;
+
+/** An error as logs show it: what may be expected in a line, what nobody has foreseen with its stack. */
+export function errorInLog(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { message, stack } = error;
+  const errno = errnoOf(error);
+  if (isDrakkarError(error)) {
+    const { code, hint } = error;
+    return code === 'internal' ? { code, message, stack } : { code, message, hint };
+  }
+  return errno !== undefined && SYSTEM_ERROR.test(errno)
+    ? { code: errno, message }
+    : { code: errno ?? error.name, message, stack };
+}
