@@ -34,7 +34,7 @@ const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 export const SMALLEST_SHARED_BYTES = 64 * 1024;
 
 /** A reader that waits longer for the next piece has it asked for first. */
-const READER_PATIENCE_MS = 2_000;
+const READER_PATIENCE_MS = 5_000;
 
 const LOCAL_READ_BYTES = 1024 * 1024;
 
@@ -68,6 +68,8 @@ export class Download {
   #writer: ContentWriter | undefined;
   #reader: ContentReader | undefined;
   #users = 0;
+  /** Reads that wait for bytes. */
+  #blocked = 0;
   #grace: NodeJS.Timeout | undefined;
 
   constructor({ request, receipt, isForMirror, graceMs }: DownloadOptions, modules: DownloadModules) {
@@ -131,7 +133,12 @@ export class Download {
         return source.read(buffer.subarray(0, Math.min(buffer.length, readable - position)), position);
       }
       if (this.#matched && position >= this.#sizeBytes) return 0;
-      await this.#progress.next(signal);
+      this.#blocked += 1;
+      try {
+        await this.#progress.next(signal);
+      } finally {
+        this.#blocked -= 1;
+      }
     }
   }
 
@@ -323,7 +330,7 @@ export class Download {
     while (!writer.has(piece)) {
       await Promise.race([this.#progress.next(this.#ending.signal), filling]);
       // Order costs the swarm: only who has waited for long is served out of turn.
-      if (this.#users > 0 && performance.now() - sinceMs > READER_PATIENCE_MS) fill.urge(piece);
+      if (this.#blocked > 0 && performance.now() - sinceMs > READER_PATIENCE_MS) fill.urge(piece);
     }
   }
 

@@ -232,7 +232,7 @@ export class Exchange implements HaveEvents {
 
   /** A reader waits for this piece, and will soon for those after it. */
   urge(piece: number): void {
-    this.#picker.urge(piece);
+    if (!this.#picker.urge(piece)) return;
     this.#picker.prefetch(Array.from({ length: READ_AHEAD }, (_, index) => piece + 1 + index));
     this.#fetcher?.schedule();
   }

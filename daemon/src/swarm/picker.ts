@@ -96,9 +96,11 @@ export class PiecePicker {
     return useful;
   }
 
-  /** A reader waits for it. */
-  urge(piece: number): void {
-    if (piece < this.pieceCount && !this.has(piece)) this.#urgent.add(piece);
+  /** A reader waits for it. @returns whether that is new */
+  urge(piece: number): boolean {
+    if (piece >= this.pieceCount || this.has(piece) || this.#urgent.has(piece)) return false;
+    this.#urgent.add(piece);
+    return true;
   }
 
   /** What to fetch before the rest, in this order. */
