@@ -39,6 +39,9 @@ const PIECES_OF_ONE_MESSAGE = 4096;
 const OPENING_MS = 2_000;
 /** What is gained close together is said together. */
 const ANNOUNCE_MS = 5;
+/** Who knows of so many pieces that it lacks can wait for news of more: a message costs as much as a tenth of a piece. */
+const ENOUGH = 6;
+const LAZY_MS = 250;
 const SHA256_BYTES = 32;
 
 /** What two peers tell each other about one blob: which pieces they have, and whether they serve each other at the moment. */
@@ -53,7 +56,10 @@ export class HaveSession {
   readonly #told = new Set<number>();
   readonly #theirs = new Map<number, KnownPiece>();
   #waiting: KnownPiece[] = [];
+  /** Pieces that it was told of and lacks. */
+  readonly #lacking = new Set<number>();
   #timer: NodeJS.Timeout | undefined;
+  #isLazy = false;
 
   constructor({ stream, peer }: PeerStream) {
     this.peer = peer;
@@ -135,7 +141,7 @@ export class HaveSession {
           piece,
           sha256: sha256.slice(at * SHA256_BYTES, (at + 1) * SHA256_BYTES),
         }));
-        for (const known of pieces) this.#theirs.set(known.piece, known);
+        this.#learn(pieces);
         this.touch();
         events.pieces(this, pieces);
       } else if (message.case === 'choke') {
@@ -153,7 +159,7 @@ export class HaveSession {
       this.#told.add(known.piece);
       this.#waiting.push(known);
     }
-    if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#flush(), ANNOUNCE_MS);
+    this.#schedule();
   }
 
   choke(choked: boolean): void {
@@ -170,8 +176,27 @@ export class HaveSession {
     this.#channel.abort(toDrakkarError(cause, 'unavailable'));
   }
 
+  #learn(pieces: readonly KnownPiece[]): void {
+    for (const known of pieces) {
+      this.#lacking.delete(known.piece);
+      this.#theirs.set(known.piece, known);
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#waiting.length === 0) return;
+    const isHungry =
+      this.#lacking.size < ENOUGH && this.#waiting.some(({ piece }) => !this.#theirs.has(piece));
+    if (this.#timer !== undefined && !(isHungry && this.#isLazy)) return;
+    clearTimeout(this.#timer);
+    this.#isLazy = !isHungry;
+    this.#timer = setTimeout(() => this.#flush(), isHungry ? ANNOUNCE_MS : LAZY_MS);
+  }
+
   #flush(): void {
     this.#timer = undefined;
+    for (const { piece } of this.#waiting) if (!this.#theirs.has(piece)) this.#lacking.add(piece);
     for (let at = 0; at < this.#waiting.length; at += PIECES_OF_ONE_MESSAGE) {
       const part = this.#waiting.slice(at, at + PIECES_OF_ONE_MESSAGE);
       this.#channel.send({
