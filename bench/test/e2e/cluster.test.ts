@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Fleet, type FleetHost, startFleet } from '../../src/fleet/fleet.ts';
 
 const MAIN = join(import.meta.dirname, '../../../cli/src/main.js');
@@ -39,14 +39,17 @@ async function until(expected: readonly string[]): Promise<void> {
 
 test('a host says when it is ready and when it has joined, a line each', async () => {
   await until(['host-0 connected', 'host-1 connected']);
-  const lines = fleet.hosts[0]?.output().trim().split('\n') ?? [];
-  const said = lines.filter((line) => line.startsWith('{"level"')).map((line) => JSON.parse(line));
-  expect(said).toContainEqual(
-    expect.objectContaining({ msg: 'ready', mirror: expect.stringContaining('http://127.0.0.1:') }),
-  );
-  expect(said).toContainEqual(
-    expect.objectContaining({ msg: 'this host has joined the swarm', memberUntilMs: expect.any(Number) }),
-  );
+  // The supernode knows of a host before that has read its welcome.
+  await vi.waitFor(() => {
+    const lines = fleet.hosts[0]?.output().trim().split('\n') ?? [];
+    const said = lines.filter((line) => line.startsWith('{"level"')).map((line) => JSON.parse(line));
+    expect(said).toContainEqual(
+      expect.objectContaining({ msg: 'ready', mirror: expect.stringContaining('http://127.0.0.1:') }),
+    );
+    expect(said).toContainEqual(
+      expect.objectContaining({ msg: 'this host has joined the swarm', memberUntilMs: expect.any(Number) }),
+    );
+  }, 30_000);
 });
 
 test('a daemon that cannot start becomes no member', async () => {

@@ -401,11 +401,11 @@ export class Exchange implements HaveEvents {
       if (this.isHopeful) return nowMs - this.#peerProgressAtMs > PROGRESS_PATIENCE_MS;
       const wantedMs = nowMs - this.#wantedSinceMs;
       const patienceMs = link.isUp ? wantedMs : Math.min(link.downMs, wantedMs);
+      if (patienceMs >= SUPERNODE_PATIENCE_MS) return true;
       const asked = this.#askedAcquaintancesAtMs;
-      return (
-        patienceMs >= SUPERNODE_PATIENCE_MS ||
-        (link.downMs >= SUPERNODE_PATIENCE_MS && asked > 0 && nowMs - asked >= ACQUAINTANCE_PATIENCE_MS)
-      );
+      // Who is being asked may have it.
+      if (link.downMs < SUPERNODE_PATIENCE_MS || asked === 0 || this.#opening.size > 0) return false;
+      return nowMs - asked >= ACQUAINTANCE_PATIENCE_MS;
     }
     if (this.#advice === undefined) return false;
     if (this.#advice.upstream) return true;

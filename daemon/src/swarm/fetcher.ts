@@ -73,9 +73,15 @@ interface Arriving {
 }
 
 const REQUESTS = 16;
-/** Of one parent that is fast, and of one that is not: the second request is on its way when the first is answered. */
+/**
+ * Of one parent at a time: the next request is on its way when the first is answered. Of a slow one, whose link others share, and of one
+ * that nothing is known of, no more than one: what it was asked for could come from elsewhere sooner.
+ */
 const REQUESTS_OF_FAST_PARENT = 4;
 const REQUESTS_OF_PARENT = 2;
+const REQUESTS_OF_SLOW_PARENT = 1;
+/** A parent is slow that takes this long for a piece: the way there and back is short against it. */
+const SLOW_MS = 250;
 /** A request shall take about this long, so that asking costs little and slots change hands. */
 const REQUEST_MS = 40;
 const PIECES_OF_ONE_REQUEST = 4;
@@ -220,7 +226,8 @@ export class PieceFetcher {
 
   #requestsOf({ throughput }: Parent): number {
     const pieceMs = throughput.expectMs(this.#blob.pieceLength);
-    return pieceMs !== undefined && pieceMs < REQUEST_MS ? REQUESTS_OF_FAST_PARENT : REQUESTS_OF_PARENT;
+    if (pieceMs === undefined || pieceMs > SLOW_MS) return REQUESTS_OF_SLOW_PARENT;
+    return pieceMs < REQUEST_MS ? REQUESTS_OF_FAST_PARENT : REQUESTS_OF_PARENT;
   }
 
   #scheduleLater(): void {

@@ -157,6 +157,7 @@ describe('a daemon’s session', () => {
       'useless 3',
       'originProgress 3',
       'originRelease 2',
+      'name 3',
       'leave 1',
     ]);
   });
