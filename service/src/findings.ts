@@ -84,6 +84,9 @@ function describe(issue: z.core.$ZodIssue, value: unknown): string {
 function insteadOf({ path }: z.core.$ZodIssue, wanted: string, value: unknown): string {
   if (SECRETS.has(path.at(-1))) return `write ${wanted}`;
   if (value === null) return `is empty; write ${wanted}, or leave the key out`;
+  // Somewhere in it a secret may stand.
+  if (typeof value === 'object')
+    return `write ${wanted} instead of ${Array.isArray(value) ? 'a list' : 'settings'}`;
   const text = JSON.stringify(value) ?? String(value);
   const shown = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
   return `write ${wanted} instead of ${shown}`;

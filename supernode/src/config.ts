@@ -73,6 +73,7 @@ const supernodeSchema = z.strictObject({
       quarantineMs: z.int().min(0).default(SWARM_DEFAULTS.quarantineMs),
       localityLabels: z
         .array(z.string())
+        .min(1)
         .default([...SWARM_DEFAULTS.localityLabels])
         .describe('Labels of hosts that say how near they are to each other, the nearest first.'),
     })

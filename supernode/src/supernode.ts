@@ -90,7 +90,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         authority.rotateSecret();
       },
       revoke: (peer) => {
-        const was = members.revoke(peer, Date.now());
+        const was = members.revoke(peer, Date.now(), Date.now() + config.membershipMs);
         if (was) control.revoke(peer);
         return was;
       },

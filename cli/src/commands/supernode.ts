@@ -40,10 +40,10 @@ export const commands = [
     options: {},
     async run(context, [peer]) {
       const client = await supernodeClient(context);
-      const { peer: member } = hostNamed(
-        peer,
-        (await client.hosts(context.signal)).filter(({ state }) => state !== 'revoked'),
-      );
+      const hosts = (await client.hosts(context.signal)).filter(({ state }) => state !== 'revoked');
+      const { isPeerId } = await import('@drakkar/protocol');
+      // One that was forgotten may hold a membership still.
+      const member = isPeerId(peer) ? peer : hostNamed(peer, hosts).peer;
       await client.revoke(member, context.signal);
       context.answer(
         { peer: member },

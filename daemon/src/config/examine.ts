@@ -1,12 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseJoinToken } from '@drakkar/protocol';
+import { LOCALITY_LABELS, parseJoinToken } from '@drakkar/protocol';
 import { clashes, type Finding, type Listener, nearest } from '@drakkar/service';
 import { hasMembership, STANDING_FILE } from '../swarm/standing.ts';
 import type { Config } from './schema.ts';
-
-/** What the scheduler goes by unless the supernode's configuration says otherwise. */
-const LOCALITY_LABELS = ['host', 'rack', 'zone', 'region'];
 
 /** Settings that do not go together, or are hardly meant. Pure. */
 export function examine(config: Config): Finding[] {

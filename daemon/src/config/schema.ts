@@ -271,7 +271,9 @@ export const configSchema = z.strictObject({
       labels: z
         .record(z.string().max(255), z.string().max(255))
         .default({})
-        .describe('Where it is: `host`, `rack`, `zone`, `region`. Near hosts are asked first.'),
+        .describe(
+          'Where it is: `host`, `rack`, `zone`, `region`; a value names one place in the whole cluster. Near hosts are asked first.',
+        ),
       address: ipAddress.default(SWARM_PEER_DEFAULTS.address).describe('Where it listens for other hosts.'),
       advertise: z
         .string()

@@ -177,6 +177,7 @@ export class Download {
         store.addOrigin(this.#digest, origin);
         this.#reader = await store.open(this.#digest);
         this.#sizeBytes = this.#reader.sizeBytes;
+        this.#modules.traffic.upstreamBytes += this.#sizeBytes;
         this.#name();
         return undefined;
       }

@@ -102,6 +102,7 @@ export class Exchange implements HaveEvents {
   readonly #opening = new Set<PeerId>();
   /** Whom this host does not take anything from any more. */
   readonly #shunned = new Set<PeerId>();
+  readonly #met = new Set<PeerId>();
   readonly #seed: SuperSeed;
   readonly #picker: PiecePicker;
   readonly #changed = new Progress();
@@ -497,7 +498,9 @@ export class Exchange implements HaveEvents {
     const { peer } = session;
     const isOnly = this.#sessions.size === 0;
     this.#sessions.set(peer, session);
-    this.#newsAtMs = performance.now();
+    // Who comes for the first time is given time to pass something on.
+    if (!this.#met.has(peer)) this.#newsAtMs = performance.now();
+    this.#met.add(peer);
     const away = distance(this.#modules.labels, session.labels, this.#modules.link.localityLabels);
     this.#seed.enter(peer, away);
     this.#picker.enter(peer, away);

@@ -111,8 +111,8 @@ export class PieceFetcher {
   readonly #parents = new Map<PeerId, Parent>();
   readonly #requests = new Set<Request>();
   #retry: NodeJS.Timeout | undefined;
-  #askedAtMs = performance.now();
-  #isPatient = true;
+  /** Since when parents have what is missing here, and nobody is asked for anything. */
+  #idleSinceMs: number | undefined;
   #isEnded = false;
 
   constructor(blob: BlobShape, picker: PiecePicker, modules: FetcherModules) {
@@ -195,8 +195,7 @@ export class PieceFetcher {
   schedule(): void {
     if (this.#isEnded || this.#picker.missing === 0) return;
     const nowMs = performance.now();
-    // Once others have not brought what they were to bring, they are not waited for any more.
-    if (nowMs - this.#askedAtMs > PATIENCE_MS) this.#isPatient = false;
+    const isPatient = this.#idleSinceMs === undefined || nowMs - this.#idleSinceMs < PATIENCE_MS;
     let isWaiting = false;
     for (let asked = true; asked; ) {
       asked = false;
@@ -208,20 +207,24 @@ export class PieceFetcher {
           isWaiting = true;
           continue;
         }
-        const pieces = this.#pick(parent, this.#isPatient);
+        const pieces = this.#pick(parent, isPatient);
         if (pieces.length === 0) continue;
         if (!this.#modules.budget.take(this.#bytesOf(pieces), this.#requests.size === 0)) {
           for (const piece of pieces) this.#picker.failed(piece, parent.peer);
           this.#scheduleLater();
           return;
         }
-        this.#askedAtMs = nowMs;
         void this.#ask(parent, pieces);
         asked = true;
       }
     }
-    const isIdle = this.#parents.size > 0 && this.#requests.size === 0;
-    if (isWaiting || isIdle) this.#scheduleLater();
+    if (isPatient) this.#idleSinceMs = this.#isIdle ? (this.#idleSinceMs ?? nowMs) : undefined;
+    if (isWaiting || this.#idleSinceMs !== undefined) this.#scheduleLater();
+  }
+
+  get #isIdle(): boolean {
+    if (this.#requests.size > 0) return false;
+    return this.#parents.keys().some((peer) => this.#picker.usefulPieces(peer) > 0);
   }
 
   #requestsOf({ throughput }: Parent): number {
@@ -244,7 +247,7 @@ export class PieceFetcher {
     const { pieceLength } = this.#blob;
     const pieceMs = parent.throughput.expectMs(pieceLength) ?? REQUEST_MS;
     const wanted = Math.min(PIECES_OF_ONE_REQUEST, Math.floor(REQUEST_MS / pieceMs));
-    while (pieces.length < wanted && this.#picker.take(parent.peer, first + pieces.length)) {
+    while (pieces.length < wanted && this.#picker.take(parent.peer, first + pieces.length, isPatient)) {
       pieces.push(first + pieces.length);
     }
     return pieces;
@@ -371,6 +374,8 @@ export class PieceFetcher {
     } else {
       try {
         await deliver(piece, buffer.subarray(0, length), sha256, parent.peer);
+        // Those that are near do bring something.
+        if (!this.#picker.isFar(parent.peer)) this.#idleSinceMs = undefined;
       } catch (error) {
         failed(error);
         throw error;

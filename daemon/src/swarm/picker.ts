@@ -118,10 +118,11 @@ export class PiecePicker {
     return undefined;
   }
 
-  /** Asks the parent for this very piece, too, if nobody has been asked and it has it. */
-  take(parent: PeerId, piece: number): boolean {
+  /** Asks the parent for this very piece, too, if it could be {@link pick}ed. */
+  take(parent: PeerId, piece: number, isPatient = true): boolean {
     const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
     if (!isFree || this.#parents.get(parent)?.[piece] !== 1) return false;
+    if (isPatient && !this.#isOurs(parent, piece)) return false;
     this.#requests.set(piece, new Set([parent]));
     return true;
   }
@@ -138,17 +139,14 @@ export class PiecePicker {
   pick(parent: PeerId, isPatient = true): number | undefined {
     const known = this.#parents.get(parent);
     if (known === undefined) return undefined;
-    const share = isPatient ? this.#shareOf(parent) : undefined;
+    const isOurs = (piece: number) => !isPatient || this.#isOurs(parent, piece);
     const fresh = (piece: number) =>
-      known[piece] === 1 &&
-      this.#have[piece] === 0 &&
-      !this.#requests.has(piece) &&
-      (share === undefined || share[piece] === 1 || this.#urgent.has(piece));
+      known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece) && isOurs(piece);
     const piece =
       this.#first(this.#urgent, fresh) ??
       this.#first(this.#prefetch, fresh) ??
       this.#rarest(fresh) ??
-      (share === undefined ? this.#again(parent, known) : undefined);
+      this.#again(parent, known, isOurs);
     if (piece === undefined) return undefined;
     this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
     return piece;
@@ -171,6 +169,16 @@ export class PiecePicker {
       this.#missing -= 1;
     }
     return asked;
+  }
+
+  /** Whether others are nearer than this parent: it is asked for a share alone. */
+  isFar(parent: PeerId): boolean {
+    return this.#shareOf(parent) !== undefined;
+  }
+
+  #isOurs(parent: PeerId, piece: number): boolean {
+    const share = this.#shareOf(parent);
+    return share === undefined || share[piece] === 1 || this.#urgent.has(piece);
   }
 
   /** What this host is to bring from as far away as this parent is; `undefined` where nobody is nearer than that. */
@@ -208,7 +216,7 @@ export class PiecePicker {
   }
 
   /** A piece that was asked of another parent: one that is late, or any once every missing piece has been asked for. */
-  #again(parent: PeerId, known: Uint8Array): number | undefined {
+  #again(parent: PeerId, known: Uint8Array, isOurs: (piece: number) => boolean): number | undefined {
     const fits = (piece: number) => {
       const parents = this.#requests.get(piece);
       return (
@@ -216,7 +224,8 @@ export class PiecePicker {
         parents !== undefined &&
         parents.size < ENDGAME_REQUESTS &&
         !parents.has(parent) &&
-        this.#have[piece] === 0
+        this.#have[piece] === 0 &&
+        isOurs(piece)
       );
     };
     const isEnd = this.#requests.size >= this.#missing;

@@ -59,6 +59,8 @@ const PRIVATE_IPV6 = [
   ['::', 96],
   ['::ffff:0:0:0', 96],
   ['64:ff9b:1::', 48],
+  // Teredo carries any IPv4 address. Source: RFC 4380.
+  ['2001::', 32],
   ['fc00::', 7],
   ['fe80::', 10],
   ['fec0::', 10],

@@ -14,3 +14,10 @@ test('chance is the same for the same two, and even over many', () => {
   for (const bound of [0.25, 0.5, 0.75])
     expect(values.filter((value) => value < bound).length / values.length).toBeCloseTo(bound, 1);
 });
+
+test('everybody draws the lots that the protocol says', () => {
+  const number = numberOf('12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf');
+  expect(number).toBe(889_493_153);
+  expect(chanceOf(number, 0)).toBeCloseTo(0.261_748_66, 7);
+  expect(chanceOf(number, 1)).toBeCloseTo(0.595_539_93, 7);
+});

@@ -54,7 +54,7 @@ describe('a configuration', () => {
       'metrics: is empty; write settings, each with its name, or leave the key out',
       'colour: there is no such setting; there are address, port, mode, size, people, labels, metrics',
     ]);
-    expect(said([])).toEqual(['the whole file: write settings, each with its name instead of []']);
+    expect(said([])).toEqual(['the whole file: write settings, each with its name instead of a list']);
   });
 
   test('is looked at as a whole, too, where single settings are wrong', () => {

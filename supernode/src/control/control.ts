@@ -62,10 +62,13 @@ export class Control implements SessionEvents, Disposable {
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
     this.#renewal = setInterval(() => this.#renew(false), Math.min(RENEWAL_MS, config.membershipMs / 12));
     // A grant is given anew when half of its time is over, and then reaches its host before the rest is.
-    this.#reminder = setInterval(() => {
-      this.swarm.remind();
-      this.#adviseSoon();
-    }, config.grantMs / 4);
+    this.#reminder = setInterval(
+      () => {
+        this.swarm.remind();
+        this.#adviseSoon();
+      },
+      Math.min(RENEWAL_MS, config.grantMs / 4),
+    );
   }
 
   enter(session: Session, introduction: Introduction): FromSupernodeInit {

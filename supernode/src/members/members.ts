@@ -93,12 +93,19 @@ export class Members implements Disposable {
     this.#database.prepare('DELETE FROM members WHERE peer = ?').run(peer);
   }
 
-  /** On the disk when it returns. @returns whether it was a member until now */
-  revoke(peer: PeerId, nowMs: number): boolean {
+  /**
+   * On the disk when it returns. Who is not known may hold a membership that was forgotten here.
+   * @param untilMs when the last membership ends that it may have been given
+   * @returns whether it could have been a member until now
+   */
+  revoke(peer: PeerId, nowMs: number, untilMs: number): boolean {
     return this.#durably(() => {
       const { changes } = this.#database
-        .prepare('UPDATE members SET revoked_at_ms = ? WHERE peer = ? AND revoked_at_ms IS NULL')
-        .run(nowMs, peer);
+        .prepare(
+          `INSERT INTO members VALUES (?, '', ?, ?, ?, 0)
+           ON CONFLICT (peer) DO UPDATE SET revoked_at_ms = excluded.revoked_at_ms WHERE revoked_at_ms IS NULL`,
+        )
+        .run(peer, nowMs, untilMs, nowMs);
       return changes > 0;
     });
   }

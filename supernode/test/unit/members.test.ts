@@ -52,10 +52,20 @@ describe('a host that is away', () => {
     );
   });
 
+  test('and is revoked then is believed no longer, though its membership would hold', async () => {
+    const nowMs = Date.now();
+    await using cluster = await startCluster(nowMs);
+    const { peer } = cluster.enrol('stolen');
+    forget(peer, cluster.modules);
+    expect(cluster.members.revoke(peer, nowMs, nowMs + DAY_MS)).toBe(true);
+    expect(cluster.members.revoke(peer, nowMs, nowMs + DAY_MS)).toBe(false);
+    expect(cluster.members.revoked(nowMs)).toEqual([peer]);
+  });
+
   test('and was revoked stays known, as one that is connected does', async () => {
     await using cluster = await startCluster(Date.now());
     const [bad, here] = [cluster.enrol('bad'), cluster.enrol('here')];
-    cluster.members.revoke(bad.peer, Date.now());
+    cluster.members.revoke(bad.peer, Date.now(), Date.now() + DAY_MS);
     cluster.connected.add(here.peer);
     expect(() => forget(bad.peer, cluster.modules)).toThrow(expect.objectContaining({ code: 'forbidden' }));
     expect(() => forget(here.peer, cluster.modules)).toThrow(expect.objectContaining({ code: 'busy' }));
