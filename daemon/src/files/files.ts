@@ -2,6 +2,7 @@ import type { GetRequest, GetResult } from '@drakkar/client';
 import { type Digest, DrakkarError, digestFromHex, isDrakkarError } from '@drakkar/protocol';
 import {
   type Content,
+  LARGEST_UNCONFIRMED_SHARE,
   type OpenedBlob,
   type ReceiptCounter,
   SMALLEST_SHARED_BYTES,
@@ -155,7 +156,10 @@ export class Files {
   /** @param isHearsay another host has said the digest */
   #known(url: URL, digest: Digest, version: FileVersion | undefined, isHearsay = false): Wanted {
     const { client, swarm, memory, store } = this.#modules;
-    const source = fileSource({ url, version, digest, swarm }, client);
+    const source = fileSource(
+      { url, version, digest, maxHearsayBytes: this.#maxHearsayBytes, swarm },
+      client,
+    );
     return {
       blob: { source, digest },
       arrived: () => {},
@@ -194,7 +198,7 @@ export class Files {
     const name = shared ?? ownName(url);
     // Where nothing tells versions apart, what an earlier daemon has left may be of another.
     if (shared === undefined && !content.isArriving(name)) store.remove(name);
-    const source = fileSource({ url, version, swarm }, client);
+    const source = fileSource({ url, version, maxHearsayBytes: this.#maxHearsayBytes, swarm }, client);
     const whenNamed = (digest: Digest, bytes: number) => {
       memory.put(url, { version, digest, sizeBytes: bytes, seenAtMs: Date.now() }, name);
       this.#tell(url, shared, { digest, sizeBytes: bytes });
@@ -206,6 +210,10 @@ export class Files {
       complete: () => {},
       [Symbol.asyncDispose]: () => held.disposeAsync(),
     };
+  }
+
+  get #maxHearsayBytes(): number {
+    return this.#modules.store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
   }
 
   /** Other hosts need not find it out. */
