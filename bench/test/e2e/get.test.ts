@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, hash, randomBytes } from 'node:crypto';
 import type { GetResult } from '@drakkar/client';
 import { startWebServer, type WebServer } from '@drakkar/lab';
-import { digestOf } from '@drakkar/protocol';
+import { digestOf, fixedPieceLength } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startEvilPeer } from '../../src/fleet/evil-peer.ts';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from '../../src/fleet/fleet.ts';
@@ -187,6 +187,41 @@ describe('a file in a swarm', () => {
       expect([upstreamBytes, discardedBytes]).toEqual([file.bytes.length, file.bytes.length]);
       await second.client.get({ url: file.url });
       await requireAll(fleet, file);
+    }),
+  );
+
+  test(
+    'is no lie for ever where a member both says and gives one',
+    withFleet({ hosts: 2 }, async (fleet) => {
+      const [first, second] = fleet.hosts as [FleetHost, FleetHost];
+      const file = await publish(MEBIBYTE);
+      const etag = (await fetch(file.url, { method: 'HEAD' })).headers.get('etag');
+      const key = digestOf(['drakkar file v1', 'version', file.url, etag, file.bytes.length].join('\0'));
+      const content = randomBytes(file.bytes.length);
+      const lie = { digest: digestOf(content), origin: web.url };
+      const pieceLength = fixedPieceLength(content.length);
+      const claims = Array.from({ length: Math.ceil(content.length / pieceLength) }, (_, piece) =>
+        hash('sha256', content.subarray(piece * pieceLength, (piece + 1) * pieceLength), 'buffer'),
+      );
+      {
+        await using _evil = await startEvilPeer({
+          join: fleet.join,
+          blob: { name: lie, content, pieceLength, claims },
+          answer: (response, { start, end }) => {
+            response.writeHead(200, { 'content-length': end - start }).end(content.subarray(start, end));
+          },
+          names: [{ key, digest: lie.digest, sizeBytes: content.length }],
+        });
+        // Without a sha256 nothing tells it from the truth.
+        expect((await first.client.get({ url: file.url })).digest).toBe(lie.digest);
+      }
+      await fleet.supernode.kill('SIGKILL');
+      await fleet.supernode.start();
+      const isUp = async (host: FleetHost) => (await host.client.status()).swarm?.supernode.up;
+      for (const host of fleet.hosts) await expect.poll(() => isUp(host), CONDITION).toBe(true);
+      // But whoever has believed it neither tells it further nor believes it again.
+      expect((await second.client.get({ url: file.url })).digest).toBe(digestOf(file.bytes));
+      expect((await first.client.get({ url: file.url })).digest).toBe(digestOf(file.bytes));
     }),
   );
 

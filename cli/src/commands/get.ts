@@ -69,7 +69,7 @@ async function toFile(
   part: WantedRange | undefined,
   path: string,
 ): Promise<GetResult> {
-  await using file = await PartFile.open(path);
+  await using file = await PartFile.open(path, part === undefined ? '.part' : '.range-part');
   try {
     if (part !== undefined) await file.restart();
     const result = await (part === undefined

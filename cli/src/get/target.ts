@@ -43,21 +43,27 @@ export async function requireWritable(path: string): Promise<void> {
   if (there?.isFile() === false) throw noFile(path);
 }
 
+/** What lies beside a file until it is whole: the beginning of all of it, or a range, which is none. */
+export type PartSuffix = '.part' | '.range-part';
+
 /** `PATH.part`: the beginning of a file, which gets its name when it is whole. */
 export class PartFile implements Sink, AsyncDisposable {
   readonly #path: string;
+  readonly #part: string;
   readonly #file: FileHandle;
   #hash = createHash('sha256');
   #bytes = 0;
 
-  private constructor(path: string, file: FileHandle) {
+  private constructor(path: string, part: string, file: FileHandle) {
     this.#path = path;
+    this.#part = part;
     this.#file = file;
   }
 
   /** Goes on from what lies there, which is hashed now. */
-  static async open(path: string): Promise<PartFile> {
-    const part = new PartFile(path, await openPart(`${path}.part`));
+  static async open(path: string, suffix: PartSuffix = '.part'): Promise<PartFile> {
+    const name = `${path}${suffix}`;
+    const part = new PartFile(path, name, await openPart(name));
     await part.#hashAll();
     return part;
   }
@@ -87,13 +93,14 @@ export class PartFile implements Sink, AsyncDisposable {
     await this.#writing(async () => {
       await this.#file.datasync();
       await requireWritable(this.#path);
-      await rename(`${this.#path}.part`, this.#path);
+      await rename(this.#part, this.#path);
+      await syncDirectory(dirname(this.#path));
     });
   }
 
   /** What is there is of no use. */
   async discard(): Promise<void> {
-    await rm(`${this.#path}.part`, { force: true });
+    await rm(this.#part, { force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,7 +121,7 @@ export class PartFile implements Sink, AsyncDisposable {
     try {
       await work();
     } catch (cause) {
-      throw isDrakkarError(cause) ? cause : writeError(`${this.#path}.part`, cause);
+      throw isDrakkarError(cause) ? cause : writeError(this.#part, cause);
     }
   }
 }
@@ -130,6 +137,11 @@ async function openPart(part: string): Promise<FileHandle> {
   if ((await file.stat()).isFile()) return file;
   await file.close();
   throw noFile(part);
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {

@@ -114,6 +114,10 @@ describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
     writeFileSync(part, randomBytes(MEBIBYTE));
     expect(await host.drakkar('get', url, '-o', file)).toMatchObject({ code: 0 });
     expect(sameAs(file, bytes)).toBe(true);
+    writeFileSync(part, bytes.subarray(0, MEBIBYTE));
+    expect(await host.drakkar('get', url, '-o', file, '--range', '5-9')).toMatchObject({ code: 0 });
+    expect(sameAs(file, bytes.subarray(5, 10))).toBe(true);
+    expect(sameAs(part, bytes.subarray(0, MEBIBYTE))).toBe(true);
     writeFileSync(part, randomBytes(97 * MEBIBYTE));
     expect(await host.drakkar('get', url, '-o', file)).toMatchObject({ code: 0 });
     expect(sameAs(file, bytes)).toBe(true);

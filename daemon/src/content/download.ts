@@ -28,7 +28,7 @@ export interface DownloadOptions {
 }
 
 /** Of the quota that a blob may claim whose size only the registry says: the claim alone may drive out what others use. */
-const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
+export const LARGEST_UNCONFIRMED_SHARE = 1 / 4;
 
 /** A smaller blob is here before others could be asked. */
 export const SMALLEST_SHARED_BYTES = 64 * 1024;

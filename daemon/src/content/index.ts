@@ -22,6 +22,6 @@ export type {
   ReadOptions,
   SourceBlobRequest,
 } from './contract.ts';
-export { SMALLEST_SHARED_BYTES } from './download.ts';
+export { LARGEST_UNCONFIRMED_SHARE, SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
 export { newReceipt, ReceiptCounter } from './receipt.ts';

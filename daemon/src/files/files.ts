@@ -2,6 +2,7 @@ import type { GetRequest, GetResult } from '@drakkar/client';
 import { type Digest, DrakkarError, digestFromHex, isDrakkarError } from '@drakkar/protocol';
 import {
   type Content,
+  LARGEST_UNCONFIRMED_SHARE,
   type OpenedBlob,
   type ReceiptCounter,
   SMALLEST_SHARED_BYTES,
@@ -24,16 +25,14 @@ export interface FilesModules {
   readonly log: Log;
 }
 
-/** Files that a supernode is told of which has come back. */
-const MAX_RETOLD = 64;
+/** Files that a supernode is told of which has come back, by two names each. */
+const MAX_RETOLD = 32;
 /** Of a file that becomes another while it is read. */
 const TRIES = 3;
 
 /** What is to be downloaded, and what must be done about it when it is here. */
 interface Wanted extends AsyncDisposable {
   readonly blob: SourceBlobRequest;
-  /** Another host has said the digest. */
-  readonly isHearsay: boolean;
   arrived(bytes: number): void;
   complete(digest: Digest, receipt: ReceiptCounter): void;
 }
@@ -44,9 +43,10 @@ export class Files {
 
   constructor(modules: FilesModules) {
     this.#modules = modules;
-    const { swarm, memory } = modules;
+    const { swarm, memory, store } = modules;
     swarm?.names.remember(function* () {
-      for (const { origin, name, digest, sizeBytes } of memory.recent(MAX_RETOLD)) {
+      const isHere = ({ digest }: { digest: Digest }) => store.has(digest, 'blob');
+      for (const { origin, name, digest, sizeBytes } of memory.recent(MAX_RETOLD).filter(isHere)) {
         const meaning = { digest, sizeBytes };
         if (name !== undefined) yield [name, meaning];
         yield [contentName(origin, digest), meaning];
@@ -80,7 +80,9 @@ export class Files {
         const mayDiffer = isDrakkarError(error, 'invalid_content') && request.sha256 === undefined;
         if (!mayDiffer || attempt === TRIES) throw error;
         this.#modules.log.warn({ url: withoutQuery(url), error }, 'a file is fetched once more');
-        isAlone ||= wanted.isHearsay;
+        // Whoever has said what it is, here or elsewhere, may have been wrong: the server alone is asked now.
+        this.#modules.memory.forget(url);
+        isAlone = true;
       }
     }
   }
@@ -151,18 +153,23 @@ export class Files {
     return await this.#unknown(url, head, isAlone, work);
   }
 
+  /** @param isHearsay another host has said the digest */
   #known(url: URL, digest: Digest, version: FileVersion | undefined, isHearsay = false): Wanted {
     const { client, swarm, memory, store } = this.#modules;
-    const source = fileSource({ url, version, digest, swarm }, client);
+    const source = fileSource(
+      { url, version, digest, maxHearsayBytes: this.#maxHearsayBytes, swarm },
+      client,
+    );
     return {
       blob: { source, digest },
-      isHearsay,
       arrived: () => {},
       complete: (_, receipt) => {
         const sizeBytes = store.stat(digest)?.sizeBytes;
         if (sizeBytes === undefined) return;
         // What the caller alone says, and other hosts have given, need not be what the server has today.
         const isServers = receipt.peerBytes === 0 && receipt.upstreamBytes >= Math.max(1, sizeBytes);
+        // And what other hosts both say and give would be a lie for ever if this host said it too.
+        if (isHearsay && !isServers) return;
         const seen = version ?? (isServers ? source.version : undefined);
         const name = seen === undefined ? undefined : versionName(url, seen);
         if (seen !== undefined) {
@@ -191,7 +198,7 @@ export class Files {
     const name = shared ?? ownName(url);
     // Where nothing tells versions apart, what an earlier daemon has left may be of another.
     if (shared === undefined && !content.isArriving(name)) store.remove(name);
-    const source = fileSource({ url, version, swarm }, client);
+    const source = fileSource({ url, version, maxHearsayBytes: this.#maxHearsayBytes, swarm }, client);
     const whenNamed = (digest: Digest, bytes: number) => {
       memory.put(url, { version, digest, sizeBytes: bytes, seenAtMs: Date.now() }, name);
       this.#tell(url, shared, { digest, sizeBytes: bytes });
@@ -199,11 +206,14 @@ export class Files {
     const held = stack.move();
     return {
       blob: { source, digest: name, whenNamed },
-      isHearsay: false,
       arrived: (bytes) => asked?.reads(bytes),
       complete: () => {},
       [Symbol.asyncDispose]: () => held.disposeAsync(),
     };
+  }
+
+  get #maxHearsayBytes(): number {
+    return this.#modules.store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
   }
 
   /** Other hosts need not find it out. */

@@ -31,7 +31,8 @@ const SCHEMA = `
     seen_at_ms INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS file_by_age ON file (seen_at_ms);
-  CREATE INDEX IF NOT EXISTS file_by_digest ON file (digest);
+  DROP INDEX IF EXISTS file_by_digest;
+  CREATE INDEX IF NOT EXISTS file_by_name ON file (name);
 `;
 /** Files remembered, at most; those not asked for for longest go first. */
 const MAX_FILES = 10_000;
@@ -83,6 +84,10 @@ export class FileMemory implements Disposable {
         'DELETE FROM file WHERE seen_at_ms < (SELECT seen_at_ms FROM file ORDER BY seen_at_ms DESC LIMIT 1 OFFSET ?)',
       )
       .run(MAX_FILES);
+  }
+
+  forget(url: URL): void {
+    this.#database.prepare('DELETE FROM file WHERE url = ?').run(keyOf(url));
   }
 
   /** The last ones that were fetched, the newest first. */

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError, isOrigin } from '@drakkar/protocol';
 import { bareHostname, isPrivateAddress, listed, matchesGlob } from './hosts.ts';
 import { downgrade, type RedirectGuard } from './transport.ts';
 
@@ -21,10 +21,13 @@ interface UrlPattern {
 
 const PATTERN = /^(https?|\*):\/\/([^/?#@\s]+)(\/[^?#\s]*)?$/;
 const MAX_URL_CHARACTERS = 8192;
+const EVERY_PATH = '/*';
+/** What a server may take for `/`, `\` or an end, so that the path it serves is another than the one that was compared. */
+const AMBIGUOUS = /%(2f|5c|00)/i;
 
 /** `undefined` for what is no pattern. A pattern without a path has every path. */
 export function parseUrlPattern(text: string): UrlPattern | undefined {
-  const [, scheme, host, path = '/*'] = PATTERN.exec(text) ?? [];
+  const [, scheme, host, path = EVERY_PATH] = PATTERN.exec(text) ?? [];
   return scheme === undefined || host === undefined ? undefined : { scheme, host, path };
 }
 
@@ -36,7 +39,8 @@ export function matchesUrl(pattern: string, url: URL): boolean {
   return (
     matchesGlob(scheme, url.protocol.slice(0, -1)) &&
     matchesGlob(host, url.host) &&
-    matchesGlob(path, url.pathname, 'exact')
+    matchesGlob(path, url.pathname, 'exact') &&
+    (path === EVERY_PATH || !AMBIGUOUS.test(url.pathname))
   );
 }
 
@@ -53,6 +57,15 @@ export function parseFileUrl(text: string, rules: FileRules): URL {
     });
   }
   requireNobody(url);
+  if (!isOrigin(url.origin)) {
+    throw new DrakkarError(
+      'invalid_argument',
+      'the host of the URL is too long: 255 characters are allowed',
+      {
+        hint: 'check the URL',
+      },
+    );
+  }
   url.hash = '';
   requireAllowed(url, rules);
   return url;

@@ -29,10 +29,6 @@ export interface FileHead extends FileVersion {
   readonly digest: Digest | undefined;
 }
 
-export interface FileStream extends BlobStream {
-  readonly version: FileVersion;
-}
-
 /**
  * Files of web servers, asked for without any credential. Every call throws {@link DrakkarError}s as those of a registry client
  * do, and `forbidden` for a redirect to what the rules do not let through.
@@ -44,7 +40,7 @@ export interface FileClient extends Disposable {
   head(url: URL, options: CallOptions & { readonly seen?: undefined }): Promise<FileHead>;
   head(url: URL, options: HeadOptions): Promise<FileHead | 'unchanged'>;
   /** A file or a part of it, as a stream that resumes itself. @throws `invalid_content` for another version */
-  open(url: URL, range: BlobRange, options: OpenFileOptions): Promise<FileStream>;
+  open(url: URL, range: BlobRange, options: OpenFileOptions): Promise<BlobStream>;
 }
 
 export interface HeadOptions extends CallOptions {
@@ -59,6 +55,8 @@ export interface OpenFileOptions extends CallOptions {
    * date, nothing tells a part of one version from a part of the next, and no part is asked for.
    */
   readonly isProven: boolean;
+  /** Is told which version each answer is of. */
+  readonly onVersion?: ((version: FileVersion) => void) | undefined;
 }
 
 /** HEAD is not for everybody: a signed URL holds for one method, and some servers know only GET. */
@@ -111,8 +109,8 @@ class HttpFiles implements FileClient {
   async open(
     url: URL,
     range: BlobRange,
-    { version, isProven, ...call }: OpenFileOptions,
-  ): Promise<FileStream> {
+    { version, isProven, onVersion, ...call }: OpenFileOptions,
+  ): Promise<BlobStream> {
     let expected = version;
     const what = withoutQuery(url);
     const get = async (headers: Readonly<Record<string, string>>): Promise<Response> => {
@@ -127,16 +125,11 @@ class HttpFiles implements FileClient {
         throw changed(what);
       }
       expected ??= found;
+      onVersion?.(found);
       return response;
     };
-    const stream = await openRanged(
-      { what, details: { url: what }, get },
-      range,
-      this.#options,
-      this.#rate,
-      call,
-    );
-    return Object.assign(stream, { version: expected ?? NOTHING_SAID });
+    const source = { what, details: { url: what }, get };
+    return await openRanged(source, range, this.#options, this.#rate, call);
   }
 
   [Symbol.dispose](): void {
@@ -182,8 +175,6 @@ class HttpFiles implements FileClient {
     return new DrakkarError('unsupported', message, { details });
   }
 }
-
-const NOTHING_SAID: FileVersion = { etag: null, lastModified: null, sizeBytes: undefined };
 
 function versionOf(response: Response): FileVersion {
   return {

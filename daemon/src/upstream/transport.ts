@@ -202,7 +202,6 @@ function explain(error: unknown, wanted: Exchange, late: boolean, options: Upstr
   if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)) {
     return new DrakkarError('forbidden', `${where}: the certificate is not trusted (${code})`, {
       hint: 'add the authority’s PEM file to registries.caFiles',
-      cause: error,
     });
   }
   return new DrakkarError('unavailable', `${where}: ${why}`, {

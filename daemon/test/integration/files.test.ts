@@ -202,6 +202,29 @@ describe('a file', () => {
     await expect(stack.get({ url: `${server.url}/lie` })).rejects.toMatchObject({ code: 'invalid_content' });
   });
 
+  test('whose sha256 is said comes from mirrors that call it differently', async () => {
+    await using stack = await startFilesStack();
+    const bytes = randomBytes(3 * MEBIBYTE);
+    let answers = 0;
+    await using server = await serve((request, response) => {
+      answers += 1;
+      const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const headers = { etag: `"${answers}"`, 'content-length': bytes.length - start };
+      if (request.method === 'HEAD') return void response.writeHead(200, headers).end();
+      // Of another version than it has, no mirror gives a part.
+      if (request.headers['if-range'] !== undefined) return void response.writeHead(200, headers).end(bytes);
+      if (start === 0) {
+        response.writeHead(200, headers).write(bytes.subarray(0, MEBIBYTE), () => response.destroy());
+        return;
+      }
+      const range = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
+      response.writeHead(206, { ...headers, 'content-range': range }).end(bytes.subarray(start));
+    });
+    const result = await stack.get({ url: `${server.url}/file`, sha256: sha256(bytes) });
+    expect(result).toMatchObject({ digest: digestOf(bytes), receipt: { upstreamBytes: bytes.length } });
+    expect(answers).toBeGreaterThan(1);
+  });
+
   test('of a server that knows neither HEAD nor sizes comes all the same', async () => {
     await using stack = await startFilesStack();
     const bytes = randomBytes(2 * MEBIBYTE);

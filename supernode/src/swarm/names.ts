@@ -17,6 +17,8 @@ export interface NamesOptions {
   readonly maxNames: number;
   /** That one host asks for at a time. */
   readonly maxAsked: number;
+  /** That are known from one host; the one that it has told longest ago goes first. */
+  readonly maxTold: number;
   /** Who is to find something out and makes no progress this long is to no longer. */
   readonly stallMs: number;
   /** Nor is who makes less progress than this, after a minute. */
@@ -26,6 +28,7 @@ export interface NamesOptions {
 export const NAMES_DEFAULTS: NamesOptions = {
   maxNames: 10_000,
   maxAsked: 256,
+  maxTold: 1024,
   stallMs: 10_000,
   bytesPerSecond: 64 * 1024,
 };
@@ -34,6 +37,10 @@ const HEAD_START_MS = 60_000;
 
 interface Entry {
   meaning: NameMeaning | undefined;
+  /** Who has said what it means. */
+  teller: PeerId | undefined;
+  /** The least that anybody who asked has said: who says more could find it out for ever. */
+  sizeBytes: number;
   /** Who asks, in the order in which they came; the finder among them. */
   readonly askers: Set<PeerId>;
   finder: Finder | undefined;
@@ -42,7 +49,6 @@ interface Entry {
 interface Finder {
   readonly peer: PeerId;
   readonly sinceMs: number;
-  readonly sizeBytes: number;
   readBytes: number;
   progressAtMs: number;
 }
@@ -56,6 +62,8 @@ export class Names {
   /** The one that was of interest longest ago first. */
   readonly #entries = new Map<Digest, Entry>();
   readonly #askedBy = new Map<PeerId, Set<Digest>>();
+  /** Of names that are known; also of hosts that are gone, as what they have told stays. */
+  readonly #toldBy = new Map<PeerId, Set<Digest>>();
 
   constructor(options: Partial<NamesOptions> = {}) {
     this.#options = { ...NAMES_DEFAULTS, ...options };
@@ -66,7 +74,7 @@ export class Names {
   }
 
   ask(peer: PeerId, key: Digest, sizeBytes: number, nowMs: number): NameAnswer[] {
-    const entry = this.#entries.get(key) ?? { meaning: undefined, askers: new Set(), finder: undefined };
+    const entry = this.#entries.get(key) ?? newEntry();
     if (entry.meaning !== undefined) {
       this.#touch(key, entry);
       return [{ to: peer, key, meaning: entry.meaning }];
@@ -77,16 +85,18 @@ export class Names {
     const lost = this.#touch(key, entry);
     this.#askedBy.set(peer, asked.add(key));
     entry.askers.add(peer);
-    entry.finder ??= finderOf(peer, sizeBytes, nowMs);
+    entry.sizeBytes = Math.min(entry.sizeBytes, sizeBytes);
+    entry.finder ??= finderOf(peer, nowMs);
     const meaning = entry.finder.peer === peer ? 'yours' : 'wait';
     return [...lost, { to: peer, key, meaning }];
   }
 
   /** Somebody has found out. Two who disagree are neither believed. */
   tell(peer: PeerId, key: Digest, meaning: NameMeaning): NameAnswer[] {
-    const entry = this.#entries.get(key) ?? { meaning: undefined, askers: new Set(), finder: undefined };
+    const entry = this.#entries.get(key) ?? newEntry();
     if (entry.meaning !== undefined) {
-      if (entry.meaning.digest !== meaning.digest) this.#entries.delete(key);
+      const isSame = entry.meaning.digest === meaning.digest && entry.meaning.sizeBytes === meaning.sizeBytes;
+      if (!isSame) this.#drop(key, entry);
       return [];
     }
     const waiting = [...entry.askers].filter((asker) => asker !== peer);
@@ -94,15 +104,16 @@ export class Names {
     entry.askers.clear();
     entry.finder = undefined;
     entry.meaning = meaning;
+    entry.teller = peer;
+    this.#keepTold(peer, key);
     const lost = this.#touch(key, entry);
     return [...lost, ...waiting.map((to) => ({ to, key, meaning }))];
   }
 
   progress(peer: PeerId, key: Digest, readBytes: number, nowMs: number): void {
-    const finder = this.#entries.get(key)?.finder;
+    const { finder, sizeBytes = 0 } = this.#entries.get(key) ?? {};
     // Nobody makes progress for ever.
-    if (finder?.peer !== peer || readBytes <= finder.readBytes || finder.readBytes >= finder.sizeBytes)
-      return;
+    if (finder?.peer !== peer || readBytes <= finder.readBytes || finder.readBytes >= sizeBytes) return;
     finder.readBytes = readBytes;
     finder.progressAtMs = nowMs;
   }
@@ -124,9 +135,9 @@ export class Names {
   expire(nowMs: number): NameAnswer[] {
     const { stallMs, bytesPerSecond } = this.#options;
     return [...this.#entries].flatMap(([key, entry]) => {
-      const { finder } = entry;
+      const { finder, sizeBytes } = entry;
       if (finder === undefined) return [];
-      const allowedMs = HEAD_START_MS + (finder.sizeBytes / bytesPerSecond) * 1000;
+      const allowedMs = HEAD_START_MS + (sizeBytes / bytesPerSecond) * 1000;
       if (nowMs - finder.progressAtMs < stallMs && nowMs - finder.sinceMs < allowedMs) return [];
       // It may still come to know, and then tells; but nobody waits for it any more.
       return this.giveUp(finder.peer, key, nowMs);
@@ -134,13 +145,12 @@ export class Names {
   }
 
   #next(key: Digest, entry: Entry, nowMs: number): NameAnswer[] {
-    const sizeBytes = entry.finder?.sizeBytes ?? 0;
     const [next] = entry.askers;
     if (next === undefined) {
       this.#entries.delete(key);
       return [];
     }
-    entry.finder = finderOf(next, sizeBytes, nowMs);
+    entry.finder = finderOf(next, nowMs);
     return [{ to: next, key, meaning: 'yours' }];
   }
 
@@ -151,20 +161,48 @@ export class Names {
     if (this.#entries.size <= this.#options.maxNames) return [];
     const [[oldest, dropped] = []] = this.#entries;
     if (oldest === undefined || dropped === undefined) return [];
-    this.#entries.delete(oldest);
+    this.#drop(oldest, dropped);
     return [...dropped.askers].map((to) => {
       this.#forget(to, oldest);
       return { to, key: oldest, meaning: 'yours' as const };
     });
   }
 
+  #keepTold(peer: PeerId, key: Digest): void {
+    const told = this.#toldBy.get(peer) ?? new Set<Digest>();
+    this.#toldBy.set(peer, told.add(key));
+    if (told.size <= this.#options.maxTold) return;
+    const [oldest] = told;
+    const dropped = oldest === undefined ? undefined : this.#entries.get(oldest);
+    if (oldest !== undefined && dropped !== undefined) this.#drop(oldest, dropped);
+  }
+
+  #drop(key: Digest, { teller }: Entry): void {
+    this.#entries.delete(key);
+    if (teller !== undefined) remove(this.#toldBy, teller, key);
+  }
+
   #forget(peer: PeerId, key: Digest): void {
-    const asked = this.#askedBy.get(peer);
-    asked?.delete(key);
-    if (asked?.size === 0) this.#askedBy.delete(peer);
+    remove(this.#askedBy, peer, key);
   }
 }
 
-function finderOf(peer: PeerId, sizeBytes: number, nowMs: number): Finder {
-  return { peer, sinceMs: nowMs, sizeBytes, readBytes: 0, progressAtMs: nowMs };
+function newEntry(): Entry {
+  return {
+    meaning: undefined,
+    teller: undefined,
+    sizeBytes: Number.POSITIVE_INFINITY,
+    askers: new Set(),
+    finder: undefined,
+  };
+}
+
+function remove(keysOf: Map<PeerId, Set<Digest>>, peer: PeerId, key: Digest): void {
+  const keys = keysOf.get(peer);
+  keys?.delete(key);
+  if (keys?.size === 0) keysOf.delete(peer);
+}
+
+function finderOf(peer: PeerId, nowMs: number): Finder {
+  return { peer, sinceMs: nowMs, readBytes: 0, progressAtMs: nowMs };
 }

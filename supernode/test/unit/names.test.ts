@@ -49,12 +49,38 @@ describe('names', () => {
     expect(told(names.expire(160_000))).toEqual([[peer(2), 'yours']]);
   });
 
-  test('believe neither of two that disagree', () => {
+  test('wait for nobody for ever who says that it is to read more than others say', () => {
+    const names = new Names();
+    names.ask(peer(1), KEY, Number.MAX_SAFE_INTEGER, 0);
+    names.ask(peer(2), KEY, SIZE, 0);
+    const answers: NameAnswer[] = [];
+    for (let step = 1; step <= 20 && answers.length === 0; step += 1) {
+      names.progress(peer(1), KEY, step, step * 9_000);
+      answers.push(...names.expire(step * 9_000));
+    }
+    expect(told(answers)).toEqual([[peer(2), 'yours']]);
+  });
+
+  test.each([
+    ['digests', { ...MEANING, digest: digestOf('else') }],
+    ['sizes', { ...MEANING, sizeBytes: 1 }],
+  ])('believe neither of two that disagree about %s', (_, other) => {
     const names = new Names();
     names.ask(peer(1), KEY, SIZE, 0);
     names.tell(peer(1), KEY, MEANING);
-    names.tell(peer(2), KEY, { ...MEANING, digest: digestOf('else') });
+    names.tell(peer(2), KEY, other);
     expect(told(names.ask(peer(3), KEY, SIZE, 1))).toEqual([[peer(3), 'yours']]);
+  });
+
+  test('are known from one host up to a bound, the last that it has told', () => {
+    const names = new Names({ maxTold: 2 });
+    const [a, b, c] = ['a', 'b', 'c'].map((text) => digestOf(text)) as [Digest, Digest, Digest];
+    names.tell(peer(2), KEY, MEANING);
+    for (const key of [a, b, c]) names.tell(peer(1), key, MEANING);
+    expect(names.size).toBe(3);
+    expect(told(names.ask(peer(3), a, SIZE, 0))).toEqual([[peer(3), 'yours']]);
+    for (const key of [b, c, KEY])
+      expect(told(names.ask(peer(3), key, SIZE, 0))).toEqual([[peer(3), MEANING]]);
   });
 
   test('keep a bound, and nobody waiting for what they have dropped', () => {

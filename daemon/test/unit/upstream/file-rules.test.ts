@@ -99,6 +99,7 @@ describe('the URL of a file', () => {
     '',
     'https://',
     `https://h/${'a'.repeat(9000)}`,
+    `https://${'a.'.repeat(150)}test/a`,
   ])('%j is none', (text) => {
     expect(() => parseFileUrl(text, EVERYTHING)).toThrow(
       expect.objectContaining({ code: 'invalid_argument' }),
@@ -120,6 +121,10 @@ describe('the allowlist', () => {
     ['https://*.example.com/models/*', 'https://eu.example.com/models/x/y.bin', true],
     ['https://*.example.com/models/*', 'https://eu.example.com/Models/x', false],
     ['https://*.example.com/models/*', 'https://eu.example.com/models/../secret', false],
+    ['https://example.com/models/*', 'https://example.com/models/..%2fsecret', false],
+    ['https://example.com/models/*', 'https://example.com/models/..%5Csecret', false],
+    ['https://example.com/models/*.bin', 'https://example.com/models/secret%00.bin', false],
+    ['https://example.com', 'https://example.com/a%2Fb', true],
     ['https://*.example.com/*', 'https://evil.test/x.example.com/', false],
     ['https://*.example.com/*', 'https://evil.test/?x=.example.com/', false],
     ['https://*.example.com/*', 'https://evil.test/#.example.com/', false],
