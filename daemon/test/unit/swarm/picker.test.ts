@@ -89,6 +89,46 @@ describe('the piece picker', () => {
     expect(picker.pick(C)).toBe(left);
   });
 
+  test('gives everything to everybody in the end, whomever of the others each knows', () => {
+    const hosts = fc.integer({ min: 2, max: 7 });
+    const links = fc.array(fc.tuple(fc.nat(6), fc.nat(6)), { maxLength: 20 });
+    const racks = fc.array(fc.nat(2), { minLength: 7, maxLength: 7 });
+    fc.assert(
+      fc.property(hosts, links, racks, (count, extra, rackOf) => {
+        const pieces = 12;
+        const pickers = upTo(count).map(
+          (host) => new PiecePicker(pieces, host === 0 ? upTo(pieces) : [], peer(host)),
+        );
+        // Everybody is joined to the first by some way.
+        const edges = [...upTo(count - 1).map((host) => [host + 1, host] as const), ...extra];
+        for (const [one, other] of edges) {
+          if (one === other) continue;
+          const away = rackOf[one] === rackOf[other] ? 1 : 4;
+          pickers[one]?.enter(peer(other), away);
+          pickers[other]?.enter(peer(one), away);
+        }
+        let isPatient = true;
+        while (pickers.some(({ missing }) => missing > 0)) {
+          let gained = 0;
+          for (const [one, other] of [...edges, ...edges.map(([a, b]) => [b, a] as const)]) {
+            const [child, parent] = [pickers[one], pickers[other]];
+            if (child === undefined || parent === undefined || one === other) continue;
+            child.parentHas(
+              peer(other),
+              upTo(pieces).filter((piece) => parent.has(piece)),
+            );
+            const piece = child.pick(peer(other), isPatient);
+            if (piece === undefined) continue;
+            child.arrived(piece);
+            gained += 1;
+          }
+          expect(gained > 0 || isPatient).toBe(true);
+          isPatient = gained > 0;
+        }
+      }),
+    );
+  });
+
   test('whatever happens, gets every piece that anybody has, each asked of at most two', () => {
     const event = fc.record({
       what: fc.constantFrom('has', 'gone', 'pick', 'failed', 'arrived', 'urge'),
