@@ -27,8 +27,8 @@ export class PiecePicker {
   readonly #self: number;
   /** How far away each peer is that takes part. */
   readonly #distances = new Map<PeerId, number>();
-  /** By distance: which pieces are this host's to bring from there. */
-  readonly #shares = new Map<number, Uint8Array>();
+  /** By distance: which pieces are this host's to bring from there; `null` for all, where nobody is nearer. */
+  readonly #shares = new Map<number, Uint8Array | null>();
   #prefetch: readonly number[] = [];
   #missing: number;
 
@@ -122,7 +122,7 @@ export class PiecePicker {
   take(parent: PeerId, piece: number, isPatient = true): boolean {
     const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
     if (!isFree || this.#parents.get(parent)?.[piece] !== 1) return false;
-    if (isPatient && !this.#isOurs(parent, piece)) return false;
+    if (isPatient && !this.#isOurs(this.#shareOf(parent), piece)) return false;
     this.#requests.set(piece, new Set([parent]));
     return true;
   }
@@ -139,7 +139,8 @@ export class PiecePicker {
   pick(parent: PeerId, isPatient = true): number | undefined {
     const known = this.#parents.get(parent);
     if (known === undefined) return undefined;
-    const isOurs = (piece: number) => !isPatient || this.#isOurs(parent, piece);
+    const share = isPatient ? this.#shareOf(parent) : null;
+    const isOurs = (piece: number) => this.#isOurs(share, piece);
     const fresh = (piece: number) =>
       known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece) && isOurs(piece);
     const piece =
@@ -173,29 +174,32 @@ export class PiecePicker {
 
   /** Whether others are nearer than this parent: it is asked for a share alone. */
   isFar(parent: PeerId): boolean {
-    return this.#shareOf(parent) !== undefined;
+    return this.#shareOf(parent) !== null;
   }
 
-  #isOurs(parent: PeerId, piece: number): boolean {
-    const share = this.#shareOf(parent);
-    return share === undefined || share[piece] === 1 || this.#urgent.has(piece);
+  #isOurs(share: Uint8Array | null, piece: number): boolean {
+    return share === null || share[piece] === 1 || this.#urgent.has(piece);
   }
 
-  /** What this host is to bring from as far away as this parent is; `undefined` where nobody is nearer than that. */
-  #shareOf(parent: PeerId): Uint8Array | undefined {
+  /** What this host is to bring from as far away as this parent is. */
+  #shareOf(parent: PeerId): Uint8Array | null {
     const distance = this.#distances.get(parent) ?? 0;
     const known = this.#shares.get(distance);
     if (known !== undefined) return known;
+    const share = this.#drawShare(distance);
+    this.#shares.set(distance, share);
+    return share;
+  }
+
+  #drawShare(distance: number): Uint8Array | null {
     const nearer = [...this.#distances]
       .filter(([, other]) => other < distance)
       .map(([peer]) => numberOf(peer));
-    if (nearer.length === 0) return undefined;
-    const share = Uint8Array.from({ length: this.pieceCount }, (_, piece) => {
+    if (nearer.length === 0) return null;
+    return Uint8Array.from({ length: this.pieceCount }, (_, piece) => {
       const lot = chanceOf(this.#self, piece);
       return nearer.every((other) => chanceOf(other, piece) <= lot) ? 1 : 0;
     });
-    this.#shares.set(distance, share);
-    return share;
   }
 
   #first(pieces: Iterable<number>, fits: (piece: number) => boolean): number | undefined {
