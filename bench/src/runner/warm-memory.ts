@@ -4,7 +4,7 @@ import { join } from 'node:path';
 const PART_BYTES = 4 * 1024 ** 2;
 
 /**
- * A virtual machine may give memory that it has free back to its host, and pays ten times as much for each page that it then takes
+ * A virtual machine may give memory that it has free back to its host, and pays for each page that it then takes
  * anew. A machine that has run for a while has some at hand: it is had by writing a file of so many bytes and removing it.
  */
 export async function warmMemory(bytes: number): Promise<void> {
