@@ -17,3 +17,13 @@ export function mutate(bytes: Uint8Array, edits: readonly Edit[]): Uint8Array {
   }
   return Uint8Array.from(mutated);
 }
+
+/** A message with its length before it, as an unsigned varint: what fuzzing puts on a stream. Pure. */
+export function framed(bytes: Uint8Array): Uint8Array {
+  const length: number[] = [];
+  for (let rest = bytes.length; ; rest >>>= 7) {
+    length.push(rest < 128 ? rest : (rest & 127) | 128);
+    if (rest < 128) break;
+  }
+  return Buffer.concat([Buffer.from(length), bytes]);
+}

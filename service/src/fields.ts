@@ -2,6 +2,18 @@ import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 
+/** Whether a parser takes a text: what a field may be. */
+export const accepts =
+  (parse: (text: string) => unknown) =>
+  (text: string): boolean => {
+    try {
+      parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
 const NO_SIZE = 'is not a size; write it as 10GiB, 500MB or a number of bytes';
 
 /** `10GiB`, `500 MB` or a number of bytes. */

@@ -19,7 +19,7 @@ export {
   defineConfiguration,
 } from './configuration.ts';
 export { makeDirectory } from './directories.ts';
-export { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
+export { absolutePath, accepts, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
 export type { Finding } from './findings.ts';
 export { releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
 import { blobSource, imageSource, type Source } from '../fleet/source.ts';
-import { atMost, type Claim, type Result } from '../runner/results.ts';
+import { atMost, type Result } from '../runner/results.ts';
 import { median } from '../runner/samples.ts';
 import { warmMemory } from '../runner/warm-memory.ts';
 import type { Scenario } from '../scenario.ts';
@@ -19,7 +19,12 @@ interface Herd {
   readonly isImage?: boolean;
   /** From one host's start to the next. */
   readonly staggerMs?: number;
-  claims(runs: readonly Run[]): Claim[];
+  /** What the median of the runs must not pass. */
+  readonly targets: readonly {
+    readonly what: string;
+    readonly of: (run: Run) => number;
+    readonly target: number;
+  }[];
 }
 
 /** One distribution of a fresh blob to all hosts. */
@@ -36,45 +41,39 @@ interface Run {
   readonly thin: number;
 }
 
-const middle = (runs: readonly Run[], figure: (run: Run) => number) => median(runs.map(figure));
-
 const HERDS: readonly Herd[] = [
   {
     name: 'distribute-8',
     title: '200 MB to 8 hosts at once, links of 100 Mbit/s',
     fleet: { hosts: 8, rate: 100e6, namespaces: true },
-    claims: (runs) => [
-      atMost(
-        '8 hosts, 100 Mbit/s: slowest, against size ÷ link rate',
-        middle(runs, ({ slowest }) => slowest),
-        '×',
-        1.15,
-      ),
-      atMost(
-        '8 hosts: bytes that the registry gave, against the size',
-        middle(runs, ({ upstream }) => upstream),
-        '×',
-        1.02,
-      ),
+    targets: [
+      {
+        what: '8 hosts, 100 Mbit/s: slowest, against size ÷ link rate',
+        of: ({ slowest }) => slowest,
+        target: 1.15,
+      },
+      {
+        what: '8 hosts: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
     ],
   },
   {
     name: 'distribute-24',
     title: '200 MB to 24 hosts at once, links of 30 Mbit/s',
     fleet: { hosts: 24, rate: 30e6, namespaces: true },
-    claims: (runs) => [
-      atMost(
-        '24 hosts, 30 Mbit/s: slowest, against size ÷ link rate',
-        middle(runs, ({ slowest }) => slowest),
-        '×',
-        1.25,
-      ),
-      atMost(
-        '24 hosts: bytes that the registry gave, against the size',
-        middle(runs, ({ upstream }) => upstream),
-        '×',
-        1.02,
-      ),
+    targets: [
+      {
+        what: '24 hosts, 30 Mbit/s: slowest, against size ÷ link rate',
+        of: ({ slowest }) => slowest,
+        target: 1.25,
+      },
+      {
+        what: '24 hosts: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
     ],
   },
   {
@@ -82,19 +81,17 @@ const HERDS: readonly Herd[] = [
     title: 'An image of a dozen layers to 8 hosts at once through their containerds, links of 100 Mbit/s',
     fleet: { hosts: 8, rate: 100e6, namespaces: true },
     isImage: true,
-    claims: (runs) => [
-      atMost(
-        'an image through containerd to 8 hosts: slowest, against size ÷ link rate',
-        middle(runs, ({ slowest }) => slowest),
-        '×',
-        1.2,
-      ),
-      atMost(
-        'an image through containerd: bytes that the registry gave, against the size',
-        middle(runs, ({ upstream }) => upstream),
-        '×',
-        1.02,
-      ),
+    targets: [
+      {
+        what: 'an image through containerd to 8 hosts: slowest, against size ÷ link rate',
+        of: ({ slowest }) => slowest,
+        target: 1.2,
+      },
+      {
+        what: 'an image through containerd: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
     ],
   },
   {
@@ -102,19 +99,17 @@ const HERDS: readonly Herd[] = [
     title: '200 MB to 8 hosts, one a second, links of 100 Mbit/s',
     fleet: { hosts: 8, rate: 100e6, namespaces: true },
     staggerMs: 1000,
-    claims: (runs) => [
-      atMost(
-        '8 hosts, one a second: slowest, against size ÷ link rate',
-        middle(runs, ({ slowest }) => slowest),
-        '×',
-        1.15,
-      ),
-      atMost(
-        'staggered: bytes that the registry gave, against the size',
-        middle(runs, ({ upstream }) => upstream),
-        '×',
-        1.02,
-      ),
+    targets: [
+      {
+        what: '8 hosts, one a second: slowest, against size ÷ link rate',
+        of: ({ slowest }) => slowest,
+        target: 1.15,
+      },
+      {
+        what: 'staggered: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
     ],
   },
   {
@@ -122,19 +117,13 @@ const HERDS: readonly Herd[] = [
     title: '100 MB to two racks of 4 hosts, 100 Mbit/s, joined by 30 Mbit/s',
     fleet: { hosts: 8, rate: 100e6, thinRate: 30e6, namespaces: true },
     sizeBytes: 100e6,
-    claims: (runs) => [
-      atMost(
-        'two racks: bytes over the thin link, against the size',
-        middle(runs, ({ thin }) => thin),
-        '×',
-        1.3,
-      ),
-      atMost(
-        'two racks: bytes that the registry gave, against the size',
-        middle(runs, ({ upstream }) => upstream),
-        '×',
-        1.02,
-      ),
+    targets: [
+      { what: 'two racks: bytes over the thin link, against the size', of: ({ thin }) => thin, target: 1.3 },
+      {
+        what: 'two racks: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
     ],
   },
 ];
@@ -184,7 +173,7 @@ async function measure(
       { name: 'size ÷ link rate', samples: [{ wallMs: idealMs(sizeBytes, rate) }] },
     ],
     input: { sizeBytes, hosts, rate, thinRate, staggerMs: herd.staggerMs ?? 0, runs },
-    claims: herd.claims(runs),
+    claims: herd.targets.map(({ what, of, target }) => atMost(what, median(runs.map(of)), '×', target)),
   };
 }
 

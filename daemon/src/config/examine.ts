@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LOCALITY_LABELS, parseJoinToken } from '@drakkar/protocol';
-import { clashes, type Finding, type Listener, nearest } from '@drakkar/service';
+import { accepts, clashes, type Finding, type Listener, nearest } from '@drakkar/service';
 import { hasMembership, STANDING_FILE } from '../swarm/standing.ts';
 import type { Config } from './schema.ts';
 
@@ -68,7 +68,7 @@ async function examineEntry({ swarm, stateDirectory }: Config): Promise<Finding[
     const setting = 'swarm.joinTokenFile';
     const text = await textOf(joinTokenFile);
     if (text instanceof Error) return unreadable(setting, text, joinTokenFile);
-    if (isJoinToken(text.trim())) return [];
+    if (accepts(parseJoinToken)(text.trim())) return [];
     const message = `what stands in ${joinTokenFile} is not a join token; \`drakkar supernode token\` prints one`;
     return [{ setting, severity: 'problem', message }];
   }
@@ -97,13 +97,4 @@ function unreadable(setting: string, text: string | Error, file: string): Findin
   if (!(text instanceof Error)) return [];
   const message = `${file} can’t be read (${text.message}); name a file that the daemon’s user can read`;
   return [{ setting, severity: 'problem', message }];
-}
-
-function isJoinToken(text: string): boolean {
-  try {
-    parseJoinToken(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

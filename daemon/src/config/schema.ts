@@ -8,7 +8,15 @@ import {
   parseJoinToken,
   parseSupernodeAddress,
 } from '@drakkar/protocol';
-import { absolutePath, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from '@drakkar/service';
+import {
+  absolutePath,
+  accepts,
+  byteSize,
+  fitsSocket,
+  ipAddress,
+  MAX_SOCKET_BYTES,
+  port,
+} from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
@@ -36,32 +44,7 @@ const publicKey = z.string().refine((text) => {
   }
 }, 'is not an Ed25519 public key; write its 32 bytes in base64');
 
-function isSupernodeAddress(text: string): boolean {
-  try {
-    parseSupernodeAddress(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isJoinToken(text: string): boolean {
-  try {
-    parseJoinToken(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isHost(text: string): boolean {
-  try {
-    parseHostPort(isIP(text) === 6 ? `[${text}]:1` : `${text}:1`);
-    return true;
-  } catch {
-    return false;
-  }
-}
+const isHost = accepts((text) => parseHostPort(isIP(text) === 6 ? `[${text}]:1` : `${text}:1`));
 
 const rate = byteSize
   .refine((bytesPerSecond) => bytesPerSecond >= 1024, 'is less than 1 KiB a second; null is no limit')
@@ -251,13 +234,16 @@ export const configSchema = z.strictObject({
     .strictObject({
       supernode: z
         .string()
-        .refine(isSupernodeAddress, 'is not host:port/PEER, as `drakkar supernode token` prints it')
+        .refine(
+          accepts(parseSupernodeAddress),
+          'is not host:port/PEER, as `drakkar supernode token` prints it',
+        )
         .nullable()
         .default(null)
         .describe('`host:port/PEER`. Without one this host is alone.'),
       joinToken: z
         .string()
-        .refine(isJoinToken, 'is not a join token; `drakkar supernode token` prints one')
+        .refine(accepts(parseJoinToken), 'is not a join token; `drakkar supernode token` prints one')
         .nullable()
         .default(null)
         .describe('Lets this host in until it is a member.'),

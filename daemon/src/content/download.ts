@@ -297,9 +297,15 @@ export class Download {
     );
     try {
       const filling = fill.run();
-      filling.catch(() => this.#progress.step());
+      let failure: { readonly cause: unknown } | undefined;
+      filling.catch((cause: unknown) => {
+        failure = { cause };
+        this.#progress.step();
+      });
       for (let piece = 0; piece < writer.pieceCount; piece += 1) {
-        await this.#untilHere(piece, writer, fill, filling);
+        await this.#untilHere(piece, writer, fill, () => {
+          if (failure !== undefined) throw failure.cause;
+        });
         const until = Math.min((piece + 1) * writer.pieceLength, this.#sizeBytes);
         await this.#rehash(writer, digester, until, present.has(piece) ? receipt : newReceipt());
       }
@@ -325,11 +331,12 @@ export class Download {
     piece: number,
     writer: ContentWriter,
     fill: SwarmFill,
-    filling: Promise<void>,
+    throwIfFailed: () => void,
   ): Promise<void> {
     const sinceMs = performance.now();
     while (!writer.has(piece)) {
-      await Promise.race([this.#progress.next(this.#ending.signal), filling]);
+      throwIfFailed();
+      await this.#progress.next(this.#ending.signal);
       // Order costs the swarm: only who has waited for long is served out of turn.
       if (this.#blocked > 0 && performance.now() - sinceMs > READER_PATIENCE_MS) fill.urge(piece);
     }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { type Edit, mutate, temporaryDirectory } from '@drakkar/lab';
+import { type Edit, framed, mutate, temporaryDirectory } from '@drakkar/lab';
 import {
   clusterKeyName,
   DrakkarError,
@@ -44,16 +44,6 @@ afterAll(async () => {
   await us[Symbol.asyncDispose]();
   await them[Symbol.asyncDispose]();
 });
-
-/** The message with its length before it, as an unsigned varint. */
-function framed(bytes: Uint8Array): Uint8Array {
-  const length: number[] = [];
-  for (let rest = bytes.length; ; rest >>>= 7) {
-    length.push(rest < 128 ? rest : (rest & 127) | 128);
-    if (rest < 128) break;
-  }
-  return Buffer.concat([Buffer.from(length), bytes]);
-}
 
 const edits = fc.array(
   fc.record<Edit>({

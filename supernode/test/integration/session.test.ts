@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { type Edit, mutate } from '@drakkar/lab';
+import { type Edit, framed, mutate } from '@drakkar/lab';
 import {
   digestOf,
   encodeBlobName,
@@ -86,16 +86,6 @@ beforeEach(() => {
 
 const encoded = (message: Said): Uint8Array =>
   toBinary(FromDaemonSchema, create(FromDaemonSchema, { message }));
-
-/** The message with its length before it, as an unsigned varint. */
-function framed(bytes: Uint8Array): Uint8Array {
-  const length: number[] = [];
-  for (let rest = bytes.length; ; rest >>>= 7) {
-    length.push(rest < 128 ? rest : (rest & 127) | 128);
-    if (rest < 128) break;
-  }
-  return Buffer.concat([Buffer.from(length), bytes]);
-}
 
 interface Ending {
   readonly answers: string[];
