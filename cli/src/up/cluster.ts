@@ -44,6 +44,8 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
           dataPort: 0,
           mdns: false,
         },
+        // The screen is the demo's own.
+        log: { level: 'warn' },
         native: { socket: nativeSocket ?? join(directory, `${name}.sock`) },
       }),
   };
