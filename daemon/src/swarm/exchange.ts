@@ -140,6 +140,10 @@ export class Exchange implements HaveEvents {
     return this.#sessions.size === 0 && !this.isWanted;
   }
 
+  get neighbours(): number {
+    return this.#sessions.size;
+  }
+
   get missing(): number {
     return this.#picker.missing;
   }

@@ -30,6 +30,8 @@ export interface KnownPiece {
 }
 
 export interface HaveEvents {
+  /** How many there are that talk about the blob. */
+  readonly neighbours: number;
   pieces(session: HaveSession, pieces: readonly KnownPiece[]): void;
   choked(session: HaveSession, choked: boolean): void;
 }
@@ -39,9 +41,15 @@ const PIECES_OF_ONE_MESSAGE = 4096;
 const OPENING_MS = 2_000;
 /** What is gained close together is said together. */
 const ANNOUNCE_MS = 5;
-/** Who knows of so many pieces that it lacks can wait for news of more: a message costs as much as a tenth of a piece. */
-const ENOUGH = 6;
-const LAZY_MS = 250;
+/**
+ * Who knows of so many pieces that it lacks, from all whom it talks to, can wait for news of more: a message costs as much as a tenth of a
+ * piece.
+ */
+const ENOUGH = 48;
+const ENOUGH_OF_ONE = 2;
+/** For each neighbour: so all of them together hear something 25 times a second, however many they are. */
+const LAZY_MS = 40;
+const MOST_LAZY_MS = 2_000;
 const SHA256_BYTES = 32;
 
 /** What two peers tell each other about one blob: which pieces they have, and whether they serve each other at the moment. */
@@ -59,7 +67,9 @@ export class HaveSession {
   /** Pieces that it was told of and lacks. */
   readonly #lacking = new Set<number>();
   #timer: NodeJS.Timeout | undefined;
-  #isLazy = false;
+  /** How long the timer was set for. */
+  #timerMs = 0;
+  #events: HaveEvents | undefined;
 
   constructor({ stream, peer }: PeerStream) {
     this.peer = peer;
@@ -127,6 +137,7 @@ export class HaveSession {
 
   /** Listens until the end. @throws `invalid_content` for what no peer says; `unavailable` */
   async run(pieceCount: number, events: HaveEvents): Promise<void> {
+    this.#events = events;
     for (;;) {
       const received = await this.#channel.receive();
       if (received === undefined) return;
@@ -186,12 +197,20 @@ export class HaveSession {
 
   #schedule(): void {
     if (this.#waiting.length === 0) return;
-    const isHungry =
-      this.#lacking.size < ENOUGH && this.#waiting.some(({ piece }) => !this.#theirs.has(piece));
-    if (this.#timer !== undefined && !(isHungry && this.#isLazy)) return;
+    const delayMs = this.#delayMs();
+    if (this.#timer !== undefined && delayMs >= this.#timerMs) return;
     clearTimeout(this.#timer);
-    this.#isLazy = !isHungry;
-    this.#timer = setTimeout(() => this.#flush(), isHungry ? ANNOUNCE_MS : LAZY_MS);
+    this.#timerMs = delayMs;
+    this.#timer = setTimeout(() => this.#flush(), delayMs);
+  }
+
+  /** How soon what waits is to be said. */
+  #delayMs(): number {
+    const neighbours = this.#events?.neighbours ?? 1;
+    const enough = Math.max(ENOUGH_OF_ONE, Math.ceil(ENOUGH / neighbours));
+    const isHungry =
+      this.#lacking.size < enough && this.#waiting.some(({ piece }) => !this.#theirs.has(piece));
+    return isHungry ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * neighbours);
   }
 
   #flush(): void {

@@ -111,7 +111,8 @@ export class SuperSeed {
 
   #leastShown(reach: number): PeerId | undefined {
     let best: PeerId | undefined;
-    let fewest = this.#ahead;
+    // A lone child may have all: there is nobody to spare the link for.
+    let fewest = this.#children.size === 1 ? Number.POSITIVE_INFINITY : this.#ahead;
     for (const [child, pieces] of this.#children) {
       if (pieces.size >= fewest || (this.#distances.get(child) ?? 0) > reach) continue;
       best = child;

@@ -4,6 +4,8 @@ import { expect, test, vi } from 'vitest';
 import { HaveSession, type KnownPiece } from '../../src/swarm/have-session.ts';
 
 const PIECES = 40;
+/** With so many, a peer that knows of six pieces it lacks has enough. */
+const NEIGHBOURS = 8;
 const known = (piece: number): KnownPiece => ({ piece, sha256: randomBytes(32) });
 const newKey = () => generateKeyPairSync('ed25519').privateKey;
 
@@ -17,6 +19,7 @@ async function startPair() {
     const session = new HaveSession(stream);
     arrived.resolve(session);
     await session.run(PIECES, {
+      neighbours: 1,
       pieces: (_, pieces) => heard.push(pieces.map(({ piece }) => piece)),
       choked: () => {},
     });
@@ -25,7 +28,7 @@ async function startPair() {
   const at = [{ host: '127.0.0.1', port: listener.port }];
   const stream = await caller.open(listener.peer, at, HAVE_PROTOCOL, AbortSignal.timeout(10_000));
   const teller = new HaveSession(stream);
-  void teller.run(PIECES, { pieces: () => {}, choked: () => {} }).catch(() => {});
+  void teller.run(PIECES, { neighbours: NEIGHBOURS, pieces: () => {}, choked: () => {} }).catch(() => {});
   // The stream is there for the other side with the first message.
   teller.choke(false);
   const running = stack.move();

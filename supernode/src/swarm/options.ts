@@ -16,6 +16,8 @@ export interface SwarmOptions {
   readonly quarantineMs: number;
   /** A child is not sent again to a parent that gave it nothing for so long. */
   readonly uselessMs: number;
+  /** Nor does it read upstream instead while others have something: not before it has gained nothing for so long. */
+  readonly gainMs: number;
   /** Labels that say where a host is, from the nearest to the farthest. */
   readonly localityLabels: readonly string[];
   /** Blobs that one host may want or have at a time. */
@@ -31,6 +33,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   reportsToQuarantine: 2,
   quarantineMs: 10 * 60_000,
   uselessMs: 30_000,
+  gainMs: 5_000,
   localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,
 };

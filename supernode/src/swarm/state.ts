@@ -20,6 +20,8 @@ export interface Part {
   havePieces: number;
   wants: boolean;
   readonly sinceMs: number;
+  /** When it last had more than before. */
+  gainedAtMs: number;
   /** Parents that it was last told of, and that are still there. */
   parents: readonly PeerId[];
   /** Parents that it was told of at any time: those it may have something to say about. */

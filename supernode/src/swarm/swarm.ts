@@ -189,6 +189,8 @@ export class Swarm {
     );
     for (const { peer } of gone) this.leave(peer);
     for (const swarm of this.#blobs.values()) {
+      // Whoever gains nothing from anybody may have to read upstream by now.
+      if (swarm.hungry.size > 0 && swarm.origins.size === 0) this.#stale.add(swarm);
       for (const [peer, { progressAtMs }] of swarm.origins) {
         if (nowMs - progressAtMs < this.#options.originStallMs) continue;
         const part = swarm.parts.get(peer);
@@ -246,8 +248,21 @@ export class Swarm {
   }
 
   #isExcluded(parent: PeerId, child: PeerId, part: Part, nowMs: number): boolean {
-    const isUseless = (part.useless?.get(parent) ?? 0) > nowMs;
-    return isUseless || this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
+    return isUselessTo(part, parent, nowMs) || this.#isSuspect(parent, child, nowMs);
+  }
+
+  #isSuspect(parent: PeerId, child: PeerId, nowMs: number): boolean {
+    return this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
+  }
+
+  /** Whether anybody may give something to a child: where the seeds are just busy, the registry is no help. */
+  #hasOtherSource(swarm: BlobSwarm, child: PeerId, part: Part, nowMs: number): boolean {
+    return swarm.parts
+      .entries()
+      .some(
+        ([peer, { havePieces }]) =>
+          peer !== child && havePieces > 0 && !this.#isExcluded(peer, child, part, nowMs),
+      );
   }
 
   #take(
@@ -272,6 +287,7 @@ export class Swarm {
       havePieces: 0,
       wants: false,
       sinceMs: nowMs,
+      gainedAtMs: nowMs,
       parents: [],
       named: new Set<PeerId>(),
       stale: false,
@@ -279,7 +295,9 @@ export class Swarm {
       useless: undefined,
     };
     const wasSeed = isSeed(swarm, part);
-    part.havePieces = Math.min(news.havePieces, pieces);
+    const havePieces = Math.min(news.havePieces, pieces);
+    if (havePieces > part.havePieces) part.gainedAtMs = nowMs;
+    part.havePieces = havePieces;
     if (news.wants === true) {
       part.wants = true;
       part.stale = true;
@@ -343,7 +361,13 @@ export class Swarm {
     const seeds = parts.filter(([, part]) => isSeed(swarm, part)).map(([peer]) => peer);
     const waiting = parts
       .filter(([peer, { wants }]) => wants && !swarm.origins.has(peer))
-      .filter(([peer, part]) => seeds.every((seed) => this.#isExcluded(seed, peer, part, nowMs)))
+      .filter(([peer, part]) => {
+        const isPatient =
+          nowMs - part.gainedAtMs < this.#options.gainMs && this.#hasOtherSource(swarm, peer, part, nowMs);
+        return seeds.every((seed) =>
+          isPatient ? this.#isSuspect(seed, peer, nowMs) : this.#isExcluded(seed, peer, part, nowMs),
+        );
+      })
       .sort(
         ([, a], [, b]) =>
           a.originLostAtMs - b.originLostAtMs || b.havePieces - a.havePieces || a.sinceMs - b.sinceMs,
@@ -372,6 +396,9 @@ function emptySwarm(name: BlobName, sizeBytes: number, pieces: number): BlobSwar
     children: new Map(),
   };
 }
+
+const isUselessTo = (part: Part, parent: PeerId, nowMs: number): boolean =>
+  (part.useless?.get(parent) ?? 0) > nowMs;
 
 function isSeedOf(swarm: BlobSwarm, peer: PeerId): boolean {
   const part = swarm.parts.get(peer);

@@ -96,6 +96,23 @@ describe('a swarm', () => {
     expect(advice?.parents.map((parent) => parent.peer)).not.toContain(peer(3));
   });
 
+  test('lets a child read upstream that gains nothing from others either while the seed is busy', () => {
+    const swarm = swarmOf(4);
+    swarm.have(peer(3), blob, blob.pieces, 0);
+    swarm.want(peer(1), blob, 0, 0);
+    swarm.want(peer(2), blob, 4, 0);
+    swarm.advise(0);
+    swarm.useless(peer(1), peer(3), key, 1_000);
+    const mayRead = (nowMs: number) => {
+      swarm.expire(nowMs);
+      return swarm.advise(nowMs).some(({ to, origin }) => to === peer(1) && origin);
+    };
+    expect(mayRead(1_000)).toBe(false);
+    swarm.have(peer(1), blob, 2, 4_000);
+    expect(mayRead(8_999)).toBe(false);
+    expect(mayRead(9_000)).toBe(true);
+  });
+
   test('takes a dead host out of every list, and tells its children', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, 0);
@@ -242,6 +259,7 @@ describe('a choice of parents', () => {
               havePieces: have,
               wants,
               sinceMs: 0,
+              gainedAtMs: 0,
               parents: [],
               stale: false,
               originLostAtMs: 0,
@@ -278,6 +296,7 @@ describe('a choice of parents', () => {
       havePieces: 10,
       wants: false,
       sinceMs: 0,
+      gainedAtMs: 0,
       parents: [],
       stale: false,
       originLostAtMs: 0,
@@ -307,6 +326,7 @@ describe('a choice of parents', () => {
         const rest = {
           wants: true,
           sinceMs: 0,
+          gainedAtMs: 0,
           parents: [],
           stale: false,
           originLostAtMs: 0,
