@@ -38,10 +38,18 @@ export async function certificateFor(key: KeyObject): Promise<PeerCertificate> {
 
 /** Who is at the other end: TLS 1.3 has proven that it holds the key of its certificate. `undefined` for who is no peer. */
 export function peerOf(socket: TLSSocket): PeerId | undefined {
+  const known = PEERS.get(socket);
+  if (known !== undefined) return known;
   try {
     const certificate = socket.getPeerX509Certificate();
-    return certificate === undefined ? undefined : peerIdOf(certificate.publicKey);
+    if (certificate === undefined) return undefined;
+    const peer = peerIdOf(certificate.publicKey);
+    PEERS.set(socket, peer);
+    return peer;
   } catch {
     return undefined;
   }
 }
+
+/** A connection is asked at every request, and stays that peer's. */
+const PEERS = new WeakMap<TLSSocket, PeerId>();

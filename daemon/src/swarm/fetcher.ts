@@ -61,6 +61,8 @@ interface Request {
   readonly parent: Parent;
   readonly pieces: number[];
   readonly abort: AbortController;
+  /** All of it has come; some may not be written yet. */
+  isReceived: boolean;
 }
 
 /** A piece of which bytes are coming. */
@@ -180,8 +182,8 @@ export class PieceFetcher {
   /** A piece is here, whoever brought it: others need not send it any more. */
   arrived(piece: number): void {
     for (const peer of this.#picker.arrived(piece)) {
-      for (const { parent, pieces, abort } of this.#requests) {
-        if (parent.peer === peer && pieces.every((each) => this.#picker.has(each))) {
+      for (const { parent, pieces, abort, isReceived } of this.#requests) {
+        if (!isReceived && parent.peer === peer && pieces.every((each) => this.#picker.has(each))) {
           abort.abort(new DrakkarError('cancelled', 'the piece came from elsewhere'));
         }
       }
@@ -273,7 +275,7 @@ export class PieceFetcher {
   }
 
   async #ask(parent: Parent, pieces: number[]): Promise<void> {
-    const request = { parent, pieces, abort: new AbortController() };
+    const request = { parent, pieces, abort: new AbortController(), isReceived: false };
     const bytes = this.#bytesOf(pieces);
     this.#requests.add(request);
     parent.requests += 1;
@@ -320,7 +322,8 @@ export class PieceFetcher {
     }
   }
 
-  async #receive({ parent, pieces, abort }: Request, bytes: number): Promise<void> {
+  async #receive(request: Request, bytes: number): Promise<void> {
+    const { parent, pieces, abort } = request;
     const [first = 0] = pieces;
     const taking: Promise<void>[] = [];
     let current = this.#begin(first);
@@ -353,6 +356,7 @@ export class PieceFetcher {
     });
     try {
       await fetching;
+      request.isReceived = true;
       parent.throughput.add(bytes, performance.now() - startedMs);
     } finally {
       if (current.filled < current.length) this.#modules.discarded(current.filled);

@@ -69,5 +69,5 @@ export class MemoryBudget {
   }
 }
 
-const MEASURE_MS = 500;
+const MEASURE_MS = 2_000;
 const TIGHT_SHARE = 16;
