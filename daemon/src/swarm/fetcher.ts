@@ -11,7 +11,7 @@ import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';
 import type { PiecePicker } from './picker.ts';
-import { type MemoryBudget, Pace, Throughput } from './rate.ts';
+import { type MemoryBudget, Throughput } from './rate.ts';
 
 /** How a blob is cut. */
 export interface BlobShape {
@@ -75,9 +75,6 @@ interface Arriving {
 }
 
 const REQUESTS = 16;
-/** Of what comes in so long; fewer, and a parent that is slow would leave the link empty. */
-const AHEAD_MS = 1_000;
-const MIN_REQUESTS = 4;
 /**
  * Of one parent at a time: the next request is on its way when the first is answered. Of a slow one, whose link others share, and of one
  * that nothing is known of, no more than one: what it was asked for could come from elsewhere sooner.
@@ -115,7 +112,6 @@ export class PieceFetcher {
   readonly #modules: FetcherModules;
   readonly #parents = new Map<PeerId, Parent>();
   readonly #requests = new Set<Request>();
-  readonly #pace = new Pace();
   #retry: NodeJS.Timeout | undefined;
   /** Since when parents have what is missing here, and nobody is asked for anything. */
   #idleSinceMs: number | undefined;
@@ -207,7 +203,7 @@ export class PieceFetcher {
       asked = false;
       // One request each in turn, so that parents share the work.
       for (const parent of this.#parents.values()) {
-        if (this.#requests.size >= this.#requestsAtATime) return;
+        if (this.#requests.size >= REQUESTS) return;
         if (parent.isChoking || parent.requests >= this.#requestsOf(parent)) continue;
         if (parent.restsUntilMs > nowMs) {
           isWaiting = true;
@@ -231,12 +227,6 @@ export class PieceFetcher {
   get #isIdle(): boolean {
     if (this.#requests.size > 0) return false;
     return this.#parents.keys().some((peer) => this.#picker.usefulPieces(peer) > 0);
-  }
-
-  /** As many pieces as come in a short while: more at a time would each come later, and could be passed on later. */
-  get #requestsAtATime(): number {
-    const pieces = (this.#pace.bytesPerMs(performance.now()) * AHEAD_MS) / this.#blob.pieceLength;
-    return Math.max(MIN_REQUESTS, Math.min(REQUESTS, Math.ceil(pieces)));
   }
 
   #requestsOf({ throughput }: Parent): number {
@@ -378,7 +368,6 @@ export class PieceFetcher {
   async #take(parent: Parent, { piece, buffer, length, hash }: Arriving): Promise<void> {
     const { pool, deliver, discarded, failed } = this.#modules;
     const sha256 = hash.digest();
-    this.#pace.add(length, performance.now());
     const claimed = parent.claims.get(piece);
     if (claimed === undefined || !sha256.equals(claimed)) {
       discarded(length);

@@ -49,7 +49,8 @@ const ENOUGH = 48;
 const ENOUGH_OF_ONE = 2;
 /** For each neighbour: so all of them together hear something 25 times a second, however many they are. */
 const LAZY_MS = 40;
-const MOST_LAZY_MS = 2_000;
+/** Well below the time after which a seed that hears nothing shows everybody everything. */
+const MOST_LAZY_MS = 500;
 const SHA256_BYTES = 32;
 
 /** What two peers tell each other about one blob: which pieces they have, and whether they serve each other at the moment. */

@@ -14,27 +14,6 @@ export class Throughput {
   }
 }
 
-/** How much comes lately, of everything together. */
-export class Pace {
-  #bytes = 0;
-  #atMs = 0;
-
-  add(bytes: number, nowMs: number): void {
-    this.#bytes = this.#left(nowMs) + bytes;
-    this.#atMs = nowMs;
-  }
-
-  bytesPerMs(nowMs: number): number {
-    return this.#left(nowMs) / PACE_MS;
-  }
-
-  #left(nowMs: number): number {
-    return this.#bytes * Math.exp((this.#atMs - nowMs) / PACE_MS);
-  }
-}
-
-const PACE_MS = 2_000;
-
 /** Memory that may be bound by transfers: less where the process needs much already. */
 export class MemoryBudget {
   readonly #bytes: number;

@@ -111,8 +111,7 @@ export class SuperSeed {
 
   #leastShown(reach: number): PeerId | undefined {
     let best: PeerId | undefined;
-    // A lone child may have all: there is nobody to spare the link for.
-    let fewest = this.#children.size === 1 ? Number.POSITIVE_INFINITY : this.#ahead;
+    let fewest = this.#ahead;
     for (const [child, pieces] of this.#children) {
       if (pieces.size >= fewest || (this.#distances.get(child) ?? 0) > reach) continue;
       best = child;

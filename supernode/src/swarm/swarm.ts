@@ -190,7 +190,11 @@ export class Swarm {
     for (const { peer } of gone) this.leave(peer);
     for (const swarm of this.#blobs.values()) {
       // Whoever gains nothing from anybody may have to read upstream by now.
-      if (swarm.hungry.size > 0 && swarm.origins.size === 0) this.#stale.add(swarm);
+      if (
+        swarm.origins.size === 0 &&
+        swarm.parts.values().some(({ wants, useless }) => wants && useless !== undefined)
+      )
+        this.#stale.add(swarm);
       for (const [peer, { progressAtMs }] of swarm.origins) {
         if (nowMs - progressAtMs < this.#options.originStallMs) continue;
         const part = swarm.parts.get(peer);

@@ -233,7 +233,9 @@ describe('super-seeding', () => {
     const seed = new SuperSeed(3, 1);
     seed.enter(A);
     seed.gained([0, 1]);
-    expect(seed.next()).toEqual(new Map([[A, [0, 1]]]));
+    expect(seed.next()).toEqual(new Map([[A, [0]]]));
+    seed.seenAt(A, [0]);
+    expect(seed.next()).toEqual(new Map([[A, [1]]]));
   });
 
   test('shows everybody everything when nobody passes anything on', () => {
