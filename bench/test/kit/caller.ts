@@ -1,5 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { loadSwarm } from '@drakkar/daemon';
@@ -63,10 +64,13 @@ export interface Answer {
 }
 
 const ANSWERED_MS = 30_000;
+/** Of this machine, and of none of its hosts: so many connections are let in from each address. */
+const CALLER_ADDRESS = '127.0.0.66';
 
 /** A connection to a host's server of pieces. */
 export async function dial(port: number, tls: ConnectionOptions): Promise<TLSSocket> {
-  const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...tls });
+  const tcp = connectTcp({ host: '127.0.0.1', port, localAddress: CALLER_ADDRESS });
+  const socket = connect({ socket: tcp, rejectUnauthorized: false, ...tls });
   await new Promise<void>((resolve, reject) => {
     socket.once('secureConnect', resolve);
     socket.once('error', reject);

@@ -59,6 +59,8 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
       throw new DrakkarError('invalid_argument', `${digest} has ${blob.sizeBytes} bytes, not ${end}`);
     }
     const bytes = Readable.from(readRange(blob, start, end), { objectMode: false });
+    // Whoever leaves before the first byte never starts the reading, which would let go of the blob.
+    bytes.once('close', () => blob[Symbol.asyncDispose]());
     return reply
       .type('application/octet-stream')
       .header('content-length', end - start)

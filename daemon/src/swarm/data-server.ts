@@ -1,6 +1,7 @@
 import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import {
   type BlobName,
@@ -53,6 +54,8 @@ export interface DataServer extends AsyncDisposable {
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
 const MAX_CONNECTIONS = 2048;
+/** So that nobody, known or not, keeps all others out. */
+const CONNECTIONS_OF_ONE_ADDRESS = 256;
 /** Of one peer, in service and waiting. */
 const REQUESTS_OF_ONE_PEER = 8;
 const HEADERS_MS = 10_000;
@@ -98,6 +101,16 @@ export async function servePieces(
   );
   server.maxConnections = MAX_CONNECTIONS;
   server.on('tlsClientError', (_, socket) => socket.destroy());
+  const ofAddress = new Tally<string>();
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    if (ofAddress.of(address) >= CONNECTIONS_OF_ONE_ADDRESS) {
+      socket.destroy();
+      return;
+    }
+    ofAddress.add(address);
+    socket.once('close', () => ofAddress.remove(address));
+  });
   const port = await listen(server, {
     address: options.address,
     port: options.port,
@@ -266,12 +279,31 @@ async function sendPart(
 const missing = (digest: Digest) =>
   new DrakkarError('not_found', `${digest} is not here, or not that piece of it`);
 
+/** How many there are of whom. */
+class Tally<Key> {
+  readonly #counts = new Map<Key, number>();
+
+  of(key: Key): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  add(key: Key): void {
+    this.#counts.set(key, this.of(key) + 1);
+  }
+
+  remove(key: Key): void {
+    const left = this.of(key) - 1;
+    if (left > 0) this.#counts.set(key, left);
+    else this.#counts.delete(key);
+  }
+}
+
 /** Serves so many at a time; as many more wait in the order in which they came. */
 class Slots {
   readonly #limit: number;
   readonly #pressed: (isPressed: boolean) => void;
   readonly #waiting: (() => void)[] = [];
-  readonly #ofPeer = new Map<PeerId, number>();
+  readonly #ofPeer = new Tally<PeerId>();
   #isPressed = false;
   taken = 0;
 
@@ -282,11 +314,10 @@ class Slots {
 
   /** @throws `busy` where too many wait */
   async take(peer: PeerId, response: ServerResponse): Promise<Disposable> {
-    const mine = this.#ofPeer.get(peer) ?? 0;
-    if (mine >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.#limit) {
+    if (this.#ofPeer.of(peer) >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.#limit) {
       throw new DrakkarError('busy', 'too many requests wait already');
     }
-    this.#ofPeer.set(peer, mine + 1);
+    this.#ofPeer.add(peer);
     if (this.taken < this.#limit) {
       this.taken += 1;
     } else {
@@ -307,9 +338,7 @@ class Slots {
   }
 
   #give(peer: PeerId): void {
-    const left = (this.#ofPeer.get(peer) ?? 1) - 1;
-    if (left > 0) this.#ofPeer.set(peer, left);
-    else this.#ofPeer.delete(peer);
+    this.#ofPeer.remove(peer);
     const next = this.taken > this.#limit ? undefined : this.#waiting.shift();
     if (next === undefined) this.taken -= 1;
     else next();

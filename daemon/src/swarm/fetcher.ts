@@ -198,12 +198,19 @@ export class PieceFetcher {
     if (this.#isEnded || this.#picker.missing === 0) return;
     const nowMs = performance.now();
     const isPatient = this.#idleSinceMs === undefined || nowMs - this.#idleSinceMs < PATIENCE_MS;
+    const isWaiting = this.#askInTurn(nowMs, isPatient);
+    if (isPatient) this.#idleSinceMs = this.#isIdle ? (this.#idleSinceMs ?? nowMs) : undefined;
+    if (isWaiting || this.#idleSinceMs !== undefined) this.#scheduleLater();
+  }
+
+  /** @returns whether more could be asked for after a while */
+  #askInTurn(nowMs: number, isPatient: boolean): boolean {
     let isWaiting = false;
     for (let asked = true; asked; ) {
       asked = false;
       // One request each in turn, so that parents share the work.
       for (const parent of this.#parents.values()) {
-        if (this.#requests.size >= REQUESTS) return;
+        if (this.#requests.size >= REQUESTS) return false;
         if (parent.isChoking || parent.requests >= this.#requestsOf(parent)) continue;
         if (parent.restsUntilMs > nowMs) {
           isWaiting = true;
@@ -213,15 +220,13 @@ export class PieceFetcher {
         if (pieces.length === 0) continue;
         if (!this.#modules.budget.take(this.#bytesOf(pieces), this.#requests.size === 0)) {
           for (const piece of pieces) this.#picker.failed(piece, parent.peer);
-          this.#scheduleLater();
-          return;
+          return true;
         }
         void this.#ask(parent, pieces);
         asked = true;
       }
     }
-    if (isPatient) this.#idleSinceMs = this.#isIdle ? (this.#idleSinceMs ?? nowMs) : undefined;
-    if (isWaiting || this.#idleSinceMs !== undefined) this.#scheduleLater();
+    return isWaiting;
   }
 
   get #isIdle(): boolean {

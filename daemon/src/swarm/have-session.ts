@@ -68,8 +68,8 @@ export class HaveSession {
   /** Pieces that it was told of and lacks. */
   readonly #lacking = new Set<number>();
   #timer: NodeJS.Timeout | undefined;
-  /** How long the timer was set for. */
-  #timerMs = 0;
+  /** When the timer fires. */
+  #dueAtMs = 0;
   #events: HaveEvents | undefined;
 
   constructor({ stream, peer }: PeerStream) {
@@ -199,9 +199,10 @@ export class HaveSession {
   #schedule(): void {
     if (this.#waiting.length === 0) return;
     const delayMs = this.#delayMs();
-    if (this.#timer !== undefined && delayMs >= this.#timerMs) return;
+    const dueAtMs = performance.now() + delayMs;
+    if (this.#timer !== undefined && dueAtMs >= this.#dueAtMs) return;
     clearTimeout(this.#timer);
-    this.#timerMs = delayMs;
+    this.#dueAtMs = dueAtMs;
     this.#timer = setTimeout(() => this.#flush(), delayMs);
   }
 

@@ -89,7 +89,9 @@ export class SuperSeed {
       this.#unshown.delete(piece);
       this.#shownTo.set(piece, child);
       this.#children.get(child)?.add(piece);
-      shown.set(child, [...(shown.get(child) ?? []), piece]);
+      const pieces = shown.get(child);
+      if (pieces === undefined) shown.set(child, [piece]);
+      else pieces.push(piece);
     }
   }
 

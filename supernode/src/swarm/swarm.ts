@@ -366,10 +366,10 @@ export class Swarm {
     const waiting = parts
       .filter(([peer, { wants }]) => wants && !swarm.origins.has(peer))
       .filter(([peer, part]) => {
-        const isPatient =
-          nowMs - part.gainedAtMs < this.#options.gainMs && this.#hasOtherSource(swarm, peer, part, nowMs);
-        return seeds.every((seed) =>
-          isPatient ? this.#isSuspect(seed, peer, nowMs) : this.#isExcluded(seed, peer, part, nowMs),
+        const gains = nowMs - part.gainedAtMs < this.#options.gainMs;
+        const mayWait = gains && this.#hasOtherSource(swarm, peer, part, nowMs);
+        return seeds.every(
+          (seed) => this.#isSuspect(seed, peer, nowMs) || (!mayWait && isUselessTo(part, seed, nowMs)),
         );
       })
       .sort(
