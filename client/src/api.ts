@@ -58,6 +58,8 @@ export interface Receipt {
   readonly upstreamBytes: number;
   /** From other hosts. */
   readonly peerBytes: number;
+  /** Came for another request of this host at the same time, whose receipt says from where. */
+  readonly joinedBytes: number;
   /** Came and was thrown away, and counts nowhere else: what somebody else had brought meanwhile, was cut off, or was wrong. */
   readonly discardedBytes: number;
   /** Hosts that gave something, at most 64; who gave most comes first. */

@@ -6,7 +6,7 @@ import {
   type SwarmHostSummary,
 } from '@drakkar/client';
 import { formatHostPort } from '@drakkar/protocol';
-import { errorInLog, loadKey, makeDirectory, serveMetrics } from '@drakkar/service';
+import { errorInLog, loadKey, makeDirectory, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -50,6 +50,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     names: () => control.names.size,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log }));
+  stack.use(releaseMemoryWhenIdle(0.25));
   const node = stack.use(
     await startNode({
       key,

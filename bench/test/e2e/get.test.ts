@@ -1,4 +1,6 @@
 import { createHash, hash, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { GetResult } from '@drakkar/client';
 import { startWebServer, type WebServer } from '@drakkar/lab';
 import { digestOf, fixedPieceLength } from '@drakkar/protocol';
@@ -107,6 +109,38 @@ describe('a file in a swarm', () => {
         expect(receipt).toMatchObject({ storeBytes: 0, upstreamBytes: 0, peerBytes: file.bytes.length });
       }
       await expect(third.client.get({ url: said.url })).rejects.toMatchObject({ code: 'unavailable' });
+    }),
+  );
+
+  test(
+    'is had from other hosts where its server has fallen silent to the one that read it first',
+    withFleet({ hosts: 2 }, async (fleet) => {
+      const [first, second] = fleet.hosts as [FleetHost, FleetHost];
+      const bytes = randomBytes(8 * MEBIBYTE);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      let reads = 0;
+      const server = createServer((request, response) => {
+        response.writeHead(200, { etag: '"a"', 'content-length': bytes.length });
+        if (request.method === 'HEAD') return void response.end();
+        reads += 1;
+        if (reads === 1) response.write(bytes.subarray(0, 2.5 * MEBIBYTE));
+        else response.end(bytes);
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      try {
+        const request = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`, sha256 };
+        const stuck = first.client.get(request);
+        await expect.poll(() => reads, CONDITION).toBe(1);
+        await second.client.get(request);
+        const { receipt } = await stuck;
+        expect(receipt.peerBytes + receipt.upstreamBytes).toBe(bytes.length);
+        // Each has asked once: the first has not waited until it could ask again.
+        expect(reads).toBe(2);
+        for (const host of fleet.hosts) await requireRight(host.stateDirectory, [digestOf(bytes)]);
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
     }),
   );
 

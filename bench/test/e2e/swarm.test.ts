@@ -55,6 +55,28 @@ const withFleet =
 // Each has a fleet of its own, and waits most of the time for slow links.
 describe.concurrent('a swarm', () => {
   test(
+    'leaves a host its own store: what others are getting there makes room for what it needs itself',
+    withFleet(
+      {
+        hosts: 2,
+        daemon: (index) =>
+          index === 0 ? { store: { quotaBytes: 40 * MEBIBYTE } } : { swarm: { downloadRate: 4 * MEBIBYTE } },
+      },
+      async (fleet) => {
+        const [small, slow] = fleet.hosts as [FleetHost, FleetHost];
+        const [first, second, third] = [await push(fleet, 16), await push(fleet, 16), await push(fleet, 16)];
+        for (const pushed of [first, second]) await pull(small, pushed);
+        const taking = await inTheMiddleOf(slow, 2 * MEBIBYTE, () => [pull(slow, first), pull(slow, second)]);
+        await pull(small, third);
+        await requireRight(small.stateDirectory, third.layers);
+        expect((await small.client.status()).store.usedBytes).toBeLessThanOrEqual(40 * MEBIBYTE);
+        await Promise.all(taking);
+        for (const { layers } of [first, second]) await requireRight(slow.stateDirectory, layers);
+      },
+    ),
+  );
+
+  test(
     'costs the registry one pull, however many pull at once, and gives everybody the right bytes',
     withFleet({ hosts: 4 }, async (fleet) => {
       const pushed = await push(fleet, 24, 3, 1);

@@ -5,11 +5,12 @@ const NAMED_PEERS = 3;
 
 /** Where bytes came from, in words. Pure. */
 export function describeReceipt(
-  { upstreamBytes, peerBytes, storeBytes }: Receipt,
+  { upstreamBytes, peerBytes, joinedBytes, storeBytes }: Receipt,
   upstream = 'the registry',
 ): string {
   const peers = peerBytes > 0 ? `${formatBytes(peerBytes)} from other hosts, ` : '';
-  return `${peers}${formatBytes(upstreamBytes)} from ${upstream}, ${formatBytes(storeBytes)} from the store`;
+  const joined = joinedBytes > 0 ? `, ${formatBytes(joinedBytes)} with another request` : '';
+  return `${peers}${formatBytes(upstreamBytes)} from ${upstream}, ${formatBytes(storeBytes)} from the store${joined}`;
 }
 
 /** How they came, in words. Pure. */

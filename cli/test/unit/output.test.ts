@@ -34,6 +34,7 @@ describe('a receipt', () => {
     storeBytes: 0,
     upstreamBytes: 2048,
     peerBytes: 0,
+    joinedBytes: 0,
     discardedBytes: 0,
     peers: [],
     stalls: 0,
@@ -49,6 +50,12 @@ describe('a receipt', () => {
     expect(describeReceipt(alone)).toBe('2.0 KiB from the registry, 0 B from the store');
     expect(describeFlow(alone)).toBe('first byte after 12 ms, no stalls');
     expect(describeFlow({ ...alone, firstByteMs: null })).toBe('no byte came, no stalls');
+  });
+
+  test('of who came when somebody else had begun says so', () => {
+    expect(describeReceipt({ ...alone, upstreamBytes: 0, joinedBytes: 4096 })).toBe(
+      '0 B from the registry, 0 B from the store, 4.0 KiB with another request',
+    );
   });
 
   test('names those who gave most', () => {

@@ -2,6 +2,7 @@ import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
 import type {
   BlobRequest,
+  BlobSource,
   Content,
   FetchOptions,
   OpenedBlob,
@@ -10,7 +11,7 @@ import type {
   ReceivedOptions,
   Traffic,
 } from './contract.ts';
-import { Download, type DownloadModules, WrongFromPeers } from './download.ts';
+import { Displaced, Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
 import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import { originOf, sourceOf } from './source.ts';
@@ -32,6 +33,13 @@ interface Suspect {
   readonly fromPeers: ReadonlyMap<number, PeerPiece>;
   readonly untilMs: number;
 }
+
+/** Each request may displace another's download once: two that are silent would end each other for ever. */
+interface Turn {
+  isTaken: boolean;
+}
+
+const newTurn = (): Turn => ({ isTaken: false });
 
 class SharedContent implements Content {
   readonly #options: ContentOptions;
@@ -75,28 +83,61 @@ class SharedContent implements Content {
     receipt: ReceiptCounter,
     options: ReadOptions = {},
   ): AsyncGenerator<Buffer, void, undefined> {
-    const opened = await this.#open(request, receipt, options);
+    const turn = newTurn();
+    let startBytes = options.startBytes ?? 0;
+    for (;;) {
+      try {
+        for await (const bytes of this.#read(request, receipt, { ...options, startBytes }, turn)) {
+          startBytes += bytes.length;
+          yield bytes;
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof Displaced)) throw error;
+      }
+    }
+  }
+
+  async *#read(
+    request: BlobRequest,
+    receipt: ReceiptCounter,
+    options: ReadOptions & { readonly startBytes: number },
+    turn: Turn,
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const found = await this.#find(request, receipt, options, turn);
+    const opened = openedOf(found, options.signal);
     const end = Math.min(options.endBytes ?? opened.sizeBytes, opened.sizeBytes);
-    for await (const bytes of readRange(opened, options.startBytes ?? 0, end)) {
-      if (opened.source === 'store') receipt.fromStore(bytes.length);
-      else receipt.arrived();
+    for await (const bytes of readRange(opened, options.startBytes, end)) {
+      if (!(found instanceof Download)) receipt.fromStore(bytes.length);
+      else if (found.isCountedBy(receipt)) receipt.arrived();
+      else receipt.joined(bytes.length);
       yield bytes;
     }
   }
 
   async fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions = {}): Promise<Digest> {
-    try {
-      return await this.#fetch(request, receipt, options);
-    } catch (error) {
-      // Nobody has read anything of it yet, so that it can be had once more, from the registry alone.
-      if (!(error instanceof WrongFromPeers)) throw error;
-      return await this.#fetch(request, receipt, options);
+    const turn = newTurn();
+    let isWrong = false;
+    for (;;) {
+      try {
+        return await this.#fetch(request, receipt, options, turn);
+      } catch (error) {
+        // Nobody has read anything of it yet, so that it can be had once more, from the registry alone.
+        const isFirstWrong: boolean = error instanceof WrongFromPeers && !isWrong;
+        if (!isFirstWrong && !(error instanceof Displaced)) throw error;
+        isWrong ||= isFirstWrong;
+      }
     }
   }
 
-  async #fetch(request: BlobRequest, receipt: ReceiptCounter, options: FetchOptions): Promise<Digest> {
+  async #fetch(
+    request: BlobRequest,
+    receipt: ReceiptCounter,
+    options: FetchOptions,
+    turn: Turn,
+  ): Promise<Digest> {
     const { onSize, onBytes, signal } = options;
-    const found = await this.#find(request, receipt, options);
+    const found = await this.#find(request, receipt, options, turn);
     onSize?.(found.sizeBytes);
     if (!(found instanceof Download)) {
       receipt.fromStore(found.sizeBytes);
@@ -105,9 +146,12 @@ class SharedContent implements Content {
       return found.digest;
     }
     let reported = 0;
+    const isCounted = found.isCountedBy(receipt);
     const report = () => {
-      if (found.arrivedBytes > reported) receipt.arrived();
-      onBytes?.(found.arrivedBytes - reported);
+      const bytes = found.arrivedBytes - reported;
+      if (bytes > 0 && isCounted) receipt.arrived();
+      else if (bytes > 0) receipt.joined(bytes);
+      onBytes?.(bytes);
       reported = found.arrivedBytes;
     };
     try {
@@ -134,8 +178,7 @@ class SharedContent implements Content {
   }
 
   async #open(request: BlobRequest, receipt: ReceiptCounter, options: OpenOptions): Promise<OpenedBlob> {
-    const found = await this.#find(request, receipt, options);
-    return found instanceof Download ? new ArrivingBlob(found, options.signal) : new StoredBlob(found);
+    return openedOf(await this.#find(request, receipt, options, newTurn()), options.signal);
   }
 
   /** The blob in the store, or a download of it that has started and been entered. */
@@ -143,6 +186,7 @@ class SharedContent implements Content {
     request: BlobRequest,
     receipt: ReceiptCounter,
     { signal, authorize }: OpenOptions,
+    turn: Turn,
   ): Promise<ContentReader | Download> {
     for (;;) {
       throwIfCancelled(signal);
@@ -156,14 +200,11 @@ class SharedContent implements Content {
         await running.finished.catch(() => {});
         continue;
       }
-      if (running !== undefined && running.source.origin !== originOf(request)) {
+      if (running !== undefined && isFromElsewhere(running, sourceOf(request, this.#modules.client))) {
         // Another registry may say and send what it likes: nobody else waits for that.
         if (authorize !== undefined) throw elsewhere(request);
         if (running.isForMirror) running.end('this host itself wants it from another registry');
-        await untilAborted(
-          running.finished.catch(() => {}),
-          signal,
-        );
+        await this.#outlast(running, turn, signal);
         continue;
       }
       if (running !== undefined) {
@@ -174,6 +215,24 @@ class SharedContent implements Content {
       if (!provesItself) await authorize?.();
       if (this.#downloads.has(request.digest)) continue;
       return await this.#start(request, receipt, authorize !== undefined, signal);
+    }
+  }
+
+  /** Waits until another's download has ended. One that is silent is ended, so that another source has its turn. */
+  async #outlast(running: Download, turn: Turn, signal: AbortSignal | undefined): Promise<void> {
+    const { silenceMs } = this.#options;
+    const looking = setInterval(() => {
+      if (turn.isTaken || running.idleMs < silenceMs) return;
+      turn.isTaken = true;
+      running.displace();
+    }, silenceMs / 10);
+    try {
+      await untilAborted(
+        running.finished.catch(() => {}),
+        signal,
+      );
+    } finally {
+      clearInterval(looking);
     }
   }
 
@@ -304,6 +363,9 @@ export async function* readRange(
   }
 }
 
+const openedOf = (found: ContentReader | Download, signal: AbortSignal | undefined): OpenedBlob =>
+  found instanceof Download ? new ArrivingBlob(found, signal) : new StoredBlob(found);
+
 class StoredBlob implements OpenedBlob {
   readonly source = 'store';
   readonly #reader: ContentReader;
@@ -355,10 +417,14 @@ class ArrivingBlob implements OpenedBlob {
   }
 }
 
+/** Servers may give one thing under many URLs, some of which may not answer. */
+const isFromElsewhere = ({ source: running }: Download, wanted: BlobSource): boolean =>
+  running.origin !== wanted.origin || (wanted.kind === 'server' && running.key !== wanted.key);
+
 function elsewhere(request: BlobRequest): DrakkarError {
   const { digest } = request;
   const registry = originOf(request);
-  return new DrakkarError('not_found', `${digest} is here, but not from ${registry}`, {
+  return new DrakkarError('not_found', `${digest} is here or on its way, but not from ${registry}`, {
     details: { digest, registry },
   });
 }

@@ -57,6 +57,7 @@ export class Download {
   readonly #receipt: ReceiptCounter;
   readonly #ending = new AbortController();
   readonly #progress = new Progress();
+  #progressAtMs = performance.now();
   #digest: Digest;
   #sizeBytes = 0;
   /** Bytes from the start that are here; the last one is held back until the digest is known to match. */
@@ -81,7 +82,12 @@ export class Download {
     this.#graceMs = graceMs;
     this.#modules = modules;
     const begun = this.#begin();
-    this.started = begun.then(() => {});
+    this.started = begun.then(
+      () => {},
+      (error) => {
+        throw this.#reasonOf(error);
+      },
+    );
     this.finished = begun.then((first) => this.#run(first)).catch((error) => this.#fail(error));
     this.started.catch(() => {});
     this.finished.catch(() => {});
@@ -105,6 +111,16 @@ export class Download {
     return this.#ending.signal.aborted;
   }
 
+  /** Since bytes, or a whole piece, came. */
+  get idleMs(): number {
+    return performance.now() - this.#progressAtMs;
+  }
+
+  /** Whether a request's receipt is told where the bytes come from. */
+  isCountedBy(receipt: ReceiptCounter): boolean {
+    return this.#receipt === receipt;
+  }
+
   enter(): void {
     this.#users += 1;
     clearTimeout(this.#grace);
@@ -122,6 +138,11 @@ export class Download {
     this.#ending.abort(
       new DrakkarError('cancelled', `the download of ${this.request.digest} was ended: ${why}`),
     );
+  }
+
+  /** Another source gets its turn: who waits for this download is to wait for that one. */
+  displace(): void {
+    this.#ending.abort(new Displaced(this.source.what));
   }
 
   async read(buffer: Uint8Array, position: number, signal: AbortSignal | undefined): Promise<number> {
@@ -147,6 +168,11 @@ export class Download {
     return this.#progress.next(signal);
   }
 
+  #step(): void {
+    this.#progressAtMs = performance.now();
+    this.#progress.step();
+  }
+
   /** Asks upstream before anything is said to be here; the stream that it answers with is the first gap's. */
   async #begin(): Promise<BlobStream | undefined> {
     const { store } = this.#modules;
@@ -167,7 +193,7 @@ export class Download {
         throw error;
       }
     }
-    const stream = (await this.#isShared()) ? undefined : await this.#openUpstream({});
+    const stream = (await this.#isShared()) ? undefined : await this.source.open({}, this.#ending.signal);
     try {
       const sizeBytes = stream === undefined ? this.#sizeBytes : this.#agreedSize(stream.sizeBytes);
       if (sizeBytes === undefined) {
@@ -290,8 +316,8 @@ export class Download {
         receipt,
         signal: this.#ending.signal,
         traffic: this.#modules.traffic,
-        openUpstream: (range) => this.#openUpstreamOfSize(range),
-        onPiece: () => this.#progress.step(),
+        openUpstream: (range, signal) => this.#openUpstreamOfSize(range, signal),
+        onPiece: () => this.#step(),
       },
       present,
     );
@@ -300,7 +326,7 @@ export class Download {
       let failure: { readonly cause: unknown } | undefined;
       filling.catch((cause: unknown) => {
         failure = { cause };
-        this.#progress.step();
+        this.#step();
       });
       for (let piece = 0; piece < writer.pieceCount; piece += 1) {
         await this.#untilHere(piece, writer, fill, () => {
@@ -375,8 +401,11 @@ export class Download {
     return await this.#modules.store.open(this.request.digest);
   }
 
-  async #openUpstreamOfSize(range: { startBytes: number; endBytes?: number }): Promise<BlobStream> {
-    const stream = await this.#openUpstream(range);
+  async #openUpstreamOfSize(
+    range: { startBytes: number; endBytes?: number },
+    signal = this.#ending.signal,
+  ): Promise<BlobStream> {
+    const stream = await this.source.open(range, signal);
     if (stream.sizeBytes === undefined || stream.sizeBytes === this.#sizeBytes) return stream;
     await stream.chunks.return();
     throw this.#wrongLength(String(stream.sizeBytes));
@@ -392,7 +421,7 @@ export class Download {
   #matches(): void {
     this.#matched = true;
     this.#arrivedBytes = this.#sizeBytes;
-    this.#progress.step();
+    this.#step();
   }
 
   /** What is here already passes through the hash, too. */
@@ -413,7 +442,7 @@ export class Download {
       digester.update(wanted.subarray(0, count));
       receipt.fromStore(count);
       this.#arrivedBytes += count;
-      this.#progress.step();
+      this.#step();
     }
   }
 
@@ -422,7 +451,7 @@ export class Download {
     const gathering = new GatheringWriter(async (buffers) => {
       await writer.write(this.#arrivedBytes, buffers);
       this.#arrivedBytes += buffers.reduce((sum, { length }) => sum + length, 0);
-      this.#progress.step();
+      this.#step();
     });
     try {
       for await (const chunk of stream.chunks) {
@@ -457,10 +486,6 @@ export class Download {
     );
   }
 
-  #openUpstream(range: { startBytes?: number; endBytes?: number }): Promise<BlobStream> {
-    return this.source.open(range, this.#ending.signal);
-  }
-
   #wrongLength(found: string): DrakkarError {
     const { what, kind } = this.source;
     return new DrakkarError('invalid_content', `${what} came with another size than before: ${found} bytes`, {
@@ -478,10 +503,14 @@ export class Download {
     });
   }
 
+  /** What is broken off fails in its own way. */
+  #reasonOf(error: unknown): unknown {
+    return this.#ending.signal.aborted ? this.#ending.signal.reason : error;
+  }
+
   /** Tells the readers, and keeps what is good: nothing of a blob whose digest did not match. */
   async #fail(error: unknown): Promise<never> {
-    const reason: unknown = this.#ending.signal.aborted ? this.#ending.signal.reason : error;
-    const failure = toDrakkarError(reason, 'unavailable');
+    const failure = toDrakkarError(this.#reasonOf(error), 'unavailable');
     clearTimeout(this.#grace);
     this.#failure = failure;
     this.#ending.abort(failure);
@@ -492,7 +521,7 @@ export class Download {
     } catch {
       // A writer that cannot end well has failed already, with the error that brought us here.
     }
-    this.#progress.step();
+    this.#step();
     throw failure;
   }
 }
@@ -511,5 +540,14 @@ export class WrongFromPeers extends DrakkarError {
       hint: 'try again: the registry alone will be asked, and the peer that lied is found out',
     });
     this.fromPeers = fromPeers;
+  }
+}
+
+/** Bytes hardly came while somebody waited who has another source for the same content. */
+export class Displaced extends DrakkarError {
+  constructor(what: string) {
+    super('cancelled', `${what} brought next to nothing while the same content was to be had elsewhere`, {
+      hint: 'try again',
+    });
   }
 }

@@ -11,6 +11,7 @@ export class ReceiptCounter {
   storeBytes = 0;
   upstreamBytes = 0;
   peerBytes = 0;
+  joinedBytes = 0;
   discardedBytes = 0;
   readonly #peers = new Map<PeerId, { readonly name: string | null; bytes: number }>();
   readonly #whole: ReceiptCounter | undefined;
@@ -48,6 +49,12 @@ export class ReceiptCounter {
     this.arrived();
   }
 
+  /** Bytes that another request of this host is told the source of. */
+  joined(bytes: number): void {
+    this.joinedBytes += bytes;
+    this.arrived();
+  }
+
   /** Bytes that came and are of no use. */
   discarded(bytes: number): void {
     this.discardedBytes += bytes;
@@ -75,6 +82,7 @@ export class ReceiptCounter {
     this.storeBytes += part.storeBytes;
     this.upstreamBytes += part.upstreamBytes;
     this.peerBytes += part.peerBytes;
+    this.joinedBytes += part.joinedBytes;
     this.discardedBytes += part.discardedBytes;
     for (const [peer, { name, bytes }] of part.#peers) this.#share(peer, name, bytes);
   }
@@ -85,11 +93,12 @@ export class ReceiptCounter {
   }
 
   summary(): Receipt {
-    const { storeBytes, upstreamBytes, peerBytes, discardedBytes } = this;
+    const { storeBytes, upstreamBytes, peerBytes, joinedBytes, discardedBytes } = this;
     return {
       storeBytes,
       upstreamBytes,
       peerBytes,
+      joinedBytes,
       discardedBytes,
       peers: [...this.#peers]
         .map(([peer, share]) => ({ peer, ...share }))

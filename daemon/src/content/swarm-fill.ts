@@ -17,7 +17,7 @@ export interface SwarmFillOptions {
   readonly traffic: Traffic;
   readonly signal: AbortSignal;
   /** Bytes from upstream, from `startBytes` to the end. */
-  openUpstream(range: { readonly startBytes: number }): Promise<BlobStream>;
+  openUpstream(range: { readonly startBytes: number }, signal: AbortSignal): Promise<BlobStream>;
   /** A piece is here. */
   onPiece(): void;
 }
@@ -42,6 +42,8 @@ export class SwarmFill {
   readonly #ending = new AbortController();
   readonly #signal: AbortSignal;
   #failedSinceMs: number | undefined;
+  /** The stream from upstream, and the piece that it is bringing. */
+  #reading: { piece: number; readonly stop: AbortController } | undefined;
 
   /** @param present sha256 of the pieces that are here already */
   constructor(options: SwarmFillOptions, present: ReadonlyMap<number, Uint8Array>) {
@@ -71,6 +73,8 @@ export class SwarmFill {
           }
           receipt.fromPeer(peer, swarm.nameOf(peer), bytes.length);
           this.fromPeers.set(piece, { peer, sha256 });
+          // Upstream may be silent for long before it is given up.
+          if (this.#reading?.piece === piece) this.#reading.stop.abort();
           return true;
         },
         stalled: () => receipt.stalled(),
@@ -118,13 +122,16 @@ export class SwarmFill {
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
     const { writer, receipt, traffic } = this.#options;
-    let piece = first;
+    const reading = { piece: first, stop: new AbortController() };
+    this.#reading = reading;
     /** Of bytes that have come for no whole piece yet. */
     let unused = 0;
+    let isGivenUp = true;
     try {
-      const { chunks } = await this.#options.openUpstream({ startBytes: piece * writer.pieceLength });
+      const signal = AbortSignal.any([this.#signal, reading.stop.signal]);
+      const { chunks } = await this.#options.openUpstream({ startBytes: first * writer.pieceLength }, signal);
       let buffers: Buffer[] = [];
-      let left = this.#lengthOf(piece);
+      let left = this.#lengthOf(first);
       let hash: Hash = createHash('sha256');
       for await (const chunk of chunks) {
         unused += chunk.length;
@@ -136,6 +143,7 @@ export class SwarmFill {
           buffers.push(part);
           left -= part.length;
           if (left > 0) continue;
+          const { piece } = reading;
           const sha256 = hash.digest();
           if (await this.#write(piece, buffers, sha256)) {
             const length = this.#lengthOf(piece);
@@ -143,13 +151,13 @@ export class SwarmFill {
             receipt.fromUpstream(length);
             this.#download.arrivedUpstream(piece, sha256);
           }
-          piece += 1;
-          if (piece >= writer.pieceCount || !this.#download.claimUpstream(piece)) {
-            piece = -1;
+          reading.piece += 1;
+          if (reading.piece >= writer.pieceCount || !this.#download.claimUpstream(reading.piece)) {
+            isGivenUp = false;
             return;
           }
           buffers = [];
-          left = this.#lengthOf(piece);
+          left = this.#lengthOf(reading.piece);
           hash = createHash('sha256');
         }
       }
@@ -160,9 +168,13 @@ export class SwarmFill {
           hint: 'upstream, or something before it, is broken',
         },
       );
+    } catch (error) {
+      if (!reading.stop.signal.aborted) throw error;
+      isGivenUp = false;
     } finally {
+      this.#reading = undefined;
       receipt.discarded(unused);
-      if (piece >= 0) this.#download.failedUpstream(piece);
+      if (isGivenUp) this.#download.failedUpstream(reading.piece);
     }
   }
 

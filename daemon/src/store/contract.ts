@@ -42,6 +42,14 @@ export interface StoreUsage {
   readonly reservedBytes: number;
 }
 
+export interface OpenContentOptions {
+  /**
+   * The reader does not keep its content from being evicted: it can go on reading, and whoever listens to {@link Store.onRemoved} is to
+   * close it.
+   */
+  readonly yields?: boolean;
+}
+
 /** Content by digest under an exact quota. Errors are {@link DrakkarError}s; none of them leaves the store inconsistent. */
 export interface Store extends AsyncDisposable {
   /** Files in the making belong here: on the same disk, and wiped when the store is opened. */
@@ -56,7 +64,7 @@ export interface Store extends AsyncDisposable {
   /** Path of complete content; stays while somebody pins it. @throws `not_found` */
   pathOf(digest: Digest): string;
   /** @throws `not_found` unless complete */
-  open(digest: Digest): Promise<ContentReader>;
+  open(digest: Digest, options?: OpenContentOptions): Promise<ContentReader>;
   /** The sha256 of every piece of a complete blob; made now where it came in as a whole. @throws `not_found` */
   pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>>;
   /** Calls back when complete content is gone. */

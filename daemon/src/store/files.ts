@@ -6,6 +6,8 @@ import type { ContentRow } from './index-file.ts';
 interface Shared {
   readonly handle: Promise<FileHandle>;
   users: number;
+  /** Of those, who lets go of what is wanted for something else. */
+  yielding: number;
 }
 
 /** One descriptor per content however many read it; a bound on how many there are. */
@@ -21,8 +23,14 @@ export class OpenFiles {
     return this.#files.has(digest);
   }
 
+  /** Somebody has it open who does not let go of it. */
+  isHeld(digest: Digest): boolean {
+    const shared = this.#files.get(digest);
+    return shared !== undefined && shared.users > shared.yielding;
+  }
+
   /** @throws `limit_exceeded` when too many others are open */
-  async open(digest: Digest, path: string): Promise<FileHandle> {
+  async open(digest: Digest, path: string, yields: boolean): Promise<FileHandle> {
     let shared = this.#files.get(digest);
     if (shared === undefined) {
       if (this.#files.size >= this.#limit) {
@@ -30,10 +38,11 @@ export class OpenFiles {
           hint: 'try again when fewer transfers run',
         });
       }
-      shared = { handle: open(path, 'r'), users: 0 };
+      shared = { handle: open(path, 'r'), users: 0, yielding: 0 };
       this.#files.set(digest, shared);
     }
     shared.users += 1;
+    if (yields) shared.yielding += 1;
     try {
       return await shared.handle;
     } catch (error) {
@@ -42,10 +51,11 @@ export class OpenFiles {
     }
   }
 
-  async close(digest: Digest): Promise<void> {
+  async close(digest: Digest, yields: boolean): Promise<void> {
     const shared = this.#files.get(digest);
     if (shared === undefined) return;
     shared.users -= 1;
+    if (yields) shared.yielding -= 1;
     if (shared.users > 0) return;
     this.#files.delete(digest);
     await (await shared.handle).close();

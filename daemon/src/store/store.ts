@@ -15,7 +15,14 @@ import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
 import { makeDirectory } from '@drakkar/service';
-import type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
+import type {
+  ContentReader,
+  OpenContentOptions,
+  Store,
+  StoredContent,
+  StoreUsage,
+  WriterWanted,
+} from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
 import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';
 import { type ContentKind, type Layout, layoutOf } from './layout.ts';
@@ -95,6 +102,7 @@ class DirectoryStore implements Store, WriterHome {
     this.#files = new OpenFiles(options.maxOpenFiles);
     this.#quota = new Quota(options.quotaBytes, index.totalBytes(), (bytes) => this.#evict(bytes));
     this.#lastUseMs = index.lastUseMs();
+    this.#trim();
     this.#verifier = new Verifier(index, layout, (row) => this.#delete(row), this.#closing.signal);
     this.verified = this.#verifier.verifyAll((digest) => this.#claims.has(digest));
   }
@@ -134,15 +142,15 @@ class DirectoryStore implements Store, WriterHome {
     return this.#layout.file(row.kind, digest);
   }
 
-  async open(digest: Digest): Promise<ContentReader> {
+  async open(digest: Digest, { yields = false }: OpenContentOptions = {}): Promise<ContentReader> {
     const found = this.#index.find(digest);
     if (found?.complete !== true) throw notHere(digest);
     if (!found.verified) await this.#verifier.verify(found);
     const row = this.#index.find(digest);
     if (row?.complete !== true || !row.verified) throw notHere(digest);
     this.touch(digest);
-    const handle = await this.#files.open(digest, this.#layout.file(row.kind, digest));
-    return new FileReader(row, handle, () => this.#files.close(digest));
+    const handle = await this.#files.open(digest, this.#layout.file(row.kind, digest), yields);
+    return new FileReader(row, handle, () => this.#files.close(digest, yields));
   }
 
   async pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>> {
@@ -428,21 +436,39 @@ class DirectoryStore implements Store, WriterHome {
   }
 
   #inUse(digest: Digest): boolean {
-    return this.#claims.has(digest) || this.#files.isOpen(digest);
+    return this.#claims.has(digest) || this.#files.isHeld(digest);
   }
 
   #evict(neededBytes: number): boolean {
-    const victims: ContentRow[] = [];
-    let bytes = 0;
-    for (const row of this.#index.unpinned()) {
-      if (bytes >= neededBytes) break;
-      if (this.#inUse(row.digest)) continue;
-      victims.push(row);
-      bytes += row.sizeBytes;
-    }
+    const { victims, bytes } = this.#victims(neededBytes);
     if (bytes < neededBytes) return false;
     for (const victim of victims) this.#delete(victim);
     return true;
+  }
+
+  /** A quota that has become smaller holds for what is here already, as far as nobody keeps it. */
+  #trim(): void {
+    const excessBytes = this.#quota.contentBytes - this.#quota.limitBytes;
+    if (excessBytes > 0) for (const victim of this.#victims(excessBytes).victims) this.#delete(victim);
+  }
+
+  /** What makes so much room, or all that there is: the least recently used first, and what yielding readers have open last. */
+  #victims(neededBytes: number): { readonly victims: ContentRow[]; readonly bytes: number } {
+    const victims: ContentRow[] = [];
+    const yielded: ContentRow[] = [];
+    let bytes = 0;
+    const take = (row: ContentRow) => {
+      victims.push(row);
+      bytes += row.sizeBytes;
+    };
+    for (const row of this.#index.unpinned()) {
+      if (bytes >= neededBytes) break;
+      if (this.#inUse(row.digest)) continue;
+      if (this.#files.isOpen(row.digest)) yielded.push(row);
+      else take(row);
+    }
+    for (const row of yielded) if (bytes < neededBytes) take(row);
+    return { victims, bytes };
   }
 
   #usable(digest: Digest): ContentRow | undefined {

@@ -244,6 +244,10 @@ export class Exchange implements HaveEvents {
 
   /** The whole has been verified: from now on it is given from the store. */
   complete(local: LocalPieces): void {
+    if (this.#isEnded) {
+      void local.close();
+      return;
+    }
     void this.#local.close();
     this.#local = local;
     this.#endFetching();

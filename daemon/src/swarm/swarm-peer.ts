@@ -408,7 +408,8 @@ class Exchanges {
     const blob = { name, sizeBytes, pieceLength, pieceCount: Math.ceil(sizeBytes / pieceLength) };
     const local = await this.#stored(blob);
     const raced = this.#exchanges.get(key);
-    if (raced !== undefined) {
+    // It may have been evicted as well meanwhile.
+    if (raced !== undefined || this.#store.stat(name.digest)?.complete !== true) {
       await local.close();
       return raced;
     }
@@ -417,10 +418,10 @@ class Exchanges {
     return exchange;
   }
 
-  /** What is complete is not evicted while an exchange has it open. */
+  /** Whoever is served cannot keep this host from making room: what is evicted is dropped. */
   async #stored({ name, pieceCount }: BlobShape): Promise<LocalPieces> {
     const hashes = await this.#store.pieceHashes(name.digest);
-    const reader = await this.#store.open(name.digest);
+    const reader = await this.#store.open(name.digest, { yields: true });
     return {
       has: (piece) => piece < pieceCount,
       sha256: (piece) => hashes.get(piece),

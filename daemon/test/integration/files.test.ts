@@ -225,6 +225,60 @@ describe('a file', () => {
     expect(answers).toBeGreaterThan(1);
   });
 
+  test('whose server falls silent comes from another that somebody names for the same sha256', async () => {
+    await using stack = await startFilesStack();
+    const bytes = randomBytes(5 * MEBIBYTE);
+    const silent: ServerResponse[] = [];
+    const asked: string[] = [];
+    await using server = await serve((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.writeHead(200, { etag: '"a"', 'content-length': bytes.length });
+      if (request.method === 'HEAD' || request.url === '/good') return void response.end(bytes);
+      response.write(bytes.subarray(0, 2 * MEBIBYTE));
+      silent.push(response);
+    });
+    await using other = await serve((_, response) => {
+      response.writeHead(200, { etag: '"b"', 'content-length': bytes.length }).end(bytes);
+    });
+    for (const url of [`${server.url}/good`, `${other.url}/file`]) {
+      const first = stack.get({ url: `${server.url}/silent`, sha256: sha256(bytes) });
+      await expect.poll(() => silent.length).toBeGreaterThan(0);
+      const second = await stack.get({ url, sha256: sha256(bytes) });
+      expect(second.receipt.upstreamBytes + second.receipt.storeBytes).toBe(bytes.length);
+      expect((await stack.read(second)).equals(bytes)).toBe(true);
+      expect((await first).digest).toBe(digestOf(bytes));
+      silent.length = 0;
+      stack.store.remove(second.digest ?? digestOf(bytes));
+    }
+    expect(asked).toContain('GET /good');
+  });
+
+  test('that two servers are silent about is given up in the end', async () => {
+    await using stack = await startFilesStack();
+    await using server = await serve((request, response) => {
+      response.writeHead(200, { etag: '"a"', 'content-length': 5 * MEBIBYTE });
+      if (request.method === 'HEAD') response.end();
+      else response.write(Buffer.alloc(MEBIBYTE));
+    });
+    const wanted = ['one', 'two'].map((name) =>
+      stack.get({ url: `${server.url}/${name}`, sha256: sha256(Buffer.from('never')) }),
+    );
+    for (const { status } of await Promise.allSettled(wanted)) expect(status).toBe('rejected');
+  });
+
+  test('that two ask for at once is told each of them where it came from', async () => {
+    await using stack = await startFilesStack();
+    const { name, bytes } = await put(5 * MEBIBYTE);
+    const results = await Promise.all(
+      [0, 1].map(() => stack.get({ url: `${web.url}/${name}`, sha256: sha256(bytes) })),
+    );
+    const receipts = results.map(({ receipt }) => receipt);
+    expect(receipts.map(({ upstreamBytes }) => upstreamBytes).sort()).toEqual([0, bytes.length]);
+    for (const { upstreamBytes, storeBytes, joinedBytes } of receipts) {
+      expect(upstreamBytes + storeBytes + joinedBytes).toBe(bytes.length);
+    }
+  });
+
   test('of a server that knows neither HEAD nor sizes comes all the same', async () => {
     await using stack = await startFilesStack();
     const bytes = randomBytes(2 * MEBIBYTE);

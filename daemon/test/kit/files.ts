@@ -32,7 +32,7 @@ export async function startFilesStack(options: FilesStackOptions = {}): Promise<
   const store = stack.use(await openStore({ directory, ...options.store }));
   const registry = stack.use(createRegistryClient(HASTY));
   const client = stack.use(createFileClient(HASTY, options.rules ?? ANYWHERE));
-  const content = stack.use(createContent({ graceMs: 50 }, { store, client: registry }));
+  const content = stack.use(createContent({ graceMs: 50, silenceMs: 500 }, { store, client: registry }));
   const memory = stack.use(new FileMemory(join(directory, 'files.sqlite')));
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
   const files = new Files({ client, content, store, memory, swarm: undefined, log });

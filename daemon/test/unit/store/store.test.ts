@@ -97,6 +97,41 @@ describe('the store', () => {
     expect(store.usage()).toEqual({ quotaBytes: 4 * MEBIBYTE, contentBytes: 4 * MEBIBYTE, reservedBytes: 0 });
   });
 
+  test('who reads and yields keeps nothing here, reads on, and is spared while others can go', async () => {
+    await using home = await temporaryDirectory('yielding');
+    await using store = await openStore({ directory: home.path, quotaBytes: 3 * MEBIBYTE });
+    const [a, b, c, d] = [item(MEBIBYTE, 1), item(MEBIBYTE, 2), item(MEBIBYTE, 3), item(MEBIBYTE, 4)];
+    for (const each of [a, b, c]) await fill(store, each);
+    const gone: unknown[] = [];
+    store.onRemoved((digest) => gone.push(digest));
+    await using reader = await store.open(a.digest, { yields: true });
+    await using _held = await store.open(c.digest);
+    await fill(store, d);
+    expect(gone).toEqual([b.digest]);
+    using _room = store.reserve('more', 2 * MEBIBYTE);
+    expect(gone).toEqual([b.digest, d.digest, a.digest]);
+    const back = Buffer.alloc(MEBIBYTE);
+    await reader.read(back, 0);
+    expect(back.equals(a.bytes)).toBe(true);
+    expect(() => store.reserve('too much', 1)).toThrow(/no room/);
+  });
+
+  test('a quota that has become smaller holds from the next start on, but for what is pinned', async () => {
+    await using home = await temporaryDirectory('trim');
+    const [a, b, c] = [item(MEBIBYTE, 1), item(MEBIBYTE, 2), item(MEBIBYTE, 3)];
+    {
+      await using store = await openStore({ directory: home.path, quotaBytes: 4 * MEBIBYTE });
+      for (const each of [a, b, c]) await fill(store, each);
+      store.pin(a.digest, 'mount');
+    }
+    {
+      await using store = await openStore({ directory: home.path, quotaBytes: 2 * MEBIBYTE });
+      expect([a, b, c].map(({ digest }) => store.has(digest))).toEqual([true, false, true]);
+    }
+    await using store = await openStore({ directory: home.path, quotaBytes: MEBIBYTE / 2 });
+    expect(store.list().map(({ digest }) => digest)).toEqual([a.digest]);
+  });
+
   test('many may bring the same file at the same time, also while it is being written: the quota counts it once', async () => {
     await using home = await temporaryDirectory('store');
     await using store = await openStore({ directory: home.path, quotaBytes: 16 * MEBIBYTE });
