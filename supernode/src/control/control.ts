@@ -56,7 +56,7 @@ export class Control implements SessionEvents, Disposable {
   constructor(config: SupernodeConfig, modules: ControlModules) {
     this.#config = config;
     this.#modules = modules;
-    this.swarm = new Swarm(config.swarm);
+    this.swarm = new Swarm(config.swarm, clockMs());
     for (const [peer, untilMs] of modules.members.quarantined(Date.now()))
       this.swarm.quarantine(peer, untilMs);
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);

@@ -18,6 +18,8 @@ export interface SwarmOptions {
   readonly uselessMs: number;
   /** Nor does it read upstream instead while others have something: not before it has gained nothing for so long. */
   readonly gainMs: number;
+  /** Nor who has a part of it when it comes so soon after the start: it was getting that from somebody who will be back, too. */
+  readonly returnMs: number;
   /** Labels that say where a host is, from the nearest to the farthest. */
   readonly localityLabels: readonly string[];
   /** Blobs that one host may want or have at a time. */
@@ -34,6 +36,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   quarantineMs: 10 * 60_000,
   uselessMs: 30_000,
   gainMs: 5_000,
+  returnMs: 10_000,
   localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,
 };

@@ -20,6 +20,8 @@ export interface Part {
   havePieces: number;
   wants: boolean;
   readonly sinceMs: number;
+  /** It had a part of it when it came, just after the start. */
+  readonly isReturning: boolean;
   /** When it last had more than before. */
   gainedAtMs: number;
   /** Parents that it was last told of, and that are still there. */

@@ -28,6 +28,7 @@ export type Verdict = 'unfounded' | 'repeated' | 'noted' | 'quarantined';
  */
 export class Swarm {
   readonly #options: SwarmOptions;
+  readonly #startedAtMs: number;
   readonly #hosts = new Map<PeerId, Host>();
   /** By key and size: whoever claims another size than the rest is in a swarm of its own. */
   readonly #blobs = new Map<string, BlobSwarm>();
@@ -39,8 +40,10 @@ export class Swarm {
   /** Blobs of which somebody has to be told something. */
   readonly #stale = new Set<BlobSwarm>();
 
-  constructor(options: Partial<SwarmOptions> = {}) {
+  /** @param startedAtMs when hosts that were told by another before could begin to come */
+  constructor(options: Partial<SwarmOptions> = {}, startedAtMs = Number.NEGATIVE_INFINITY) {
     this.#options = { ...SWARM_DEFAULTS, ...options };
+    this.#startedAtMs = startedAtMs;
   }
 
   get hosts(): ReadonlyMap<PeerId, Host> {
@@ -192,7 +195,9 @@ export class Swarm {
       // Whoever gains nothing from anybody may have to read upstream by now.
       if (
         swarm.origins.size === 0 &&
-        swarm.parts.values().some(({ wants, useless }) => wants && useless !== undefined)
+        swarm.parts
+          .values()
+          .some(({ wants, useless, isReturning }) => wants && (useless !== undefined || isReturning))
       )
         this.#stale.add(swarm);
       for (const [peer, { progressAtMs }] of swarm.origins) {
@@ -291,6 +296,7 @@ export class Swarm {
       havePieces: 0,
       wants: false,
       sinceMs: nowMs,
+      isReturning: news.havePieces > 0 && nowMs - this.#startedAtMs < this.#options.returnMs,
       gainedAtMs: nowMs,
       parents: [],
       named: new Set<PeerId>(),
@@ -367,6 +373,7 @@ export class Swarm {
       .filter(([peer, { wants }]) => wants && !swarm.origins.has(peer))
       .filter(([peer, part]) => {
         const gains = nowMs - part.gainedAtMs < this.#options.gainMs;
+        if (gains && part.isReturning) return false;
         const mayWait = gains && this.#hasOtherSource(swarm, peer, part, nowMs);
         return seeds.every(
           (seed) => this.#isSuspect(seed, peer, nowMs) || (!mayWait && isUselessTo(part, seed, nowMs)),

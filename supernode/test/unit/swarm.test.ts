@@ -113,6 +113,21 @@ describe('a swarm', () => {
     expect(mayRead(9_000)).toBe(true);
   });
 
+  test('lets who comes back with a part of a blob after a restart wait for those it had that from', () => {
+    const swarm = new Swarm({}, 0);
+    for (const number of [1, 2]) swarm.join(host(number), 1_000);
+    swarm.want(peer(1), blob, 4, 1_000);
+    swarm.want(peer(2), { ...blob, name: named('other') }, 0, 1_000);
+    const readers = (nowMs: number) => {
+      swarm.expire(nowMs);
+      return swarm.advise(nowMs).flatMap(({ to, origin }) => (origin ? [to] : []));
+    };
+    expect(readers(1_000)).toEqual([peer(2)]);
+    swarm.have(peer(1), blob, 5, 4_000);
+    expect(readers(8_999)).toEqual([]);
+    expect(readers(9_000)).toEqual([peer(1)]);
+  });
+
   test('takes a dead host out of every list, and tells its children', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, 0);
@@ -259,6 +274,7 @@ describe('a choice of parents', () => {
               havePieces: have,
               wants,
               sinceMs: 0,
+              isReturning: false,
               gainedAtMs: 0,
               parents: [],
               stale: false,
@@ -296,6 +312,7 @@ describe('a choice of parents', () => {
       havePieces: 10,
       wants: false,
       sinceMs: 0,
+      isReturning: false,
       gainedAtMs: 0,
       parents: [],
       stale: false,
@@ -326,6 +343,7 @@ describe('a choice of parents', () => {
         const rest = {
           wants: true,
           sinceMs: 0,
+          isReturning: false,
           gainedAtMs: 0,
           parents: [],
           stale: false,
