@@ -75,7 +75,11 @@ describe('the doctor', () => {
   });
 
   test('passes on what an error says to do', () => {
-    const error = { code: 'unavailable' as const, message: 'another answers', hint: 'correct swarm.supernode' };
+    const error = {
+      code: 'unavailable' as const,
+      message: 'another answers',
+      hint: 'correct swarm.supernode',
+    };
     const away = { ...well, supernode: { ...well.supernode, up: false, error } };
     expect(swarmChecks(away, PROBE, NOW_MS)[0]?.remedy).toBe('correct swarm.supernode');
   });
