@@ -87,6 +87,8 @@ function print(json: boolean, document: object, text: string): void {
 }
 
 function fail(cause: unknown): number {
+  // Who wrote there got it too.
+  if (cause === outputError && process.exitCode !== undefined) return Number(process.exitCode);
   const end = args.indexOf('--');
   const json = args.slice(0, end < 0 ? args.length : end).includes('--json');
   const code = EXIT_CODES[reportError(cause, json).code];
@@ -97,10 +99,13 @@ function fail(cause: unknown): number {
 /** A reader that has left, as `head` does, is no error; a full disk is. */
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE' || process.exitCode !== undefined) return;
+  outputError = error;
   process.exitCode = EXIT_CODES[toDrakkarError(error, 'unavailable').code];
   process.stderr.write(`drakkar: the output can't be written: ${error.message}\n`);
 }
 
 const args = process.argv.slice(2);
+/** What has been said of stdout. */
+let outputError: Error | undefined;
 process.stdout.on('error', onOutputError);
 await runProgram(args).catch(fail);

@@ -246,7 +246,8 @@ export interface SupernodeStanding {
   readonly address: string;
   readonly up: boolean;
   readonly downMs: number;
-  readonly error: string | null;
+  /** Why it is not up: nobody answers, or it refuses this host. */
+  readonly error: ErrorDocument | null;
   /** How far its clock was ahead of this host's when the two last met; `null` where they have not. */
   readonly clockAheadMs: number | null;
 }

@@ -17,6 +17,15 @@ export interface ConfigurationOptions<Schema extends z.ZodType> {
   /** Where a reader finds the schema. */
   readonly source: string;
   readonly documentedIn: string;
+  /** What prints the defaults: `drakkar config default`. */
+  readonly defaultCommand: string;
+  /** A configuration that is taken for this one. */
+  readonly other: {
+    /** Whose it is: `a daemon’s`. */
+    readonly whose: string;
+    /** Settings that it has, and this one has not. */
+    readonly settings: readonly string[];
+  };
 }
 
 /** What is known of a configuration after it has been looked at. */
@@ -47,7 +56,7 @@ export interface Configuration<Config> {
 export function defineConfiguration<Schema extends z.ZodType>(
   options: ConfigurationOptions<Schema>,
 ): Configuration<z.output<Schema>> {
-  const { schema, defaultPath, documentedIn, examine } = options;
+  const { schema, defaultPath, documentedIn, defaultCommand, examine, other } = options;
   const tree = () => treeOf(schema);
   const check = (raw: unknown): Checked<z.output<Schema>> => {
     const written = raw ?? {};
@@ -70,7 +79,7 @@ export function defineConfiguration<Schema extends z.ZodType>(
         ? `${source}: ${lines[0]}`
         : [`${source} has ${lines.length} problems:`, ...lines].join('\n  ');
     throw new DrakkarError('invalid_argument', words, {
-      hint: `see ${documentedIn}, or \`drakkar config default\``,
+      hint: `${isMostly(other.settings, problems) ? `this looks like ${other.whose} configuration; ` : ''}see ${documentedIn}, or \`${defaultCommand}\``,
       details: { problems },
     });
   };
@@ -108,6 +117,9 @@ export function defineConfiguration<Schema extends z.ZodType>(
     document: () => documentOf(options, tree(), complete({})),
   };
 }
+
+const isMostly = (settings: readonly string[], problems: readonly Finding[]): boolean =>
+  problems.filter(({ setting }) => settings.includes(setting)).length * 2 > problems.length;
 
 const isProblem = ({ severity }: Finding): boolean => severity === 'problem';
 

@@ -10,7 +10,7 @@ export interface SupernodeAdmin {
   joinToken(): string;
   rotateToken(): string;
   rotateKey(): Promise<void>;
-  /** @returns whether it was a member */
+  /** @returns whether it could have been a member until now; `false` where it was revoked already */
   revoke(peer: PeerId): boolean;
   forget(peer: PeerId): void;
   /** All that nothing was heard of for so long. */
@@ -39,7 +39,7 @@ export function serveSupernodeAdmin(socketPath: string, admin: SupernodeAdmin): 
     });
     server.post('/v1/members/:peer/revoke', (request, reply) => {
       const peer = parsePeerId(byPeer.parse(request.params).peer);
-      if (!admin.revoke(peer)) throw new DrakkarError('not_found', `${peer} is no member`);
+      if (!admin.revoke(peer)) throw new DrakkarError('forbidden', `${peer} was revoked already`);
       return reply.code(204).send();
     });
   });

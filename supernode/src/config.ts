@@ -98,4 +98,13 @@ export const supernodeConfiguration = defineConfiguration({
   ],
   source: 'supernode/src/config.ts by `drakkar config document --supernode`',
   documentedIn: 'docs/supernode-configuration.md',
+  defaultCommand: 'drakkar config default --supernode',
+  other: {
+    whose: 'a daemon’s',
+    settings: [
+      ...['mirror', 'registries', 'files', 'store', 'snapshots', 'native'],
+      ...['swarm.supernode', 'swarm.joinToken', 'swarm.joinTokenFile', 'swarm.name', 'swarm.labels'],
+      ...['swarm.address', 'swarm.advertise', 'swarm.controlPort', 'swarm.dataPort', 'swarm.mdns'],
+    ],
+  },
 });

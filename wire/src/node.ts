@@ -62,6 +62,8 @@ const HANDSHAKE_MS = 10_000;
 const PENDING_HANDSHAKES = 256;
 const INTRODUCTION_MS = 15_000;
 const STREAMS_OF_ONE_PEER = 1024;
+/** How noise says it; libp2p passes on the words alone. Source: libp2p-noise, `utils.ts`. */
+const OTHER_PEER = /does not match expected remote identity key/;
 const MDNS_INTERVAL_MS = 10_000;
 const MDNS_TAG = '_drakkar._udp.local';
 
@@ -183,6 +185,13 @@ class Libp2pNode implements ControlNode {
     } catch (cause) {
       if (signal.aborted) throw toDrakkarError(signal.reason, 'cancelled');
       const message = cause instanceof Error ? cause.message : String(cause);
+      if (OTHER_PEER.test(message)) {
+        const where = addresses.map(formatHostPort).join(', ');
+        throw new DrakkarError('unavailable', `another peer than ${peer} answers at ${where}`, {
+          hint: 'where it is the supernode: set swarm.supernode to what `drakkar supernode token` prints',
+          cause,
+        });
+      }
       throw new DrakkarError('unavailable', `${peer} cannot be reached: ${message}`, { cause });
     }
   }

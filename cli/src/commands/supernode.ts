@@ -40,10 +40,10 @@ export const commands = [
     options: {},
     async run(context, [peer]) {
       const client = await supernodeClient(context);
-      const hosts = (await client.hosts(context.signal)).filter(({ state }) => state !== 'revoked');
+      const hosts = await client.hosts(context.signal);
       const { isPeerId } = await import('@drakkar/protocol');
       // One that was forgotten may hold a membership still.
-      const member = isPeerId(peer) ? peer : hostNamed(peer, hosts).peer;
+      const member = isPeerId(peer) ? peer : memberNamed(peer, hosts).peer;
       await client.revoke(member, context.signal);
       context.answer(
         { peer: member },
@@ -88,7 +88,12 @@ export const commands = [
     options: {},
     async run(context) {
       const { clusterKey } = await (await supernodeClient(context)).rotateKey(context.signal);
-      context.answer({ clusterKey }, clusterKey);
+      context.answer(
+        { clusterKey },
+        `${clusterKey} signs from now on\n` +
+          'the join token is new, too: `drakkar supernode token` prints it\n' +
+          'after a leak rotate once more: hosts believe the two newest keys',
+      );
     },
   }),
   defineCommand({
@@ -119,6 +124,18 @@ async function forgetOne(name: string, client: SupernodeClient, signal: AbortSig
   const { peer, name: called } = hostNamed(name, await client.hosts(signal));
   await client.forget(peer, signal);
   return { peer, name: called };
+}
+
+/** One that was not revoked. @throws as {@link hostNamed}; `forbidden` where all that are called so were revoked */
+export function memberNamed(name: string, hosts: readonly SwarmHostSummary[]): SwarmHostSummary {
+  const members = hosts.filter(({ state }) => state !== 'revoked');
+  const isCalledSo = (host: SwarmHostSummary) => host.name === name;
+  if (hosts.some(isCalledSo) && !members.some(isCalledSo)) {
+    throw new DrakkarError('forbidden', `${name} was revoked already`, {
+      hint: 'who has the join token can still enrol: `drakkar supernode token --rotate` makes a new one',
+    });
+  }
+  return hostNamed(name, members);
 }
 
 /** By its peer, or its name. @throws `not_found` | `invalid_argument` unless it is one member */

@@ -76,7 +76,7 @@ function describe({ store, swarm }: DaemonStatus, rates: Rates): string {
       : swarm.supernode.up
         ? []
         : [
-            `without the supernode for ${formatDuration(swarm.supernode.downMs)}: ${swarm.supernode.error ?? 'connecting'}`,
+            `without the supernode for ${formatDuration(swarm.supernode.downMs)}: ${swarm.supernode.error?.message ?? 'connecting'}`,
           ]),
   ].join('\n');
 }

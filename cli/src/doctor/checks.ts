@@ -56,8 +56,6 @@ export function daemonChecks(status: DaemonStatus | DrakkarError): Check[] {
   if (status instanceof Error) {
     return [{ name: 'daemon', verdict: 'failure', finding: status.message, remedy: status.hint }];
   }
-  const { quotaBytes, usedBytes } = status.store;
-  const nearlyFull = usedBytes > quotaBytes * 0.95;
   return [
     {
       name: 'daemon',
@@ -69,13 +67,28 @@ export function daemonChecks(status: DaemonStatus | DrakkarError): Check[] {
       verdict: 'ok',
       finding: status.builderPublicKey,
     },
-    {
-      name: 'store',
-      verdict: 'ok',
-      finding: `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)}${nearlyFull ? '; the oldest makes room' : ''}`,
-    },
+    storeCheck(status.store),
     helperCheck(status.nativeError),
   ];
+}
+
+function storeCheck({ quotaBytes, usedBytes }: DaemonStatus['store']): Check {
+  const name = 'store';
+  const finding = `${formatBytes(usedBytes)} of ${formatBytes(quotaBytes)}`;
+  if (usedBytes > quotaBytes) {
+    return {
+      name,
+      verdict: 'warning',
+      finding: `${finding}: more than its quota`,
+      remedy:
+        'the next download drives out the oldest, but nothing that is mounted (`drakkar snapshot ls`): unmount some of it, or raise store.quotaBytes',
+    };
+  }
+  return {
+    name,
+    verdict: 'ok',
+    finding: usedBytes > quotaBytes * 0.95 ? `${finding}; the oldest makes room` : finding,
+  };
 }
 
 function helperCheck(error: ErrorDocument | null): Check {

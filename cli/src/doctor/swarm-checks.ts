@@ -32,16 +32,30 @@ export function swarmChecks(swarm: SwarmStatus | null, probe: SwarmProbe, nowMs:
   ];
 }
 
-function supernodeCheck({ address, up, downMs, error }: SupernodeStanding): Check {
+function supernodeCheck(supernode: SupernodeStanding): Check {
+  const { address, up, downMs, error } = supernode;
   const name = 'supernode';
   if (up) return { name, verdict: 'ok', finding: `${address} answers` };
-  const why = error === null ? '' : `: ${error}`;
+  if (error !== null && refuses(supernode)) {
+    const remedy =
+      error.hint ??
+      'set swarm.joinToken to what `drakkar supernode token` prints; a member of another cluster must lose its swarm.json first';
+    return { name, verdict: 'failure', finding: `${address}: ${error.message}`, remedy };
+  }
+  const why = error === null ? '' : `: ${error.message}`;
   return {
     name,
     verdict: 'failure',
     finding: `${address} has been away for ${formatAge(downMs)}${why}`,
-    remedy: 'see whether `drakkar supernode` runs there and its port is open; pulls go on without it, slower',
+    remedy:
+      error?.hint ??
+      'see whether `drakkar supernode` runs there and its port is open; pulls go on without it, slower',
   };
+}
+
+/** It is there, and takes this host for no member. */
+function refuses({ error }: SupernodeStanding): boolean {
+  return error?.code === 'forbidden' || error?.code === 'unauthorized';
 }
 
 function clockCheck({ clockAheadMs }: SupernodeStanding): Check {
@@ -62,7 +76,7 @@ function clockCheck({ clockAheadMs }: SupernodeStanding): Check {
   };
 }
 
-function membershipCheck({ memberUntilMs, peer }: SwarmStatus, nowMs: number): Check {
+function membershipCheck({ memberUntilMs, peer, supernode }: SwarmStatus, nowMs: number): Check {
   const name = 'membership';
   if (memberUntilMs === null) {
     return {
@@ -72,11 +86,20 @@ function membershipCheck({ memberUntilMs, peer }: SwarmStatus, nowMs: number): C
       remedy: 'set swarm.joinToken to what `drakkar supernode token` prints',
     };
   }
+  const until = `until ${new Date(memberUntilMs).toISOString()}`;
+  if (refuses(supernode)) {
+    return {
+      name,
+      verdict: 'failure',
+      finding: `${until}, but the supernode refuses this host`,
+      remedy: 'see what stands above about the supernode',
+    };
+  }
   const left = memberUntilMs > nowMs ? `, ${formatAge(memberUntilMs - nowMs)} from now` : ', and it is over';
   return {
     name,
     verdict: memberUntilMs > nowMs ? 'ok' : 'warning',
-    finding: `until ${new Date(memberUntilMs).toISOString()}${left}`,
+    finding: `${until}${left}`,
     remedy: 'the supernode renews it when it is there',
   };
 }

@@ -4,6 +4,7 @@ import { constants, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DrakkarError, errnoOf, isDrakkarError, toDrakkarError } from '@drakkar/errors';
 import type { Digest } from '@drakkar/protocol';
+import { claim, taken } from './claim.ts';
 import type { Sink } from './transfer.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -29,8 +30,16 @@ function decoded(segment: string): string {
   }
 }
 
-/** @throws `already_exists` for what is there and no regular file; `not_found` where its directory is not there */
+/**
+ * @throws `invalid_argument` for what names no file; `already_exists` for what is there and no regular file; `not_found` where its
+ *   directory is not there
+ */
 export async function requireWritable(path: string): Promise<void> {
+  if (path === '') {
+    throw new DrakkarError('invalid_argument', '"" is not the name of a file', {
+      hint: 'say where to write it with -o FILE, or -o - for stdout',
+    });
+  }
   const directory = dirname(path);
   const parent = await stat(directory).catch((cause) => {
     throw writeError(directory, cause);
@@ -51,19 +60,21 @@ export class PartFile implements Sink, AsyncDisposable {
   readonly #path: string;
   readonly #part: string;
   readonly #file: FileHandle;
+  readonly #held: AsyncDisposable;
   #hash = createHash('sha256');
   #bytes = 0;
 
-  private constructor(path: string, part: string, file: FileHandle) {
+  private constructor(path: string, part: string, { file, held }: OpenPart) {
     this.#path = path;
     this.#part = part;
     this.#file = file;
+    this.#held = held;
   }
 
-  /** Goes on from what lies there, which is hashed now. */
+  /** Goes on from what lies there, which is hashed now. @throws `busy` where another process writes it */
   static async open(path: string, suffix: PartSuffix = '.part'): Promise<PartFile> {
     const name = `${path}${suffix}`;
-    const part = new PartFile(path, name, await openPart(name));
+    const part = new PartFile(path, name, await takePart(name));
     await part.#hashAll();
     return part;
   }
@@ -93,7 +104,11 @@ export class PartFile implements Sink, AsyncDisposable {
     await this.#writing(async () => {
       await this.#file.datasync();
       await requireWritable(this.#path);
-      await rename(this.#part, this.#path);
+      await rename(this.#part, this.#path).catch((cause) => {
+        throw errnoOf(cause) === 'ENOENT'
+          ? taken(`something else has taken ${this.#part} away`, cause)
+          : cause;
+      });
       await syncDirectory(dirname(this.#path));
     });
   }
@@ -104,7 +119,7 @@ export class PartFile implements Sink, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    await this.#held[Symbol.asyncDispose]();
   }
 
   async #hashAll(): Promise<void> {
@@ -126,13 +141,40 @@ export class PartFile implements Sink, AsyncDisposable {
   }
 }
 
+/** `held` closes the file, and lets others have it. */
+interface OpenPart {
+  readonly file: FileHandle;
+  readonly held: AsyncDisposable;
+}
+
+/** Between opening and claiming, who wrote it before may have finished it, or thrown it away. */
+const CLAIM_TRIES = 5;
+
+async function takePart(part: string): Promise<OpenPart> {
+  for (let attempt = 1; attempt <= CLAIM_TRIES; attempt += 1) {
+    await using stack = new AsyncDisposableStack();
+    const file = stack.use(await openPart(part));
+    stack.use(await claim(file, part));
+    if (await isStill(part, file)) return { file, held: stack.move() };
+  }
+  throw taken(`${part} is made and taken away by others`);
+}
+
+async function isStill(path: string, file: FileHandle): Promise<boolean> {
+  const [mine, there] = await Promise.all([
+    file.stat({ bigint: true }),
+    lstat(path, { bigint: true }).catch(() => undefined),
+  ]);
+  return mine.dev === there?.dev && mine.ino === there.ino;
+}
+
 async function openPart(part: string): Promise<FileHandle> {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   // A pipe must not keep us waiting for a reader.
   const file = await open(part, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK).catch((cause) => {
-    throw ['ELOOP', 'EISDIR', 'ENXIO'].includes(errnoOf(cause) ?? '')
-      ? noFile(part)
-      : writeError(part, cause);
+    const errno = errnoOf(cause) ?? '';
+    if (['ELOOP', 'EISDIR', 'ENXIO'].includes(errno)) throw noFile(part);
+    throw errno === 'ENOENT' ? unmakeable(part, cause) : writeError(part, cause);
   });
   if ((await file.stat()).isFile()) return file;
   await file.close();
@@ -153,6 +195,14 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 function noFile(path: string): DrakkarError {
   return new DrakkarError('already_exists', `${path} is there, and no regular file`, {
     hint: 'choose another name with -o FILE, or -o - for stdout',
+  });
+}
+
+function unmakeable(path: string, cause: unknown): DrakkarError {
+  const why = 'its directory is gone, or is one in which no files can be made';
+  return new DrakkarError('forbidden', `${path} can't be made: ${why}`, {
+    hint: 'choose another place with -o FILE',
+    cause,
   });
 }
 

@@ -92,6 +92,22 @@ describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
     expect(bytesOfPart.equals(bytes.subarray(100, 1_000_100))).toBe(true);
   });
 
+  test('says once that its output can’t be written', async () => {
+    const { url } = await publish(1000);
+    for (const part of [[], ['--range', '0-9']]) {
+      const line = host.command('get', url, '-o', '-', ...part).map((word) => `'${word}'`);
+      const child = spawn('bash', ['-c', `${line.join(' ')} > /dev/full`], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      let stderr = '';
+      child.stderr.setEncoding('utf8').on('data', (text) => {
+        stderr += text;
+      });
+      expect(await once(child, 'close')).toEqual([7, null]);
+      expect(stderr).toMatch(/^(downloading .*\n)?drakkar: the output can't be written: ENOSPC.*\n$/);
+    }
+  });
+
   test('goes on from what a command that was killed has written, and from nothing else', async () => {
     const { url, bytes, sha256 } = await publish(96 * MEBIBYTE);
     const file = join(directory(), 'model.bin');
@@ -178,6 +194,7 @@ describe.skipIf(!isRoot)('drakkar get (needs root)', () => {
       code: 3,
       words: /\/var\/tmp\/not is not there/,
     },
+    { what: 'a file without a name', args: ['-o', ''], code: 2, words: /-o FILE/ },
     { what: 'what is no range', args: ['--range', '5-4'], code: 2, words: /START-END/ },
     { what: 'a range behind the end', args: ['--range', '5000-'], code: 2, words: /has 1000 bytes/ },
     { what: 'JSON and the file on stdout', args: ['--json', '-o', '-'], code: 2, words: /both want stdout/ },

@@ -148,6 +148,30 @@ describe('the doctor', () => {
     expect(daemonChecks(error)).toMatchObject([{ verdict: 'failure', remedy: 'drakkar up' }]);
   });
 
+  test.each([
+    [50, 'ok', '50 B of 100 B'],
+    [97, 'ok', '97 B of 100 B; the oldest makes room'],
+    [140, 'warning', '140 B of 100 B: more than its quota'],
+  ])('judges a store of 100 bytes that holds %d', (usedBytes, verdict, finding) => {
+    const store = daemonChecks({
+      version: '1',
+      pid: 1,
+      uid: 0,
+      stateDirectory: '/s',
+      uptimeMs: 1,
+      mirrorUrl: 'http://127.0.0.1:1',
+      builderPublicKey: 'k',
+      metricsPort: null,
+      traffic: { upstreamBytes: 0, downloads: 0 },
+      swarm: null,
+      store: { quotaBytes: 100, usedBytes },
+      native: null,
+      nativeError: null,
+    }).find(({ name }) => name === 'store');
+    expect(store).toMatchObject({ verdict, finding });
+    if (verdict === 'warning') expect(store?.remedy).toContain('store.quotaBytes');
+  });
+
   test('warns of a state directory in memory, and of a full disk', () => {
     expect(diskCheck('/s', 0x01021994, 1e12, 1).verdict).toBe('warning');
     expect(diskCheck('/s', 0xef53, 1e9, 1e10).verdict).toBe('warning');

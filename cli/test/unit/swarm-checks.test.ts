@@ -46,16 +46,42 @@ describe('the doctor', () => {
       ...well.supernode,
       up: false,
       downMs: 2 * HOUR_MS,
-      error: 'refused',
+      error: { code: 'unavailable' as const, message: 'nobody there' },
       clockAheadMs: null,
     };
     const ill = { ...well, supernode, memberUntilMs: null };
     expect(verdicts(ill, { control: false, data: true }, NOW_MS)).toMatchObject({
-      supernode: 'failure: 10.0.0.5:4400/12D3 has been away for 2 h: refused',
+      supernode: 'failure: 10.0.0.5:4400/12D3 has been away for 2 h: nobody there',
       clock: expect.stringMatching(/^warning/),
       membership: 'failure: 12D3KooWself is no member, or not any more',
       'control port': 'failure: nobody answers at 4402',
     });
+  });
+
+  test.each([
+    ['with what it says to do about it', 'remove its keys/peer.pem', 'remove its keys/peer.pem'],
+    ['and what to do about it where it does not say', undefined, 'swarm.joinToken'],
+  ])('says that the supernode refuses this host, %s', (_, hint, words) => {
+    const error = { code: 'forbidden' as const, message: 'the supernode refuses this host: revoked', hint };
+    const refused = { ...well, supernode: { ...well.supernode, up: false, error } };
+    const checks = swarmChecks(refused, PROBE, NOW_MS);
+    expect(checks[0]).toEqual({
+      name: 'supernode',
+      verdict: 'failure',
+      finding: '10.0.0.5:4400/12D3: the supernode refuses this host: revoked',
+      remedy: expect.stringContaining(words),
+    });
+    expect(verdicts(refused, PROBE, NOW_MS).membership).toMatch(/^failure: .* refuses this host/);
+  });
+
+  test('passes on what an error says to do', () => {
+    const error = {
+      code: 'unavailable' as const,
+      message: 'another answers',
+      hint: 'correct swarm.supernode',
+    };
+    const away = { ...well, supernode: { ...well.supernode, up: false, error } };
+    expect(swarmChecks(away, PROBE, NOW_MS)[0]?.remedy).toBe('correct swarm.supernode');
   });
 
   test.each([

@@ -16,6 +16,8 @@ export const configuration = defineConfiguration({
   ],
   source: 'daemon/src/config/schema.ts by `drakkar config document`',
   documentedIn: 'docs/configuration.md',
+  defaultCommand: 'drakkar config default',
+  other: { whose: 'a supernode’s', settings: ['address', 'port', 'maxHosts', 'membershipMs', 'grantMs'] },
 });
 
 export { examineSurroundings } from './examine.ts';

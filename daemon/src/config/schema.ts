@@ -4,6 +4,7 @@ import { ADMIN_SOCKET_NAME, DEFAULT_STATE_DIRECTORY } from '@drakkar/client';
 import {
   DEFAULT_BLOCK_BYTES,
   decodePublicKey,
+  isOrigin,
   parseHostPort,
   parseJoinToken,
   parseSupernodeAddress,
@@ -51,6 +52,12 @@ const rate = byteSize
   .nullable()
   .default(null);
 
+const MEBIBYTE = 1024 * 1024;
+const storage = byteSize.refine((bytes) => bytes >= MEBIBYTE, 'is too little; write at least 1MiB');
+
+/** For what an empty text says nothing. */
+const words = (instead: string) => z.string().refine((text) => text.trim() !== '', `is empty; ${instead}`);
+
 /**
  * The whole configuration. Defaults stand here and nowhere else; `drakkar config default` and docs/configuration.md are
  * printed from this schema.
@@ -77,6 +84,7 @@ export const configSchema = z.strictObject({
       port: port.default(MIRROR_DEFAULTS.port).describe('0 takes a free port.'),
       defaultRegistry: z
         .string()
+        .refine(isOrigin, 'is no registry; write its host, as image references name it')
         .default(MIRROR_DEFAULTS.defaultRegistry)
         .describe('Which registry is meant where a caller does not say `ns=`.'),
       tagTtlMs: z
@@ -135,8 +143,7 @@ export const configSchema = z.strictObject({
         .array(credentialSchema)
         .default([])
         .describe('Besides these, Docker’s config.json and its credential helpers are used.'),
-      dockerConfigFile: z
-        .string()
+      dockerConfigFile: words('write the path of a file, or null to read none')
         .nullable()
         .default('~/.docker/config.json')
         .describe('Docker’s own credentials; `null` reads none, a missing file is no error.'),
@@ -192,7 +199,7 @@ export const configSchema = z.strictObject({
     .describe('Files of web servers. Time limits, connections and `caFiles` are those of `registries`.'),
   store: z
     .strictObject({
-      quotaBytes: byteSize
+      quotaBytes: storage
         .prefault(STORE_DEFAULTS.quotaBytes)
         .describe('What the store may hold. The least recently used goes first; what is mounted stays.'),
     })
@@ -248,8 +255,7 @@ export const configSchema = z.strictObject({
         .default(null)
         .describe('Lets this host in until it is a member.'),
       joinTokenFile: absolutePath.nullable().default(null).describe('A file that holds it, instead.'),
-      name: z
-        .string()
+      name: words('write a name, or null to take the host’s own')
         .max(255)
         .nullable()
         .default(null)
@@ -263,10 +269,12 @@ export const configSchema = z.strictObject({
       address: ipAddress.default(SWARM_PEER_DEFAULTS.address).describe('Where it listens for other hosts.'),
       advertise: z
         .string()
-        .refine(isHost, 'is not an IP address or host name')
+        .refine(isHost, 'is not an IP address or host name; write it without a port')
         .nullable()
         .default(null)
-        .describe('The address under which others reach it; found out where `null`.'),
+        .describe(
+          'The address or host name, without a port, under which others reach it; found out where `null`.',
+        ),
       controlPort: port.default(SWARM_PEER_DEFAULTS.controlPort).describe('0 takes a free port.'),
       dataPort: port.default(SWARM_PEER_DEFAULTS.dataPort).describe('0 takes a free port.'),
       mdns: z
@@ -284,10 +292,10 @@ export const configSchema = z.strictObject({
       upstreamRate: rate.describe(
         'Bytes per second of blobs from registries, all together; holds for a host that is alone, too.',
       ),
-      inFlightBytes: byteSize
+      inFlightBytes: storage
         .prefault(SWARM_PEER_DEFAULTS.limits.inFlightBytes)
         .describe('What has been asked of other hosts and is not here yet, at most.'),
-      memoryBytes: byteSize
+      memoryBytes: storage
         .prefault(SWARM_PEER_DEFAULTS.limits.memoryBytes)
         .describe('A daemon that needs more memory asks for little at a time.'),
     })

@@ -498,7 +498,7 @@ export class Download {
     const { digest } = this.request;
     const { what, kind } = this.source;
     return new DrakkarError('invalid_content', `${what} has another digest: ${found} came for ${digest}`, {
-      hint: `the ${kind} or something before it is broken`,
+      hint: `${kind === 'server' ? 'the --sha256 may be wrong, where one was given; else ' : ''}the ${kind} or something before it is broken`,
       details: { digest, found },
     });
   }

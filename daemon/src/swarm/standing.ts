@@ -135,8 +135,12 @@ export class Standing {
   requireGrant(text: string, peer: PeerId, blob: BlobName): void {
     this.#prove(`grant ${peer} ${blobKeyOf(blob)} ${text}`, peer, () => {
       const grant = verifyGrant(text, this.#document.clusterKeys, Date.now());
-      const isMeant = grant.peer === peer && grant.digest === blob.digest && grant.origin === blob.origin;
-      return isMeant ? grant.expiresAtMs : undefined;
+      if (grant.peer !== peer) return undefined;
+      if (grant.digest === blob.digest && grant.origin === blob.origin) return grant.expiresAtMs;
+      throw new DrakkarError(
+        'unauthorized',
+        `the grant is for ${grant.digest} of ${grant.origin}, and not for ${blob.digest} of ${blob.origin}`,
+      );
     });
   }
 

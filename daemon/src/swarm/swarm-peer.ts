@@ -207,7 +207,7 @@ export async function startSwarmPeer(
         address: options.supernode,
         up: link.isUp,
         downMs: link.downMs,
-        error: link.lastError?.message ?? null,
+        error: link.lastError?.toJSON() ?? null,
         clockAheadMs: link.clockAheadMs ?? null,
       },
       memberUntilMs: standing.memberUntilMs,

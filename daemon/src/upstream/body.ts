@@ -24,7 +24,11 @@ export async function* guardedChunks(
   let waitingSince: number | undefined;
   const stall = setInterval(() => {
     if (waitingSince === undefined || performance.now() - waitingSince < patience.idleTimeoutMs) return;
-    body.destroy(new DrakkarError('timeout', `no byte of the body came within ${patience.idleTimeoutMs} ms`));
+    body.destroy(
+      new DrakkarError('timeout', `no byte of the body came within ${patience.idleTimeoutMs} ms`, {
+        hint: 'check the server and the way to it; registries.idleTimeoutMs is how long to wait',
+      }),
+    );
   }, patience.idleTimeoutMs / CHECKS_PER_IDLE_TIMEOUT);
   const chunks: AsyncIterator<Buffer> = body[Symbol.asyncIterator]();
   try {
@@ -41,6 +45,9 @@ export async function* guardedChunks(
           throw new DrakkarError(
             'timeout',
             `the body trickles at ${Math.round(rate)} bytes a second; at least ${patience.minimumBytesPerSecond} are wanted`,
+            {
+              hint: 'check the server and the way to it; registries.minimumBytesPerSecond is how slow it may be',
+            },
           );
         }
         windowBytes = 0;

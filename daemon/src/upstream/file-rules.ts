@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { DrakkarError, isOrigin } from '@drakkar/protocol';
 import { bareHostname, isPrivateAddress, listed, matchesGlob } from './hosts.ts';
-import { downgrade, type RedirectGuard } from './transport.ts';
+import { otherScheme, type RedirectGuard } from './transport.ts';
 
 /** Which files may be fetched. */
 export interface FileRules {
@@ -76,9 +76,9 @@ export function fileGuard(rules: FileRules): RedirectGuard {
   return {
     setting: 'files.allowPrivate',
     follow(from, to) {
-      if (!isHttp(to) || (from.protocol === 'https:' && to.protocol === 'http:')) throw downgrade(from, to);
+      if (!isHttp(to) || (from.protocol === 'https:' && to.protocol === 'http:')) throw otherScheme(from, to);
       requireNobody(to);
-      requireAllowed(to, rules, `${from.host} redirected to `);
+      requireAllowed(to, rules, from);
       return mustBePublic(to, rules);
     },
   };
@@ -89,15 +89,18 @@ export function mustBePublic(url: URL, rules: FileRules): boolean {
   return !listed(rules.allowPrivate, url.host);
 }
 
-function requireAllowed(url: URL, rules: FileRules, how = ''): void {
+function requireAllowed(url: URL, rules: FileRules, from?: URL): void {
+  const what = withoutQuery(url);
+  const refused =
+    from === undefined ? `${what} is refused` : `${from.host} redirected to ${what}, which is refused`;
   if (!rules.allow.some((pattern) => matchesUrl(pattern, url))) {
-    throw new DrakkarError('forbidden', `${how}${withoutQuery(url)}, which is not on the allowlist`, {
+    throw new DrakkarError('forbidden', `${refused}: it is not on the allowlist`, {
       hint: `add ${url.origin} to files.allow in the daemon’s configuration`,
     });
   }
   const host = bareHostname(url);
   if (isIP(host) !== 0 && isPrivateAddress(host) && mustBePublic(url, rules)) {
-    throw new DrakkarError('forbidden', `${how}${withoutQuery(url)}, which is a private address`, {
+    throw new DrakkarError('forbidden', `${refused}: it is a private address`, {
       hint: `add ${url.host} to files.allowPrivate in the daemon’s configuration if that is meant`,
     });
   }

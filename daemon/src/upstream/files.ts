@@ -112,19 +112,24 @@ class HttpFiles implements FileClient {
     { version, isProven, onVersion, ...call }: OpenFileOptions,
   ): Promise<BlobStream> {
     let expected = version;
+    let saidBytes = version?.sizeBytes;
     const what = withoutQuery(url);
     const get = async (headers: Readonly<Record<string, string>>): Promise<Response> => {
       const isPart = headers.range !== undefined;
       const validator = expected === undefined ? undefined : validatorOf(expected);
       if (isPart && validator === undefined && !isProven) throw unproven(what);
       const condition = isPart && validator !== undefined ? { 'if-range': validator } : {};
-      const response = await this.#ask('GET', url, { ...headers, ...condition }, [], call);
+      const response = await this.#ask('GET', url, { ...headers, ...condition }, isPart ? [416] : [], call);
       const found = versionOf(response);
-      if (expected !== undefined && !isSameVersion(expected, found)) {
+      const isShort = response.status === 416;
+      if (isShort || (expected !== undefined && !isSameVersion(expected, found))) {
         discard(response, this.#options);
-        throw changed(what);
+        const isOther =
+          expected === undefined || !isSameVersion({ ...expected, sizeBytes: undefined }, found);
+        throw isOther ? changed(what) : cutShort(what, saidBytes, found.sizeBytes);
       }
       expected ??= found;
+      saidBytes ??= found.sizeBytes;
       onVersion?.(found);
       return response;
     };
@@ -167,7 +172,6 @@ class HttpFiles implements FileClient {
     if (status === 404 || status === 410) {
       return new DrakkarError('not_found', message, { hint: 'check the URL', details });
     }
-    if (status === 416) return changed(withoutQuery(url));
     if (isTransientStatus(status)) {
       const hint = 'the server is busy or ill: try again later';
       return new DrakkarError('unavailable', message, { hint, details });
@@ -212,6 +216,16 @@ export function digestOf({ headers }: Pick<Response, 'headers'>): Digest | undef
 function changed(what: string): DrakkarError {
   return new DrakkarError('invalid_content', `${what} became another file during the transfer`, {
     hint: 'try again when whoever publishes it has finished',
+    details: { changed: true },
+  });
+}
+
+/** By all that its server says it is the same. */
+function cutShort(what: string, said: number | undefined, found: number | undefined): DrakkarError {
+  const saidBytes = said === undefined ? 'more' : `${said} bytes`;
+  const has = found === undefined ? 'fewer bytes' : `${found} bytes`;
+  return new DrakkarError('invalid_content', `${what} has ${has}, though its server had said ${saidBytes}`, {
+    hint: 'it is cut short, or still being written: try again later, or tell whoever runs the server',
     details: { changed: true },
   });
 }

@@ -53,13 +53,13 @@ export async function openRanged(
 /** What an answer says of its body's length. */
 export function contentLength(response: Response): number | undefined {
   const header = response.headers.get('content-length');
-  return header !== null && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+  return header !== null && /^\d{1,16}$/.test(header) ? Number(header) : undefined;
 }
 
-/** What an answer says of the whole, of which its body may be a part. */
+/** What an answer says of the whole, of which its body may be a part, or no part. */
 export function wholeLength(response: Response): number | undefined {
-  if (response.status !== 206) return contentLength(response);
-  const total = /^bytes \d+-\d+\/(\d{1,15})$/.exec(response.headers.get('content-range') ?? '')?.[1];
+  if (response.status !== 206 && response.status !== 416) return contentLength(response);
+  const total = /^bytes (?:\d+-\d+|\*)\/(\d{1,16})$/.exec(response.headers.get('content-range') ?? '')?.[1];
   return total === undefined ? undefined : Number(total);
 }
 
@@ -140,7 +140,8 @@ async function* resuming(
     } catch (error) {
       opened = undefined;
       const passing = isDrakkarError(error) && (error.code === 'unavailable' || error.code === 'timeout');
-      if (!passing || end === undefined) throw error;
+      if (!passing) throw error;
+      if (end === undefined) throw brokenOff(source, at, error);
       failures = at - lastBreak >= PROGRESS_BYTES ? 1 : failures + 1;
       lastBreak = at;
       if (failures >= options.tries) throw givenUp(source, at, end, failures, error);
@@ -167,6 +168,14 @@ async function* wanted(
 
 function changedSize({ what }: Ranged): DrakkarError {
   return new DrakkarError('invalid_content', `the size of ${what} changed during the transfer`);
+}
+
+function brokenOff({ what, details }: Ranged, at: number, cause: DrakkarError): DrakkarError {
+  return new DrakkarError(cause.code, `${what} broke off at byte ${at}: ${cause.message}`, {
+    hint: cause.hint,
+    details: { ...details, at },
+    cause,
+  });
 }
 
 function givenUp(

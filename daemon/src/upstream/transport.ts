@@ -55,7 +55,7 @@ export function discard(response: Response, options: Pick<UpstreamOptions, 'answ
 
 /**
  * @throws `unavailable` | `timeout` | `cancelled`; `forbidden` for a redirect that must not be followed; `limit_exceeded` for
- *   too many of them
+ *   too many of them, or a length that can't be
  */
 export async function exchange(wanted: Exchange, agents: Agents, options: UpstreamOptions): Promise<Answer> {
   let url = wanted.url;
@@ -64,7 +64,10 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
   for (let hops = 0; ; hops += 1) {
     const response = await once({ ...wanted, url, headers }, agents, options, publicOnly);
     const target = redirectTarget(response, url, wanted.method);
-    if (target === undefined) return { response, url };
+    if (target === undefined) {
+      requireSafeLength(response, url, options);
+      return { response, url };
+    }
     discard(response, options);
     if (hops >= options.redirects) {
       throw new DrakkarError(
@@ -76,8 +79,8 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
       publicOnly = wanted.guard.follow(url, target);
     } else if (target.host !== url.host) {
       publicOnly = await guardRedirect(wanted.url, target, options);
-    } else if (url.protocol === 'https:' && target.protocol !== 'https:') {
-      throw downgrade(wanted.url, target);
+    } else if (!isAsSafe(url, target)) {
+      throw otherScheme(url, target);
     }
     if (target.origin !== url.origin) {
       if (wanted.secretBody === true) throw wouldTell(wanted.url, target);
@@ -97,10 +100,29 @@ function redirectTarget(response: Response, from: URL, method: string): URL | un
   return new URL(location, from);
 }
 
-export function downgrade(from: URL, to: URL): DrakkarError {
-  return new DrakkarError('forbidden', `${from.host} redirected from https to ${to.protocol}//${to.host}`, {
-    hint: 'the server must redirect to https',
+function isAsSafe(from: URL, to: URL): boolean {
+  return to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol !== 'https:');
+}
+
+/** A redirect to another scheme that is not followed. */
+export function otherScheme(from: URL, to: URL): DrakkarError {
+  const how = to.protocol === 'http:' ? 'redirected from https to' : 'redirected to';
+  return new DrakkarError('forbidden', `${from.host} ${how} ${to.protocol}//${to.host}`, {
+    hint: `the server must redirect to https${from.protocol === 'http:' ? ' or http' : ''}`,
   });
+}
+
+/** @throws `limit_exceeded` where an answer says a length that no number here can be */
+function requireSafeLength(response: Response, { origin, pathname }: URL, options: UpstreamOptions): void {
+  const { headers } = response;
+  const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1];
+  for (const said of [headers.get('content-length'), total]) {
+    if (said == null || Number.isSafeInteger(Number(said))) continue;
+    discard(response, options);
+    throw new DrakkarError('limit_exceeded', `${origin}${pathname} is said to have ${said} bytes`, {
+      hint: 'nothing is so large: the server or something before it is broken',
+    });
+  }
 }
 
 function wouldTell(from: URL, to: URL): DrakkarError {
@@ -114,9 +136,7 @@ function wouldTell(from: URL, to: URL): DrakkarError {
  * registry. The result says whether the connection itself must check the address again.
  */
 export async function guardRedirect(from: URL, to: URL, options: UpstreamOptions): Promise<boolean> {
-  if (to.protocol !== 'https:' && (to.protocol !== 'http:' || from.protocol === 'https:')) {
-    throw downgrade(from, to);
-  }
+  if (!isAsSafe(from, to)) throw otherScheme(from, to);
   if (listed(options.allowPrivateRedirects, to.host) || (await isPrivateHost(from))) return false;
   if (isPrivateAddress(bareHostname(to))) {
     throw new DrakkarError('forbidden', `${from.host} redirected to the private address ${to.host}`, {

@@ -112,6 +112,7 @@ describe('a file', () => {
     await expect(wrong).rejects.toMatchObject({
       code: 'invalid_content',
       message: expect.stringContaining(digestOf(bytes)),
+      hint: expect.stringMatching(/^the --sha256 may be wrong/),
     });
     expect(stack.store.list()).toEqual([]);
   });
@@ -317,6 +318,62 @@ describe('a file', () => {
     });
     await expect(stack.get({ url: `${server.url}/file` })).rejects.toMatchObject({ code: 'invalid_content' });
     expect(stack.store.list().filter(({ complete }) => complete)).toEqual([]);
+  });
+
+  test('that ends before what its server had said is called cut short, not another', async () => {
+    await using stack = await startFilesStack();
+    const bytes = randomBytes(MEBIBYTE);
+    const said = bytes.length + 1000;
+    await using server = await serve((request, response) => {
+      const headers = { 'last-modified': 'Mon, 05 Jan 2026 10:00:00 GMT', 'content-length': said };
+      if (request.headers.range !== undefined) {
+        response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
+        return;
+      }
+      response.writeHead(200, headers);
+      if (request.method === 'HEAD') response.end();
+      else response.write(bytes, () => response.destroy());
+    });
+    const url = `${server.url}/file?signature=hush`;
+    for (const sha of [{}, { sha256: sha256(bytes) }]) {
+      await expect(stack.get({ url, ...sha })).rejects.toMatchObject({
+        code: 'invalid_content',
+        message: `${server.url}/file has ${bytes.length} bytes, though its server had said ${said} bytes`,
+        hint: expect.stringContaining('cut short'),
+      });
+    }
+  });
+
+  test('whose server says a length that none can have is refused at once', async () => {
+    await using stack = await startFilesStack();
+    await using server = await serve((request, response) => {
+      response.writeHead(200, { 'content-length': String(2n ** 60n) });
+      if (request.method === 'HEAD') response.end();
+      else response.write('x');
+    });
+    const url = `${server.url}/file?signature=hush`;
+    for (const said of [{}, { sha256: sha256(Buffer.from('x')) }]) {
+      await expect(stack.get({ url, ...said })).rejects.toMatchObject({
+        code: 'limit_exceeded',
+        message: `${server.url}/file is said to have ${2n ** 60n} bytes`,
+      });
+    }
+  });
+
+  test('of unknown size that comes no further is named, and it is said what to look at', async () => {
+    await using stack = await startFilesStack();
+    await using server = await serve((request, response) => {
+      response.writeHead(200, { etag: '"a"' });
+      if (request.method === 'HEAD') response.end();
+      else response.write('x');
+    });
+    await expect(stack.get({ url: `${server.url}/file?signature=hush` })).rejects.toMatchObject({
+      code: 'timeout',
+      message: expect.stringMatching(
+        `^${server.url}/file broke off at byte 1: no byte of the body came within`,
+      ),
+      hint: expect.stringContaining('registries.idleTimeoutMs'),
+    });
   });
 
   test.each([

@@ -23,6 +23,8 @@ const { check, complete } = defineConfiguration({
   about: [],
   source: 'here',
   documentedIn: 'there',
+  defaultCommand: 'example default',
+  other: { whose: 'a shop’s', settings: ['till', 'door'] },
 });
 
 const said = (raw: unknown) => check(raw).findings.map(({ setting, message }) => `${setting}: ${message}`);
@@ -73,6 +75,17 @@ describe('a configuration', () => {
       }),
     );
     expect(() => complete({ port: -1 }, 'a.yaml')).toThrow('a.yaml: port: write at least 0 instead of -1');
+  });
+
+  test.each([
+    [{ port: -1 }, 'see there, or `example default`'],
+    [
+      { till: 1, door: 2, port: -1 },
+      'this looks like a shop’s configuration; see there, or `example default`',
+    ],
+    [{ till: 1, port: -1 }, 'see there, or `example default`'],
+  ])('%j is refused with where to look', (raw, hint) => {
+    expect(() => complete(raw)).toThrow(expect.objectContaining({ hint }));
   });
 
   test('whatever it is, is complete or has problems', () => {

@@ -9,7 +9,7 @@ import {
 import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
-import type { Authority } from '../members/authority.ts';
+import { type Authority, revokedError } from '../members/authority.ts';
 import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
@@ -178,7 +178,7 @@ export class Control implements SessionEvents, Disposable {
     this.#tellAll({ message: { case: 'revoked', value: { peers: [peer] } } });
     const session = this.#sessions.get(peer);
     if (session === undefined) return;
-    session.refuse(new DrakkarError('forbidden', 'this host is a member no longer'));
+    session.refuse(revokedError(peer));
     this.leave(session);
   }
 

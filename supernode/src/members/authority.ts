@@ -128,9 +128,7 @@ export class Authority {
   admit(claim: Claim, nowMs: number): string | undefined {
     const known = this.#members.find(claim.peer);
     if (known !== undefined && known.revokedAtMs !== null) {
-      throw new DrakkarError('forbidden', `${claim.peer} is a member no longer`, {
-        hint: 'remove its keys/peer.pem and let it enrol again, if it may',
-      });
+      throw revokedError(claim.peer);
     }
     if (claim.membership !== '') {
       try {
@@ -204,4 +202,11 @@ export class Authority {
     const bytes = Buffer.from(given);
     return bytes.length === wanted.length && wanted.length > 0 && timingSafeEqual(bytes, wanted);
   }
+}
+
+/** What a host is told that was revoked. */
+export function revokedError(peer: PeerId): DrakkarError {
+  return new DrakkarError('forbidden', `${peer} is a member no longer`, {
+    hint: 'remove its keys/peer.pem and let it enrol again, if it may',
+  });
 }

@@ -19,3 +19,17 @@ test('a port that is named twice is found', () => {
   expect(settings({ port: 4401 })).toEqual(['metrics.port']);
   expect(settings({ port: 4401, address: '10.0.0.1' })).toEqual([]);
 });
+
+test('a daemon’s configuration is told from a supernode’s', () => {
+  const daemons = {
+    stateDirectory: '/var/lib/drakkar',
+    mirror: { port: 5000 },
+    store: { quotaBytes: '10GiB' },
+    swarm: { supernode: 'a:1/P', joinToken: 't', labels: { rack: 'r1' } },
+  };
+  expect(() => supernodeConfiguration.complete(daemons)).toThrow(
+    expect.objectContaining({
+      hint: 'this looks like a daemon’s configuration; see docs/supernode-configuration.md, or `drakkar config default --supernode`',
+    }),
+  );
+});

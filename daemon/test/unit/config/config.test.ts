@@ -27,6 +27,14 @@ describe('a configuration file', () => {
     ['a socket with too long a path', { native: { socket: `/${'s'.repeat(107)}` } }, /native\.socket.*107/],
     ['an address that is none', { mirror: { address: 'not an address' } }, /mirror\.address/],
     ['a size that is none', { store: { quotaBytes: '10 parsecs' } }, /store\.quotaBytes.*10GiB/],
+    ['a store that holds nothing', { store: { quotaBytes: 0 } }, /store\.quotaBytes.*1MiB/],
+    ['no room for what is asked for', { swarm: { inFlightBytes: 0 } }, /swarm\.inFlightBytes.*1MiB/],
+    ['no memory', { swarm: { memoryBytes: '10k' } }, /swarm\.memoryBytes.*1MiB/],
+    ['a registry without a name', { mirror: { defaultRegistry: '' } }, /mirror\.defaultRegistry.*host/],
+    ['credentials in no file', { registries: { dockerConfigFile: '' } }, /dockerConfigFile: is empty.*null/],
+    ['a host without a name', { swarm: { name: ' ' } }, /swarm\.name: is empty.*null/],
+    ['a port to advertise', { swarm: { advertise: 'here:4403' } }, /swarm\.advertise.*without a port/],
+    ['nothing to advertise', { swarm: { advertise: '' } }, /swarm\.advertise.*host name/],
     ['a block that EROFS can’t address', { snapshots: { blockBytes: 5000 } }, /snapshots\.blockBytes/],
     ['a key that is none', { snapshots: { trustedBuilders: ['me'] } }, /trustedBuilders\.0.*public key/],
     [
@@ -45,8 +53,8 @@ describe('a configuration file', () => {
     ['2 GiB', 2 * 1024 ** 3],
     ['1.5MB', 1_500_000],
     ['10k', 10_000],
-  ])('understands %j as a size', (quotaBytes, bytes) => {
-    expect(configuration.complete({ store: { quotaBytes } }).store.quotaBytes).toBe(bytes);
+  ])('understands %j as a size', (maxRawBytes, bytes) => {
+    expect(configuration.complete({ snapshots: { maxRawBytes } }).snapshots.maxRawBytes).toBe(bytes);
   });
 
   test('may be absent only where nobody named it', async () => {

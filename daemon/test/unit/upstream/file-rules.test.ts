@@ -143,6 +143,38 @@ describe('the allowlist', () => {
     expect(() => guard.follow(from, new URL('file:///etc/passwd'))).toThrow(/to file/);
     expect(() => guard.follow(from, new URL('https://u@a.test/y'))).toThrow(/user or a password/);
   });
+
+  test('says what it refuses, and where a redirect led', () => {
+    const rules = { allow: ['http://*'], allowPrivate: [] };
+    const said = (work: () => unknown) => {
+      try {
+        work();
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    expect(said(() => parseFileUrl('https://a.test/x?key=hush', rules))).toMatchObject({
+      message: 'https://a.test/x is refused: it is not on the allowlist',
+      hint: expect.stringContaining('files.allow'),
+    });
+    expect(said(() => parseFileUrl('http://10.0.0.1/x', rules))).toMatchObject({
+      message: 'http://10.0.0.1/x is refused: it is a private address',
+    });
+    const [guard, from] = [fileGuard(rules), new URL('http://a.test/x')];
+    expect(said(() => guard.follow(from, new URL('http://10.0.0.1/y')))).toMatchObject({
+      message: 'a.test redirected to http://10.0.0.1/y, which is refused: it is a private address',
+    });
+    for (const [to, shown] of [
+      ['ftp://b.test/y', 'ftp://b.test'],
+      ['file:///etc/passwd', 'file://'],
+    ] as const)
+      expect(said(() => guard.follow(from, new URL(to)))).toMatchObject({
+        code: 'forbidden',
+        message: `a.test redirected to ${shown}`,
+        hint: 'the server must redirect to https or http',
+      });
+  });
 });
 
 test('an interface’s name does not hide a private address', () => {
