@@ -85,7 +85,6 @@ export const signSuccession = (statement: Succession, clusterKey: KeyObject) =>
 /** @throws `unauthorized` unless a cluster key signed it and it holds now */
 export function verifyMembership(text: string, keys: ClusterKeys, nowMs: number): Membership {
   const statement = verifyStatement(membership, text, keys);
-  requireBegun('the membership', statement.issuedAtMs, nowMs);
   requireCurrent('the membership', statement.expiresAtMs, nowMs);
   return statement;
 }
@@ -145,13 +144,6 @@ const signed = ({ name }: Named, payload: Uint8Array): Uint8Array =>
 
 const refusal = ({ name }: Named, why: string, cause?: unknown): DrakkarError =>
   new DrakkarError('unauthorized', `this is no ${name} of this cluster: ${why}`, { cause });
-
-function requireBegun(what: string, issuedAtMs: number, nowMs: number): void {
-  if (issuedAtMs <= nowMs + CLOCK_TOLERANCE_MS) return;
-  throw new DrakkarError('unauthorized', `${what} begins only ${new Date(issuedAtMs).toISOString()}`, {
-    hint: 'compare the clocks of both hosts',
-  });
-}
 
 function requireCurrent(what: string, expiresAtMs: number, nowMs: number): void {
   if (nowMs < expiresAtMs + CLOCK_TOLERANCE_MS) return;
