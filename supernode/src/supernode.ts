@@ -50,7 +50,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     names: () => control.names.size,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log }));
-  stack.use(releaseMemoryWhenIdle(0.25));
+  // Heartbeats are work, too.
+  stack.use(releaseMemoryWhenIdle(0.2));
   const node = stack.use(
     await startNode({
       key,

@@ -12,7 +12,7 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { Stream } from '@libp2p/interface';
+import type { Connection, PeerId as Libp2pPeerId, Stream } from '@libp2p/interface';
 import { mdns } from '@libp2p/mdns';
 import { tcp } from '@libp2p/tcp';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -59,7 +59,7 @@ export interface ControlNode extends AsyncDisposable {
 
 /** A handshake that takes longer is given up. */
 const HANDSHAKE_MS = 10_000;
-const PENDING_HANDSHAKES = 256;
+const PENDING_HANDSHAKES = 128;
 const INTRODUCTION_MS = 15_000;
 const STREAMS_OF_ONE_PEER = 1024;
 /** How noise says it; libp2p passes on the words alone. Source: libp2p-noise, `utils.ts`. */
@@ -90,6 +90,7 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       },
       // Who speaks a protocol with heartbeats needs no pings beside them.
       connectionMonitor: { enabled: false },
+      services: { listing: listQuickly },
       peerDiscovery: options.mdns === true ? [localNetwork(neighbours)] : [],
     });
     if (options.keeps !== undefined) closeUnlessKept(node, options.keeps);
@@ -105,6 +106,27 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       { hint: `correct ${options.settings ?? 'address and port'} in the configuration`, cause },
     );
   }
+}
+
+/** The part of libp2p's connection manager that lists connections. Source: `@libp2p/interface-internal`. */
+interface ConnectionLister {
+  getConnections(peer?: Libp2pPeerId): Connection[];
+  getConnectionsMap(): { values(): Iterable<Connection[]> };
+}
+
+/**
+ * libp2p copies the list of all connections once for each of them, and does so twice for each that comes: with ten thousand it would do
+ * nothing else. Source: libp2p 3.3, `connection-manager/index.ts`.
+ */
+function listQuickly({ connectionManager }: { readonly connectionManager: ConnectionLister }): object {
+  const ofPeer = connectionManager.getConnections.bind(connectionManager);
+  connectionManager.getConnections = (peer) => {
+    if (peer !== undefined) return ofPeer(peer);
+    const all: Connection[] = [];
+    for (const connections of connectionManager.getConnectionsMap().values()) all.push(...connections);
+    return all;
+  };
+  return {};
 }
 
 type Neighbour = (peer: PeerId, addresses: readonly HostPort[]) => void;

@@ -30,6 +30,7 @@ export const control: Scenario = async ({ onSample }) => {
   );
   await Promise.all(crowds.map((crowd) => crowd.next()));
   const joinedMs = performance.now() - startedMs;
+  onSample('all joined', 0, { wallMs: joinedMs });
   await sleep(10_000);
   const rssOfHost = ((await treeRssBytes(pid)) - idleRss) / HOSTS / 1024;
 

@@ -101,16 +101,20 @@ interface NameNews {
   readonly givesUp?: boolean;
 }
 
-const CONNECT_MS = 5_000;
+const CONNECT_MS = 10_000;
 /**
  * Back-off is drawn from between zero and this, doubled at each failure after the first few: daemons that lost a supernode together
- * come one by one, and a supernode that is soon back has them soon.
+ * come one by one, and a supernode that is soon back has them soon. Where it has said how long all of them need, it is drawn from that
+ * once the first attempt has failed.
  */
 const FIRST_RETRY_MS = 3_000;
 const QUICK_RETRIES = 5;
 const LAST_RETRY_MS = 30_000;
+const MOST_SPREAD_MS = 5 * 60_000;
+/** Who finds no room even so has it sooner the next time: most of the others are back by then. */
+const SPREAD_DIVISOR = 4;
 /** Without an answer a supernode is taken for gone, whatever its connection says. */
-const MISSED_HEARTBEATS = 3;
+const MISSED_HEARTBEATS = 4;
 const MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Progress is told no more often than this. */
 const HAVE_INTERVAL_MS = 500;
@@ -135,6 +139,8 @@ export class SupernodeLink implements AsyncDisposable {
   #localityLabels = LOCALITY_LABELS;
   #downSinceMs = performance.now();
   #heardAtMs = performance.now();
+  /** So long all hosts together need to come back. */
+  #returnSpreadMs = 0;
   #lastError: DrakkarError | undefined;
   #features = 0n;
   #clockAheadMs: number | undefined;
@@ -271,8 +277,10 @@ export class SupernodeLink implements AsyncDisposable {
         return 0;
       });
       failures = upMs > LAST_RETRY_MS ? 0 : failures + 1;
-      const longest = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, failures - QUICK_RETRIES), LAST_RETRY_MS);
-      await sleep(Math.random() * longest, undefined, { signal }).catch(() => {});
+      const doubled = Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, failures - QUICK_RETRIES), LAST_RETRY_MS);
+      const spread = failures === 0 ? 0 : this.#returnSpreadMs / SPREAD_DIVISOR ** (failures - 1);
+      const longestMs = Math.max(doubled, spread);
+      await sleep(Math.random() * longestMs, undefined, { signal }).catch(() => {});
     }
   }
 
@@ -401,6 +409,9 @@ export class SupernodeLink implements AsyncDisposable {
         if (membership !== '') this.#standing.enrol(membership);
         break;
       }
+      case 'alive':
+        this.#returnSpreadMs = Math.min(message.value.returnSpreadMs, MOST_SPREAD_MS);
+        break;
       case 'refused':
         throw refusalOf(message.value);
       default:

@@ -33,6 +33,9 @@ export interface ControlModules {
 
 /** What happens close together is answered together. */
 const ADVICE_MS = 10;
+/** What a host that comes back costs: a handshake, and what it says, of which other hosts are to have their part. */
+const RETURN_MS = 12;
+const MOST_SPREAD_MS = 5 * 60_000;
 const EXPIRY_MS = 1_000;
 const ADVICES_OF_ONE_TURN = 200;
 const RENEWAL_MS = 60 * 60_000;
@@ -114,7 +117,7 @@ export class Control implements SessionEvents, Disposable {
 
   heartbeat(peer: PeerId, uploads: number): void {
     this.swarm.heartbeat(peer, uploads, clockMs());
-    this.#sessions.get(peer)?.send({ message: { case: 'alive', value: {} } });
+    this.#sessions.get(peer)?.alive(Math.min(this.#sessions.size * RETURN_MS, MOST_SPREAD_MS));
   }
 
   want(peer: PeerId, blob: BlobSize, havePieces: number): void {

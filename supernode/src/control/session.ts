@@ -82,6 +82,7 @@ export class Session {
   readonly #channel: Channel<typeof FromSupernodeSchema, typeof FromDaemonSchema>;
   readonly #events: SessionEvents;
   #isRefused = false;
+  #isBeatAnswered = false;
 
   constructor({ stream, peer }: PeerStream, events: SessionEvents) {
     this.peer = peer;
@@ -97,6 +98,12 @@ export class Session {
 
   sendEncoded(message: Uint8Array): void {
     this.#channel.sendEncoded(message);
+  }
+
+  /** The answer to a heartbeat, or to every second one: ten thousand hosts send thousands a second. */
+  alive(returnSpreadMs: number): void {
+    this.#isBeatAnswered = !this.#isBeatAnswered;
+    if (this.#isBeatAnswered) this.send({ message: { case: 'alive', value: { returnSpreadMs } } });
   }
 
   /** Serves it until it ends. Who speaks nonsense is told why, and cut off. */
