@@ -199,7 +199,14 @@ export class Download {
       if (sizeBytes === undefined) {
         if (stream === undefined) throw new DrakkarError('internal', 'a shared blob has no size');
         const limit = store.usage().quotaBytes * LARGEST_UNCONFIRMED_SHARE;
-        this.#digest = await spool(stream, this.#isUnnamed ? undefined : digest, store, this.#receipt, limit);
+        this.#digest = await spool(
+          stream,
+          this.#isUnnamed ? undefined : digest,
+          store,
+          this.#receipt,
+          limit,
+          () => this.#step(),
+        );
         store.addOrigin(this.#digest, origin);
         this.#reader = await store.open(this.#digest);
         this.#sizeBytes = this.#reader.sizeBytes;

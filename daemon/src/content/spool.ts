@@ -13,6 +13,7 @@ const STEP_BYTES = 4 * 1024 * 1024;
  * Takes a blob whose size nobody told: into staging first, into the store when it is whole and verified.
  *
  * @param digest absent where nobody knows it
+ * @param onBytes called when some have come
  * @returns the digest of what came
  */
 export async function spool(
@@ -21,6 +22,7 @@ export async function spool(
   store: Store,
   receipt: ReceiptCounter,
   limitBytes: number,
+  onBytes: () => void,
 ): Promise<Digest> {
   using reservation = store.reserve(`blob ${digest ?? ''} of unknown size`);
   const path = join(store.stagingDirectory, randomUUID());
@@ -34,6 +36,7 @@ export async function spool(
         receipt.fromUpstream(chunk.length);
         if (digester.sizeBytes > reservation.bytes) reservation.grow(Math.max(STEP_BYTES, chunk.length));
         await file.writeFile(chunk);
+        onBytes();
       }
     }
     const { sizeBytes } = digester;

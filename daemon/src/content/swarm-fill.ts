@@ -170,7 +170,8 @@ export class SwarmFill {
       );
     } catch (error) {
       if (!reading.stop.signal.aborted) throw error;
-      isGivenUp = false;
+      // The next one may have been claimed before the stream was stopped.
+      isGivenUp = !this.#hashes.has(reading.piece);
     } finally {
       this.#reading = undefined;
       receipt.discarded(unused);
