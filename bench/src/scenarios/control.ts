@@ -45,7 +45,7 @@ export const control: Scenario = async ({ onSample }) => {
   const backMs = performance.now() - restartedMs;
   onSample('all back', 0, { wallMs: backMs });
   const result: Result = {
-    name: 'control',
+    name: `control-${HOSTS}`,
     title: `A supernode with ${HOSTS} connections`,
     series: [
       { name: 'all joined', samples: [{ wallMs: joinedMs }] },
