@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { errorInLog, loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
+import { collectLessOften, errorInLog, loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -65,6 +65,7 @@ export async function startDaemon(
   if (swarm !== undefined) stack.use(swarm);
   const memory = stack.use(new FileMemory(join(config.stateDirectory, 'files.sqlite')));
   const content = stack.use(createContent({}, { store, client, swarm }));
+  collectLessOften();
   stack.use(releaseMemoryWhenIdle());
   const files = new Files({ client: fileClient, content, store, memory, swarm, log });
   const native = stack.use(nativeHelper(config.native.socket));

@@ -12,6 +12,10 @@ export interface ContainerdOptions {
   readonly cri?: boolean;
   /** Appended to `config.toml`. */
   readonly extraConfig?: string;
+  /** Where `containerd` and `ctr` are, when not on the path. */
+  readonly programs?: string;
+  /** A command line that runs in another place, as a network namespace. */
+  readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
 }
 
 export interface PullOptions {
@@ -66,12 +70,17 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   const address = join(directory, 'containerd.sock');
   const config = join(directory, 'config.toml');
   await writeFile(config, configuration(directory, address, options));
-  const child = startChild('containerd', ['--config', config]);
+  const { programs = '', within = (...line) => line } = options;
+  const child = startChild(...within(join(programs, 'containerd'), ['--config', config]));
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
-    const { stdout } = await run('ctr', ['--address', address, '--namespace', NAMESPACE, ...args], {
-      maxBuffer: OUTPUT_BYTES,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const { stdout } = await run(
+      join(programs, 'ctr'),
+      ['--address', address, '--namespace', NAMESPACE, ...args],
+      {
+        maxBuffer: OUTPUT_BYTES,
+        ...(signal === undefined ? {} : { signal }),
+      },
+    );
     return stdout;
   };
   try {

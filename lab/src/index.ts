@@ -6,6 +6,7 @@
  */
 export * from './child.ts';
 export * from './containerd.ts';
+export * from './containerd-2.ts';
 export * from './debian.ts';
 export * from './faulty-proxy.ts';
 export * from './image.ts';
@@ -15,5 +16,6 @@ export * from './registry.ts';
 export * from './tar.ts';
 export * from './temporary.ts';
 export * from './token-server.ts';
+export * from './transfer.ts';
 export * from './tree.ts';
 export * from './web-server.ts';

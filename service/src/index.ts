@@ -21,7 +21,7 @@ export {
 export { makeDirectory } from './directories.ts';
 export { absolutePath, accepts, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTES, port } from './fields.ts';
 export type { Finding } from './findings.ts';
-export { releaseMemoryWhenIdle } from './idle-memory.ts';
+export { collectLessOften, releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
 export { type ListenOptions, listen } from './listen.ts';
 export { clashes, type Listener } from './listeners.ts';

@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { appendFile, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import {
+  buildContainerd2,
   type Containerd,
   type DebianLayer,
   debianImage,
@@ -13,6 +12,7 @@ import {
   layerOfFile,
   pushImage,
   startContainerd,
+  transferImage,
 } from '@drakkar/lab';
 import { Digester } from '@drakkar/protocol';
 import type { Fleet, FleetHost } from './fleet.ts';
@@ -23,8 +23,6 @@ export interface Source extends AsyncDisposable {
   /** Returns when the host has all of it. */
   fetch(host: FleetHost, image: string): Promise<void>;
 }
-
-const run = promisify(execFile);
 
 /** Together eleven layers and some 300 MB. */
 const PACKAGES = [['python3'], ['python3', 'python3-numpy'], ['nodejs'], ['perl', 'git']] as const;
@@ -52,6 +50,7 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const layers: DebianLayer[] = [];
   for (const packages of PACKAGES) layers.push(...(await debianImage({ packages })).layers);
+  const programs = await buildContainerd2();
   const containerds = new Map<
     FleetHost,
     { readonly containerd: Containerd; readonly hostsDirectory: string }
@@ -64,7 +63,10 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
       join(hostsDirectory, registry.host, 'hosts.toml'),
       `server = "${registry.url}"\n[host."${mirrorUrl}"]\n  capabilities = ["pull", "resolve"]\n`,
     );
-    containerds.set(host, { containerd: stack.use(await startContainerd({})), hostsDirectory });
+    const { place } = host;
+    if (place === undefined) throw new Error('a host without a place');
+    const containerd = stack.use(await startContainerd({ programs, within: place.within }));
+    containerds.set(host, { containerd, hostsDirectory });
   }
   const running = stack.move();
   return {
@@ -84,17 +86,14 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
     },
     async fetch(host, image) {
       const { containerd, hostsDirectory } = containerds.get(host) ?? {};
-      if (host.place === undefined || containerd === undefined) throw new Error('a host without a place');
+      if (containerd === undefined || hostsDirectory === undefined)
+        throw new Error('a host of another fleet');
       const { address, namespace } = containerd;
-      const args = ['--address', address, '--namespace', namespace, 'content', 'fetch'];
-      const [command, line] = host.place.within('ctr', [...args, '--hosts-dir', hostsDirectory ?? '', image]);
-      await run(command, [...line], { maxBuffer: OUTPUT_BYTES });
+      await transferImage({ address, namespace, reference: image, hostsDirectory });
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
-
-const OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /**
  * The same files under another digest: an empty member with a number of its own at the end, which unpacking leaves out.

@@ -234,6 +234,8 @@ async function send(
   rate: RateLimit,
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': end - start });
+  // Written together with the first bytes, those would be copied.
+  response.flushHeaders();
   const allowedMs = WRITE_MS + ((end - start) * 1000) / MIN_BYTES_PER_SECOND;
   const late = setTimeout(() => response.destroy(), allowedMs);
   try {

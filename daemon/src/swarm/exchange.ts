@@ -58,6 +58,8 @@ export interface ExchangeModules {
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
+  /** Streams about all blobs. */
+  conversations(): number;
   sent(bytes: number): void;
   pieceReceived(bytes: number): void;
 }
@@ -142,6 +144,10 @@ export class Exchange implements HaveEvents {
 
   get neighbours(): number {
     return this.#sessions.size;
+  }
+
+  get conversations(): number {
+    return this.#modules.conversations();
   }
 
   get missing(): number {

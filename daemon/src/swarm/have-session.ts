@@ -30,8 +30,8 @@ export interface KnownPiece {
 }
 
 export interface HaveEvents {
-  /** How many there are that talk about the blob. */
-  readonly neighbours: number;
+  /** Streams in which this host talks with others, about whatever blob. */
+  readonly conversations: number;
   pieces(session: HaveSession, pieces: readonly KnownPiece[]): void;
   choked(session: HaveSession, choked: boolean): void;
 }
@@ -47,7 +47,7 @@ const ANNOUNCE_MS = 5;
  */
 const ENOUGH = 48;
 const ENOUGH_OF_ONE = 2;
-/** For each neighbour: so all of them together hear something 25 times a second, however many they are. */
+/** For each conversation: so all others together hear something 25 times a second, however many they are and about however many blobs. */
 const LAZY_MS = 40;
 /** Well below the time after which a seed that hears nothing shows everybody everything. */
 const MOST_LAZY_MS = 500;
@@ -208,11 +208,11 @@ export class HaveSession {
 
   /** How soon what waits is to be said. */
   #delayMs(): number {
-    const neighbours = this.#events?.neighbours ?? 1;
-    const enough = Math.max(ENOUGH_OF_ONE, Math.ceil(ENOUGH / neighbours));
+    const conversations = this.#events?.conversations ?? 1;
+    const enough = Math.max(ENOUGH_OF_ONE, Math.ceil(ENOUGH / conversations));
     const isHungry =
       this.#lacking.size < enough && this.#waiting.some(({ piece }) => !this.#theirs.has(piece));
-    return isHungry ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * neighbours);
+    return isHungry ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * conversations);
   }
 
   #flush(): void {

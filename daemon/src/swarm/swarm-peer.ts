@@ -189,6 +189,7 @@ export async function startSwarmPeer(
     labels: options.labels,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
+    conversations: () => swarm.conversations,
     sent: (bytes) => {
       swarm.sentBytes += bytes;
     },
@@ -262,6 +263,10 @@ class Exchanges {
 
   get size(): number {
     return this.#exchanges.size;
+  }
+
+  get conversations(): number {
+    return this.#exchanges.values().reduce((sum, { neighbours }) => sum + neighbours, 0);
   }
 
   get knownPeers(): number {

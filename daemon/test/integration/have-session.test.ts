@@ -19,7 +19,7 @@ async function startPair() {
     const session = new HaveSession(stream);
     arrived.resolve(session);
     await session.run(PIECES, {
-      neighbours: 1,
+      conversations: 1,
       pieces: (_, pieces) => heard.push(pieces.map(({ piece }) => piece)),
       choked: () => {},
     });
@@ -28,7 +28,7 @@ async function startPair() {
   const at = [{ host: '127.0.0.1', port: listener.port }];
   const stream = await caller.open(listener.peer, at, HAVE_PROTOCOL, AbortSignal.timeout(10_000));
   const teller = new HaveSession(stream);
-  void teller.run(PIECES, { neighbours: NEIGHBOURS, pieces: () => {}, choked: () => {} }).catch(() => {});
+  void teller.run(PIECES, { conversations: NEIGHBOURS, pieces: () => {}, choked: () => {} }).catch(() => {});
   // The stream is there for the other side with the first message.
   teller.choke(false);
   const running = stack.move();

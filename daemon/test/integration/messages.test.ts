@@ -90,7 +90,7 @@ describe('a stream about a blob', () => {
       try {
         await session.opening();
         await session.run(PIECES, {
-          neighbours: 1,
+          conversations: 1,
           pieces: (_, known) => {
             for (const { piece, sha256 } of known) {
               expect(piece).toBeLessThan(PIECES);

@@ -33,6 +33,8 @@ export interface ControlModules {
 
 /** What happens close together is answered together. */
 const ADVICE_MS = 10;
+/** What waits for others to come is looked at this often. */
+const POSTPONED_MS = 50;
 /** What a host that comes back costs: a handshake, and what it says, of which other hosts are to have their part. */
 const RETURN_MS = 12;
 const MOST_SPREAD_MS = 5 * 60_000;
@@ -249,6 +251,7 @@ export class Control implements SessionEvents, Disposable {
     ended();
     // Sockets are read in between.
     if (this.swarm.isStale) this.#adviseSoon(0);
+    else if (this.swarm.isWaiting) this.#adviseSoon(POSTPONED_MS);
   }
 
   #expire(): void {

@@ -5,6 +5,10 @@ export interface SwarmOptions {
   readonly candidates: number;
   /** Hosts that may read one blob from upstream at the same time. */
   readonly origins: number;
+  /** A host that may read so many blobs from upstream leaves a further one to others for a while. */
+  readonly leasesAtOnce: number;
+  /** For so long, times the leases that it has too many. */
+  readonly leaseSpreadMs: number;
   /** A lease to read upstream ends without progress this long. */
   readonly originStallMs: number;
   /** Hosts send a heartbeat this often. */
@@ -18,6 +22,8 @@ export interface SwarmOptions {
   readonly uselessMs: number;
   /** Nor does it read upstream instead while others have something: not before it has gained nothing for so long. */
   readonly gainMs: number;
+  /** The same for who has gained something of another blob meanwhile: its link is busy, its turn will come. */
+  readonly busyGainMs: number;
   /** Nor who has a part of it when it comes so soon after the start: it was getting that from somebody who will be back, too. */
   readonly returnMs: number;
   /** Labels that say where a host is, from the nearest to the farthest. */
@@ -29,6 +35,8 @@ export interface SwarmOptions {
 export const SWARM_DEFAULTS: SwarmOptions = {
   candidates: 16,
   origins: 1,
+  leasesAtOnce: 2,
+  leaseSpreadMs: 200,
   originStallMs: 10_000,
   heartbeatMs: 4_000,
   silenceMs: 12_000,
@@ -36,6 +44,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   quarantineMs: 10 * 60_000,
   uselessMs: 30_000,
   gainMs: 5_000,
+  busyGainMs: 30_000,
   returnMs: 10_000,
   localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,

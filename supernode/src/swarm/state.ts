@@ -13,6 +13,10 @@ export interface Host {
   /** Requests that it was serving at its last heartbeat. */
   uploads: number;
   heardAtMs: number;
+  /** When it last had more of any blob than before. */
+  gainedAtMs: number;
+  /** Blobs that it may read from upstream at the moment. */
+  leases: number;
 }
 
 /** What one host has to do with one blob. */

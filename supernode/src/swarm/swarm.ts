@@ -39,6 +39,8 @@ export class Swarm {
   readonly #quarantinedUntilMs = new Map<PeerId, number>();
   /** Blobs of which somebody has to be told something. */
   readonly #stale = new Set<BlobSwarm>();
+  /** Blobs that wait for somebody who has fewer leases. */
+  readonly #postponed = new Set<BlobSwarm>();
 
   /** @param startedAtMs when hosts that were told by another before could begin to come */
   constructor(options: Partial<SwarmOptions> = {}, startedAtMs = Number.NEGATIVE_INFINITY) {
@@ -65,15 +67,20 @@ export class Swarm {
     return this.#stale.size > 0;
   }
 
+  /** Whether there may be something to tell after a while, without anything having happened. */
+  get isWaiting(): boolean {
+    return this.#postponed.size > 0;
+  }
+
   /** Blobs that a host takes part in. */
   blobsOf(peer: PeerId): number {
     return this.#partsOf.get(peer)?.size ?? 0;
   }
 
   /** A host has connected; whatever was known of it before is forgotten. */
-  join(host: Omit<Host, 'uploads' | 'heardAtMs'>, nowMs: number): void {
+  join(host: Omit<Host, 'uploads' | 'heardAtMs' | 'gainedAtMs' | 'leases'>, nowMs: number): void {
     this.leave(host.peer);
-    this.#hosts.set(host.peer, { ...host, uploads: 0, heardAtMs: nowMs });
+    this.#hosts.set(host.peer, { ...host, uploads: 0, heardAtMs: nowMs, gainedAtMs: nowMs, leases: 0 });
   }
 
   /** Everybody who wants something is to be told anew: what comes with the advice ends some time. */
@@ -223,6 +230,8 @@ export class Swarm {
    */
   advise(nowMs: number, limit = Number.POSITIVE_INFINITY): Advice[] {
     const all: Advice[] = [];
+    for (const swarm of this.#postponed) this.#stale.add(swarm);
+    this.#postponed.clear();
     for (const swarm of this.#stale) {
       this.#grantOrigins(swarm, nowMs);
       const choice = new Choice(swarm, this.#hosts, this.#options);
@@ -264,6 +273,13 @@ export class Swarm {
     return this.isQuarantined(parent, nowMs) || this.#reports.get(parent)?.has(child) === true;
   }
 
+  #gains(peer: PeerId, part: Part, nowMs: number): boolean {
+    const { gainMs, busyGainMs } = this.#options;
+    const host = this.#hosts.get(peer);
+    const isBusy = host !== undefined && nowMs - host.gainedAtMs < gainMs;
+    return nowMs - part.gainedAtMs < (isBusy ? busyGainMs : gainMs);
+  }
+
   /** Whether anybody may give something to a child: where the seeds are just busy, the registry is no help. */
   #hasOtherSource(swarm: BlobSwarm, child: PeerId, part: Part, nowMs: number): boolean {
     return swarm.parts
@@ -280,7 +296,8 @@ export class Swarm {
     news: { havePieces: number; wants?: boolean },
     nowMs: number,
   ): void {
-    if (!this.#hosts.has(peer)) return;
+    const host = this.#hosts.get(peer);
+    if (host === undefined) return;
     const key = blobKeyOf(name);
     const mine = this.#partsOf.get(peer) ?? new Map<BlobKey, BlobSwarm>();
     const before = mine.get(key);
@@ -306,7 +323,10 @@ export class Swarm {
     };
     const wasSeed = isSeed(swarm, part);
     const havePieces = Math.min(news.havePieces, pieces);
-    if (havePieces > part.havePieces) part.gainedAtMs = nowMs;
+    if (havePieces > part.havePieces) {
+      part.gainedAtMs = nowMs;
+      host.gainedAtMs = nowMs;
+    }
     part.havePieces = havePieces;
     if (news.wants === true) {
       part.wants = true;
@@ -316,7 +336,7 @@ export class Swarm {
     swarm.parts.set(peer, part);
     if (isSeed(swarm, part)) {
       part.wants = false;
-      swarm.origins.delete(peer);
+      this.#endLease(swarm, peer);
     }
     if (known === undefined || (!wasSeed && isSeed(swarm, part))) this.#tellWhoLacksParents(swarm, peer);
   }
@@ -351,19 +371,29 @@ export class Swarm {
     if (swarm.parts.size > 0) return;
     this.#blobs.delete(`${blobKeyOf(swarm.name)} ${swarm.sizeBytes}`);
     this.#stale.delete(swarm);
+    this.#postponed.delete(swarm);
   }
 
   /** Somebody else may need the lease. */
   #endOrigin(swarm: BlobSwarm, peer: PeerId): void {
-    if (!swarm.origins.delete(peer)) return;
+    if (!this.#endLease(swarm, peer)) return;
     const part = swarm.parts.get(peer);
     if (part?.wants) part.stale = true;
     this.#stale.add(swarm);
   }
 
+  /** @returns whether there was one */
+  #endLease(swarm: BlobSwarm, peer: PeerId): boolean {
+    if (!swarm.origins.delete(peer)) return false;
+    const host = this.#hosts.get(peer);
+    if (host !== undefined) host.leases -= 1;
+    return true;
+  }
+
   /**
    * While some have no seed to go to, one of them has to read upstream: who has most, and of those who came first. Who had the lease
-   * and made nothing of it comes last.
+   * and made nothing of it comes last. Of many blobs that many want each is read by another host, as far as they come soon enough: what
+   * one has read leaves over its link alone.
    */
   #grantOrigins(swarm: BlobSwarm, nowMs: number): void {
     if (swarm.origins.size >= this.#options.origins) return;
@@ -372,7 +402,7 @@ export class Swarm {
     const waiting = parts
       .filter(([peer, { wants }]) => wants && !swarm.origins.has(peer))
       .filter(([peer, part]) => {
-        const gains = nowMs - part.gainedAtMs < this.#options.gainMs;
+        const gains = this.#gains(peer, part, nowMs);
         if (gains && part.isReturning) return false;
         const mayWait = gains && this.#hasOtherSource(swarm, peer, part, nowMs);
         return seeds.every(
@@ -380,16 +410,31 @@ export class Swarm {
         );
       })
       .sort(
-        ([, a], [, b]) =>
-          a.originLostAtMs - b.originLostAtMs || b.havePieces - a.havePieces || a.sinceMs - b.sinceMs,
+        ([peerA, a], [peerB, b]) =>
+          a.originLostAtMs - b.originLostAtMs ||
+          b.havePieces - a.havePieces ||
+          this.#leasesOf(peerA) - this.#leasesOf(peerB) ||
+          a.sinceMs - b.sinceMs,
       );
     while (swarm.origins.size < this.#options.origins) {
       const next = waiting.shift();
       if (next === undefined) return;
       const [peer, part] = next;
+      const host = this.#hosts.get(peer);
+      if (host === undefined) continue;
+      const tooMany = Math.max(0, host.leases + 1 - this.#options.leasesAtOnce);
+      if (tooMany > 0 && nowMs - part.sinceMs < tooMany * this.#options.leaseSpreadMs) {
+        this.#postponed.add(swarm);
+        continue;
+      }
       swarm.origins.set(peer, { bytes: 0, progressAtMs: nowMs });
+      host.leases += 1;
       part.stale = true;
     }
+  }
+
+  #leasesOf(peer: PeerId): number {
+    return this.#hosts.get(peer)?.leases ?? 0;
   }
 }
 

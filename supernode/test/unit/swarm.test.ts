@@ -85,6 +85,29 @@ describe('a swarm', () => {
     expect([...([...swarm.blobs][0]?.origins.keys() ?? [])]).toEqual([peer(2)]);
   });
 
+  test('spreads the leases of many blobs over those who want them, and gives all to who is alone', () => {
+    const layers = Array.from({ length: 6 }, (_, index) => ({ ...blob, name: named(`layer ${index}`) }));
+    const readers = (advice: ReturnType<Swarm['advise']>) =>
+      advice.flatMap(({ to, origin }) => (origin ? [to] : []));
+    const both = swarmOf(2);
+    for (const layer of layers) both.want(peer(1), layer, 0, 0);
+    expect(readers(both.advise(0))).toEqual([peer(1), peer(1)]);
+    expect(both.isWaiting).toBe(true);
+    for (const layer of layers) both.want(peer(2), layer, 0, 50);
+    expect(readers(both.advise(50))).toEqual(expect.arrayContaining([peer(2), peer(2)]));
+    const all = [...both.blobs].flatMap(({ origins }) => [...origins.keys()]);
+    expect(all.filter((reader) => reader === peer(2))).toHaveLength(2);
+    const alone = swarmOf(1);
+    for (const layer of layers) alone.want(peer(1), layer, 0, 0);
+    const { leaseSpreadMs } = SWARM_DEFAULTS;
+    const counts = [0, 1, 2, 3, 4].map((step) => {
+      alone.advise(step * leaseSpreadMs);
+      return [...alone.blobs].filter(({ origins }) => origins.has(peer(1))).length;
+    });
+    expect(counts).toEqual([2, 3, 4, 5, 6]);
+    expect(alone.isWaiting).toBe(false);
+  });
+
   test('lets a child read upstream to whom the only seed gives nothing', () => {
     const swarm = swarmOf(3);
     swarm.have(peer(3), blob, blob.pieces, 0);
@@ -111,6 +134,27 @@ describe('a swarm', () => {
     swarm.have(peer(1), blob, 2, 4_000);
     expect(mayRead(8_999)).toBe(false);
     expect(mayRead(9_000)).toBe(true);
+  });
+
+  test('lets who gains something of another blob wait longer for the busy seed of this one', () => {
+    const swarm = swarmOf(3);
+    swarm.have(peer(3), blob, blob.pieces, 0);
+    swarm.want(peer(2), blob, 4, 0);
+    swarm.want(peer(1), blob, 0, 0);
+    const other = { ...blob, name: named('other'), pieces: 100 };
+    swarm.want(peer(1), other, 0, 0);
+    swarm.advise(0);
+    const mayRead = (nowMs: number) => {
+      for (const number of [1, 2, 3]) swarm.heartbeat(peer(number), 0, nowMs);
+      swarm.have(peer(1), other, nowMs / 1_000, nowMs);
+      swarm.useless(peer(1), peer(3), key, nowMs);
+      swarm.expire(nowMs);
+      return swarm
+        .advise(nowMs)
+        .some(({ to, blob: { digest }, origin }) => to === peer(1) && digest === blob.name.digest && origin);
+    };
+    for (const nowMs of [1_000, 4_000, 8_000, 12_000, 29_000]) expect(mayRead(nowMs)).toBe(false);
+    expect(mayRead(30_000)).toBe(true);
   });
 
   test('lets who comes back with a part of a blob after a restart wait for those it had that from', () => {
@@ -261,7 +305,13 @@ describe('a choice of parents', () => {
               ? [
                   [
                     peer(index),
-                    { ...host(index, { labels: rack === undefined ? {} : { rack } }), uploads, heardAtMs: 0 },
+                    {
+                      ...host(index, { labels: rack === undefined ? {} : { rack } }),
+                      uploads,
+                      heardAtMs: 0,
+                      gainedAtMs: 0,
+                      leases: 0,
+                    },
                   ] as const,
                 ]
               : [],
@@ -305,7 +355,7 @@ describe('a choice of parents', () => {
     const hosts = new Map(
       [host(0, labels('a')), host(1, labels('a')), host(2, labels('b'))].map((one) => [
         one.peer,
-        { ...one, uploads: 0, heardAtMs: 0 },
+        { ...one, uploads: 0, heardAtMs: 0, gainedAtMs: 0, leases: 0 },
       ]),
     );
     const part = {
@@ -333,7 +383,13 @@ describe('a choice of parents', () => {
     const rack = (index: number) => (index % 100 === 0 ? 'mine' : `other-${index % 50}`);
     const hosts = new Map(
       Array.from({ length: 3000 }, (_, index) => {
-        const one = { ...host(index, { labels: { rack: rack(index) } }), uploads: 0, heardAtMs: 0 };
+        const one = {
+          ...host(index, { labels: { rack: rack(index) } }),
+          uploads: 0,
+          heardAtMs: 0,
+          gainedAtMs: 0,
+          leases: 0,
+        };
         return [one.peer, one] as const;
       }),
     );
