@@ -31,6 +31,9 @@ export async function buildContainerd2(): Promise<string> {
     await run('go', ['install', '-tags', TAGS, ...programs], {
       env: { ...process.env, GOBIN: making, CGO_ENABLED: '0' },
       maxBuffer: OUTPUT_BYTES,
+    }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      throw new Error('Go is not installed: containerd 2 is built with it', { cause: error });
     });
     await rename(making, directory).catch(async (error: NodeJS.ErrnoException) => {
       // Another has been quicker.

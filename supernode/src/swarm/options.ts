@@ -7,8 +7,10 @@ export interface SwarmOptions {
   readonly origins: number;
   /** A host that may read so many blobs from upstream leaves a further one to others for a while. */
   readonly leasesAtOnce: number;
-  /** For so long, times the leases that it has too many. */
+  /** For so long, times the leases that it has too many, */
   readonly leaseSpreadMs: number;
+  /** and at most for so long. */
+  readonly mostLeaseSpreadMs: number;
   /** A lease to read upstream ends without progress this long. */
   readonly originStallMs: number;
   /** Hosts send a heartbeat this often. */
@@ -37,6 +39,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   origins: 1,
   leasesAtOnce: 2,
   leaseSpreadMs: 200,
+  mostLeaseSpreadMs: 1_000,
   originStallMs: 10_000,
   heartbeatMs: 4_000,
   silenceMs: 12_000,

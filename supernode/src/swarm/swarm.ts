@@ -422,8 +422,7 @@ export class Swarm {
       const [peer, part] = next;
       const host = this.#hosts.get(peer);
       if (host === undefined) continue;
-      const tooMany = Math.max(0, host.leases + 1 - this.#options.leasesAtOnce);
-      if (tooMany > 0 && nowMs - part.sinceMs < tooMany * this.#options.leaseSpreadMs) {
+      if (nowMs - part.sinceMs < this.#waitsForOthersMs(host)) {
         this.#postponed.add(swarm);
         continue;
       }
@@ -431,6 +430,12 @@ export class Swarm {
       host.leases += 1;
       part.stale = true;
     }
+  }
+
+  #waitsForOthersMs({ leases }: Host): number {
+    const { leasesAtOnce, leaseSpreadMs, mostLeaseSpreadMs } = this.#options;
+    const tooMany = leases + 1 - leasesAtOnce;
+    return tooMany > 0 ? Math.min(tooMany * leaseSpreadMs, mostLeaseSpreadMs) : Number.NEGATIVE_INFINITY;
   }
 
   #leasesOf(peer: PeerId): number {
