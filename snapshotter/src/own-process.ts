@@ -13,3 +13,18 @@ export function sendToParent<Message extends object>(message: Message): Promise<
     else process.send(message, () => resolve());
   });
 }
+
+const LOOK_MS = 1_000;
+
+/**
+ * Without its parent the work of such a process is of no use to anybody. A parent that is killed while this begins may never be missed on the
+ * channel, so its pid, which is the first argument, is looked at, too.
+ */
+export function endWithParent(): void {
+  const endIfAlone = (): void => {
+    if (!process.connected || process.ppid !== Number(process.argv[2])) process.exit(1);
+  };
+  process.on('disconnect', () => process.exit(1));
+  setInterval(endIfAlone, LOOK_MS).unref();
+  endIfAlone();
+}

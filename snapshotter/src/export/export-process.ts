@@ -1,7 +1,7 @@
 /** Entry of the process that makes a flat image; started by {@link streamFlat} and by nothing else. */
 import { pipeline } from 'node:stream/promises';
 import { toDrakkarError } from '@drakkar/protocol';
-import { sendToParent } from '../own-process.ts';
+import { endWithParent, sendToParent } from '../own-process.ts';
 import { flatImage } from './flat.ts';
 import type { FromExporter, ToExporter } from './messages.ts';
 
@@ -18,5 +18,4 @@ process.once('message', async ({ source }: ToExporter) => {
     process.exit(1);
   }
 });
-// Without its parent an image is of no use to anybody.
-process.on('disconnect', () => process.exit(1));
+endWithParent();

@@ -28,7 +28,7 @@ export function streamFlat(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<FlatStream> {
   signal.throwIfAborted();
-  const child = fork(ENTRY, [], {
+  const child = fork(ENTRY, [String(process.pid)], {
     execArgv: [`--max-old-space-size=${HEAP_MEBIBYTES}`, '--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
     env: compileCacheEnvironment(),

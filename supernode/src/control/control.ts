@@ -56,6 +56,8 @@ export class Control implements SessionEvents, Disposable {
   readonly #renewal: NodeJS.Timeout;
   readonly #reminder: NodeJS.Timeout;
   #advice: NodeJS.Timeout | undefined;
+  /** When that timer fires. */
+  #adviceAtMs = 0;
   #expiredAtMs = clockMs();
 
   constructor(config: SupernodeConfig, modules: ControlModules) {
@@ -228,7 +230,11 @@ export class Control implements SessionEvents, Disposable {
   }
 
   #adviseSoon(delayMs = ADVICE_MS): void {
-    this.#advice ??= setTimeout(() => {
+    const dueAtMs = clockMs() + delayMs;
+    if (this.#advice !== undefined && this.#adviceAtMs <= dueAtMs) return;
+    clearTimeout(this.#advice);
+    this.#adviceAtMs = dueAtMs;
+    this.#advice = setTimeout(() => {
       this.#advice = undefined;
       this.#advise();
     }, delayMs);

@@ -24,7 +24,10 @@ export interface SwarmOptions {
   readonly uselessMs: number;
   /** Nor does it read upstream instead while others have something: not before it has gained nothing for so long. */
   readonly gainMs: number;
-  /** The same for who has gained something of another blob meanwhile: its link is busy, its turn will come. */
+  /**
+   * The same for who has gained something of another blob meanwhile: its link is busy, its turn will come. Less than a daemon waits before it
+   * reads upstream unasked (20 s), and than {@link uselessMs}.
+   */
   readonly busyGainMs: number;
   /** Nor who has a part of it when it comes so soon after the start: it was getting that from somebody who will be back, too. */
   readonly returnMs: number;
@@ -47,7 +50,7 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   quarantineMs: 10 * 60_000,
   uselessMs: 30_000,
   gainMs: 5_000,
-  busyGainMs: 30_000,
+  busyGainMs: 15_000,
   returnMs: 10_000,
   localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,

@@ -234,11 +234,12 @@ export class Swarm {
     this.#postponed.clear();
     for (const swarm of this.#stale) {
       this.#grantOrigins(swarm, nowMs);
-      const choice = new Choice(swarm, this.#hosts, this.#options);
+      let choice: Choice | undefined;
       for (const [child, part] of swarm.parts) {
         if (!part.wants || !part.stale) continue;
         if (all.length >= limit) return all;
         part.stale = false;
+        choice ??= new Choice(swarm, this.#hosts, this.#options);
         all.push(this.#adviceFor(child, part, swarm, choice, nowMs));
       }
       this.#stale.delete(swarm);
@@ -416,26 +417,28 @@ export class Swarm {
           this.#leasesOf(peerA) - this.#leasesOf(peerB) ||
           a.sinceMs - b.sinceMs,
       );
-    while (swarm.origins.size < this.#options.origins) {
-      const next = waiting.shift();
-      if (next === undefined) return;
-      const [peer, part] = next;
+    let isPostponed = false;
+    for (const [peer, part] of waiting) {
       const host = this.#hosts.get(peer);
       if (host === undefined) continue;
       if (nowMs - part.sinceMs < this.#waitsForOthersMs(host)) {
-        this.#postponed.add(swarm);
+        isPostponed = true;
         continue;
       }
       swarm.origins.set(peer, { bytes: 0, progressAtMs: nowMs });
       host.leases += 1;
       part.stale = true;
+      if (swarm.origins.size >= this.#options.origins) return;
     }
+    if (isPostponed) this.#postponed.add(swarm);
   }
 
   #waitsForOthersMs({ leases }: Host): number {
     const { leasesAtOnce, leaseSpreadMs, mostLeaseSpreadMs } = this.#options;
     const tooMany = leases + 1 - leasesAtOnce;
-    return tooMany > 0 ? Math.min(tooMany * leaseSpreadMs, mostLeaseSpreadMs) : Number.NEGATIVE_INFINITY;
+    return tooMany > 0 && this.#hosts.size > 1
+      ? Math.min(tooMany * leaseSpreadMs, mostLeaseSpreadMs)
+      : Number.NEGATIVE_INFINITY;
   }
 
   #leasesOf(peer: PeerId): number {
