@@ -1,12 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { type Digest, Digester, digestOf, errnoOf } from '@drakkar/protocol';
+import { labCacheDirectory, makeWhole } from './cache.ts';
 
 /** A realistic image on disk: the layers of a Debian system with some packages. */
 export interface DebianImage {
@@ -43,11 +43,6 @@ const UPPER_LAYERS: readonly (readonly string[])[] = [
 
 const run = promisify(execFile);
 
-/** Where the laboratory keeps what takes long to make. */
-export function labCacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'drakkar');
-}
-
 /**
  * Makes the layers with mmdebstrap, or takes them from the cache.
  *
@@ -59,15 +54,8 @@ export async function debianImage(options: DebianOptions): Promise<DebianImage> 
   const directory = join(cache, `debian-${key}`);
   const known = await readImage(directory);
   if (known !== undefined) return known;
-  await mkdir(cache, { recursive: true });
-  const making = await mkdtemp(join(cache, 'making-'));
-  try {
-    options.onStep?.(`making a Debian image with ${options.packages.join(', ')} (kept for the next time)`);
-    await makeLayers(making, options.packages);
-    await rename(making, directory);
-  } finally {
-    await rm(making, { recursive: true, force: true });
-  }
+  options.onStep?.(`making a Debian image with ${options.packages.join(', ')} (kept for the next time)`);
+  await makeWhole(directory, (making) => makeLayers(making, options.packages));
   const made = await readImage(directory);
   if (made === undefined) throw new Error(`${directory} vanished while it was made`);
   return made;

@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export * from './cache.ts';
 export * from './child.ts';
 export * from './containerd.ts';
 export * from './containerd-2.ts';

@@ -41,8 +41,8 @@ export function releaseMemoryWhenIdle(idleShare = IDLE_SHARE): Disposable {
 const GROWTH_PERCENT = 200;
 
 /**
- * For a process whose buffers come and go in masses: V8 looks through all of the heap whenever a few MiB of them are new, which took half of
- * a daemon's time that pulled twelve layers at once.
+ * For a process whose buffers come and go in masses: V8 looks through all of the heap whenever a few MiB of them are new, all the
+ * time in a daemon that pulls twelve layers at once.
  */
 export function collectLessOften(): void {
   setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);

@@ -24,7 +24,9 @@ export async function spool(
   limitBytes: number,
   onBytes: () => void,
 ): Promise<Digest> {
-  using reservation = store.reserve(`blob ${digest ?? ''} of unknown size`);
+  using reservation = store.reserve(
+    digest === undefined ? 'a blob of unknown size' : `blob ${digest} of unknown size`,
+  );
   const path = join(store.stagingDirectory, randomUUID());
   try {
     const digester = new Digester();

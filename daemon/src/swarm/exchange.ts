@@ -58,8 +58,8 @@ export interface ExchangeModules {
   readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
-  /** Streams about all blobs. */
-  conversations(): number;
+  /** Streams about all blobs, which each exchange counts. */
+  readonly conversations: { open: number };
   sent(bytes: number): void;
   pieceReceived(bytes: number): void;
 }
@@ -147,7 +147,7 @@ export class Exchange implements HaveEvents {
   }
 
   get conversations(): number {
-    return this.#modules.conversations();
+    return this.#modules.conversations.open;
   }
 
   get missing(): number {
@@ -327,6 +327,7 @@ export class Exchange implements HaveEvents {
     if (this.isWanted) this.#modules.link.giveUp(this.blob.name);
     this.#endFetching();
     for (const session of this.#sessions.values()) session.close();
+    this.#modules.conversations.open -= this.#sessions.size;
     this.#sessions.clear();
     void this.#local.close();
     this.#changed.step();
@@ -512,6 +513,7 @@ export class Exchange implements HaveEvents {
     const { peer } = session;
     const isOnly = this.#sessions.size === 0;
     this.#sessions.set(peer, session);
+    this.#modules.conversations.open += 1;
     // Who comes for the first time is given time to pass something on.
     if (!this.#met.has(peer)) this.#newsAtMs = performance.now();
     this.#met.add(peer);
@@ -548,6 +550,7 @@ export class Exchange implements HaveEvents {
   #leave(session: HaveSession | undefined): void {
     if (session === undefined || this.#sessions.get(session.peer) !== session) return;
     this.#sessions.delete(session.peer);
+    this.#modules.conversations.open -= 1;
     this.#seed.leave(session.peer);
     this.#picker.leave(session.peer);
     this.#fetcher?.removeParent(session.peer);

@@ -189,7 +189,7 @@ export async function startSwarmPeer(
     labels: options.labels,
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
-    conversations: () => swarm.conversations,
+    conversations: { open: 0 },
     sent: (bytes) => {
       swarm.sentBytes += bytes;
     },
@@ -263,10 +263,6 @@ class Exchanges {
 
   get size(): number {
     return this.#exchanges.size;
-  }
-
-  get conversations(): number {
-    return this.#exchanges.values().reduce((sum, { neighbours }) => sum + neighbours, 0);
   }
 
   get knownPeers(): number {

@@ -1,8 +1,7 @@
-import { fork } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { DrakkarError } from '@drakkar/protocol';
-import { compileCacheEnvironment } from '../own-process.ts';
+import { forkOwn } from '../own-process.ts';
 import type { FlatSource } from './flat.ts';
 import type { FromExporter, ToExporter } from './messages.ts';
 
@@ -28,10 +27,9 @@ export function streamFlat(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<FlatStream> {
   signal.throwIfAborted();
-  const child = fork(ENTRY, [String(process.pid)], {
-    execArgv: [`--max-old-space-size=${HEAP_MEBIBYTES}`, '--disable-warning=ExperimentalWarning'],
+  const child = forkOwn(ENTRY, {
+    execArgv: [`--max-old-space-size=${HEAP_MEBIBYTES}`],
     stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
-    env: compileCacheEnvironment(),
   });
   const { stdout } = child;
   const end = () => void child.kill('SIGKILL');

@@ -393,8 +393,8 @@ export class Swarm {
 
   /**
    * While some have no seed to go to, one of them has to read upstream: who has most, and of those who came first. Who had the lease
-   * and made nothing of it comes last. Of many blobs that many want each is read by another host, as far as they come soon enough: what
-   * one has read leaves over its link alone.
+   * and made nothing of it comes last. Who reads other blobs leaves this one to others for a while: what one host has read leaves over its
+   * link alone.
    */
   #grantOrigins(swarm: BlobSwarm, nowMs: number): void {
     if (swarm.origins.size >= this.#options.origins) return;
