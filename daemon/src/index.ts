@@ -15,7 +15,18 @@
 export * from './config/index.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export { createDaemonMetrics } from './metrics.ts';
-export { type Backing, type NativeHelper, nativeHelper, probeKernel } from './native.ts';
+export {
+  type Backend,
+  type Backing,
+  type BlockSource,
+  type MountVolume,
+  type NativeHelper,
+  nativeHelper,
+  probeKernel,
+  type VolumeDevice,
+  type VolumeStatus,
+  type Wish,
+} from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
 export { PiecePicker } from './swarm/picker.ts';
 export { SuperSeed } from './swarm/super-seed.ts';

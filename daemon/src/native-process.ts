@@ -18,9 +18,13 @@ export interface HelperOptions {
   readonly root: string;
   /** The daemon's raw snapshot files. */
   readonly content: string;
+  /** The daemon's blobs. */
+  readonly blobs: string;
   readonly socket: string;
   /** Who may connect. */
   readonly uid: number;
+  /** How long a reader waits for what is missing. */
+  readonly readDeadlineMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -80,8 +84,21 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
   for (const directory of [options.root, dirname(options.socket)]) await makeDirectory(directory);
   if (await isAnswered(options.socket))
     throw anotherHelper(`another helper already listens on ${options.socket}`);
-  const args = ['--root', options.root, '--content', options.content, '--socket', options.socket];
-  const child = spawn(nativeProgram(), [...args, '--uid', `${options.uid}`, '--end-with-parent'], {
+  const { root, content, blobs, socket, uid, readDeadlineMs } = options;
+  const args = [
+    '--root',
+    root,
+    '--content',
+    content,
+    '--blobs',
+    blobs,
+    '--socket',
+    socket,
+    '--uid',
+    `${uid}`,
+  ];
+  if (readDeadlineMs !== undefined) args.push('--read-deadline-ms', `${readDeadlineMs}`);
+  const child = spawn(nativeProgram(), [...args, '--end-with-parent'], {
     stdio: ['ignore', 'ignore', 'pipe'],
     // Its own group: a Ctrl-C is for us, and we end it when we are done with it.
     detached: true,

@@ -11,18 +11,21 @@ import type { Probe } from '@drakkar/client';
 import {
   type Digest,
   DrakkarError,
+  digestFromHex,
   type ErrorDocument,
   errnoOf,
   hexOf,
   isDrakkarError,
 } from '@drakkar/protocol';
 
-const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 2;
 /** The status of a few thousand volumes. */
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 /** Mounting takes milliseconds; a disk that hangs must not hang the daemon. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** All of a volume is synced and hashed. */
+const RETIRE_TIMEOUT_MS = 600_000;
 
 interface Hello {
   readonly version: number;
@@ -37,8 +40,59 @@ export interface MountVolume {
   readonly volume: string;
   readonly meta: Digest;
   /** In the order of the image's device slots. */
-  readonly devices: readonly Digest[];
+  readonly devices: readonly VolumeDevice[];
+  /** Raw bytes of a block, of all devices. */
+  readonly blockBytes: number;
+  readonly backend: Backend;
   readonly backing: Backing;
+}
+
+export interface VolumeDevice {
+  /** Of the raw file. */
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  /** The whole raw file is there; else it is a sparse file that is to be filled on demand. */
+  readonly complete: boolean;
+}
+
+/**
+ * How a volume of which something is missing is filled while it is mounted: `local` not at all, `fanotify` when the kernel asks before a
+ * file is read (≥ 6.14), `fuse` by serving the files; `auto` is the best that works here.
+ */
+export type Backend = 'auto' | 'local' | 'fanotify' | 'fuse';
+
+/** Where the zstd frame of a block lies in its blob. */
+export interface BlockSource {
+  readonly block: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface FillDevice {
+  readonly device: Digest;
+  /** In the store, whole or in part. */
+  readonly blob: Digest;
+  readonly blocks: readonly BlockSource[];
+}
+
+/** A block that could not be filled; whoever waited for it has been given an error. */
+export interface FailedBlock {
+  readonly block: number;
+  readonly error: DrakkarError;
+}
+
+/** Blocks that readers wait for. */
+export interface Wish {
+  readonly device: Digest;
+  readonly blocks: readonly number[];
+}
+
+/** How much of a device that is being filled is here. */
+export interface Residency {
+  /** Hex digits of the raw digest. */
+  readonly device: string;
+  readonly blocks: number;
+  readonly presentBlocks: number;
 }
 
 export interface PrepareOverlay {
@@ -57,6 +111,8 @@ export interface VolumeStatus {
   readonly devices: readonly string[];
   readonly mounted: boolean;
   readonly backing: Exclude<Backing, 'auto'> | null;
+  /** Devices that are being filled; none when the kernel reads the volume alone. */
+  readonly filling: readonly Residency[];
   readonly path: string;
   readonly overlays: readonly string[];
 }
@@ -85,6 +141,24 @@ export interface NativeHelper extends AsyncDisposable {
   /** @throws `busy` while an overlay or a process uses it */
   umountVolume(volume: string, options?: CallOptions): Promise<void>;
   volumes(options?: CallOptions): Promise<VolumeStatus[]>;
+  /** Lets the kernel read alone what is complete. @throws `invalid_content` where that is wrong: it is filled anew */
+  retireVolume(volume: string, options?: CallOptions): Promise<VolumeStatus>;
+  /**
+   * Hears what readers wait for: everything that they wait for already, then what comes. One listens at a time, the last that came.
+   * Ends when the helper ends, with `unavailable`, or when the signal does.
+   */
+  listen(hear: (wish: Wish) => void, signal: AbortSignal): Promise<void>;
+  /** The blocks of a device that are here. @throws `not_found` unless it is being filled */
+  presentBlocks(device: Digest, options?: CallOptions): Promise<number[]>;
+  /** Fills blocks from a blob, and answers whoever waits for them. */
+  fillDevice(wanted: FillDevice, options?: CallOptions): Promise<FailedBlock[]>;
+  /** Blocks cannot be had: whoever waits for them gets an error, and the next read asks again. */
+  refuseBlocks(
+    device: Digest,
+    blocks: readonly number[],
+    reason: string,
+    options?: CallOptions,
+  ): Promise<void>;
   prepareOverlay(wanted: PrepareOverlay, options?: CallOptions): Promise<OverlayStatus>;
   /** @throws `busy` while a process uses it */
   removeOverlay(overlay: string, options?: CallOptions): Promise<void>;
@@ -96,6 +170,12 @@ export interface NativeHelper extends AsyncDisposable {
 /** A helper at a socket. It connects when it is first needed, and again after the helper has been restarted. */
 export function nativeHelper(socketPath: string): NativeHelper {
   return new SocketHelper(socketPath);
+}
+
+/** A {@link Wish} as it comes. */
+interface WishDocument {
+  readonly device: string;
+  readonly blocks: readonly number[];
 }
 
 interface Pending {
@@ -121,7 +201,8 @@ class SocketHelper implements NativeHelper {
   }
 
   async mountVolume(wanted: MountVolume, options?: CallOptions): Promise<VolumeStatus> {
-    const params = { ...wanted, meta: hexOf(wanted.meta), devices: wanted.devices.map(hexOf) };
+    const devices = wanted.devices.map(({ digest, ...device }) => ({ id: hexOf(digest), ...device }));
+    const params = { ...wanted, meta: hexOf(wanted.meta), devices };
     return (await this.#call('volume.mount', params, options)) as VolumeStatus;
   }
 
@@ -131,6 +212,48 @@ class SocketHelper implements NativeHelper {
 
   async volumes(options?: CallOptions): Promise<VolumeStatus[]> {
     return (await this.#call('volume.status', {}, options)) as VolumeStatus[];
+  }
+
+  async retireVolume(volume: string, options?: CallOptions): Promise<VolumeStatus> {
+    return (await this.#call(
+      'volume.retire',
+      { volume },
+      { timeoutMs: RETIRE_TIMEOUT_MS, ...options },
+    )) as VolumeStatus;
+  }
+
+  async listen(hear: (wish: Wish) => void, signal: AbortSignal): Promise<void> {
+    const connection = await Connection.open(this.#socketPath, AbortSignal.timeout(CONNECT_TIMEOUT_MS));
+    connection.onWish(({ device, blocks }) => hear({ device: digestFromHex(device), blocks }));
+    const ended = connection.ended;
+    signal.addEventListener('abort', () => connection.end(), { once: true });
+    await connection.call('device.listen', {}, signal);
+    await ended;
+    if (!signal.aborted) throw lost();
+  }
+
+  async presentBlocks(device: Digest, options?: CallOptions): Promise<number[]> {
+    const { blocks } = (await this.#call('device.present', { device: hexOf(device) }, options)) as {
+      blocks: number[];
+    };
+    return blocks;
+  }
+
+  async fillDevice({ device, blob, blocks }: FillDevice, options?: CallOptions): Promise<FailedBlock[]> {
+    const params = { device: hexOf(device), blob: hexOf(blob), blocks };
+    const { failed } = (await this.#call('device.fill', params, options)) as {
+      failed: { block: number; error: ErrorDocument }[];
+    };
+    return failed.map(({ block, error }) => ({ block, error: DrakkarError.fromJSON(error) }));
+  }
+
+  async refuseBlocks(
+    device: Digest,
+    blocks: readonly number[],
+    reason: string,
+    options?: CallOptions,
+  ): Promise<void> {
+    await this.#call('device.refuse', { device: hexOf(device), blocks, reason }, options);
   }
 
   async prepareOverlay(wanted: PrepareOverlay, options?: CallOptions): Promise<OverlayStatus> {
@@ -176,7 +299,7 @@ class SocketHelper implements NativeHelper {
     this.#connection ??= Connection.open(this.#socketPath, AbortSignal.timeout(CONNECT_TIMEOUT_MS)).then(
       (connection) => {
         this.#pid = connection.peerPid;
-        connection.onEnd(() => {
+        void connection.ended.then(() => {
           this.#connection = undefined;
         });
         return connection;
@@ -197,7 +320,8 @@ class Connection {
   #buffered = Buffer.alloc(0);
   #nextId = 1;
   #hello: Pending | undefined;
-  #onEnd: () => void = () => {};
+  readonly #ended = Promise.withResolvers<void>();
+  #onWish: (wish: WishDocument) => void = () => {};
   #peerPid = 0;
 
   private constructor(socket: Socket) {
@@ -235,8 +359,13 @@ class Connection {
     return this.#peerPid;
   }
 
-  onEnd(listener: () => void): void {
-    this.#onEnd = listener;
+  /** When the connection has ended, for whatever reason. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  onWish(listener: (wish: WishDocument) => void): void {
+    this.#onWish = listener;
   }
 
   call(verb: string, params: object, signal: AbortSignal): Promise<unknown> {
@@ -282,7 +411,13 @@ class Connection {
     }
   }
 
-  #answer(message: { id?: number; result?: unknown; error?: ErrorDocument } & Partial<Hello>): void {
+  #answer(
+    message: { id?: number; result?: unknown; error?: ErrorDocument } & Partial<Hello & WishDocument>,
+  ): void {
+    if (message.device !== undefined) {
+      this.#onWish({ device: message.device, blocks: message.blocks ?? [] });
+      return;
+    }
     const pending =
       message.id === undefined || message.id === 0 ? this.#hello : this.#pending.get(message.id);
     if (message.error) {
@@ -296,7 +431,7 @@ class Connection {
   }
 
   #fail(error: DrakkarError): void {
-    this.#onEnd();
+    this.#ended.resolve();
     for (const pending of [this.#hello, ...this.#pending.values()]) pending?.reject(error);
     this.#pending.clear();
   }

@@ -11,8 +11,9 @@ use crate::error::{Code, Context, Error, Result};
 use crate::ids::ContentId;
 
 /// EROFS addresses its devices in blocks of this size.
-const BLOCK_BYTES: i64 = 4096;
+pub const BLOCK_BYTES: u64 = 4096;
 
+#[derive(Clone)]
 pub struct ContentDir {
     path: PathBuf,
 }
@@ -35,25 +36,46 @@ impl ContentDir {
         Self { path }
     }
 
+    /// A raw file that is whole, or is being filled.
     pub fn open(&self, id: &ContentId) -> Result<ContentFile> {
+        let file = self.open_raw(id, OFlags::RDONLY)?;
+        Ok(ContentFile { file, id: id.clone() })
+    }
+
+    /// A raw file that is to be filled.
+    pub fn open_to_fill(&self, id: &ContentId) -> Result<File> {
+        self.open_raw(id, OFlags::RDWR)
+    }
+
+    /// A blob as it travels, in a directory of blobs; whole or in part.
+    pub fn open_blob(&self, id: &ContentId) -> Result<File> {
+        let name = format!("{}/{id}", &id.as_str()[..2]);
+        let (file, _) = self.open_regular(&name, OFlags::RDONLY)?;
+        Ok(file)
+    }
+
+    fn open_raw(&self, id: &ContentId, access: OFlags) -> Result<File> {
+        let (file, size_bytes) = self.open_regular(id.as_str(), access)?;
+        if size_bytes == 0 || !size_bytes.is_multiple_of(BLOCK_BYTES) {
+            let message = format!("the snapshot file {id} is not of whole blocks of {BLOCK_BYTES} bytes");
+            return Err(Error::new(Code::InvalidContent, message));
+        }
+        Ok(file)
+    }
+
+    fn open_regular(&self, name: &str, access: OFlags) -> Result<(File, u64)> {
         let directory: OwnedFd =
             open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .context(|| format!("opening the content directory {}", self.path.display()))?;
+                .context(|| format!("opening the directory {}", self.path.display()))?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = openat2(directory.as_fd(), id.as_str(), flags, Mode::empty(), resolve)
-            .context(|| format!("opening the snapshot file {id}"))?;
-        let stat = fstat(&fd).context(|| format!("examining the snapshot file {id}"))?;
-        let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-        if !regular || stat.st_size == 0 || stat.st_size % BLOCK_BYTES != 0 {
-            return Err(Error::new(
-                Code::InvalidContent,
-                format!(
-                    "the snapshot file {id} is not a regular file of whole blocks of {BLOCK_BYTES} bytes"
-                ),
-            ));
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = openat2(directory.as_fd(), name, flags, Mode::empty(), resolve)
+            .context(|| format!("opening the file {name}"))?;
+        let stat = fstat(&fd).context(|| format!("examining the file {name}"))?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Error::new(Code::InvalidContent, format!("{name} is not a regular file")));
         }
-        Ok(ContentFile { file: File::from(fd), id: id.clone() })
+        Ok((File::from(fd), stat.st_size as u64))
     }
 
     /// Whether a path that the kernel reports as a loop device's backing file is one of ours.

@@ -7,15 +7,22 @@ use crate::error::{Code, Error, Result};
 pub const USAGE: &str = "\
 drakkar-native: mounts volumes and overlays for the Drakkar daemon
 
-usage: drakkar-native --root DIR --content DIR --socket PATH --uid UID [--end-with-parent]
+usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid UID
+                      [--read-deadline-ms MS] [--end-with-parent]
        drakkar-native --probe DIR
 
   --root DIR          mount points and state; belongs to root, on a disk
   --content DIR       the daemon's raw snapshot files (<state>/volumes)
+  --blobs DIR         the daemon's blobs (<state>/blobs/sha256)
   --socket PATH       where to listen
   --uid UID           the only user that may connect
+  --read-deadline-ms  how long a reader waits for what is missing before it gets an error; 30000
   --end-with-parent   stop when the process that started this one ends
   --probe DIR         say as JSON what this kernel can do, trying it in DIR, and end";
+
+/// Longer than a registry and a swarm need that work, shorter than the patience of most who wait for a container.
+const DEFAULT_READ_DEADLINE_MS: u64 = 30_000;
+const READ_DEADLINES_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -28,14 +35,17 @@ pub enum Command {
 pub struct Options {
     pub root: PathBuf,
     pub content: PathBuf,
+    pub blobs: PathBuf,
     pub socket: PathBuf,
     pub uid: u32,
+    pub read_deadline_ms: u64,
     pub end_with_parent: bool,
 }
 
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     let mut arguments = arguments.peekable();
-    let (mut root, mut content, mut socket, mut uid, mut end_with_parent) = (None, None, None, None, false);
+    let (mut root, mut content, mut blobs, mut socket, mut uid) = (None, None, None, None, None);
+    let (mut read_deadline_ms, mut end_with_parent) = (DEFAULT_READ_DEADLINE_MS, false);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| refuse(format!("{name} needs a value")));
         match name.as_str() {
@@ -43,10 +53,18 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
             "--probe" => return Ok(Command::Probe(value()?.into())),
             "--root" => root = Some(value()?.into()),
             "--content" => content = Some(value()?.into()),
+            "--blobs" => blobs = Some(value()?.into()),
             "--socket" => socket = Some(value()?.into()),
             "--uid" => {
                 let text = value()?;
                 uid = Some(text.parse().map_err(|_| refuse(format!("--uid {text} is not a user's number")))?);
+            }
+            "--read-deadline-ms" => {
+                let text = value()?;
+                let known = text.parse().ok().filter(|ms| READ_DEADLINES_MS.contains(ms));
+                read_deadline_ms = known.ok_or_else(|| {
+                    refuse(format!("--read-deadline-ms {text} is not in {READ_DEADLINES_MS:?}"))
+                })?;
             }
             "--end-with-parent" => end_with_parent = true,
             _ => return Err(refuse(format!("unknown argument {name}"))),
@@ -56,8 +74,10 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     Ok(Command::Serve(Options {
         root: root.ok_or_else(|| missing("--root"))?,
         content: content.ok_or_else(|| missing("--content"))?,
+        blobs: blobs.ok_or_else(|| missing("--blobs"))?,
         socket: socket.ok_or_else(|| missing("--socket"))?,
         uid: uid.ok_or_else(|| missing("--uid"))?,
+        read_deadline_ms,
         end_with_parent,
     }))
 }
@@ -76,9 +96,9 @@ mod tests {
 
     #[test]
     fn says_what_is_missing_or_wrong() {
-        assert!(parsed("--root /r --content /c --socket /s --uid 7").is_ok());
+        assert!(parsed("--root /r --content /c --blobs /b --socket /s --uid 7").is_ok());
         assert_eq!(parsed("--help").unwrap(), Command::Help);
-        for line in ["", "--root /r", "--uid x", "--root", "--frobnicate"] {
+        for line in ["", "--root /r", "--uid x", "--read-deadline-ms 1", "--root", "--frobnicate"] {
             assert_eq!(parsed(line).unwrap_err().code, Code::InvalidArgument, "{line}");
         }
     }

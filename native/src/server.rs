@@ -8,10 +8,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use serde_json::{Value, json};
 
@@ -19,11 +21,16 @@ use crate::error::{Code, Context, Error, Result};
 use crate::probe::probe;
 use crate::service::Service;
 use crate::wire::{
-    Answer, Hello, MAX_FRAME_BYTES, PROTOCOL_VERSION, Request, Verb, parse_call, read_frame, write_frame,
+    Answer, FillDevice, Hello, MAX_FRAME_BYTES, PROTOCOL_VERSION, RefuseBlocks, Request, Verb, parse_call,
+    read_frame, write_frame,
 };
+use crate::worker::filling::Filling;
 
 /// The daemon needs one connection; a few more serve tools. One too many is refused with a reason.
 const MAX_CONNECTIONS: usize = 16;
+
+/// How often it is looked whether who listens has left.
+const LISTENER_CHECK: Duration = Duration::from_millis(500);
 
 /// How long a caller that is refused may take to fall silent.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -113,8 +120,14 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
         );
     }
     write_frame(stream, &Hello { version: PROTOCOL_VERSION, pid: std::process::id() })?;
+    let filling = lock(service).filling();
     while let Some(Request { id, call }) = read_frame::<Request>(stream)? {
-        let answer = match parse_call(call).and_then(|verb| perform(verb, service)) {
+        let verb = parse_call(call);
+        if let Ok(Verb::DeviceListen {}) = verb {
+            write_frame(stream, &Answer { id, result: Some(json!({})), error: None })?;
+            return tell_wishes(stream, &filling);
+        }
+        let answer = match verb.and_then(|verb| perform(verb, service, &filling)) {
             Ok(result) => Answer { id, result: Some(result), error: None },
             Err(error) => Answer { id, result: None, error: Some(error) },
         };
@@ -123,19 +136,54 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
     Ok(())
 }
 
-fn perform(verb: Verb, service: &Mutex<Service>) -> Result<Value> {
-    // A panic in one verb leaves the intents on disk and in memory equal, so the next verb may go on.
-    let mut service: MutexGuard<'_, Service> = service.lock().unwrap_or_else(PoisonError::into_inner);
+/// Until the daemon leaves.
+fn tell_wishes(stream: &mut UnixStream, filling: &Filling) -> Result<()> {
+    let wishes = filling.start()?.listen();
+    loop {
+        match wishes.recv_timeout(LISTENER_CHECK) {
+            Ok(wish) => write_frame(stream, &wish)?,
+            Err(RecvTimeoutError::Timeout) if is_gone(stream) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Another listens now.
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
+}
+
+fn is_gone(stream: &UnixStream) -> bool {
+    let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
+
+/// A panic in one verb leaves the intents on disk and in memory equal, so the next verb may go on.
+fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
+    service.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn perform(verb: Verb, service: &Mutex<Service>, filling: &Filling) -> Result<Value> {
     let done = json!({});
     Ok(match verb {
-        Verb::Probe {} => encode(&probe(service.root()))?,
-        Verb::VolumeMount(wanted) => encode(&service.mount_volume(wanted)?)?,
-        Verb::VolumeUmount { volume } => service.umount_volume(&volume).map(|()| done)?,
-        Verb::VolumeStatus {} => encode(&service.volumes()?)?,
-        Verb::OverlayPrepare(wanted) => encode(&service.prepare_overlay(wanted)?)?,
-        Verb::OverlayRemove { overlay } => service.remove_overlay(&overlay).map(|()| done)?,
-        Verb::LoopAttach { image } => json!({ "device": service.attach_loop(&image)? }),
-        Verb::LoopDetach { image } => service.detach_loop(&image).map(|()| done)?,
+        Verb::Probe {} => {
+            let root = lock(service).root().to_owned();
+            encode(&probe(&root))?
+        }
+        Verb::VolumeMount(wanted) => encode(&lock(service).mount_volume(wanted)?)?,
+        Verb::VolumeUmount { volume } => lock(service).umount_volume(&volume).map(|()| done)?,
+        Verb::VolumeStatus {} => encode(&lock(service).volumes()?)?,
+        Verb::VolumeRetire { volume } => encode(&lock(service).retire_volume(&volume)?)?,
+        Verb::OverlayPrepare(wanted) => encode(&lock(service).prepare_overlay(wanted)?)?,
+        Verb::OverlayRemove { overlay } => lock(service).remove_overlay(&overlay).map(|()| done)?,
+        Verb::LoopAttach { image } => json!({ "device": lock(service).attach_loop(&image)? }),
+        Verb::LoopDetach { image } => lock(service).detach_loop(&image).map(|()| done)?,
+        // Readers wait for these: whatever else the helper does, they do not.
+        Verb::DeviceFill(FillDevice { device, blob, blocks }) => {
+            json!({ "failed": filling.start()?.fill(&device, &blob, &blocks)? })
+        }
+        Verb::DeviceRefuse(RefuseBlocks { device, blocks, reason }) => {
+            filling.start()?.refuse(&device, &blocks, &reason).map(|()| done)?
+        }
+        Verb::DevicePresent { device } => json!({ "blocks": filling.start()?.present(&device)? }),
+        Verb::DeviceListen {} => done,
     })
 }
 

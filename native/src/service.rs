@@ -1,9 +1,11 @@
 //! The verbs: each brings the machine to what was asked for, however often it is asked and whatever died in between.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -11,8 +13,11 @@ use crate::content::ContentDir;
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::{ContentId, Id};
 use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
+use crate::options::Options;
 use crate::state::State;
-use crate::wire::{Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+use crate::worker::filler::{Filler, Residency};
+use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
 const MAX_DEVICES: usize = 64;
@@ -21,13 +26,15 @@ pub struct Service {
     root: PathBuf,
     content: ContentDir,
     state: State,
+    filling: Arc<Filling>,
     _lock: File,
 }
 
 impl Service {
     /// Takes the root directory for this process alone, and takes down what a crash left there.
-    pub fn open(root: PathBuf, content: PathBuf) -> Result<Self> {
-        for directory in [root.clone(), root.join("volumes"), root.join("overlays")] {
+    pub fn open(options: Options) -> Result<Self> {
+        let Options { root, content, blobs, read_deadline_ms, .. } = options;
+        for directory in [root.clone(), root.join("volumes"), root.join("overlays"), root.join("devices")] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -41,9 +48,15 @@ impl Service {
                 .hint("stop it first, or give this one a root directory of its own")
         })?;
         let state = State::load(root.clone())?;
-        let service = Self { root, content: ContentDir::new(content), state, _lock: lock };
+        let filling = Filling::take_over(root.clone(), ContentDir::new(blobs), read_deadline_ms)?;
+        let mut service = Self { root, content: ContentDir::new(content), state, filling, _lock: lock };
+        service.detach_what_nobody_fills()?;
         service.clean_up();
         Ok(service)
+    }
+
+    pub fn filling(&self) -> Arc<Filling> {
+        Arc::clone(&self.filling)
     }
 
     pub fn root(&self) -> &Path {
@@ -57,7 +70,7 @@ impl Service {
             return Err(Error::new(Code::LimitExceeded, message));
         }
         let known = self.state.intents().volumes.get(&wanted.volume);
-        if known.is_some_and(|known| known.meta != wanted.meta || known.devices != wanted.devices) {
+        if known.is_some_and(|known| !known.is_same_snapshot(&wanted)) {
             let message = format!("volume {} is another snapshot", wanted.volume);
             return Err(Error::new(Code::AlreadyExists, message).hint("unmount it first, or use another id"));
         }
@@ -83,7 +96,39 @@ impl Service {
             mount::detach(&path)?;
         }
         remove_if_there(fs::remove_dir(&path)).context(|| format!("removing {}", path.display()))?;
-        self.state.update(|intents| drop(intents.volumes.remove(volume)))
+        let known = self.state.intents().volumes.get(volume).cloned();
+        self.state.update(|intents| drop(intents.volumes.remove(volume)))?;
+        known.map_or(Ok(()), |known| self.release_devices(&known))
+    }
+
+    /// Lets the kernel read alone what is complete. Gives what the volume is from now on.
+    ///
+    /// # Errors
+    /// [`Code::InvalidContent`] where a device is complete and wrong: it is filled anew.
+    pub fn retire_volume(&mut self, volume: &Id) -> Result<VolumeStatus> {
+        let known = self.state.intents().volumes.get(volume).cloned();
+        let known =
+            known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
+        for device in known.devices.iter().filter(|device| !device.complete) {
+            if !self.filling.filler().is_some_and(|filler| filler.held().contains(&device.id)) {
+                continue;
+            }
+            if self.filler()?.retire(&device.id)? {
+                tracing::info!(%volume, device = %device.id, "a device is complete: the kernel reads it alone");
+                self.completed(&device.id)?;
+            }
+        }
+        let known = self.state.intents().volumes.get(volume).cloned().unwrap_or(known);
+        self.volume_status(&known)
+    }
+
+    /// In every volume that uses it.
+    fn completed(&mut self, device: &ContentId) -> Result<()> {
+        self.state.update(|intents| {
+            for other in intents.volumes.values_mut().flat_map(|volume| &mut volume.devices) {
+                other.complete |= other.id == *device;
+            }
+        })
     }
 
     pub fn volumes(&self) -> Result<Vec<VolumeStatus>> {
@@ -171,12 +216,88 @@ impl Service {
         if table::mounts()?.contains_key(&path) {
             return Ok(());
         }
-        let meta = self.content.open(&volume.meta)?;
-        let devices = volume.devices.iter().map(|id| self.content.open(id)).collect::<Result<Vec<_>>>()?;
         fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
-        let (mounted, backing) = erofs::mount(&meta, &devices, volume.backing)?;
-        mount::attach(mounted.as_fd(), &path)?;
-        tracing::info!(volume = %volume.volume, devices = devices.len(), ?backing, "volume mounted");
+        let mounted = self.hold_devices(volume).and_then(|backing| {
+            let meta = self.content.open(&volume.meta)?;
+            let devices = volume.devices.iter().map(|device| self.content.open(&device.id));
+            let (mounted, backing) = erofs::mount(&meta, &devices.collect::<Result<Vec<_>>>()?, backing)?;
+            mount::attach(mounted.as_fd(), &path)?;
+            tracing::info!(volume = %volume.volume, devices = volume.devices.len(), ?backing, "volume mounted");
+            Ok(())
+        });
+        if mounted.is_err() {
+            self.release_devices(volume)?;
+        }
+        mounted
+    }
+
+    /// Before anything is mounted whoever will be asked for what is missing must be there.
+    fn hold_devices(&self, volume: &MountVolume) -> Result<Backing> {
+        let mut missing = volume.devices.iter().filter(|device| !device.complete).peekable();
+        if missing.peek().is_none() {
+            return Ok(volume.backing);
+        }
+        match volume.backend {
+            Backend::Local => {
+                let message = format!("volume {} is not complete, and nothing shall fill it", volume.volume);
+                return Err(
+                    Error::new(Code::NotFound, message).hint("fetch all of it first, or use another backend")
+                );
+            }
+            Backend::Fuse => return Err(Error::new(Code::Unsupported, "no FUSE yet")),
+            Backend::Auto | Backend::Fanotify => {}
+        }
+        if volume.backing == Backing::Loop {
+            let message = "a loop device over a file that is being filled would read zeros";
+            return Err(Error::new(Code::InvalidArgument, message).hint("leave the backing to the helper"));
+        }
+        let filler = self.filler()?;
+        for device in missing {
+            filler.hold(&device.spec(volume.block_bytes), self.content.open_to_fill(&device.id)?)?;
+        }
+        Ok(Backing::File)
+    }
+
+    /// Devices that no volume uses any more are filled no longer.
+    fn release_devices(&self, volume: &MountVolume) -> Result<()> {
+        let Some(filler) = self.filling.filler() else { return Ok(()) };
+        let others = self.state.intents().volumes.values().filter(|other| other.volume != volume.volume);
+        let mounts = table::mounts()?;
+        let used: BTreeSet<&ContentId> = others
+            .filter(|other| mounts.contains_key(&self.volume_path(&other.volume)))
+            .flat_map(|other| other.devices.iter().map(|device| &device.id))
+            .collect();
+        volume
+            .devices
+            .iter()
+            .filter(|device| !used.contains(&device.id))
+            .try_for_each(|device| filler.release(&device.id))
+    }
+
+    fn filler(&self) -> Result<Arc<Filler>> {
+        self.filling.start()
+    }
+
+    /// Volumes that are mounted from devices that were being filled, by a holder that is no more: whoever reads them reads zeros.
+    fn detach_what_nobody_fills(&mut self) -> Result<()> {
+        let held = self.filling.filler().map(|filler| filler.held()).unwrap_or_default();
+        let mounts = table::mounts()?;
+        let is_lost = |volume: &MountVolume| {
+            volume.devices.iter().any(|device| !device.complete && !held.contains(&device.id))
+        };
+        let lost: Vec<MountVolume> =
+            self.state.intents().volumes.values().filter(|volume| is_lost(volume)).cloned().collect();
+        for volume in lost {
+            let overlays = self.overlays_of(&volume.volume);
+            let paths = overlays
+                .iter()
+                .flat_map(|overlay| ["rootfs", "lower"].map(|name| self.overlay_path(overlay).join(name)))
+                .chain([self.volume_path(&volume.volume)]);
+            for path in paths.filter(|path| mounts.contains_key(path)) {
+                mount::detach_at_once(&path)?;
+                tracing::error!(volume = %volume.volume, path = %path.display(), "detached: nobody had filled it for a while");
+            }
+        }
         Ok(())
     }
 
@@ -223,12 +344,18 @@ impl Service {
         Ok(VolumeStatus {
             volume: volume.volume.clone(),
             meta: volume.meta.clone(),
-            devices: volume.devices.clone(),
+            devices: volume.devices.iter().map(|device| device.id.clone()).collect(),
             mounted: backing.is_some(),
             backing,
+            filling: self.residency(volume),
             path: text(&path),
             overlays: self.overlays_of(&volume.volume),
         })
+    }
+
+    fn residency(&self, volume: &MountVolume) -> Vec<Residency> {
+        let Some(filler) = self.filling.filler() else { return Vec::new() };
+        volume.devices.iter().filter_map(|device| filler.residency(&device.id)).collect()
     }
 
     fn overlays_of(&self, volume: &Id) -> Vec<Id> {

@@ -8,10 +8,13 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::{ContentId, Id};
+use crate::worker::blocks::BlockSource;
+use crate::worker::filler::Residency;
 
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The status of a few thousand volumes; each may name 64 devices.
 pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;
@@ -48,6 +51,18 @@ pub enum Verb {
     VolumeUmount { volume: Id },
     #[serde(rename = "volume.status")]
     VolumeStatus {},
+    #[serde(rename = "volume.retire")]
+    VolumeRetire { volume: Id },
+    /// Answered once, and then with a [`Wish`] whenever readers wait for something. Nothing else can be asked on the connection.
+    #[serde(rename = "device.listen")]
+    DeviceListen {},
+    /// The blocks that are here.
+    #[serde(rename = "device.present")]
+    DevicePresent { device: ContentId },
+    #[serde(rename = "device.fill")]
+    DeviceFill(FillDevice),
+    #[serde(rename = "device.refuse")]
+    DeviceRefuse(RefuseBlocks),
     #[serde(rename = "overlay.prepare")]
     OverlayPrepare(PrepareOverlay),
     #[serde(rename = "overlay.remove")]
@@ -65,9 +80,69 @@ pub struct MountVolume {
     /// The EROFS image that holds the metadata.
     pub meta: ContentId,
     /// In the order of the image's device slots.
-    pub devices: Vec<ContentId>,
+    pub devices: Vec<VolumeDevice>,
+    /// Raw bytes of a block, of all devices.
+    pub block_bytes: u32,
+    #[serde(default)]
+    pub backend: Backend,
     #[serde(default)]
     pub backing: Backing,
+}
+
+impl MountVolume {
+    /// How much of it is here does not matter.
+    pub fn is_same_snapshot(&self, other: &Self) -> bool {
+        self.meta == other.meta
+            && self.devices.iter().map(|device| &device.id).eq(other.devices.iter().map(|device| &device.id))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeDevice {
+    pub id: ContentId,
+    pub size_bytes: u64,
+    /// The whole raw file is there; else it is a sparse file that is to be filled on demand.
+    pub complete: bool,
+}
+
+impl VolumeDevice {
+    pub fn spec(&self, block_bytes: u32) -> DeviceSpec {
+        DeviceSpec { id: self.id.clone(), size_bytes: self.size_bytes, block_bytes }
+    }
+}
+
+/// How a volume of which something is missing is filled while it is mounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// The best one that works here.
+    #[default]
+    Auto,
+    /// None: everything must be here.
+    Local,
+    /// The kernel asks before a file is read (Linux 6.14 and later).
+    Fanotify,
+    /// The files are served by us.
+    Fuse,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FillDevice {
+    pub device: ContentId,
+    /// The blob, in the daemon's store, whole or in part.
+    pub blob: ContentId,
+    pub blocks: Vec<BlockSource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefuseBlocks {
+    pub device: ContentId,
+    pub blocks: Vec<u32>,
+    /// For the log.
+    pub reason: String,
 }
 
 /// What the kernel reads a local volume from.
@@ -112,6 +187,8 @@ pub struct VolumeStatus {
     pub mounted: bool,
     /// `None` while it is not mounted.
     pub backing: Option<Backing>,
+    /// Devices that are being filled; empty when the kernel reads the volume alone.
+    pub filling: Vec<Residency>,
     pub path: String,
     pub overlays: Vec<Id>,
 }

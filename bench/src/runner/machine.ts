@@ -32,6 +32,7 @@ export async function startBenchMachine(): Promise<BenchMachine> {
     await startHelper({
       root: join(directory, 'native'),
       content,
+      blobs: join(state, 'blobs', 'sha256'),
       socket: nativeSocket,
       uid: process.getuid?.() ?? 0,
       signal: AbortSignal.timeout(START_DEADLINE_MS),

@@ -30,6 +30,7 @@ export async function startMachine(
       {
         root: join(dirname(config.stateDirectory), 'native'),
         content,
+        blobs: join(config.stateDirectory, 'blobs', 'sha256'),
         socket: config.native.socket,
         uid: process.getuid?.() ?? 0,
         signal,

@@ -100,6 +100,7 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
       helper ??= await startHelper({
         root: join(directory, 'native'),
         content: join(state, 'volumes'),
+        blobs: join(state, 'blobs', 'sha256'),
         socket: nativeSocket,
         uid,
         signal: AbortSignal.timeout(START_DEADLINE_MS),

@@ -160,14 +160,25 @@ export class Volumes {
 
   async #mount(config: SnapshotConfig, options: Abortable): Promise<VolumeStatus> {
     const volume = volumeId(config);
-    const devices = config.devices.map(({ rawDigest }) => rawDigest);
+    const devices = config.devices.map(({ rawDigest, rawSizeBytes }) => ({
+      digest: rawDigest,
+      sizeBytes: rawSizeBytes,
+      complete: true,
+    }));
     await this.#removeGivenUp();
     try {
       for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
       await this.#store.verify(rawDigests(config));
       for (const digest of rawDigests(config)) this.#store.pathOf(digest);
       return await this.#native.mountVolume(
-        { volume, meta: config.meta.rawDigest, devices, backing: this.#backing },
+        {
+          volume,
+          meta: config.meta.rawDigest,
+          devices,
+          blockBytes: config.blockBytes,
+          backend: 'local',
+          backing: this.#backing,
+        },
         options,
       );
     } catch (error) {

@@ -13,21 +13,42 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { type Backing, keepHelper, nativeHelper, nativeProgram, startHelper } from '@drakkar/daemon';
+import {
+  type Backing,
+  keepHelper,
+  type MountVolume,
+  nativeHelper,
+  nativeProgram,
+  startHelper,
+} from '@drakkar/daemon';
 import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, hexOf } from '@drakkar/protocol';
 import { isAnswered } from '@drakkar/service';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { sampleVolume } from '../kit/erofs.ts';
+import { type SampleVolume, sampleVolume } from '../kit/erofs.ts';
 
 const isRoot = process.getuid?.() === 0;
 
 let directory: TemporaryDirectory;
 let root: string;
 let content: string;
+let blobs: string;
 let socket: string;
 
-const start = (uid = 0) => startHelper({ root, content, socket, uid, signal: AbortSignal.timeout(60_000) });
+const start = (uid = 0) =>
+  startHelper({ root, content, blobs, socket, uid, signal: AbortSignal.timeout(60_000) });
+/** A volume of which everything is here. */
+const whole = ({ meta, devices }: SampleVolume, backing: Backing = 'auto'): Omit<MountVolume, 'volume'> => ({
+  meta,
+  devices: devices.map((digest) => ({
+    digest,
+    sizeBytes: statSync(join(content, hexOf(digest))).size,
+    complete: true,
+  })),
+  blockBytes: 512 * 1024,
+  backend: 'auto',
+  backing,
+});
 const mountsBelow = (path: string) =>
   readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
@@ -40,11 +61,9 @@ const loopsOf = (path: string) =>
 
 beforeEach(async () => {
   directory = await temporaryDirectory('native');
-  [root, content, socket] = ['root', 'content', 'native.sock'].map((name) => join(directory.path, name)) as [
-    string,
-    string,
-    string,
-  ];
+  [root, content, blobs, socket] = ['root', 'content', 'blobs', 'native.sock'].map((name) =>
+    join(directory.path, name),
+  ) as [string, string, string, string];
   mkdirSync(content);
 });
 
@@ -60,7 +79,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
       await using _ = await start();
       await using helper = nativeHelper(socket);
       const sample = sampleVolume(content);
-      const wanted = { volume: 'v1', meta: sample.meta, devices: sample.devices, backing };
+      const wanted = { volume: 'v1', ...whole(sample, backing) };
       const mounted = await helper.mountVolume(wanted);
       expect(mounted).toMatchObject({ mounted: true, backing, overlays: [] });
       expect(readFileSync(join(mounted.path, 'hello'), 'utf8')).toBe('hello');
@@ -82,7 +101,10 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
       await using helper = nativeHelper(socket);
       const garbage = Buffer.alloc(8192, 7);
       writeFileSync(join(content, hexOf(digestOf(garbage))), garbage);
-      const mount = helper.mountVolume({ volume: 'bad', meta: digestOf(garbage), devices: [], backing });
+      const mount = helper.mountVolume({
+        volume: 'bad',
+        ...whole({ meta: digestOf(garbage), devices: [], text: '' }, backing),
+      });
       await expect(mount).rejects.toMatchObject({ message: expect.stringContaining('erofs') });
       expect(await helper.volumes()).toEqual([]);
       expect(mountsBelow(root)).toEqual([]);
@@ -94,12 +116,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const sample = sampleVolume(content);
-    const { path } = await helper.mountVolume({
-      volume: 'v1',
-      meta: sample.meta,
-      devices: sample.devices,
-      backing: 'auto',
-    });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...whole(sample) });
     const user = spawn('sleep', ['60'], { cwd: path });
     try {
       await once(user, 'spawn');
@@ -124,7 +141,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const sample = sampleVolume(content);
-    await helper.mountVolume({ volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' });
+    await helper.mountVolume({ volume: 'v1', ...whole(sample) });
     await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true });
     const container = spawn('unshare', ['--mount', 'sh', '-c', 'echo ready; exec sleep 60'], {
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -143,7 +160,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const sample = sampleVolume(content);
-    await helper.mountVolume({ volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' });
+    await helper.mountVolume({ volume: 'v1', ...whole(sample) });
     const idMap = { hostUid: 100_000, hostGid: 200_000, size: 65_536 };
     const overlay = await helper.prepareOverlay({ overlay: 'o1', volume: 'v1', mount: true, idMap });
     expect(statSync(join(overlay.rootfs, 'hello'))).toMatchObject({ uid: 100_000, gid: 200_000 });
@@ -154,7 +171,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
 
   test('survives its own death, and a reboot', async () => {
     const sample = sampleVolume(content);
-    const wanted = { volume: 'v1', meta: sample.meta, devices: sample.devices, backing: 'auto' as const };
+    const wanted = { volume: 'v1', ...whole(sample) };
     const first = await start();
     await using helper = nativeHelper(socket);
     const { path } = await helper.mountVolume(wanted);
@@ -192,22 +209,20 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using helper = nativeHelper(socket);
     const sample = sampleVolume(content);
     for (const volume of ['../v1', 'a/b', '', '.', 'x'.repeat(200)]) {
-      const mount = helper.mountVolume({ volume, meta: sample.meta, devices: [], backing: 'auto' });
+      const mount = helper.mountVolume({ volume, ...whole({ ...sample, devices: [] }) });
       await expect(mount).rejects.toMatchObject({ code: 'invalid_argument' });
     }
     const outside = join(directory.path, 'outside');
     writeFileSync(outside, readFileSync(join(content, hexOf(sample.meta))));
     const link = digestOf('link');
     symlinkSync(outside, join(content, hexOf(link)));
-    const mount = helper.mountVolume({ volume: 'linked', meta: link, devices: [], backing: 'auto' });
+    const mount = helper.mountVolume({ volume: 'linked', ...whole({ ...sample, meta: link, devices: [] }) });
     await expect(mount).rejects.toMatchObject({
-      message: expect.stringContaining('opening the snapshot file'),
+      message: expect.stringContaining('opening the file'),
     });
     const missing = helper.mountVolume({
       volume: 'v',
-      meta: digestOf('missing'),
-      devices: [],
-      backing: 'auto',
+      ...whole({ ...sample, meta: digestOf('missing'), devices: [] }),
     });
     await expect(missing).rejects.toMatchObject({ code: 'not_found' });
   });
@@ -216,8 +231,8 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const [one, two] = [sampleVolume(content, 'one'), sampleVolume(content, 'two')];
-    await helper.mountVolume({ volume: 'v1', meta: one.meta, devices: one.devices, backing: 'auto' });
-    const other = helper.mountVolume({ volume: 'v1', meta: two.meta, devices: two.devices, backing: 'auto' });
+    await helper.mountVolume({ volume: 'v1', ...whole(one) });
+    const other = helper.mountVolume({ volume: 'v1', ...whole(two) });
     await expect(other).rejects.toMatchObject({ code: 'already_exists' });
     await helper.umountVolume('v1');
   });
@@ -258,11 +273,16 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     const request = JSON.stringify({
       id: 1,
       verb: 'volume.mount',
-      params: { volume: 'v1', meta: hexOf(sample.meta), devices: sample.devices.map(hexOf), backing: 'auto' },
+      params: {
+        volume: 'v1',
+        meta: hexOf(sample.meta),
+        devices: whole(sample).devices.map(({ digest, ...device }) => ({ id: hexOf(digest), ...device })),
+        blockBytes: 4096,
+      },
     });
     // perl is in every Debian; it speaks the protocol by hand, as uid 65534.
     const script = `use Socket; $< = $> = 65534; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or die $!;
-      $| = 1; for my $m ('{"version":1}', $ARGV[1]) { syswrite $s, pack('N', length $m) . $m; sysread $s, my $l, 4; sysread $s, my $b, unpack('N', $l); print "$b\\n"; }`;
+      $| = 1; for my $m ('{"version":2}', $ARGV[1]) { syswrite $s, pack('N', length $m) . $m; sysread $s, my $l, 4; sysread $s, my $b, unpack('N', $l); print "$b\\n"; }`;
     const output = execFileSync('perl', ['-e', script, socket, request], { encoding: 'utf8' });
     expect(JSON.parse(output.split('\n')[1] as string)).toMatchObject({ id: 1, result: { mounted: true } });
   });
@@ -296,7 +316,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
 
   test('who starts a helper where another listens is told so, and gets none', async () => {
     await using first = await start();
-    const other = { root: join(directory.path, 'other'), content, socket, uid: 1234 };
+    const other = { root: join(directory.path, 'other'), content, blobs, socket, uid: 1234 };
     const second = startHelper({ ...other, signal: AbortSignal.timeout(60_000) });
     await expect(second).rejects.toMatchObject({
       code: 'busy',
@@ -309,7 +329,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
 
   test('a helper that is kept comes again when it was killed, and ends when it is let go', async () => {
     const words: string[] = [];
-    const options = { root, content, socket, uid: 0, signal: AbortSignal.timeout(60_000) };
+    const options = { root, content, blobs, socket, uid: 0, signal: AbortSignal.timeout(60_000) };
     const pidOf = async () => {
       await using helper = nativeHelper(socket);
       return helper.volumes().then(
@@ -328,9 +348,9 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
   });
 
   test('a helper that does not come up in time is ended', async () => {
-    await expect(startHelper({ root, content, socket, uid: 0, signal: AbortSignal.abort() })).rejects.toThrow(
-      'aborted',
-    );
+    await expect(
+      startHelper({ root, content, blobs, socket, uid: 0, signal: AbortSignal.abort() }),
+    ).rejects.toThrow('aborted');
     // It may have had the time to make its socket, but not to keep it.
     expect(await isAnswered(socket)).toBe(false);
     await using _ = await start();
@@ -341,6 +361,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     const other = startHelper({
       root,
       content,
+      blobs,
       socket: `${socket}2`,
       uid: 0,
       signal: AbortSignal.timeout(20_000),

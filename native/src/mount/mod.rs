@@ -95,3 +95,9 @@ pub fn detach(target: &Path) -> Result<()> {
         _ => Error::new(Code::Internal, format!("unmounting {}: {errno}", target.display())),
     })
 }
+
+/// Takes a mount from its place whoever uses it. Those who do keep it.
+pub fn detach_at_once(target: &Path) -> Result<()> {
+    unmount(target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
+        .context(|| format!("detaching {}", target.display()))
+}

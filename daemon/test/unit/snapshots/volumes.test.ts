@@ -16,7 +16,8 @@ class Helper {
   readonly client = {
     mountVolume: ({ volume, meta, devices }: Parameters<NativeHelper['mountVolume']>[0]) =>
       this.#verb(() => {
-        const status = { volume, meta: hexOf(meta), devices: devices.map(hexOf), mounted: true };
+        const ids = devices.map(({ digest }) => hexOf(digest));
+        const status = { volume, meta: hexOf(meta), devices: ids, mounted: true, filling: [] };
         this.volumes.set(volume, { ...status, backing: 'file', path: `/${volume}`, overlays: [] });
         return this.volumes.get(volume);
       }),

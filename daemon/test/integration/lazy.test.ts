@@ -1,0 +1,67 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { nativeHelper, startHelper } from '@drakkar/daemon';
+import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
+import { digestOf } from '@drakkar/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { feed, type LazyVolume, lazyVolume } from '../kit/lazy-volume.ts';
+
+const isRoot = process.getuid?.() === 0;
+const run = promisify(execFile);
+
+let directory: TemporaryDirectory;
+let [root, content, blobs, socket] = ['', '', '', ''];
+let ending: AbortController;
+
+const start = (readDeadlineMs = 20_000) =>
+  startHelper({ root, content, blobs, socket, uid: 0, readDeadlineMs, signal: AbortSignal.timeout(60_000) });
+
+/** Reads files in processes of their own: one that waits for a block must not keep this one from bringing it. */
+async function expectBytes(path: string, { files }: LazyVolume): Promise<void> {
+  await Promise.all(
+    [...files].map(async ([name, bytes]) => {
+      const { stdout } = await run('sha256sum', [join(path, name)]);
+      expect(`sha256:${stdout.slice(0, 64)}`, name).toBe(digestOf(bytes));
+    }),
+  );
+}
+
+beforeEach(async () => {
+  directory = await temporaryDirectory('lazy');
+  [root, content, blobs, socket] = ['root', 'content', 'blobs', 'native.sock'].map((name) =>
+    join(directory.path, name),
+  ) as [string, string, string, string];
+  mkdirSync(content);
+  ending = new AbortController();
+});
+
+afterEach(async () => {
+  ending.abort();
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  for (const line of mounts.reverse()) {
+    const path = line.split(' ')[4] ?? '';
+    if (path.startsWith(directory.path)) execFileSync('umount', ['-l', path]);
+  }
+  await directory[Symbol.asyncDispose]();
+});
+
+describe.skipIf(!isRoot)('lazy volumes (need root)', () => {
+  test('readers get every byte, though nothing was here when they came', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs);
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend: 'fanotify' });
+    const feeding = feed(helper, [volume], ending.signal);
+    await expectBytes(path, volume);
+    const [status] = await helper.volumes();
+    expect(status?.filling).toMatchObject([{ presentBlocks: volume.blocks.length }]);
+    expect(await helper.retireVolume('v1')).toMatchObject({ filling: [] });
+    ending.abort();
+    await feeding;
+    execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
+    await expectBytes(path, volume);
+    await helper.umountVolume('v1');
+  });
+});

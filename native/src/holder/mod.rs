@@ -1,0 +1,448 @@
+//! The holder: the process that the kernel asks before anybody reads a device that is being filled. It answers for blocks that are here itself;
+//! what is missing it leaves to the worker, in the journal. It opens no connection, parses nothing that others have made, and does as little as can
+//! be done, so that it never ends: for when the last copy of the group's descriptor is closed, the kernel lets readers through, to zeros.
+//!
+//! Three processes have a copy: the holder, its twin, and the worker. Any two of them may be killed.
+
+pub mod group;
+pub mod link;
+pub mod table;
+mod twin;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::device::map::PresenceMap;
+use crate::device::spec::DeviceSpec;
+use crate::error::{Code, Context, Error, Result};
+use crate::journal::{Journal, SLOTS, State, now_ms};
+use group::Group;
+use link::{Link, ToHolder, ToWorker};
+use table::{FileIdentity, HeldTable};
+use twin::{Side, Twin};
+
+/// Descriptors of the holder's own are numbered from here on. Those of events have the lowest free numbers, which are their names in answers: below this
+/// there is room for one in each slot.
+const OWN_DESCRIPTORS: RawFd = 2 * SLOTS as RawFd;
+
+/// Beyond a reader's deadline, which is the worker's to keep: then the worker is dead or stuck.
+const WORKER_GRACE_MS: u64 = 2_000;
+
+/// How often deadlines are looked at.
+const TICK_MS: u64 = 250;
+
+/// Events in a row before anything else is looked at.
+const EVENTS_IN_A_ROW: usize = 256;
+
+struct Held {
+    raw: File,
+    map_file: File,
+    map: PresenceMap,
+    spec: DeviceSpec,
+}
+
+struct Holder {
+    group: Group,
+    journal_file: File,
+    journal: Journal,
+    table: HeldTable,
+    devices: BTreeMap<u32, Held>,
+    by_file: HashMap<FileIdentity, u32>,
+    listener: OwnedFd,
+    wake_holder: OwnedFd,
+    wake_worker: OwnedFd,
+    worker: Option<Link>,
+    deadline_ms: u64,
+}
+
+/// Runs until the worker says goodbye while nothing is held.
+///
+/// # Errors
+/// Before it holds anything; never later.
+pub fn run(socket: &Path, adopts: bool) -> Result<()> {
+    make_room()?;
+    let _ = std::fs::remove_file(socket);
+    let listener = own(&link::listen_at(socket)?)?;
+    let mut holder = if adopts { Holder::adopt(listener)? } else { Holder::found(listener)? };
+    loop {
+        match twin::part() {
+            Ok(Side::Heir) => holder.inherit(),
+            Ok(Side::Holder(twin)) => {
+                if holder.hold(Some(&twin)) {
+                    let _ = std::fs::remove_file(socket);
+                    twin.end();
+                    return Ok(());
+                }
+                twin.bury();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the holder has no twin for now");
+                if holder.hold(None) {
+                    let _ = std::fs::remove_file(socket);
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// A copy that is out of the way of events.
+fn own(descriptor: &impl AsFd) -> Result<OwnedFd> {
+    fcntl_dupfd_cloexec(descriptor, OWN_DESCRIPTORS).context(|| "moving a descriptor".into())
+}
+
+fn make_room() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context(|| "raising the limit of open files".into())?;
+    let needed = OWN_DESCRIPTORS as u64 + 2 * u64::from(table::MAX_DEVICES) + 64;
+    match limit.maximum {
+        Some(maximum) if maximum < needed => {
+            let message = format!("{maximum} open files are too few; the holder needs {needed}");
+            Err(Error::new(Code::Unsupported, message).hint("raise the limit (LimitNOFILE= in systemd)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Holder {
+    fn found(listener: OwnedFd) -> Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = || eventfd(0, flags).context(|| "making an event descriptor".into());
+        let (journal_file, _) = Journal::create()?;
+        Self::with(listener, Group::create()?.file(), &journal_file, &wake()?, &wake()?)
+    }
+
+    /// Takes the place of a holder that has died with its twin. The worker, which has kept the group meanwhile, gives what the old ones held.
+    fn adopt(listener: OwnedFd) -> Result<Self> {
+        let worker = Link::of(own(
+            &accept_with(&listener, SocketFlags::CLOEXEC).context(|| "greeting a worker".into())?
+        )?);
+        let Some((ToHolder::Adopt { version: _, deadline_ms }, descriptors)) = worker.receive()? else {
+            return Err(Error::new(Code::InvalidArgument, "the worker has nothing to be adopted"));
+        };
+        let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
+        let mut holder = Self::with(listener, &group, &File::from(journal), &wake_holder, &wake_worker)?;
+        drop((group, wake_holder, wake_worker));
+        holder.deadline_ms = deadline_ms;
+        holder.keep_numbers()?;
+        holder.welcome(&worker)?;
+        holder.set_worker(Some(worker));
+        Ok(holder)
+    }
+
+    fn with(
+        listener: OwnedFd,
+        group: &impl AsFd,
+        journal: &File,
+        wake_holder: &impl AsFd,
+        wake_worker: &impl AsFd,
+    ) -> Result<Self> {
+        Ok(Self {
+            group: Group::of(own(group)?),
+            journal_file: own(journal)?.into(),
+            journal: Journal::of(journal)?,
+            table: HeldTable::create()?,
+            devices: BTreeMap::new(),
+            by_file: HashMap::new(),
+            listener,
+            wake_holder: own(wake_holder)?,
+            wake_worker: own(wake_worker)?,
+            worker: None,
+            deadline_ms: u64::MAX,
+        })
+    }
+
+    /// The numbers under which the kernel knows what the dead had read must not become other events'. Of what they had only begun to look at
+    /// nobody knows which file it is: those readers get an error.
+    fn keep_numbers(&self) -> Result<()> {
+        let nothing = own(&File::open("/dev/null").context(|| "opening /dev/null".into())?)?;
+        for (slot, state) in self.journal.in_use() {
+            let number = match state {
+                State::Reading => group::parse(&self.journal.event(slot)).map(|event| event.number),
+                _ => Some(self.journal.waiting(slot).number),
+            };
+            // SAFETY: `own` has moved everything of ours out of the way of these numbers.
+            if let Some(number) = number
+                && unsafe { libc::dup3(nothing.as_raw_fd(), number, libc::O_CLOEXEC) } < 0
+            {
+                return Err(std::io::Error::last_os_error()).context(|| "keeping an event's number".into());
+            }
+            if state == State::Reading {
+                self.examine(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on where a dead holder was: the tables are common, and so are the descriptors. What this process remembers of them is as old as
+    /// its making, and not its own.
+    fn inherit(&mut self) {
+        for held in std::mem::take(&mut self.devices).into_values() {
+            let _ = (held.raw.into_raw_fd(), held.map_file.into_raw_fd());
+        }
+        self.by_file.clear();
+        if let Some(worker) = self.worker.take() {
+            worker.forget();
+        }
+        // SAFETY: the table names a descriptor of the common table, of which the dead was the owner.
+        self.worker =
+            self.table.worker().map(|descriptor| Link::of(unsafe { OwnedFd::from_raw_fd(descriptor) }));
+        for entry in self.table.entries() {
+            // SAFETY: as above.
+            let (raw, map_file) = unsafe { (File::from_raw_fd(entry.raw), File::from_raw_fd(entry.map)) };
+            if let Err(error) = self.keep(entry.index, entry.spec, raw, map_file) {
+                tracing::error!(%error, "a device can't be taken over");
+            }
+        }
+        for (slot, _) in self.journal.in_use().filter(|(_, state)| *state == State::Reading) {
+            self.examine(slot);
+        }
+        self.answer_decided();
+        self.close_what_nobody_owns();
+    }
+
+    /// What the dead had opened and not yet noted anywhere.
+    fn close_what_nobody_owns(&self) {
+        let own = [self.group.file().as_raw_fd(), self.journal_file.as_raw_fd(), self.listener.as_raw_fd()];
+        let mut known: HashSet<RawFd> = own.into_iter().collect();
+        known.extend([self.wake_holder.as_raw_fd(), self.wake_worker.as_raw_fd()]);
+        known.extend(self.worker.iter().map(|worker| worker.descriptor().as_raw_fd()));
+        known
+            .extend(self.devices.values().flat_map(|held| [held.raw.as_raw_fd(), held.map_file.as_raw_fd()]));
+        known.extend(self.journal.in_use().map(|(slot, _)| self.journal.waiting(slot).number));
+        let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        let numbers: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        for number in
+            numbers.into_iter().filter(|number| *number > libc::STDERR_FILENO && !known.contains(number))
+        {
+            // SAFETY: nothing in this process owns it. The listing's own descriptor is closed already, which does no harm.
+            unsafe { libc::close(number) };
+        }
+    }
+
+    /// `true` when the worker has said goodbye and nothing is held; `false` when there is no twin (any more).
+    fn hold(&mut self, twin: Option<&Twin>) -> bool {
+        let mut looked_at_ms = 0;
+        loop {
+            let [group, woken, listener, worker, twin_died] = self.wait(twin);
+            if group {
+                self.take_events();
+            }
+            if woken {
+                let _ = rustix::io::read(&self.wake_holder, &mut [0; 8]);
+                self.answer_decided();
+            }
+            if listener {
+                self.greet();
+            }
+            if worker && self.listen() {
+                return true;
+            }
+            if now_ms() > looked_at_ms + TICK_MS {
+                looked_at_ms = now_ms();
+                self.deny_overdue();
+                if twin.is_none() {
+                    return false;
+                }
+            }
+            if twin_died {
+                return false;
+            }
+        }
+    }
+
+    fn wait(&self, twin: Option<&Twin>) -> [bool; 5] {
+        let mut descriptors: [Option<BorrowedFd<'_>>; 5] = [
+            Some(self.group.file().as_fd()),
+            Some(self.wake_holder.as_fd()),
+            Some(self.listener.as_fd()),
+            None,
+            None,
+        ];
+        descriptors[3] = self.worker.as_ref().map(Link::descriptor);
+        descriptors[4] = twin.map(|twin| twin.process().as_fd());
+        let mut asked: Vec<PollFd<'_>> = descriptors
+            .iter()
+            .flatten()
+            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
+            .collect();
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
+        let answered = poll(&mut asked, Some(&tick)).is_ok();
+        let mut said = asked.iter();
+        descriptors.map(|descriptor| {
+            descriptor.and_then(|_| said.next()).is_some_and(|said| answered && !said.revents().is_empty())
+        })
+    }
+
+    fn take_events(&mut self) {
+        let mut slot = 0;
+        for _ in 0..EVENTS_IN_A_ROW {
+            while slot < SLOTS && self.journal.state(slot) != State::Free {
+                slot += 1;
+            }
+            if slot == SLOTS {
+                return;
+            }
+            match self.group.read_into(self.journal.begin(slot)) {
+                Ok(true) => self.examine(slot),
+                Ok(false) => return self.journal.free(slot),
+                Err(error) => {
+                    tracing::error!(%error, "no event can be read for now");
+                    return self.journal.free(slot);
+                }
+            }
+        }
+    }
+
+    /// Answers an event whose blocks are here; leaves any other to the worker.
+    fn examine(&self, slot: usize) {
+        let Some(event) = group::parse(&self.journal.event(slot)) else {
+            return self.journal.free(slot);
+        };
+        // SAFETY: the kernel has made the descriptor for us and nobody else closes it; it stays open until the event is answered.
+        let file = unsafe { BorrowedFd::borrow_raw(event.number) };
+        let index = FileIdentity::of(&file).ok().and_then(|identity| self.by_file.get(&identity));
+        let held = index.and_then(|index| self.devices.get(index));
+        match (index, held, event.range) {
+            (Some(index), Some(held), Some((offset, length))) => {
+                if held.map.has_all(held.map.shape().blocks_of(offset, length)) {
+                    self.answer(slot, event.number, true);
+                } else {
+                    self.journal.wait(slot, *index, offset, length, event.number);
+                    let _ = rustix::io::write(&self.wake_worker, &1u64.to_ne_bytes());
+                }
+            }
+            _ => {
+                tracing::error!(number = event.number, range = ?event.range, "a read of what is not held is refused");
+                self.answer(slot, event.number, false);
+            }
+        }
+    }
+
+    /// Answers what has been decided: yes only where the blocks are here, whoever says so.
+    fn answer_decided(&self) {
+        for (slot, state) in self.journal.in_use() {
+            if state != State::Allowed && state != State::Denied {
+                continue;
+            }
+            let wait = self.journal.waiting(slot);
+            let is_here = self
+                .devices
+                .get(&wait.device)
+                .is_some_and(|held| held.map.has_all(held.map.shape().blocks_of(wait.offset, wait.length)));
+            self.answer(slot, wait.number, state == State::Allowed && is_here);
+        }
+    }
+
+    fn deny_overdue(&self) {
+        let now = now_ms();
+        let patience_ms = self.deadline_ms.saturating_add(WORKER_GRACE_MS);
+        for (slot, _) in self.journal.in_use().filter(|(_, state)| *state == State::Waiting) {
+            let wait = self.journal.waiting(slot);
+            let is_overdue = now.saturating_sub(wait.since_ms) > patience_ms;
+            if is_overdue && self.journal.decide(slot, wait.sequence, false) {
+                tracing::warn!(
+                    device = wait.device,
+                    offset = wait.offset,
+                    "a read is refused: nobody has filled it"
+                );
+            }
+        }
+        self.answer_decided();
+    }
+
+    fn answer(&self, slot: usize, number: RawFd, allow: bool) {
+        if let Err(error) = self.group.answer(number, allow) {
+            tracing::error!(number, %error, "an event is not answered");
+        }
+        self.journal.free(slot);
+        // SAFETY: the event's descriptor is ours; with the answer nobody needs it or its number any more.
+        unsafe { libc::close(number) };
+    }
+
+    /// The last one to come is the worker.
+    fn greet(&mut self) {
+        let accepted =
+            accept_with(&self.listener, SocketFlags::CLOEXEC).context(|| "greeting a worker".into());
+        match accepted.and_then(|socket| own(&socket)) {
+            Ok(socket) => self.set_worker(Some(Link::of(socket))),
+            Err(error) => tracing::warn!(%error, "a worker was not greeted"),
+        }
+    }
+
+    fn set_worker(&mut self, worker: Option<Link>) {
+        self.table.set_worker(worker.as_ref().map(|link| link.descriptor().as_raw_fd()));
+        self.worker = worker;
+    }
+
+    /// `true` when this process is to end.
+    fn listen(&mut self) -> bool {
+        let Some(worker) = self.worker.take() else { return false };
+        let said = self.obey(&worker);
+        if let Err(error) = &said {
+            tracing::warn!(%error, "a worker is left");
+        }
+        let stays = matches!(said, Ok(Some(_)));
+        self.set_worker(stays.then_some(worker));
+        matches!(said, Ok(Some(true)))
+    }
+
+    /// `None` when the worker has gone; `true` when there is nothing more to do.
+    fn obey(&mut self, worker: &Link) -> Result<Option<bool>> {
+        let Some((message, descriptors)) = worker.receive::<ToHolder>()? else { return Ok(None) };
+        match message {
+            ToHolder::Hello { version: _, deadline_ms } => {
+                self.deadline_ms = deadline_ms;
+                self.welcome(worker)?;
+            }
+            ToHolder::Adopt { .. } => {
+                return Err(Error::new(Code::InvalidArgument, "this holder holds already"));
+            }
+            ToHolder::Find { from } => match self.devices.range(from..).next() {
+                Some((index, held)) => {
+                    let found = ToWorker::Held { index: *index, spec: held.spec.clone() };
+                    worker.send(&found, &[held.raw.as_fd(), held.map_file.as_fd()])?;
+                }
+                None => worker.send(&ToWorker::Done, &[])?,
+            },
+            ToHolder::Hold { spec, index } => {
+                let [raw, map] = link::exactly(descriptors)?;
+                let index = index.map_or_else(|| self.table.free_index(), Ok)?;
+                let (raw, map) = (File::from(own(&raw)?), File::from(own(&map)?));
+                self.table.put(index, &spec, &raw, &map);
+                self.keep(index, spec.clone(), raw, map)?;
+                worker.send(&ToWorker::Held { index, spec }, &[])?;
+            }
+            ToHolder::Release { index } => {
+                self.table.remove(index);
+                self.devices.remove(&index);
+                self.by_file.retain(|_, other| *other != index);
+                worker.send(&ToWorker::Done, &[])?;
+            }
+            ToHolder::Goodbye => return Ok(Some(self.devices.is_empty())),
+        }
+        Ok(Some(false))
+    }
+
+    fn welcome(&self, worker: &Link) -> Result<()> {
+        let welcome = ToWorker::Welcome { version: link::VERSION, pid: std::process::id() };
+        let journal = self.journal_file.as_fd();
+        let common = [self.group.file().as_fd(), journal, self.wake_holder.as_fd(), self.wake_worker.as_fd()];
+        worker.send(&welcome, &common)
+    }
+
+    fn keep(&mut self, index: u32, spec: DeviceSpec, raw: File, map_file: File) -> Result<()> {
+        let map = PresenceMap::view(&map_file, spec.shape()?)?;
+        self.by_file.insert(FileIdentity::of(&raw)?, index);
+        self.devices.insert(index, Held { raw, map_file, map, spec });
+        Ok(())
+    }
+}

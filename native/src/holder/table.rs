@@ -1,0 +1,145 @@
+//! The devices that are held, in memory that the holder and its twin share: with it, and the descriptors that they share as well, the twin goes on
+//! where the holder was.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
+
+use crate::device::spec::DeviceSpec;
+use crate::error::{Code, Context, Error, Result};
+use crate::ids::ContentId;
+use crate::memory::{Access, Mapping};
+
+/// Devices that are being filled at the same time: thirty volumes with as many devices as there can be, or some hundred ordinary ones.
+pub const MAX_DEVICES: u32 = 2048;
+
+/// Before the entries: the descriptor of the worker's connection, or 0.
+const WORKER_AT: usize = 0;
+const ENTRIES_AT: usize = 128;
+const ENTRY_BYTES: usize = 128;
+/// Offsets in an entry.
+const STATE_AT: usize = 0;
+const RAW_AT: usize = 4;
+const MAP_AT: usize = 8;
+const BLOCK_AT: usize = 12;
+const SIZE_AT: usize = 16;
+const ID_AT: usize = 64;
+
+const HELD: u32 = 1;
+
+pub struct HeldTable(Mapping);
+
+fn entry_at(index: u32) -> usize {
+    ENTRIES_AT + index as usize * ENTRY_BYTES
+}
+
+pub struct Entry {
+    pub index: u32,
+    pub spec: DeviceSpec,
+    /// Numbers of descriptors of the holder and its twin.
+    pub raw: RawFd,
+    pub map: RawFd,
+}
+
+/// File system and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    disk: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub fn of(file: &impl std::os::fd::AsFd) -> Result<Self> {
+        let stat = fstat(file).context(|| "examining a device".into())?;
+        Ok(Self { disk: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+impl HeldTable {
+    pub fn create() -> Result<Self> {
+        let doing = || "making the table of devices".to_owned();
+        let file = memfd_create("drakkar-devices", MemfdFlags::CLOEXEC).context(doing)?;
+        ftruncate(&file, entry_at(MAX_DEVICES) as u64).context(doing)?;
+        Ok(Self(Mapping::of(&File::from(file), Access::Write)?))
+    }
+
+    /// Whole when it is seen at all.
+    pub fn put(&self, index: u32, spec: &DeviceSpec, raw: &File, map: &File) {
+        let at = entry_at(index);
+        self.0.u32(at + RAW_AT).store(raw.as_raw_fd() as u32, Relaxed);
+        self.0.u32(at + MAP_AT).store(map.as_raw_fd() as u32, Relaxed);
+        self.0.u32(at + BLOCK_AT).store(spec.block_bytes, Relaxed);
+        self.0.u64(at + SIZE_AT).store(spec.size_bytes, Relaxed);
+        for (offset, digit) in spec.id.as_str().bytes().enumerate() {
+            self.0.u8(at + ID_AT + offset).store(digit, Relaxed);
+        }
+        self.0.u32(at + STATE_AT).store(HELD, Release);
+    }
+
+    pub fn remove(&self, index: u32) {
+        self.0.u32(entry_at(index) + STATE_AT).store(0, Release);
+    }
+
+    /// The descriptor of the worker's connection.
+    pub fn worker(&self) -> Option<RawFd> {
+        Some(self.0.u32(WORKER_AT).load(Acquire) as RawFd).filter(|descriptor| *descriptor > 0)
+    }
+
+    pub fn set_worker(&self, descriptor: Option<RawFd>) {
+        self.0.u32(WORKER_AT).store(descriptor.unwrap_or(0) as u32, Release);
+    }
+
+    pub fn free_index(&self) -> Result<u32> {
+        (0..MAX_DEVICES).find(|index| !self.is_held(*index)).ok_or_else(|| {
+            Error::new(Code::LimitExceeded, format!("{MAX_DEVICES} devices are being filled already"))
+                .hint("unmount volumes that nobody uses, or let them be completed")
+        })
+    }
+
+    pub fn is_held(&self, index: u32) -> bool {
+        index < MAX_DEVICES && self.0.u32(entry_at(index) + STATE_AT).load(Acquire) == HELD
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        (0..MAX_DEVICES).filter(|index| self.is_held(*index)).filter_map(|index| self.entry(index)).collect()
+    }
+
+    fn entry(&self, index: u32) -> Option<Entry> {
+        let at = entry_at(index);
+        let id: String =
+            (0..64).map(|offset| char::from(self.0.u8(at + ID_AT + offset).load(Relaxed))).collect();
+        let spec = DeviceSpec {
+            id: ContentId::try_from(id).ok()?,
+            size_bytes: self.0.u64(at + SIZE_AT).load(Relaxed),
+            block_bytes: self.0.u32(at + BLOCK_AT).load(Relaxed),
+        };
+        Some(Entry {
+            index,
+            spec,
+            raw: self.0.u32(at + RAW_AT).load(Relaxed) as RawFd,
+            map: self.0.u32(at + MAP_AT).load(Relaxed) as RawFd,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_found_until_it_is_removed() {
+        let table = HeldTable::create().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let id = ContentId::try_from("ab".repeat(32)).unwrap();
+        let spec = DeviceSpec { id, size_bytes: 8192, block_bytes: 4096 };
+        assert_eq!(table.free_index().unwrap(), 0);
+        table.put(0, &spec, &file, &file);
+        assert_eq!(table.free_index().unwrap(), 1);
+        let [entry] = &table.entries()[..] else { panic!("one entry") };
+        assert_eq!((entry.index, &entry.spec, entry.raw), (0, &spec, file.as_raw_fd()));
+        table.remove(0);
+        assert!(!table.is_held(0) && !table.is_held(MAX_DEVICES));
+    }
+}

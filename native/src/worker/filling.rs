@@ -1,0 +1,47 @@
+//! Whether anything is being filled: the filler is started when it is first needed, or at once where an earlier worker has left a holder.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::filler::Filler;
+use super::holding::Holding;
+use crate::content::ContentDir;
+use crate::error::Result;
+
+pub struct Filling {
+    root: PathBuf,
+    blobs: ContentDir,
+    deadline_ms: u64,
+    filler: Mutex<Option<Arc<Filler>>>,
+}
+
+impl Filling {
+    pub fn take_over(root: PathBuf, blobs: ContentDir, deadline_ms: u64) -> Result<Arc<Self>> {
+        let is_held = Holding::is_there(&root)?;
+        let filling = Self { root, blobs, deadline_ms, filler: Mutex::new(None) };
+        if is_held {
+            filling.start()?;
+        }
+        Ok(Arc::new(filling))
+    }
+
+    pub fn filler(&self) -> Option<Arc<Filler>> {
+        self.lock().clone()
+    }
+
+    pub fn start(&self) -> Result<Arc<Filler>> {
+        let mut filler = self.lock();
+        if let Some(filler) = &*filler {
+            return Ok(Arc::clone(filler));
+        }
+        let (holding, devices) = Holding::find(self.root.clone(), self.deadline_ms)?;
+        let started =
+            Filler::start(holding, devices, self.root.join("devices"), self.blobs.clone(), self.deadline_ms)?;
+        *filler = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Filler>>> {
+        self.filler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

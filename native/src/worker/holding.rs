@@ -1,0 +1,224 @@
+//! The worker's end of the holder: it starts one where there is none, asks it to hold devices, and keeps a copy of all that it holds. When holder
+//! and twin are both dead, that copy goes to a new one, before the kernel lets anybody through.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::device::spec::DeviceSpec;
+use crate::error::{Code, Context, Error, Result};
+use crate::holder::group::Group;
+use crate::holder::link::{self, Link, ToHolder, ToWorker};
+use crate::journal::Journal;
+
+const SOCKET_NAME: &str = "holder.sock";
+const LOG_NAME: &str = "holder.log";
+/// The hidden argument with which the helper starts itself as a holder.
+pub const HOLDER_ARGUMENT: &str = "hold";
+pub const ADOPT_ARGUMENT: &str = "--adopt";
+
+const START_DEADLINE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(2);
+
+/// What a holder holds of a device.
+pub struct HeldFiles {
+    pub index: u32,
+    pub spec: DeviceSpec,
+    /// Opened before it was marked: what is read and written through it asks nobody.
+    pub raw: File,
+    pub map: File,
+}
+
+pub struct Holding {
+    root: PathBuf,
+    deadline_ms: u64,
+    link: Mutex<Link>,
+    pub group: Group,
+    pub journal: Journal,
+    journal_file: File,
+    wake_holder: OwnedFd,
+    /// Readable when events wait.
+    pub wake_worker: OwnedFd,
+}
+
+impl Holding {
+    /// Whether there is a holder that an earlier worker has left.
+    pub fn is_there(root: &Path) -> Result<bool> {
+        Link::connect(&root.join(SOCKET_NAME)).map(|link| link.is_some())
+    }
+
+    /// A holder, which is started where there is none, and what it holds already.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] where the kernel has no such groups.
+    pub fn find(root: PathBuf, deadline_ms: u64) -> Result<(Self, Vec<HeldFiles>)> {
+        let link = match Link::connect(&root.join(SOCKET_NAME))? {
+            Some(link) => link,
+            None => start(&root, false)?,
+        };
+        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms };
+        let (welcome, descriptors) = ask(&link, &hello, &[])?;
+        let ToWorker::Welcome { version: link::VERSION, .. } = welcome else {
+            return Err(Error::new(Code::Unsupported, "the holder is of another version")
+                .hint("unmount all volumes and end it, then start this helper again"));
+        };
+        let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
+        let journal_file = File::from(journal);
+        let devices = list(&link)?;
+        let holding = Self {
+            root,
+            deadline_ms,
+            link: Mutex::new(link),
+            group: Group::of(group),
+            journal: Journal::of(&journal_file)?,
+            journal_file,
+            wake_holder,
+            wake_worker,
+        };
+        Ok((holding, devices))
+    }
+
+    /// From now on the holder knows the device, so that it may be marked. Gives its number.
+    pub fn hold(&self, spec: &DeviceSpec, raw: &File, map: &File) -> Result<u32> {
+        let message = ToHolder::Hold { spec: spec.clone(), index: None };
+        match self.ask(&message, &[raw.as_fd(), map.as_fd()])? {
+            (ToWorker::Held { index, .. }, _) => Ok(index),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The device's mark must have gone before.
+    pub fn release(&self, index: u32) -> Result<()> {
+        self.ask(&ToHolder::Release { index }, &[]).map(drop)
+    }
+
+    /// Has the holder look at what was decided.
+    pub fn wake(&self) {
+        let _ = rustix::io::write(&self.wake_holder, &1u64.to_ne_bytes());
+    }
+
+    /// The worker ends.
+    pub fn goodbye(&self) {
+        let _ = self.link().send(&ToHolder::Goodbye, &[]);
+    }
+
+    /// Waits until holder and twin are both dead.
+    pub fn wait_for_end(&self) {
+        loop {
+            // A copy: the link itself must not be locked for ever.
+            let Ok(socket) = self.link().descriptor().try_clone_to_owned() else { return };
+            let mut asked = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::RDHUP)];
+            if rustix::event::poll(&mut asked, None).is_ok_and(|ready| ready > 0) {
+                return;
+            }
+        }
+    }
+
+    /// Gives what the dead ones held to a new holder.
+    pub fn replace<'a>(
+        &self,
+        devices: impl Iterator<Item = (u32, &'a DeviceSpec, &'a File, &'a File)>,
+    ) -> Result<()> {
+        let mut link = self.link();
+        let new = start(&self.root, true)?;
+        let adopt = ToHolder::Adopt { version: link::VERSION, deadline_ms: self.deadline_ms };
+        let common = [
+            self.group.file().as_fd(),
+            self.journal_file.as_fd(),
+            self.wake_holder.as_fd(),
+            self.wake_worker.as_fd(),
+        ];
+        ask(&new, &adopt, &common)?;
+        for (index, spec, raw, map) in devices {
+            let message = ToHolder::Hold { spec: spec.clone(), index: Some(index) };
+            ask(&new, &message, &[raw.as_fd(), map.as_fd()])?;
+        }
+        *link = new;
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        message: &ToHolder,
+        descriptors: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<(ToWorker, Vec<OwnedFd>)> {
+        ask(&self.link(), message, descriptors)
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ask(
+    link: &Link,
+    message: &ToHolder,
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+) -> Result<(ToWorker, Vec<OwnedFd>)> {
+    link.send(message, descriptors)?;
+    link.receive()?.ok_or_else(|| Error::new(Code::Busy, "the holder has ended").hint("try again"))
+}
+
+fn list(link: &Link) -> Result<Vec<HeldFiles>> {
+    let mut devices = Vec::new();
+    let mut from = 0;
+    loop {
+        match ask(link, &ToHolder::Find { from }, &[])? {
+            (ToWorker::Held { index, spec }, descriptors) => {
+                let [raw, map] = link::exactly(descriptors)?;
+                devices.push(HeldFiles { index, spec, raw: raw.into(), map: map.into() });
+                from = index + 1;
+            }
+            (ToWorker::Done, _) => return Ok(devices),
+            _ => return Err(unexpected()),
+        }
+    }
+}
+
+fn unexpected() -> Error {
+    Error::new(Code::Internal, "the holder gives another answer than was asked for")
+}
+
+/// Starts a holder that outlives this process, and whoever started that: it is in a session of its own and uses nothing of ours.
+fn start(root: &Path, adopts: bool) -> Result<Link> {
+    let doing = || "starting the holder".to_owned();
+    let socket = root.join(SOCKET_NAME);
+    let _ = std::fs::remove_file(&socket);
+    let log =
+        OpenOptions::new().append(true).create(true).mode(0o600).open(root.join(LOG_NAME)).context(doing)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("drakkar-native").arg(HOLDER_ARGUMENT).arg(&socket);
+    if adopts {
+        command.arg(ADOPT_ARGUMENT);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| match libc::setsid() {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    let mut child = command.spawn().context(doing)?;
+    let started = Instant::now();
+    loop {
+        if let Some(link) = Link::connect(&socket)? {
+            thread::spawn(move || child.wait());
+            return Ok(link);
+        }
+        if let Some(status) = child.try_wait().context(doing)? {
+            return Err(Error::new(Code::Unsupported, format!("the holder did not start: {status}"))
+                .hint(format!("{} says why", root.join(LOG_NAME).display())));
+        }
+        if started.elapsed() > START_DEADLINE {
+            return Err(Error::new(Code::Internal, "the holder did not come up in time"));
+        }
+        thread::sleep(POLL);
+    }
+}
