@@ -29,8 +29,10 @@ const RETIRE_TIMEOUT_MS = 600_000;
 
 interface Hello {
   readonly version: number;
-  /** Of the sender. */
+  /** Of the sender: of a helper, its launcher. */
   readonly pid: number;
+  /** Of a helper: the process that answers. */
+  readonly worker?: number;
 }
 
 /** What the kernel reads a local volume from; `auto` is files where the kernel can (≥ 6.12), else loop devices. */
@@ -134,8 +136,10 @@ export interface CallOptions {
 
 /** The verbs of the helper. All are idempotent; a call that was cut off may be made again. */
 export interface NativeHelper extends AsyncDisposable {
-  /** The process that answered last; `null` before any has. */
+  /** The process that was started as the helper that answered last; `null` before any has. */
   readonly pid: number | null;
+  /** The process of it that answered. */
+  readonly workerPid: number | null;
   probe(options?: CallOptions): Promise<Probe>;
   mountVolume(wanted: MountVolume, options?: CallOptions): Promise<VolumeStatus>;
   /** @throws `busy` while an overlay or a process uses it */
@@ -187,6 +191,7 @@ class SocketHelper implements NativeHelper {
   readonly #socketPath: string;
   #connection: Promise<Connection> | undefined;
   #pid: number | null = null;
+  #workerPid: number | null = null;
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;
@@ -194,6 +199,10 @@ class SocketHelper implements NativeHelper {
 
   get pid(): number | null {
     return this.#pid;
+  }
+
+  get workerPid(): number | null {
+    return this.#workerPid;
   }
 
   async probe(options?: CallOptions): Promise<Probe> {
@@ -299,6 +308,7 @@ class SocketHelper implements NativeHelper {
     this.#connection ??= Connection.open(this.#socketPath, AbortSignal.timeout(CONNECT_TIMEOUT_MS)).then(
       (connection) => {
         this.#pid = connection.peerPid;
+        this.#workerPid = connection.workerPid;
         void connection.ended.then(() => {
           this.#connection = undefined;
         });
@@ -323,6 +333,7 @@ class Connection {
   readonly #ended = Promise.withResolvers<void>();
   #onWish: (wish: WishDocument) => void = () => {};
   #peerPid = 0;
+  #workerPid = 0;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -357,6 +368,10 @@ class Connection {
 
   get peerPid(): number {
     return this.#peerPid;
+  }
+
+  get workerPid(): number {
+    return this.#workerPid;
   }
 
   /** When the connection has ended, for whatever reason. */
@@ -426,7 +441,10 @@ class Connection {
       else this.#socket.destroy(error);
       return;
     }
-    if (pending === this.#hello) this.#peerPid = message.pid ?? 0;
+    if (pending === this.#hello) {
+      this.#peerPid = message.pid ?? 0;
+      this.#workerPid = message.worker ?? 0;
+    }
     pending?.resolve(message.result);
   }
 

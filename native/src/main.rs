@@ -2,6 +2,7 @@
 //! of this program. Verbs take ids, never paths, work only below the helper's own root, and only one user may call them.
 //!
 //! - `wire`, `ids`, `error`: the boundary; its other side is `daemon/src/native.ts`
+//! - `launcher`: keeps a worker running
 //! - `server`: socket, peer check, threads
 //! - `service`, `state`: the verbs, and what shall be
 //! - `content`: the daemon's files, which are not trusted
@@ -15,6 +16,7 @@ mod error;
 mod holder;
 mod ids;
 mod journal;
+mod launcher;
 mod memory;
 mod mount;
 mod options;
@@ -29,7 +31,8 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use error::Result;
+use error::{Context, Result};
+use launcher::Signals;
 use options::{Command, Options};
 
 fn main() -> ExitCode {
@@ -39,25 +42,29 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if arguments.next_if_eq(worker::holding::HOLDER_ARGUMENT).is_some() {
-        return exit_code(hold(arguments.collect()));
+        return exit_code(hold(arguments.collect()).map(|()| ExitCode::SUCCESS));
     }
-    let outcome = options::parse(arguments).and_then(|command| match command {
+    let works = arguments.next_if_eq(launcher::WORKER_ARGUMENT).is_some();
+    let arguments: Vec<String> = arguments.collect();
+    let outcome = options::parse(arguments.iter().cloned()).and_then(|command| match command {
         Command::Help => {
             println!("{}", options::USAGE);
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         Command::Probe(directory) => {
             println!("{}", serde_json::json!(probe::probe(&directory)));
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Serve(options) => serve(options),
+        Command::Upgrade(root) => service::upgrade(&root).map(|()| ExitCode::SUCCESS),
+        Command::Serve(options) if works => serve(options).map(|()| ExitCode::SUCCESS),
+        Command::Serve(options) => launcher::launch(&arguments, options.end_with_parent),
     });
     exit_code(outcome)
 }
 
-fn exit_code(outcome: Result<()>) -> ExitCode {
+fn exit_code(outcome: Result<ExitCode>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let hint = error.hint.as_deref().map_or(String::new(), |hint| format!(" ({hint})"));
             eprintln!("drakkar-native: {error}{hint}");
@@ -82,49 +89,29 @@ fn log_to_stderr(colours: bool) {
 }
 
 /// On SIGTERM what is here is brought to the disk, and a holder that holds nothing ends as well. Volumes stay mounted, and readers wait for the next
-/// helper.
-fn end_in_order(set: libc::sigset_t, filling: Arc<worker::filling::Filling>) -> Result<()> {
+/// worker.
+fn end_in_order(signals: Signals, filling: Arc<worker::filling::Filling>) -> Result<()> {
     let wait = move || {
-        let mut signal = 0;
-        // SAFETY: both point to what this thread owns.
-        unsafe { libc::sigwait(&set, &mut signal) };
+        while !matches!(signals.next(), libc::SIGTERM | libc::SIGINT) {}
         if let Some(filler) = filling.filler() {
             filler.goodbye();
         }
         std::process::exit(0);
     };
-    error::Context::context(std::thread::Builder::new().name("end".into()).spawn(wait), || {
-        "waiting for signals".into()
-    })?;
-    Ok(())
-}
-
-/// In every thread that this one starts from now on.
-fn block_sigterm() -> libc::sigset_t {
-    // SAFETY: the set is initialised by sigemptyset before it is used, and outlives the calls.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGTERM);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        set
-    }
+    std::thread::Builder::new()
+        .name("end".into())
+        .spawn(wait)
+        .map(drop)
+        .context(|| "waiting for signals".into())
 }
 
 fn serve(options: Options) -> Result<()> {
     log_to_stderr(true);
-    if options.end_with_parent {
-        // The mounts stay: the next helper takes them over.
-        let signal = Some(rustix::process::Signal::TERM);
-        error::Context::context(rustix::process::set_parent_process_death_signal(signal), || {
-            "asking to end with the parent".into()
-        })?;
-    }
     let socket = options.socket.clone();
     let uid = options.uid;
-    let set = block_sigterm();
+    let signals = Signals::block();
     let service = service::Service::open(options)?;
-    end_in_order(set, service.filling())?;
+    end_in_order(signals, service.filling())?;
     let listener = server::bind(&socket, uid)?;
     tracing::info!(socket = %socket.display(), uid, "ready");
     server::serve(&listener, &Arc::new(Mutex::new(service)), uid)

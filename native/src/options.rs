@@ -9,6 +9,7 @@ drakkar-native: mounts volumes and overlays for the Drakkar daemon
 
 usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid UID
                       [--read-deadline-ms MS] [--end-with-parent]
+       drakkar-native --upgrade --root DIR
        drakkar-native --probe DIR
 
   --root DIR          mount points and state; belongs to root, on a disk
@@ -18,6 +19,7 @@ usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid U
   --uid UID           the only user that may connect
   --read-deadline-ms  how long a reader waits for what is missing before it gets an error; 30000
   --end-with-parent   stop when the process that started this one ends
+  --upgrade           have the running helper go on as the program that is installed now; volumes stay mounted
   --probe DIR         say as JSON what this kernel can do, trying it in DIR, and end";
 
 /// Longer than a registry and a swarm need that work, shorter than the patience of most who wait for a container.
@@ -28,6 +30,7 @@ const READ_DEADLINES_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 pub enum Command {
     Serve(Options),
     Probe(PathBuf),
+    Upgrade(PathBuf),
     Help,
 }
 
@@ -45,7 +48,7 @@ pub struct Options {
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     let mut arguments = arguments.peekable();
     let (mut root, mut content, mut blobs, mut socket, mut uid) = (None, None, None, None, None);
-    let (mut read_deadline_ms, mut end_with_parent) = (DEFAULT_READ_DEADLINE_MS, false);
+    let (mut read_deadline_ms, mut end_with_parent, mut upgrade) = (DEFAULT_READ_DEADLINE_MS, false, false);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| refuse(format!("{name} needs a value")));
         match name.as_str() {
@@ -66,13 +69,18 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
                     refuse(format!("--read-deadline-ms {text} is not in {READ_DEADLINES_MS:?}"))
                 })?;
             }
+            "--upgrade" => upgrade = true,
             "--end-with-parent" => end_with_parent = true,
             _ => return Err(refuse(format!("unknown argument {name}"))),
         }
     }
     let missing = |name: &str| refuse(format!("{name} is missing"));
+    let root = root.ok_or_else(|| missing("--root"))?;
+    if upgrade {
+        return Ok(Command::Upgrade(root));
+    }
     Ok(Command::Serve(Options {
-        root: root.ok_or_else(|| missing("--root"))?,
+        root,
         content: content.ok_or_else(|| missing("--content"))?,
         blobs: blobs.ok_or_else(|| missing("--blobs"))?,
         socket: socket.ok_or_else(|| missing("--socket"))?,

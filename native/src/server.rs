@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -119,7 +120,7 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
             Error::new(Code::Unsupported, message).hint("install daemon and helper of the same release")
         );
     }
-    write_frame(stream, &Hello { version: PROTOCOL_VERSION, pid: std::process::id() })?;
+    write_frame(stream, &Hello { version: PROTOCOL_VERSION, pid: parent_id(), worker: std::process::id() })?;
     let filling = lock(service).filling();
     while let Some(Request { id, call }) = read_frame::<Request>(stream)? {
         let verb = parse_call(call);

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::content::ContentDir;
 use crate::error::{Code, Context, Error, Result};
@@ -21,6 +26,11 @@ use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
 const MAX_DEVICES: usize = 64;
+
+/// Says which process to tell of an upgrade: the launcher of the worker that has it locked.
+const LOCK_NAME: &str = "lock";
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 pub struct Service {
     root: PathBuf,
@@ -42,11 +52,19 @@ impl Service {
                 .context(|| format!("making {}", directory.display()))?;
         }
         let root = fs::canonicalize(&root).context(|| format!("resolving {}", root.display()))?;
-        let lock = File::create(root.join("lock")).context(|| "making the lock file".into())?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join(LOCK_NAME))
+            .context(|| "making the lock file".into())?;
+        take(&lock).map_err(|_| {
             Error::new(Code::Busy, format!("another helper already uses {}", root.display()))
                 .hint("stop it first, or give this one a root directory of its own")
         })?;
+        lock.set_len(0)
+            .and_then(|()| write!(lock, "{}", parent_id()))
+            .context(|| "writing the lock file".into())?;
         let state = State::load(root.clone())?;
         let filling = Filling::take_over(root.clone(), ContentDir::new(blobs), read_deadline_ms)?;
         let mut service = Self { root, content: ContentDir::new(content), state, filling, _lock: lock };
@@ -427,4 +445,32 @@ fn remove_if_there(outcome: std::io::Result<()>) -> std::io::Result<()> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// One that has been told to end has a moment to do so.
+fn take(lock: &File) -> rustix::io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(LOCK_POLL)
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Tells the launcher of a running helper that another program has taken the place of its own.
+pub fn upgrade(root: &Path) -> Result<()> {
+    let path = root.join(LOCK_NAME);
+    let doing = || format!("asking {} which helper runs", path.display());
+    let lock = File::open(&path).context(doing)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        return Err(Error::new(Code::NotFound, format!("no helper uses {}", root.display())).hint("start it"));
+    }
+    let text = fs::read_to_string(&path).context(doing)?;
+    let launcher = text.parse().ok().and_then(Pid::from_raw);
+    let launcher = launcher
+        .ok_or_else(|| Error::new(Code::InvalidContent, format!("{} names no process", path.display())))?;
+    kill_process(launcher, Signal::HUP).context(|| "telling the helper of the upgrade".into())
 }

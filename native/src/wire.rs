@@ -22,9 +22,12 @@ pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
-    /// Of the sender.
+    /// Of the sender: of a helper, its launcher.
     #[serde(default)]
     pub pid: u32,
+    /// Of a helper: the process that answers.
+    #[serde(default)]
+    pub worker: u32,
 }
 
 /// A call and its number. The call is parsed apart, so that one that makes no sense is answered under its number.

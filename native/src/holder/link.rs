@@ -5,7 +5,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg,
@@ -109,6 +111,25 @@ impl Link {
         sendmsg(&self.0, &[IoSlice::new(&body)], &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
             .context(|| "speaking to the other half of the helper".into())?;
         Ok(())
+    }
+
+    /// `None` where nothing comes in time, or the other side has gone.
+    pub fn receive_within<T: serde::de::DeserializeOwned>(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<(T, Vec<OwnedFd>)>> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let patience =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&patience)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return self.receive(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno).context(|| "waiting for an answer".into()),
+            }
+        }
     }
 
     /// `None` where the other side has gone.

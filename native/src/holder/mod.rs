@@ -2,12 +2,12 @@
 //! what is missing it leaves to the worker, in the journal. It opens no connection, parses nothing that others have made, and does as little as can
 //! be done, so that it never ends: for when the last copy of the group's descriptor is closed, the kernel lets readers through, to zeros.
 //!
-//! Three processes have a copy: the holder, its twin, and the worker. Any two of them may be killed.
+//! Several processes have a copy: the holder, its heirs, and the worker. All of them would have to be killed within milliseconds.
 
 pub mod group;
 pub mod link;
+mod succession;
 pub mod table;
-mod twin;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -25,8 +25,8 @@ use crate::error::{Code, Context, Error, Result};
 use crate::journal::{Journal, SLOTS, State, now_ms};
 use group::Group;
 use link::{Link, ToHolder, ToWorker};
+use succession::{Part, Succession};
 use table::{FileIdentity, HeldTable};
-use twin::{Side, Twin};
 
 /// Descriptors of the holder's own are numbered from here on. Those of events have the lowest free numbers, which are their names in answers: below this
 /// there is room for one in each slot.
@@ -70,25 +70,23 @@ pub fn run(socket: &Path, adopts: bool) -> Result<()> {
     make_room()?;
     let _ = std::fs::remove_file(socket);
     let listener = own(&link::listen_at(socket)?)?;
+    let mut succession = Succession::found()?;
     let mut holder = if adopts { Holder::adopt(listener)? } else { Holder::found(listener)? };
+    let mut heirs = 0;
     loop {
-        match twin::part() {
-            Ok(Side::Heir) => holder.inherit(),
-            Ok(Side::Holder(twin)) => {
-                if holder.hold(Some(&twin)) {
-                    let _ = std::fs::remove_file(socket);
-                    twin.end();
-                    return Ok(());
-                }
-                twin.bury();
+        match succession.renew(&mut heirs) {
+            Ok(Part::Holder) => {}
+            Ok(Part::Heir) => {
+                holder.inherit(&succession);
+                tracing::warn!(devices = holder.devices.len(), "the holder has died: an heir goes on");
+                continue;
             }
-            Err(error) => {
-                tracing::error!(%error, "the holder has no twin for now");
-                if holder.hold(None) {
-                    let _ = std::fs::remove_file(socket);
-                    return Ok(());
-                }
-            }
+            Err(error) => tracing::error!(%error, heirs, "the holder has too few heirs for now"),
+        }
+        if holder.hold(&succession) {
+            succession.end();
+            let _ = std::fs::remove_file(socket);
+            return Ok(());
         }
     }
 }
@@ -120,7 +118,7 @@ impl Holder {
         Self::with(listener, Group::create()?.file(), &journal_file, &wake()?, &wake()?)
     }
 
-    /// Takes the place of a holder that has died with its twin. The worker, which has kept the group meanwhile, gives what the old ones held.
+    /// Takes the place of a holder that has died with its heirs. The worker, which has kept the group meanwhile, gives what the old ones held.
     fn adopt(listener: OwnedFd) -> Result<Self> {
         let worker = Link::of(own(
             &accept_with(&listener, SocketFlags::CLOEXEC).context(|| "greeting a worker".into())?
@@ -184,7 +182,7 @@ impl Holder {
 
     /// Goes on where a dead holder was: the tables are common, and so are the descriptors. What this process remembers of them is as old as
     /// its making, and not its own.
-    fn inherit(&mut self) {
+    fn inherit(&mut self, succession: &Succession) {
         for held in std::mem::take(&mut self.devices).into_values() {
             let _ = (held.raw.into_raw_fd(), held.map_file.into_raw_fd());
         }
@@ -206,14 +204,18 @@ impl Holder {
             self.examine(slot);
         }
         self.answer_decided();
-        self.close_what_nobody_owns();
+        self.close_what_nobody_owns(succession);
     }
 
     /// What the dead had opened and not yet noted anywhere.
-    fn close_what_nobody_owns(&self) {
+    fn close_what_nobody_owns(&self, succession: &Succession) {
         let own = [self.group.file().as_raw_fd(), self.journal_file.as_raw_fd(), self.listener.as_raw_fd()];
         let mut known: HashSet<RawFd> = own.into_iter().collect();
-        known.extend([self.wake_holder.as_raw_fd(), self.wake_worker.as_raw_fd()]);
+        known.extend([
+            self.wake_holder.as_raw_fd(),
+            self.wake_worker.as_raw_fd(),
+            succession.deaths().as_raw_fd(),
+        ]);
         known.extend(self.worker.iter().map(|worker| worker.descriptor().as_raw_fd()));
         known
             .extend(self.devices.values().flat_map(|held| [held.raw.as_raw_fd(), held.map_file.as_raw_fd()]));
@@ -228,11 +230,11 @@ impl Holder {
         }
     }
 
-    /// `true` when the worker has said goodbye and nothing is held; `false` when there is no twin (any more).
-    fn hold(&mut self, twin: Option<&Twin>) -> bool {
-        let mut looked_at_ms = 0;
-        loop {
-            let [group, woken, listener, worker, twin_died] = self.wait(twin);
+    /// Returns at least now and then: `true` when the worker has said goodbye and nothing is held; `false` when heirs may be missing.
+    fn hold(&mut self, succession: &Succession) -> bool {
+        let started_ms = now_ms();
+        while now_ms() < started_ms + TICK_MS {
+            let [group, woken, listener, deaths, worker] = self.wait(succession);
             if group {
                 self.take_events();
             }
@@ -246,40 +248,30 @@ impl Holder {
             if worker && self.listen() {
                 return true;
             }
-            if now_ms() > looked_at_ms + TICK_MS {
-                looked_at_ms = now_ms();
-                self.deny_overdue();
-                if twin.is_none() {
-                    return false;
-                }
-            }
-            if twin_died {
+            if deaths {
+                let _ = rustix::io::read(succession.deaths(), &mut [0; 128]);
                 return false;
             }
         }
+        self.deny_overdue();
+        false
     }
 
-    fn wait(&self, twin: Option<&Twin>) -> [bool; 5] {
-        let mut descriptors: [Option<BorrowedFd<'_>>; 5] = [
-            Some(self.group.file().as_fd()),
-            Some(self.wake_holder.as_fd()),
-            Some(self.listener.as_fd()),
-            None,
-            None,
+    fn wait(&self, succession: &Succession) -> [bool; 5] {
+        let always = [
+            self.group.file().as_fd(),
+            self.wake_holder.as_fd(),
+            self.listener.as_fd(),
+            succession.deaths().as_fd(),
         ];
-        descriptors[3] = self.worker.as_ref().map(Link::descriptor);
-        descriptors[4] = twin.map(|twin| twin.process().as_fd());
-        let mut asked: Vec<PollFd<'_>> = descriptors
-            .iter()
-            .flatten()
-            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
-            .collect();
+        let asked = always.into_iter().chain(self.worker.as_ref().map(Link::descriptor));
+        let mut asked: Vec<PollFd<'_>> =
+            asked.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect();
         let tick = Timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
-        let answered = poll(&mut asked, Some(&tick)).is_ok();
-        let mut said = asked.iter();
-        descriptors.map(|descriptor| {
-            descriptor.and_then(|_| said.next()).is_some_and(|said| answered && !said.revents().is_empty())
-        })
+        if poll(&mut asked, Some(&tick)).is_err() {
+            return [false; 5];
+        }
+        std::array::from_fn(|index| asked.get(index).is_some_and(|asked| !asked.revents().is_empty()))
     }
 
     fn take_events(&mut self) {
@@ -415,10 +407,14 @@ impl Holder {
             },
             ToHolder::Hold { spec, index } => {
                 let [raw, map] = link::exactly(descriptors)?;
-                let index = index.map_or_else(|| self.table.free_index(), Ok)?;
-                let (raw, map) = (File::from(own(&raw)?), File::from(own(&map)?));
-                self.table.put(index, &spec, &raw, &map);
-                self.keep(index, spec.clone(), raw, map)?;
+                // Asked again by who has not heard the answer of a holder that has died.
+                let known = self.devices.iter().find(|(_, held)| held.spec == spec).map(|(index, _)| *index);
+                let index = known.or(index).map_or_else(|| self.table.free_index(), Ok)?;
+                if known.is_none() {
+                    let (raw, map) = (File::from(own(&raw)?), File::from(own(&map)?));
+                    self.table.put(index, &spec, &raw, &map);
+                    self.keep(index, spec.clone(), raw, map)?;
+                }
                 worker.send(&ToWorker::Held { index, spec }, &[])?;
             }
             ToHolder::Release { index } => {

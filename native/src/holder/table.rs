@@ -1,4 +1,4 @@
-//! The devices that are held, in memory that the holder and its twin share: with it, and the descriptors that they share as well, the twin goes on
+//! The devices that are held, in memory that the holder and its heirs share: with it, and the descriptors that they share as well, an heir goes on
 //! where the holder was.
 
 use std::fs::File;
@@ -38,7 +38,7 @@ fn entry_at(index: u32) -> usize {
 pub struct Entry {
     pub index: u32,
     pub spec: DeviceSpec,
-    /// Numbers of descriptors of the holder and its twin.
+    /// Numbers of descriptors of the holder and its heirs.
     pub raw: RawFd,
     pub map: RawFd,
 }

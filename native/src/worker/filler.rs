@@ -343,11 +343,11 @@ impl Filler {
         }
     }
 
-    /// When the holder and its twin have died, another takes their place.
+    /// When the holder has died with all its heirs, another takes their place.
     fn watch_holder(&self) {
         loop {
             self.holding.wait_for_end();
-            tracing::error!("the holder and its twin have died; another takes their place");
+            tracing::error!("the holder has died with all its heirs; another takes their place");
             let devices = self.devices();
             let held = devices
                 .by_id

@@ -1,8 +1,8 @@
-//! The worker's end of the holder: it starts one where there is none, asks it to hold devices, and keeps a copy of all that it holds. When holder
-//! and twin are both dead, that copy goes to a new one, before the kernel lets anybody through.
+//! The worker's end of the holder: it starts one where there is none, asks it to hold devices, and keeps a copy of all that it holds. When the
+//! holder has died with all its heirs, that copy goes to a new one, before the kernel lets anybody through.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,10 @@ pub const ADOPT_ARGUMENT: &str = "--adopt";
 
 const START_DEADLINE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
+/// A holder that lives answers at once.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+/// How often a question is asked whose answer does not come.
+const QUESTIONS: usize = 10;
 
 /// What a holder holds of a device.
 pub struct HeldFiles {
@@ -58,12 +62,24 @@ impl Holding {
     /// # Errors
     /// [`Code::Unsupported`] where the kernel has no such groups.
     pub fn find(root: PathBuf, deadline_ms: u64) -> Result<(Self, Vec<HeldFiles>)> {
-        let link = match Link::connect(&root.join(SOCKET_NAME))? {
-            Some(link) => link,
-            None => start(&root, false)?,
-        };
+        let mut last = None;
+        for _ in 0..QUESTIONS {
+            let link = match Link::connect(&root.join(SOCKET_NAME))? {
+                Some(link) => link,
+                None => start(&root, false)?,
+            };
+            match Self::introduce(&root, link, deadline_ms) {
+                // A holder that dies over it has an heir, who knows nothing of this worker yet.
+                Err(error) if error.code == Code::Busy => last = Some(error),
+                found => return found,
+            }
+        }
+        Err(last.unwrap_or_else(unexpected))
+    }
+
+    fn introduce(root: &Path, link: Link, deadline_ms: u64) -> Result<(Self, Vec<HeldFiles>)> {
         let hello = ToHolder::Hello { version: link::VERSION, deadline_ms };
-        let (welcome, descriptors) = ask(&link, &hello, &[])?;
+        let (welcome, descriptors) = must_ask(&link, &hello, &[])?;
         let ToWorker::Welcome { version: link::VERSION, .. } = welcome else {
             return Err(Error::new(Code::Unsupported, "the holder is of another version")
                 .hint("unmount all volumes and end it, then start this helper again"));
@@ -72,7 +88,7 @@ impl Holding {
         let journal_file = File::from(journal);
         let devices = list(&link)?;
         let holding = Self {
-            root,
+            root: root.to_owned(),
             deadline_ms,
             link: Mutex::new(link),
             group: Group::of(group),
@@ -108,7 +124,7 @@ impl Holding {
         let _ = self.link().send(&ToHolder::Goodbye, &[]);
     }
 
-    /// Waits until holder and twin are both dead.
+    /// Waits until the holder has died with all its heirs.
     pub fn wait_for_end(&self) {
         loop {
             // A copy: the link itself must not be locked for ever.
@@ -134,21 +150,27 @@ impl Holding {
             self.wake_holder.as_fd(),
             self.wake_worker.as_fd(),
         ];
-        ask(&new, &adopt, &common)?;
+        must_ask(&new, &adopt, &common)?;
         for (index, spec, raw, map) in devices {
             let message = ToHolder::Hold { spec: spec.clone(), index: Some(index) };
-            ask(&new, &message, &[raw.as_fd(), map.as_fd()])?;
+            must_ask(&new, &message, &[raw.as_fd(), map.as_fd()])?;
         }
         *link = new;
         Ok(())
     }
 
-    fn ask(
-        &self,
-        message: &ToHolder,
-        descriptors: &[std::os::fd::BorrowedFd<'_>],
-    ) -> Result<(ToWorker, Vec<OwnedFd>)> {
-        ask(&self.link(), message, descriptors)
+    /// Asks again where a holder has died over the question: its heir has not heard it.
+    fn ask(&self, message: &ToHolder, descriptors: &[BorrowedFd<'_>]) -> Result<(ToWorker, Vec<OwnedFd>)> {
+        let mut link = self.link();
+        for _ in 0..QUESTIONS {
+            if let Some(answer) = ask(&link, message, descriptors)? {
+                return Ok(answer);
+            }
+            if let Some(new) = Link::connect(&self.root.join(SOCKET_NAME))? {
+                *link = new;
+            }
+        }
+        Err(Error::new(Code::Busy, "the holder does not answer").hint("try again"))
     }
 
     fn link(&self) -> MutexGuard<'_, Link> {
@@ -156,20 +178,30 @@ impl Holding {
     }
 }
 
+/// `None` where no answer comes.
 fn ask(
     link: &Link,
     message: &ToHolder,
-    descriptors: &[std::os::fd::BorrowedFd<'_>],
-) -> Result<(ToWorker, Vec<OwnedFd>)> {
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Option<(ToWorker, Vec<OwnedFd>)>> {
     link.send(message, descriptors)?;
-    link.receive()?.ok_or_else(|| Error::new(Code::Busy, "the holder has ended").hint("try again"))
+    link.receive_within(ANSWER_DEADLINE)
+}
+
+fn must_ask(
+    link: &Link,
+    message: &ToHolder,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(ToWorker, Vec<OwnedFd>)> {
+    ask(link, message, descriptors)?
+        .ok_or_else(|| Error::new(Code::Busy, "the holder has ended").hint("try again"))
 }
 
 fn list(link: &Link) -> Result<Vec<HeldFiles>> {
     let mut devices = Vec::new();
     let mut from = 0;
     loop {
-        match ask(link, &ToHolder::Find { from }, &[])? {
+        match must_ask(link, &ToHolder::Find { from }, &[])? {
             (ToWorker::Held { index, spec }, descriptors) => {
                 let [raw, map] = link::exactly(descriptors)?;
                 devices.push(HeldFiles { index, spec, raw: raw.into(), map: map.into() });
