@@ -14,6 +14,8 @@ export const SNAPSHOT_MEDIA_TYPES = {
   device: 'application/vnd.drakkar.snapshot.device.v1+zstd',
   /** The piece table of a meta or device blob, as `encodePieceTable` writes it. */
   pieces: 'application/vnd.drakkar.snapshot.pieces.v1',
+  /** Which chunks lie where on the devices, as `encodeChunkList` writes it, in one zstd frame: for builders of later versions. */
+  chunks: 'application/vnd.drakkar.snapshot.chunks.v1+zstd',
 } as const;
 
 /** EROFS's own block, and the unit in which devices are addressed. */
@@ -42,6 +44,16 @@ const volumeFileSchema = z.object({
 });
 export type VolumeFile = z.infer<typeof volumeFileSchema>;
 
+/** The chunk list of a snapshot, which only who builds upon it reads. */
+const chunkListFileSchema = z.object({
+  /** sha256 and size of the blob: one zstd frame. */
+  blobDigest: digestSchema,
+  blobSizeBytes: sizeSchema,
+  /** Size of what it decompresses to. */
+  rawSizeBytes: sizeSchema,
+});
+export type ChunkListFile = z.infer<typeof chunkListFileSchema>;
+
 const snapshotConfigSchema = z.object({
   formatVersion: z.literal(1),
   /** Program and version that built it. */
@@ -55,9 +67,11 @@ const snapshotConfigSchema = z.object({
     .max(16 * 1024 * 1024)
     .multipleOf(EROFS_BLOCK_BYTES),
   meta: volumeFileSchema,
-  /** In the order of the device slots of `meta`. */
+  /** In the order of the device slots of `meta`. Some may be those of earlier snapshots of the same repository. */
   devices: z.array(volumeFileSchema).max(MAX_DEVICES),
   files: z.int().min(0),
+  /** Snapshots of earlier builders have none, and very large ones don't either. */
+  chunks: chunkListFileSchema.exactOptional(),
 });
 export type SnapshotConfig = z.infer<typeof snapshotConfigSchema>;
 

@@ -5,7 +5,7 @@
  * subject       the image manifest
  * artifactType  application/vnd.drakkar.snapshot.v1+json
  * config        DSSE envelope of the SnapshotConfig, signed by the builder
- * layers        meta blob, its pieces, then per device in slot order: blob, its pieces
+ * layers        meta blob, its pieces, then per device in slot order: blob, its pieces; then the chunk list
  * ```
  */
 export { type ComposedArtifact, type ComposeRequest, composeArtifact } from './compose.ts';
