@@ -1,5 +1,5 @@
 import { DrakkarError } from '@drakkar/errors';
-import { MAX_DEVICES } from './snapshot.ts';
+import { MAX_CHUNK_LIST_BYTES, MAX_DEVICES } from './snapshot.ts';
 
 /** A chunk of files' contents, and where on a snapshot's devices it lies. */
 export interface ListedChunk {
@@ -37,11 +37,10 @@ const BLOCKS_BYTES = 2;
 const SHA256_BYTES = 32;
 const CHUNK_BYTES = GAP_BYTES + BLOCKS_BYTES + SHA256_BYTES;
 
-/** As many chunks have 4 TiB of large files, or 16 GiB of the smallest. A snapshot with more has no list. */
-export const MAX_LISTED_CHUNKS = 4 * 1024 * 1024;
-
-export const MAX_CHUNK_LIST_BYTES =
-  HEADER_BYTES + MAX_DEVICES * COUNT_BYTES + MAX_LISTED_CHUNKS * CHUNK_BYTES;
+/** A snapshot with more chunks has no list. */
+export const MAX_LISTED_CHUNKS = Math.floor(
+  (MAX_CHUNK_LIST_BYTES - HEADER_BYTES - MAX_DEVICES * COUNT_BYTES) / CHUNK_BYTES,
+);
 
 /**
  * Canonical: the same chunks give the same bytes.

@@ -27,6 +27,9 @@ export const DEFAULT_BLOCK_BYTES = 512 * 1024;
 /** An image never has more devices than this. A page of mount options would hold about 40; `fsconfig` has no such limit. */
 export const MAX_DEVICES = 64;
 
+/** Of a chunk list, before compression: 3.5 million chunks are 3.3 TiB of large files, or 13 GiB of the smallest. */
+export const MAX_CHUNK_LIST_BYTES = 128 * 1024 * 1024;
+
 const digestSchema = z.custom<Digest>(isDigest, 'not a sha256 digest');
 const sizeSchema = z.int().min(0);
 
@@ -48,9 +51,9 @@ export type VolumeFile = z.infer<typeof volumeFileSchema>;
 const chunkListFileSchema = z.object({
   /** sha256 and size of the blob: one zstd frame. */
   blobDigest: digestSchema,
-  blobSizeBytes: sizeSchema,
+  blobSizeBytes: sizeSchema.max(2 * MAX_CHUNK_LIST_BYTES),
   /** Size of what it decompresses to. */
-  rawSizeBytes: sizeSchema,
+  rawSizeBytes: sizeSchema.max(MAX_CHUNK_LIST_BYTES),
 });
 export type ChunkListFile = z.infer<typeof chunkListFileSchema>;
 

@@ -15,3 +15,4 @@ export { type ExpandRequest, expandBlob } from './expand.ts';
 export { readFully, writeFully } from './file.ts';
 export { type StagedFile, VolumeFileWriter, type VolumeFileWriterOptions } from './write.ts';
 export { dataSpans, isZero } from './zeros.ts';
+export { compressFrame, decompressFrame } from './zstd.ts';

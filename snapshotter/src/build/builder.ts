@@ -39,7 +39,8 @@ export async function buildSnapshot(
   signal.throwIfAborted();
   try {
     const built = await runBuilder(request, modules, signal);
-    return { ...built, files: [...filesOf(built.meta), ...built.devices.flatMap(filesOf)] };
+    const files = [...filesOf(built.meta), ...built.devices.flatMap(filesOf), ...chunkListOf(built)];
+    return { ...built, files };
   } catch (error) {
     const names = await readdir(request.outputDir).catch(() => []);
     await Promise.all(
@@ -55,6 +56,11 @@ function filesOf({ file, rawPath, blobPath, piecesPath }: StagedFile): OutputFil
     { path: blobPath, digest: file.blobDigest, sizeBytes: file.blobSizeBytes, kind: 'blob' },
     { path: piecesPath, digest: file.piecesDigest, sizeBytes: file.piecesSizeBytes, kind: 'blob' },
   ];
+}
+
+function chunkListOf({ config: { chunks }, chunksPath }: Built): OutputFile[] {
+  if (chunks === undefined || chunksPath === null) return [];
+  return [{ path: chunksPath, digest: chunks.blobDigest, sizeBytes: chunks.blobSizeBytes, kind: 'blob' }];
 }
 
 async function runBuilder(request: BuildRequest, modules: BuildModules, signal: AbortSignal): Promise<Built> {

@@ -1,10 +1,9 @@
-/** Where a chunk lies: index of the device in the snapshot, and block of 4096 bytes on it. */
-export interface ChunkPlace {
-  readonly device: number;
-  readonly startBlock: number;
-}
+import type { ListedChunk } from '@drakkar/protocol';
 
-/** Knows chunks by the sha256 of their bytes. A dictionary of earlier snapshots is one too. */
+/** Where a chunk lies: index of the device, and blocks of 4096 bytes on it. */
+export type ChunkPlace = Omit<ListedChunk, 'sha256'>;
+
+/** Knows chunks by the sha256 of their bytes. */
 export interface ChunkIndex {
   find(sha256: Uint8Array): ChunkPlace | undefined;
   /** The chunk must not be known yet. */
@@ -17,11 +16,12 @@ const PAGE_ENTRIES = 4096;
 interface Page {
   readonly keys: Buffer;
   readonly startBlocks: Uint32Array;
+  readonly blocks: Uint16Array;
   readonly devices: Uint8Array;
 }
 
 /**
- * A {@link ChunkIndex} in memory: about 45 bytes a chunk, outside the JavaScript heap. An image of 4 GiB has some ten
+ * A {@link ChunkIndex} in memory: about 50 bytes a chunk, outside the JavaScript heap. An image of 4 GiB has some ten
  * thousand chunks, one of a million small files a million.
  *
  * Open addressing with linear probing; sha256 spreads by itself.
@@ -40,9 +40,7 @@ export class MemoryChunkIndex implements ChunkIndex {
     const key = viewOf(sha256);
     const entry = (this.#slots[this.#slotOf(key)] ?? 0) - 1;
     if (entry < 0) return undefined;
-    const page = this.#pages[Math.floor(entry / PAGE_ENTRIES)];
-    const at = entry % PAGE_ENTRIES;
-    return { device: page?.devices[at] ?? 0, startBlock: page?.startBlocks[at] ?? 0 };
+    return this.#placeOf(entry);
   }
 
   add(sha256: Uint8Array, place: ChunkPlace): void {
@@ -53,6 +51,7 @@ export class MemoryChunkIndex implements ChunkIndex {
       this.#pages.push({
         keys: Buffer.allocUnsafeSlow(PAGE_ENTRIES * KEY_BYTES),
         startBlocks: new Uint32Array(PAGE_ENTRIES),
+        blocks: new Uint16Array(PAGE_ENTRIES),
         devices: new Uint8Array(PAGE_ENTRIES),
       });
     }
@@ -61,7 +60,33 @@ export class MemoryChunkIndex implements ChunkIndex {
     const page = this.#pages.at(-1);
     page?.keys.set(key, at * KEY_BYTES);
     page?.startBlocks.fill(place.startBlock, at, at + 1);
+    page?.blocks.fill(place.blocks, at, at + 1);
     page?.devices.fill(place.device, at, at + 1);
+  }
+
+  /** All chunks, in the order of their devices and blocks. */
+  *inOrder(): Generator<ListedChunk, void, undefined> {
+    const order = new Uint32Array(this.#size);
+    for (let entry = 0; entry < order.length; entry++) order[entry] = entry;
+    order.sort((a, b) => {
+      const [first, second] = [this.#placeOf(a), this.#placeOf(b)];
+      return first.device - second.device || first.startBlock - second.startBlock;
+    });
+    for (const entry of order) {
+      const at = (entry % PAGE_ENTRIES) * KEY_BYTES;
+      const keys = this.#pages[Math.floor(entry / PAGE_ENTRIES)]?.keys ?? Buffer.alloc(0);
+      yield { sha256: keys.subarray(at, at + KEY_BYTES), ...this.#placeOf(entry) };
+    }
+  }
+
+  #placeOf(entry: number): ChunkPlace {
+    const page = this.#pages[Math.floor(entry / PAGE_ENTRIES)];
+    const at = entry % PAGE_ENTRIES;
+    return {
+      device: page?.devices[at] ?? 0,
+      startBlock: page?.startBlocks[at] ?? 0,
+      blocks: page?.blocks[at] ?? 0,
+    };
   }
 
   /** The slot that holds the key, or the free one where it belongs. */

@@ -14,8 +14,10 @@ export function chunkBitsFor(sizeBytes: number): number {
   return Math.min(MAX_CHUNK_BITS, Math.max(MIN_CHUNK_BITS, bits));
 }
 
-/** Where chunks that are not known yet are stored. */
+/** Where chunks that are not known yet are stored, or found on the devices of an earlier snapshot. */
 export interface ChunkStore {
+  /** `undefined` for a chunk that no earlier snapshot has. */
+  find(sha256: Uint8Array, sizeBytes: number): ChunkPlace | undefined;
   append(bytes: Uint8Array): ChunkPlace;
   /** Set while the store needs a pause; rejects with what went wrong. */
   ready(): Promise<void> | undefined;
@@ -26,13 +28,15 @@ export interface ChunkCounts {
   fileBytes: number;
   /** Bytes that were not stored, because the same chunk was known. */
   dedupedBytes: number;
+  /** Bytes that were not stored, because an earlier snapshot has them. */
+  dictionaryBytes: number;
   /** Bytes that were not stored, because a whole chunk was zero. */
   holeBytes: number;
 }
 
 /** Cuts files into chunks, and stores each different chunk once. */
 export class ChunkSink implements ContentSink {
-  readonly counts: ChunkCounts = { fileBytes: 0, dedupedBytes: 0, holeBytes: 0 };
+  readonly counts: ChunkCounts = { fileBytes: 0, dedupedBytes: 0, dictionaryBytes: 0, holeBytes: 0 };
   readonly #index: ChunkIndex;
   readonly #store: ChunkStore;
   /** The chunk that is being put together; only one file is open at a time. */
@@ -60,7 +64,9 @@ export class ChunkSink implements ContentSink {
       this.counts.dedupedBytes += bytes.length;
       return known;
     }
-    const place = this.#store.append(bytes);
+    const earlier = this.#store.find(key, bytes.length);
+    if (earlier !== undefined) this.counts.dictionaryBytes += bytes.length;
+    const place = earlier ?? this.#store.append(bytes);
     this.#index.add(key, place);
     return place;
   }

@@ -10,6 +10,7 @@
 export { buildSnapshot } from './builder.ts';
 export { type ChunkIndex, type ChunkPlace, MemoryChunkIndex } from './chunk-index.ts';
 export { type LayerGroup, planDevices } from './devices.ts';
+export type { DictionarySource } from './dictionary.ts';
 export {
   type BuildLayer,
   type BuildLimits,

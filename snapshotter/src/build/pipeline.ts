@@ -6,17 +6,22 @@ import {
   type Digest,
   Digester,
   DrakkarError,
+  type ErrorDocument,
+  MAX_DEVICES,
   type SnapshotConfig,
   toDrakkarError,
+  type VolumeFile,
 } from '@drakkar/protocol';
 import { type StagedFile, VolumeFileWriter } from '../blob/index.ts';
 import { DEFAULT_IMAGE_LIMITS, planErofs } from '../erofs/index.ts';
 import { LayerStack } from '../layers/index.ts';
 import { MemoryChunkIndex } from './chunk-index.ts';
+import { writeChunkList } from './chunk-list.ts';
 import { ChunkSink } from './chunk-sink.ts';
 import { decompressLayer } from './decompress.ts';
 import { DeviceFiles } from './device-files.ts';
 import { planDevices } from './devices.ts';
+import { type Dictionary, type DictionarySource, loadDictionary, NO_DICTIONARY } from './dictionary.ts';
 import { LayerInput } from './layer-input.ts';
 import { Meter } from './meter.ts';
 import {
@@ -39,7 +44,7 @@ export interface PipelineModules {
 }
 
 /**
- * Builds a snapshot in this process. The same request and input give the same bytes, however the input arrives.
+ * Builds a snapshot in this process. The same request, dictionary and input give the same bytes, however the input arrives.
  * @throws `invalid_content` | `limit_exceeded` | …, naming image, layer and entry; the files are then in any state
  */
 export async function runPipeline(request: BuildRequest, modules: PipelineModules): Promise<Built> {
@@ -65,7 +70,8 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     compressionLevel: request.compressionLevel ?? DEFAULT_COMPRESSION_LEVEL,
     reserve: (bytes: number) => space.take(bytes),
   };
-  const devices = new DeviceFiles(request.outputDir, files);
+  const { dictionary, failure } = await openDictionary(request.dictionary);
+  const devices = new DeviceFiles(request.outputDir, files, dictionary);
   const chunkIndex = new MemoryChunkIndex();
   const sink = new ChunkSink(chunkIndex, devices);
   const stack = new LayerStack({ sink, createdSeconds: request.createdSeconds, limits });
@@ -73,7 +79,9 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
   const input = new LayerInput(modules.input);
   const started = performance.now();
 
-  for (const group of planDevices(request.layers.map(({ sizeBytes }) => sizeBytes))) {
+  const maxNewDevices = MAX_DEVICES - dictionary.devices.length;
+  const layerSizes = request.layers.map(({ sizeBytes }) => sizeBytes);
+  for (const group of planDevices(layerSizes, maxNewDevices)) {
     await devices.open();
     for (let index = group.first; index < group.end; index++) {
       try {
@@ -87,7 +95,8 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
   const layersDone = performance.now();
 
   meter.report('meta');
-  const meta = await writeMeta(request, stack, devices.finished, limits.chunks, files);
+  const meta = await writeMeta(request, stack, devices.files, limits.chunks, files);
+  const chunks = await writeChunkList(chunkIndex, devices.files.length, request.outputDir, files.reserve);
   meter.report('meta');
   const config: SnapshotConfig = {
     formatVersion: 1,
@@ -95,8 +104,9 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     manifestDigest: request.manifestDigest,
     blockBytes,
     meta: meta.staged.file,
-    devices: devices.finished.map(({ file }) => file),
+    devices: [...devices.files],
     files: meta.inodes,
+    ...(chunks === undefined ? {} : { chunks: chunks.file }),
   };
   const stats: BuildStats = {
     compressedBytes: meter.compressedBytes,
@@ -108,7 +118,27 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     metaMs: performance.now() - layersDone,
     ...(await processCosts()),
   };
-  return { config, meta: meta.staged, devices: devices.finished, reservedBytes: space.reservedBytes, stats };
+  return {
+    config,
+    meta: meta.staged,
+    devices: devices.made,
+    chunksPath: chunks?.path ?? null,
+    dictionaryFailure: failure,
+    reservedBytes: space.reservedBytes,
+    stats,
+  };
+}
+
+/** A dictionary only saves work: without it the snapshot is as good. */
+async function openDictionary(
+  source: DictionarySource | undefined,
+): Promise<{ readonly dictionary: Dictionary; readonly failure: ErrorDocument | null }> {
+  try {
+    const dictionary = source === undefined ? NO_DICTIONARY : await loadDictionary(source);
+    return { dictionary, failure: null };
+  } catch (error) {
+    return { dictionary: NO_DICTIONARY, failure: toDrakkarError(error).toJSON() };
+  }
 }
 
 async function applyLayer(
@@ -153,13 +183,13 @@ async function* tap(
 async function writeMeta(
   request: BuildRequest,
   stack: LayerStack,
-  devices: readonly StagedFile[],
+  devices: readonly VolumeFile[],
   maxChunks: number,
   options: Omit<Parameters<typeof VolumeFileWriter.create>[0], 'basePath'>,
 ): Promise<{ readonly staged: StagedFile; readonly inodes: number }> {
   const image = planErofs({
     root: stack.root,
-    deviceSizes: devices.map(({ file }) => file.rawSizeBytes),
+    deviceSizes: devices.map(({ rawSizeBytes }) => rawSizeBytes),
     uuid: uuidOf(request.manifestDigest),
     epochSeconds: request.createdSeconds,
     addressing: 'devices',

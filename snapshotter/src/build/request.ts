@@ -1,6 +1,7 @@
-import type { Digest, SnapshotConfig } from '@drakkar/protocol';
+import type { Digest, ErrorDocument, SnapshotConfig } from '@drakkar/protocol';
 import type { StagedFile } from '../blob/index.ts';
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from '../layers/index.ts';
+import type { DictionarySource } from './dictionary.ts';
 
 /** Bounds on an image, all generous: see {@link LayerLimits}. */
 export interface BuildLimits extends LayerLimits {
@@ -53,6 +54,8 @@ export interface BuildRequest {
   readonly createdSeconds: number;
   /** Exists and is empty; gets the files. */
   readonly outputDir: string;
+  /** What it has need not be stored again. One that can't be read is not used. */
+  readonly dictionary?: DictionarySource;
   readonly blockBytes?: number;
   readonly compressionLevel?: number;
   readonly limits?: Partial<BuildLimits>;
@@ -95,6 +98,8 @@ export interface BuildStats {
   /** Bytes of all files of all layers. */
   readonly fileBytes: number;
   readonly dedupedBytes: number;
+  /** Bytes that the dictionary has. */
+  readonly dictionaryBytes: number;
   readonly holeBytes: number;
   readonly chunks: number;
   readonly layersMs: number;
@@ -108,13 +113,18 @@ export interface BuildStats {
 export interface Built {
   readonly config: SnapshotConfig;
   readonly meta: StagedFile;
+  /** The devices that are new; the others in the config are those of the dictionary. */
   readonly devices: readonly StagedFile[];
+  /** The blob of the chunk list that the config names. */
+  readonly chunksPath: string | null;
+  /** Why the dictionary was not used. */
+  readonly dictionaryFailure: ErrorDocument | null;
   /** All that was asked of {@link BuildModules.reserve}; at least what the files take. */
   readonly reservedBytes: number;
   readonly stats: BuildStats;
 }
 
 export interface BuildResult extends Built {
-  /** Every file of `meta` and `devices`. */
+  /** Every file of `meta` and `devices`, and the chunk list. */
   readonly files: readonly OutputFile[];
 }

@@ -17,6 +17,7 @@
  * readErofs(bytes).root; // the same tree
  * ```
  */
+export { blocksOf } from './format.ts';
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from './layout.ts';
 export { DEFAULT_READ_LIMITS, type ReadImage, type ReadLimits, readErofs } from './read.ts';
 export { RunList } from './runs.ts';

@@ -56,11 +56,20 @@ describe('the chunk index', () => {
   it('finds what was added, and nothing else', () => {
     const index = new MemoryChunkIndex();
     const keyOf = (n: number) => createHash('sha256').update(`${n}`).digest();
-    for (let n = 0; n < 20_000; n++) index.add(keyOf(n), { device: n % 64, startBlock: n * 3 });
-    for (let n = 0; n < 20_000; n++)
-      expect(index.find(keyOf(n))).toEqual({ device: n % 64, startBlock: n * 3 });
+    const placeOf = (n: number) => ({ device: n % 64, startBlock: 100_000 - n * 3, blocks: 1 + (n % 256) });
+    for (let n = 0; n < 20_000; n++) index.add(keyOf(n), placeOf(n));
+    for (let n = 0; n < 20_000; n++) expect(index.find(keyOf(n))).toEqual(placeOf(n));
     for (let n = 20_000; n < 25_000; n++) expect(index.find(keyOf(n))).toBeUndefined();
     expect(index.size).toBe(20_000);
+    let last = { device: 0, startBlock: -1 };
+    let seen = 0;
+    for (const { sha256, ...place } of index.inOrder()) {
+      expect(index.find(sha256)).toEqual(place);
+      expect(place.device * 1e6 + place.startBlock).toBeGreaterThan(last.device * 1e6 + last.startBlock);
+      last = place;
+      seen += 1;
+    }
+    expect(seen).toBe(20_000);
   });
 });
 
@@ -85,8 +94,9 @@ describe('the chunk sink', () => {
               padded.set(bytes);
               stored.push(padded);
               blocks += padded.length / 4096;
-              return { device: 0, startBlock };
+              return { device: 0, startBlock, blocks: padded.length / 4096 };
             },
+            find: () => undefined,
             ready: () => undefined,
           });
           const written = files.map((parts) => {
@@ -121,7 +131,11 @@ describe('the chunk sink', () => {
   });
 
   it('refuses data beyond the end of a file', () => {
-    const store = { append: () => ({ device: 0, startBlock: 0 }), ready: () => undefined };
+    const store = {
+      find: () => undefined,
+      append: () => ({ device: 0, startBlock: 0, blocks: 1 }),
+      ready: () => undefined,
+    };
     const writer = new ChunkSink(new MemoryChunkIndex(), store).begin(10);
     expect(() => writer.write(5, Buffer.alloc(6))).toThrow(/beyond its end/);
   });
