@@ -87,6 +87,7 @@ export async function startDaemon(
       limits: buildLimits(config),
       stallTimeoutMs: config.snapshots.stallTimeoutMs,
       useRegistry: config.snapshots.useRegistry,
+      buildUponEarlier: config.snapshots.buildUponEarlier,
       builderKey,
       trustedKeys: [builderPublicKey, ...config.snapshots.trustedBuilders.map(decodePublicKey)],
     },

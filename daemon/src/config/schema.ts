@@ -218,6 +218,12 @@ export const configSchema = z.strictObject({
         .boolean()
         .default(true)
         .describe('Look in the image’s registry for a snapshot before building one.'),
+      buildUponEarlier: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Build upon the newest snapshot of the same repository that is known here, so that an update moves only what has changed.',
+        ),
       trustedBuilders: z
         .array(publicKey)
         .default([])

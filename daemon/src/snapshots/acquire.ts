@@ -1,9 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import type { BuildResult } from '@drakkar/client';
-import { formatPlatform, type ImageReference } from '@drakkar/protocol';
+import { encodePublicKey, formatPlatform, type ImageReference } from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { chooseEarlier } from './dictionary.ts';
 import { findSnapshot, restoreFiles } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
 import { isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
@@ -14,6 +15,8 @@ import type { Work } from './work.ts';
 export interface AcquirerOptions extends BuildOptions {
   /** Look in the image's registry before building. */
   readonly useRegistry: boolean;
+  /** Build upon an earlier snapshot of the same repository. */
+  readonly buildUponEarlier: boolean;
   /** Whose snapshots are used; this host's own key is among them. */
   readonly trustedKeys: readonly KeyObject[];
 }
@@ -88,16 +91,23 @@ export class Acquirer {
       const record = await findSnapshot(image, resolved, trustedKeys, this.#modules, work, keep);
       if (record !== undefined) return { record, found: 'registry' };
     }
-    const record = await buildFromLayers(
-      image,
-      resolved,
-      imageConfig,
-      this.#options,
-      this.#modules,
-      work,
-      keep,
-    );
+    const earlier = this.#earlier(image, resolved);
+    const subject = { image, resolved, imageConfig, earlier };
+    const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
     return { record, found: 'built' };
+  }
+
+  /** The snapshot upon which this one is built. */
+  #earlier(image: Image, { manifestDigest }: ResolvedImage): SnapshotRecord | undefined {
+    const { buildUponEarlier, blockBytes, trustedKeys } = this.#options;
+    if (!buildUponEarlier) return undefined;
+    return chooseEarlier(this.#catalogue.list(), {
+      repository: image.reference,
+      platform: formatPlatform(image.platform),
+      manifestDigest,
+      blockBytes,
+      trustedSigners: new Set(trustedKeys.map(encodePublicKey)),
+    });
   }
 
   /** The last step: once the record stands, the snapshot is known. */

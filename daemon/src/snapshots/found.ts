@@ -95,11 +95,7 @@ async function fetchSnapshot<Kept>(
     work.progress('download', doneBytes, totalBytes);
   };
   return staged(store, async (staging) => {
-    for (const file of files) {
-      store.pin(file.rawDigest, staging.holder);
-      await store.verify([file.rawDigest]);
-      if (!store.has(file.rawDigest, 'volume')) await fetchFile(image, file, staging, modules, work, onBytes);
-    }
+    await fetchFiles(image, files, staging, modules, work, onBytes);
     return keep({ config, envelope, artifact, signer, origin: 'registry' });
   });
 }
@@ -124,6 +120,27 @@ export async function restoreFiles(
     for (const file of evicted) await fetchFile(image, file, staging, modules, work, () => {});
     return isLocal(config, store);
   });
+}
+
+/**
+ * Fetches those files of a snapshot that are not here. All are pinned for the staging.
+ *
+ * @param onBytes called with each number of bytes that has arrived
+ */
+export async function fetchFiles(
+  image: Image,
+  files: readonly VolumeFile[],
+  staging: Staging,
+  modules: Modules,
+  work: Work,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const { store } = modules;
+  for (const file of files) {
+    store.pin(file.rawDigest, staging.holder);
+    await store.verify([file.rawDigest]);
+    if (!store.has(file.rawDigest, 'volume')) await fetchFile(image, file, staging, modules, work, onBytes);
+  }
 }
 
 /** Fetches one file's blobs and makes its raw form. */

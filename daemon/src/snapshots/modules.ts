@@ -12,7 +12,14 @@ export interface Abortable {
 /** What snapshots need of registries. */
 export type Registry = Pick<
   RegistryClient,
-  'resolve' | 'resolveImage' | 'fetchManifest' | 'fetchBlob' | 'listReferrers' | 'pushBlob' | 'pushReferrer'
+  | 'resolve'
+  | 'resolveImage'
+  | 'fetchManifest'
+  | 'headBlob'
+  | 'fetchBlob'
+  | 'listReferrers'
+  | 'pushBlob'
+  | 'pushReferrer'
 >;
 
 /** What snapshots need of the store. */
@@ -72,20 +79,31 @@ export async function isLocal(config: SnapshotConfig, store: Store): Promise<boo
   return rawDigests(config).every((digest) => store.has(digest, 'volume'));
 }
 
+/** What travels, by digest. */
+export interface TravellingBlob {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+}
+
 /** One file as it travels. */
-export function blobsOf(file: VolumeFile): { digest: Digest; sizeBytes: number }[] {
+export function blobsOf(file: VolumeFile): TravellingBlob[] {
   return [
     { digest: file.blobDigest, sizeBytes: file.blobSizeBytes },
     { digest: file.piecesDigest, sizeBytes: file.piecesSizeBytes },
   ];
 }
 
+/** What a later version can be built upon; nothing where a snapshot has no such list. */
+export function chunkListOf({ chunks }: SnapshotConfig): TravellingBlob[] {
+  return chunks === undefined ? [] : [{ digest: chunks.blobDigest, sizeBytes: chunks.blobSizeBytes }];
+}
+
+/** All blobs of its artifact, but for its config. */
+export function allBlobsOf(config: SnapshotConfig): TravellingBlob[] {
+  return [...filesOf(config).flatMap(blobsOf), ...chunkListOf(config)];
+}
+
 /** Everything of it that the store may hold: as it is mounted and as it travels. */
 export function allDigests(config: SnapshotConfig): Digest[] {
-  return [
-    ...rawDigests(config),
-    ...filesOf(config)
-      .flatMap(blobsOf)
-      .map(({ digest }) => digest),
-  ];
+  return [...rawDigests(config), ...allBlobsOf(config).map(({ digest }) => digest)];
 }
