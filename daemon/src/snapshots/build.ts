@@ -15,7 +15,7 @@ import {
 } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
-import { openEarlier } from './dictionary.ts';
+import { type Earlier, openEarlier } from './dictionary.ts';
 import { fetchFiles } from './found.ts';
 import type { Image } from './images.ts';
 import { LayerSource } from './layer-source.ts';
@@ -40,11 +40,18 @@ export interface BuildSubject {
   readonly earlier: SnapshotRecord | undefined;
 }
 
-/** A build upon an earlier snapshot can't be ended; without that it can. */
-class EarlierFailed extends Error {}
+/** A build has to be done again, upon less of an earlier snapshot or upon none. */
+class BuildAgain extends Error {
+  readonly upon: Earlier | undefined;
+
+  constructor(upon: Earlier | undefined) {
+    super('the snapshot has to be built again');
+    this.upon = upon;
+  }
+}
 
 /**
- * Builds the snapshot of an image while its layers arrive; upon an earlier one where that goes, and else without it.
+ * Builds the snapshot of an image while its layers arrive; upon an earlier one as far as that is of use.
  *
  * @param keep called while the files are still pinned
  */
@@ -57,13 +64,17 @@ export async function buildFromLayers<Kept>(
 ): Promise<Kept> {
   const { image, resolved, earlier } = subject;
   const layers = new LayerSource(image, resolved, modules.content, work.receipt);
+  let upon: Earlier | undefined = earlier && { record: earlier, leftOut: [] };
   try {
-    return await buildOnce(subject, layers, options, modules, work, keep);
-  } catch (error) {
-    if (!(error instanceof EarlierFailed)) throw error;
-    const context = { image: image.name, earlier: earlier?.manifestDigest, error: error.cause };
-    modules.log.warn(context, 'the snapshot is built again, without an earlier one');
-    return await buildOnce({ ...subject, earlier: undefined }, layers, options, modules, work, keep);
+    // It ends: each time less of the earlier snapshot is left.
+    for (;;) {
+      try {
+        return await buildOnce(subject, upon, layers, options, modules, work, keep);
+      } catch (error) {
+        if (!(error instanceof BuildAgain)) throw error;
+        upon = error.upon;
+      }
+    }
   } finally {
     layers.addReceipts(work.receipt);
   }
@@ -71,18 +82,29 @@ export async function buildFromLayers<Kept>(
 
 function buildOnce<Kept>(
   subject: BuildSubject,
+  upon: Earlier | undefined,
   layers: LayerSource,
   options: BuildOptions,
   modules: Modules,
   work: Work,
   keep: (parts: SnapshotParts) => Promise<Kept>,
 ): Promise<Kept> {
-  const { image, resolved, earlier } = subject;
+  const { image, resolved } = subject;
   return staged(modules.store, async (staging) => {
     const dictionary =
-      earlier === undefined ? undefined : await openEarlier(image, earlier, staging.holder, modules, work);
-    const { config } = await runBuilder(subject, dictionary, layers, options, modules, staging, work);
-    await completeFiles(subject, config.devices, staging, modules, work);
+      upon === undefined ? undefined : await openEarlier(image, upon, staging.holder, modules, work);
+    const built = await runBuilder(subject, dictionary, layers, options, modules, staging, work);
+    if (upon !== undefined && built.hardlyUsed.length > 0) {
+      const leftOut = [...upon.leftOut, ...built.hardlyUsed];
+      modules.log.info({ image: image.name, leftOut }, 'built again without devices that it hardly uses');
+      throw new BuildAgain({ ...upon, leftOut });
+    }
+    for (const file of built.files) {
+      const { path, digest, sizeBytes, kind } = file;
+      await modules.store.adopt(path, digest, sizeBytes, kind, staging.reservation, staging.holder);
+    }
+    const { config } = built;
+    await completeDevices(image, config.devices, staging, modules, work);
     const { mediaType, manifestDigest, manifestBytes } = resolved;
     const { artifact, envelope } = composeArtifact({
       config,
@@ -95,14 +117,13 @@ function buildOnce<Kept>(
   });
 }
 
-/** Runs the builder, and takes what it made into the store. */
 async function runBuilder(
   { image, resolved, imageConfig }: BuildSubject,
   dictionary: DictionarySource | undefined,
   layers: LayerSource,
   options: BuildOptions,
-  { store, log }: Modules,
-  { directory, reservation, holder }: Staging,
+  { log }: Modules,
+  { directory, reservation }: Staging,
   work: Work,
 ): Promise<BuildResult> {
   const { rootfs, created } = parseImageConfig(imageConfig);
@@ -134,9 +155,6 @@ async function runBuilder(
       const context = { image: image.name, error: DrakkarError.fromJSON(built.dictionaryFailure) };
       log.warn(context, 'an earlier snapshot is not built upon');
     }
-    for (const file of built.files) {
-      await store.adopt(file.path, file.digest, file.sizeBytes, file.kind, reservation, holder);
-    }
     return built;
   } catch (error) {
     // Bytes that the registry has damaged may look like a damaged archive: its own word comes first.
@@ -148,9 +166,9 @@ async function runBuilder(
   }
 }
 
-/** Brings those devices of the earlier snapshot that are not here; what was made just now is. */
-async function completeFiles(
-  { image }: BuildSubject,
+/** Brings those devices of an earlier snapshot that are not here; what was made just now is. */
+async function completeDevices(
+  image: Image,
   devices: readonly VolumeFile[],
   staging: Staging,
   modules: Modules,
@@ -158,9 +176,13 @@ async function completeFiles(
 ): Promise<void> {
   try {
     await fetchFiles(image, devices, staging, modules, work, () => {});
-  } catch (cause) {
+  } catch (error) {
     work.signal.throwIfAborted();
-    throw new EarlierFailed('a device of an earlier snapshot can’t be had', { cause });
+    modules.log.warn(
+      { image: image.name, error },
+      'built again without an earlier snapshot, of which a device is lost',
+    );
+    throw new BuildAgain(undefined);
   }
 }
 

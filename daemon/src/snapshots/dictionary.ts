@@ -44,6 +44,13 @@ export function chooseEarlier(
     );
 }
 
+/** A snapshot upon which another one is built. */
+export interface Earlier {
+  readonly record: SnapshotRecord;
+  /** Raw digests of devices that are not to be referred to. */
+  readonly leftOut: readonly Digest[];
+}
+
 /**
  * An earlier snapshot as the builder reads it. `undefined`, which the log explains, where its chunk list can't be had.
  *
@@ -51,12 +58,13 @@ export function chooseEarlier(
  */
 export async function openEarlier(
   image: Image,
-  { config, manifestDigest }: SnapshotRecord,
+  { record, leftOut }: Earlier,
   holder: string,
   modules: Modules,
   work: Work,
 ): Promise<DictionarySource | undefined> {
   const { content, store, log } = modules;
+  const { config, manifestDigest } = record;
   const [list] = chunkListOf(config);
   if (config.chunks === undefined || list === undefined) return undefined;
   store.pin(list.digest, holder);
@@ -69,7 +77,9 @@ export async function openEarlier(
       list: config.chunks,
       listPath: store.pathOf(list.digest),
       devices: config.devices,
-      usable: travels.flatMap((can, slot) => (can ? [slot] : [])),
+      usable: config.devices.flatMap(({ rawDigest }, slot) =>
+        travels[slot] === true && !leftOut.includes(rawDigest) ? [slot] : [],
+      ),
     };
   } catch (error) {
     work.signal.throwIfAborted();

@@ -64,6 +64,16 @@ export class MemoryChunkIndex implements ChunkIndex {
     page?.devices.fill(place.device, at, at + 1);
   }
 
+  /** How many blocks of each device are chunks that are known. */
+  usedBlocks(deviceCount: number): number[] {
+    const used = Array.from({ length: deviceCount }, () => 0);
+    for (let entry = 0; entry < this.#size; entry++) {
+      const { device, blocks } = this.#placeOf(entry);
+      used[device] = (used[device] ?? 0) + blocks;
+    }
+    return used;
+  }
+
   /** All chunks, in the order of their devices and blocks. */
   *inOrder(): Generator<ListedChunk, void, undefined> {
     const order = new Uint32Array(this.#size);

@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import {
   type ChunkListFile,
+  type Digest,
   DrakkarError,
   decodeChunkList,
   digestOf,
-  EROFS_BLOCK_BYTES,
   MAX_DEVICES,
   type VolumeFile,
 } from '@drakkar/protocol';
 import { decompressFrame } from '../blob/index.ts';
+import { blocksOf } from '../erofs/index.ts';
 import { type ChunkIndex, type ChunkPlace, MemoryChunkIndex } from './chunk-index.ts';
 
 /** An earlier snapshot of the same repository, whose devices a build may refer to. */
@@ -40,9 +41,12 @@ export const MAX_DICTIONARY_DEVICES = MAX_DEVICES - 8;
 
 /**
  * A device of which less is used is left behind. What is used of it is copied then, which adds up to a third of what has changed
- * on it since it was made; and a host that begins with the new snapshot never gets more than four times what it needs.
+ * on it since it was made; and a host that begins with the new snapshot does not get much that it never needs.
  */
 const LEAST_USED_SHARE = 1 / 4;
+
+/** What devices may hold in vain, of what is used of all, before a build is worth doing again without them. */
+const WASTED_SHARE = 1 / 2;
 
 /**
  * Which devices of an earlier snapshot are worth referring to: of which that snapshot still used a good part, and of too many
@@ -62,6 +66,30 @@ export function worthKeeping(
     .sort((a, b) => a - b);
 }
 
+/** A device that a new snapshot refers to. */
+export interface DeviceUse {
+  readonly file: VolumeFile;
+  readonly usedBlocks: number;
+}
+
+/**
+ * The devices of an earlier snapshot, by raw digest, of which that one used a good part and the new one hardly uses any: an image that
+ * has another base now, for example. None where they hold little in vain: the next version leaves them behind.
+ */
+export function hardlyUsed(devices: readonly DeviceUse[], earlier: readonly VolumeFile[]): Digest[] {
+  const sparse = devices.filter(
+    ({ file, usedBlocks }) =>
+      usedBlocks < blocksOf(file.rawSizeBytes) * LEAST_USED_SHARE &&
+      earlier.some(({ rawDigest }) => rawDigest === file.rawDigest),
+  );
+  const used = devices.reduce((total, { usedBlocks }) => total + usedBlocks, 0);
+  const wasted = sparse.reduce(
+    (sum, { file, usedBlocks }) => sum + blocksOf(file.rawSizeBytes) - usedBlocks,
+    0,
+  );
+  return wasted > used * WASTED_SHARE ? sparse.map(({ file }) => file.rawDigest) : [];
+}
+
 /** @throws `invalid_content` where the list is not what the config says, or damaged; the disk's errors */
 export async function loadDictionary(source: DictionarySource): Promise<Dictionary> {
   const { list, listPath, devices, usable } = source;
@@ -69,7 +97,7 @@ export async function loadDictionary(source: DictionarySource): Promise<Dictiona
   if (digestOf(blob) !== list.blobDigest) {
     throw new DrakkarError('invalid_content', `the chunk list is not ${list.blobDigest}`);
   }
-  const deviceBlocks = devices.map(({ rawSizeBytes }) => rawSizeBytes / EROFS_BLOCK_BYTES);
+  const deviceBlocks = devices.map(({ rawSizeBytes }) => blocksOf(rawSizeBytes));
   const { usedBlocks, chunks } = decodeChunkList(
     await decompressFrame(blob, list.rawSizeBytes),
     deviceBlocks,

@@ -21,7 +21,13 @@ import { ChunkSink } from './chunk-sink.ts';
 import { decompressLayer } from './decompress.ts';
 import { DeviceFiles } from './device-files.ts';
 import { planDevices } from './devices.ts';
-import { type Dictionary, type DictionarySource, loadDictionary, NO_DICTIONARY } from './dictionary.ts';
+import {
+  type Dictionary,
+  type DictionarySource,
+  hardlyUsed,
+  loadDictionary,
+  NO_DICTIONARY,
+} from './dictionary.ts';
 import { LayerInput } from './layer-input.ts';
 import { Meter } from './meter.ts';
 import {
@@ -118,12 +124,15 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     metaMs: performance.now() - layersDone,
     ...(await processCosts()),
   };
+  const usedBlocks = chunkIndex.usedBlocks(devices.files.length);
+  const uses = devices.files.map((file, slot) => ({ file, usedBlocks: usedBlocks[slot] ?? 0 }));
   return {
     config,
     meta: meta.staged,
     devices: devices.made,
     chunksPath: chunks?.path ?? null,
     dictionaryFailure: failure,
+    hardlyUsed: hardlyUsed(uses, dictionary.devices),
     reservedBytes: space.reservedBytes,
     stats,
   };

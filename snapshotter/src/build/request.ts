@@ -119,6 +119,11 @@ export interface Built {
   readonly chunksPath: string | null;
   /** Why the dictionary was not used. */
   readonly dictionaryFailure: ErrorDocument | null;
+  /**
+   * Raw digests of devices of the dictionary that are worth nothing to this image: built again without them, the snapshot
+   * is far smaller.
+   */
+  readonly hardlyUsed: readonly Digest[];
   /** All that was asked of {@link BuildModules.reserve}; at least what the files take. */
   readonly reservedBytes: number;
   readonly stats: BuildStats;

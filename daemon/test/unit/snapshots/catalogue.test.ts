@@ -1,41 +1,9 @@
 import { join } from 'node:path';
 import { temporaryDirectory } from '@drakkar/lab';
-import { digestOf, type SnapshotConfig } from '@drakkar/protocol';
+import { digestOf } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
-import { Catalogue, type SnapshotRecord } from '../../../src/snapshots/catalogue.ts';
-
-const file = {
-  rawDigest: digestOf('raw'),
-  rawSizeBytes: 4096,
-  blobDigest: digestOf('blob'),
-  blobSizeBytes: 10,
-  piecesDigest: digestOf('pieces'),
-  piecesSizeBytes: 20,
-};
-const config = (name: string): SnapshotConfig => ({
-  formatVersion: 1,
-  builder: 'test',
-  manifestDigest: digestOf(name),
-  blockBytes: 524_288,
-  meta: file,
-  devices: [file],
-  files: 1,
-});
-const record = (name: string, changed: Partial<SnapshotRecord> = {}): SnapshotRecord => ({
-  manifestDigest: digestOf(name),
-  rootDigest: digestOf(`index of ${name}`),
-  image: 'docker.io/library/app:latest',
-  platform: 'linux/amd64',
-  imageConfig: Buffer.from('{}'),
-  imageSizeBytes: 5,
-  config: config(name),
-  envelope: Buffer.from('e'),
-  artifact: Buffer.from('a'),
-  signer: 'key',
-  origin: 'built',
-  createdAtMs: 1,
-  ...changed,
-});
+import { Catalogue } from '../../../src/snapshots/catalogue.ts';
+import { config, record } from '../../kit/records.ts';
 
 test('what was put is found again after a restart: by manifest, by index, by name', async () => {
   await using directory = await temporaryDirectory('catalogue');

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type DictionarySource,
+  hardlyUsed,
   MAX_DICTIONARY_DEVICES,
   worthKeeping,
 } from '../../../src/build/dictionary.ts';
@@ -40,6 +41,30 @@ describe('the choice of an earlier snapshot’s devices', () => {
         for (const { used, blocks } of left) expect(used).toBeLessThan(Math.max(1, blocks / 4));
       }),
     );
+  });
+});
+
+describe('devices that a new snapshot hardly uses', () => {
+  const file = (name: string, blocks: number) =>
+    ({ rawDigest: digestOf(name), rawSizeBytes: blocks * 4096 }) as VolumeFile;
+  const [large, small, made] = [file('large', 1000), file('small', 10), file('made', 100)];
+
+  it('are named where they hold much in vain, and only those of the earlier snapshot', () => {
+    const uses = [
+      { file: large, usedBlocks: 5 },
+      { file: small, usedBlocks: 10 },
+      { file: made, usedBlocks: 1 },
+    ];
+    expect(hardlyUsed(uses, [large, small])).toEqual([large.rawDigest]);
+    expect(hardlyUsed(uses, [])).toEqual([]);
+  });
+
+  it('are none where the snapshot is large beside what they hold', () => {
+    const uses = [
+      { file: large, usedBlocks: 900 },
+      { file: small, usedBlocks: 1 },
+    ];
+    expect(hardlyUsed(uses, [large, small])).toEqual([]);
   });
 });
 
