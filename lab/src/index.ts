@@ -12,6 +12,7 @@ export * from './debian.ts';
 export * from './faulty-proxy.ts';
 export * from './image.ts';
 export * from './mutate.ts';
+export * from './noise.ts';
 export * from './ports.ts';
 export * from './registry.ts';
 export * from './tar.ts';

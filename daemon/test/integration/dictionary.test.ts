@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import {
   compareTrees,
   imageOf,
   layerOf,
+  noise,
   pushImage,
   type Registry,
   startRegistry,
@@ -15,14 +15,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Acquisition } from '../../src/snapshots/acquire.ts';
 import { allBlobsOf, allDigests, isLocal } from '../../src/snapshots/modules.ts';
 import { builderKey, type SnapshotHost, startSnapshotHost } from '../kit/snapshots.ts';
-
-/** Bytes that no compressor shortens, the same for the same seed. */
-function noise(sizeBytes: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(sizeBytes / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed} ${index}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, sizeBytes);
-}
 
 function packageFiles(name: string, version: number): TarItem[] {
   return Array.from({ length: 12 }, (_, index) => ({

@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +8,7 @@ import {
   type ImageLayer,
   layerOf,
   listTree,
+  noise,
   type TarItem,
   tarArchive,
   temporaryDirectory,
@@ -22,14 +22,6 @@ import { mergeLayers } from '../unit/layers/support.ts';
 import { CORPUS } from './layers-corpus.ts';
 
 const signal = new AbortController().signal;
-
-/** Bytes that no compressor shortens, the same for the same seed. */
-function noise(sizeBytes: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(sizeBytes / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed} ${index}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, sizeBytes);
-}
 
 const lower: TarItem[] = [
   { name: 'bin/', type: '5' },

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { layerOf, type TarItem, tarArchive, temporaryDirectory } from '@drakkar/lab';
+import { layerOf, noise, type TarItem, tarArchive, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, MAX_DEVICES, type VolumeFile } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -67,14 +67,6 @@ describe('devices that a new snapshot hardly uses', () => {
     expect(hardlyUsed(uses, [large, small])).toEqual([]);
   });
 });
-
-/** Bytes that no compressor shortens, the same for the same seed. */
-function noise(sizeBytes: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(sizeBytes / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed} ${index}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, sizeBytes);
-}
 
 async function buildVersion(
   layers: readonly (readonly TarItem[])[],

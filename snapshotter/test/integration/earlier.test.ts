@@ -1,0 +1,72 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  compareTrees,
+  layerOf,
+  listTree,
+  noise,
+  type TarItem,
+  tarArchive,
+  temporaryDirectory,
+} from '@drakkar/lab';
+import type { Digest } from '@drakkar/protocol';
+import { expect, it } from 'vitest';
+import type { BuildResult, DictionarySource } from '../../src/index.ts';
+import { buildLayers } from '../support/builds.ts';
+import { mountErofs } from '../support/mounts.ts';
+import { mergeLayers } from '../unit/layers/support.ts';
+import { CORPUS } from './layers-corpus.ts';
+
+/** Some files of every size, of which `version` changes a few, and some are not there in every version. */
+function versionOf(version: number): TarItem[][] {
+  const sizes = [0, 1, 4095, 4096, 4097, 100_000, 1_048_576, 1_048_577, 3_000_000];
+  const files = (layer: number) =>
+    sizes.map((sizeBytes, index) => ({
+      name: `layer-${layer}/file-${index}`,
+      data: noise(sizeBytes, `${layer} ${index} ${(index + layer) % 4 === version % 4 ? version : 0}`),
+    }));
+  return [files(0), files(1).slice(version % 3), [{ name: 'layer-0/file-5', data: `hides ${version}` }]];
+}
+
+function dictionaryOf({ config, files }: BuildResult): DictionarySource {
+  const list = config.chunks;
+  const listPath = files.find(({ digest }) => digest === list?.blobDigest)?.path;
+  if (list === undefined || listPath === undefined) throw new Error('there is no chunk list');
+  return { list, listPath, devices: config.devices, usable: config.devices.map((_, slot) => slot) };
+}
+
+/** Builds versions one upon the other and compares each, as it is mounted, with its merged layers. */
+async function compareVersions(versions: readonly (readonly Uint8Array[])[]): Promise<BuildResult[]> {
+  await using directory = await temporaryDirectory('earlier');
+  const paths = new Map<Digest, string>();
+  const results: BuildResult[] = [];
+  for (const [index, tars] of versions.entries()) {
+    const outputDir = join(directory.path, `${index}`);
+    mkdirSync(outputDir);
+    const layers = tars.map((tar) => layerOf(tar, { compression: 'none' }));
+    const earlier = results.at(-1);
+    const request = earlier === undefined ? {} : { dictionary: dictionaryOf(earlier) };
+    const result = await buildLayers(layers, outputDir, { request });
+    for (const { digest, path } of result.files) paths.set(digest, path);
+    const devices = result.config.devices.map(({ rawDigest }) => paths.get(rawDigest) ?? '');
+    using mounted = mountErofs(result.meta.rawPath, devices);
+    expect(compareTrees(await listTree(mounted.path), await mergeLayers(tars))).toEqual([]);
+    results.push(result);
+  }
+  return results;
+}
+
+it('versions built one upon the other mount as the merged trees of their layers', async () => {
+  const versions = [1, 2, 3, 4, 5].map((version) => versionOf(version).map((items) => tarArchive(items)));
+  const results = await compareVersions(versions);
+  for (const { stats, dictionaryFailure } of results.slice(1)) {
+    expect(dictionaryFailure).toBeNull();
+    expect(stats.dictionaryBytes).toBeGreaterThan(1_000_000);
+  }
+});
+
+it('the odd cases of layers do, too, each upon the one before', async () => {
+  const cases = CORPUS.filter(({ expect: wanted }) => wanted === 'same');
+  const results = await compareVersions(cases.map(({ layers }) => layers.map(({ tar }) => tar)));
+  expect(results.every(({ dictionaryFailure }) => dictionaryFailure === null)).toBe(true);
+});
