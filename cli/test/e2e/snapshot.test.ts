@@ -186,6 +186,30 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     expect((await host.drakkar('snapshot', 'inspect', manifestDigest)).code).toBe(3);
   });
 
+  test('a new version starts from the devices of the one before, also when that one is removed', async () => {
+    const versions = ['one', 'two'].map((data) => shellImage({}, [{ name: 'version', data }]));
+    const built: string[] = [];
+    for (const version of versions) {
+      const { manifestDigest } = await host.client.buildSnapshot({
+        image: await push(registry, version, 'update'),
+      });
+      built.push(manifestDigest);
+    }
+    const [first, second] = await Promise.all(built.map((digest) => host.client.snapshot(digest)));
+    expect(second?.config.devices[0]).toEqual(first?.config.devices[0]);
+    expect((await host.drakkar('snapshot', 'rm', built[0] ?? '')).code).toBe(0);
+    const digest = built[1] ?? '';
+    const name = `${registry.host}/update@${digest}`;
+    expect(
+      await host.drakkar('run', '--net', 'none', name, '--', '/bin/sh', '-c', 'read v < /version; echo $v'),
+    ).toMatchObject({ code: 0, stdout: 'two\n' });
+    await using alone = await startHost({ snapshots: { buildUponEarlier: false } });
+    await alone.client.buildSnapshot({ image: name });
+    const [here, there] = [await host.client.mountSnapshot(digest), await alone.client.mountSnapshot(digest)];
+    expect(compareTrees(await listTree(here.path), await listTree(there.path))).toEqual([]);
+    await host.client.umountSnapshot(digest);
+  });
+
   test('pull puts an image into the store, once', async () => {
     const first = await json('pull', image);
     expect(first).toMatchObject({ layers: 2 });
