@@ -23,5 +23,6 @@ export {
   DEFAULT_COMPRESSION_LEVEL,
   DEFAULT_HEAP_MEBIBYTES,
   DEFAULT_STALL_TIMEOUT_MS,
+  type OrderedFile,
   type OutputFile,
 } from './request.ts';

@@ -14,7 +14,7 @@ import {
 } from '@drakkar/protocol';
 import { type StagedFile, VolumeFileWriter } from '../blob/index.ts';
 import { DEFAULT_IMAGE_LIMITS, planErofs } from '../erofs/index.ts';
-import { LayerStack } from '../layers/index.ts';
+import { cleanPath, LayerStack } from '../layers/index.ts';
 import { MemoryChunkIndex } from './chunk-index.ts';
 import { writeChunkList } from './chunk-list.ts';
 import { ChunkSink } from './chunk-sink.ts';
@@ -30,6 +30,7 @@ import {
 } from './dictionary.ts';
 import { LayerInput } from './layer-input.ts';
 import { Meter } from './meter.ts';
+import { moveAll } from './relocate.ts';
 import {
   type BuildProgress,
   type BuildRequest,
@@ -37,8 +38,10 @@ import {
   type Built,
   DEFAULT_BUILD_LIMITS,
   DEFAULT_COMPRESSION_LEVEL,
+  MAX_ORDERED_FILES,
 } from './request.ts';
 import { SpaceLedger } from './space.ts';
+import { StartDevice } from './start-device.ts';
 
 const BUILDER = 'drakkar/0.1.0';
 
@@ -77,15 +80,17 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     reserve: (bytes: number) => space.take(bytes),
   };
   const { dictionary, failure } = await openDictionary(request.dictionary);
-  const devices = new DeviceFiles(request.outputDir, files, dictionary);
+  const order = new Set(request.order?.slice(0, MAX_ORDERED_FILES).map(({ path }) => cleanPath(path)));
+  await using start = order.size > 0 ? await StartDevice.create(request.outputDir, files) : undefined;
+  const devices = new DeviceFiles(request.outputDir, files, dictionary, start);
   const chunkIndex = new MemoryChunkIndex();
-  const sink = new ChunkSink(chunkIndex, devices);
+  const sink = new ChunkSink(chunkIndex, devices, order);
   const stack = new LayerStack({ sink, createdSeconds: request.createdSeconds, limits });
   const meter = new Meter(limits, modules.onProgress);
   const input = new LayerInput(modules.input);
-  const started = performance.now();
+  const startedMs = performance.now();
 
-  const maxNewDevices = MAX_DEVICES - dictionary.devices.length;
+  const maxNewDevices = MAX_DEVICES - dictionary.devices.length - (start === undefined ? 0 : 1);
   const layerSizes = request.layers.map(({ sizeBytes }) => sizeBytes);
   for (const group of planDevices(layerSizes, maxNewDevices)) {
     await devices.open();
@@ -98,7 +103,12 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     }
     await devices.finish();
   }
-  const layersDone = performance.now();
+  const started = await devices.finishStart(stack.root, order);
+  if (started !== undefined) {
+    moveAll(stack.root, started.device, started.moved);
+    chunkIndex.move(started.device, started.moved);
+  }
+  const layersDoneMs = performance.now();
 
   meter.report('meta');
   const meta = await writeMeta(request, stack, devices.files, limits.chunks, files);
@@ -120,8 +130,8 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     inodes: meta.inodes,
     ...sink.counts,
     chunks: chunkIndex.size,
-    layersMs: layersDone - started,
-    metaMs: performance.now() - layersDone,
+    layersMs: layersDoneMs - startedMs,
+    metaMs: performance.now() - layersDoneMs,
     ...(await processCosts()),
   };
   const usedBlocks = chunkIndex.usedBlocks(devices.files.length);

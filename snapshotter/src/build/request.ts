@@ -42,6 +42,15 @@ export interface BuildLayer {
   readonly sizeBytes: number;
 }
 
+/** More are read by no start; what comes after them in a list is not looked at. */
+export const MAX_ORDERED_FILES = 65_536;
+
+/** A file that starts read. */
+export interface OrderedFile {
+  /** In the merged tree, links followed; a character for each byte of it (`latin1`), as names have everywhere here. */
+  readonly path: string;
+}
+
 export interface BuildRequest {
   /** How messages name the image. */
   readonly image: string;
@@ -56,6 +65,11 @@ export interface BuildRequest {
   readonly outputDir: string;
   /** What it has need not be stored again. One that can't be read is not used. */
   readonly dictionary?: DictionarySource;
+  /**
+   * Files in the order in which starts read them: they lie together on a device of their own, in that order. What is not in the image
+   * is left out.
+   */
+  readonly order?: readonly OrderedFile[];
   readonly blockBytes?: number;
   readonly compressionLevel?: number;
   readonly limits?: Partial<BuildLimits>;

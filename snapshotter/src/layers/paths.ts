@@ -24,19 +24,24 @@ export function componentsOf(path: string): string[] {
   return path === '/' ? [] : path.slice(1).split('/');
 }
 
+/** The node at a clean absolute path, without following links. */
+export function nodeAt(root: Directory, path: string): Inode | undefined {
+  let node: Inode = root;
+  for (const component of componentsOf(path)) {
+    const next: Inode | undefined = node.kind === 'directory' ? node.entries.get(component) : undefined;
+    if (next === undefined) return undefined;
+    node = next;
+  }
+  return node;
+}
+
 /** Something that finds nodes by clean absolute path without following links. */
 export type Lookup = (path: string) => Inode | undefined;
 
 export function lookupIn(root: Directory, place: Place): Lookup {
   return (path) => {
     place.addPathSteps(path.length);
-    let node: Inode = root;
-    for (const component of componentsOf(path)) {
-      const next: Inode | undefined = node.kind === 'directory' ? node.entries.get(component) : undefined;
-      if (next === undefined) return undefined;
-      node = next;
-    }
-    return node;
+    return nodeAt(root, path);
   };
 }
 

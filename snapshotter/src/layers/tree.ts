@@ -72,7 +72,8 @@ export const EMPTY_CONTENT: FileContent = { sizeBytes: 0, chunkBits: 12, runs: [
  * Only one writer is open at a time.
  */
 export interface ContentSink {
-  begin(sizeBytes: number): ContentWriter;
+  /** @param path where the merged tree will have the file, unless a later layer changes that */
+  begin(sizeBytes: number, path: string): ContentWriter;
 }
 
 export interface ContentWriter {

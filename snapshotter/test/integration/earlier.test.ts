@@ -11,9 +11,10 @@ import {
 } from '@drakkar/lab';
 import type { Digest } from '@drakkar/protocol';
 import { expect, it } from 'vitest';
-import type { BuildResult, DictionarySource } from '../../src/index.ts';
+import type { BuildResult } from '../../src/index.ts';
 import { buildLayers } from '../support/builds.ts';
 import { mountErofs } from '../support/mounts.ts';
+import { dictionaryOf } from '../unit/build/support.ts';
 import { mergeLayers } from '../unit/layers/support.ts';
 import { CORPUS } from './layers-corpus.ts';
 
@@ -28,15 +29,11 @@ function versionOf(version: number): TarItem[][] {
   return [files(0), files(1).slice(version % 3), [{ name: 'layer-0/file-5', data: `hides ${version}` }]];
 }
 
-function dictionaryOf({ config, files }: BuildResult): DictionarySource {
-  const list = config.chunks;
-  const listPath = files.find(({ digest }) => digest === list?.blobDigest)?.path;
-  if (list === undefined || listPath === undefined) throw new Error('there is no chunk list');
-  return { list, listPath, devices: config.devices, usable: config.devices.map((_, slot) => slot) };
-}
-
 /** Builds versions one upon the other and compares each, as it is mounted, with its merged layers. */
-async function compareVersions(versions: readonly (readonly Uint8Array[])[]): Promise<BuildResult[]> {
+async function compareVersions(
+  versions: readonly (readonly Uint8Array[])[],
+  { ordered }: { readonly ordered: boolean },
+): Promise<BuildResult[]> {
   await using directory = await temporaryDirectory('earlier');
   const paths = new Map<Digest, string>();
   const results: BuildResult[] = [];
@@ -45,28 +42,34 @@ async function compareVersions(versions: readonly (readonly Uint8Array[])[]): Pr
     mkdirSync(outputDir);
     const layers = tars.map((tar) => layerOf(tar, { compression: 'none' }));
     const earlier = results.at(-1);
-    const request = earlier === undefined ? {} : { dictionary: dictionaryOf(earlier) };
+    const tree = await mergeLayers(tars);
+    const order = ordered ? [...tree.keys()].reverse().map((path) => ({ path })) : [];
+    const request = earlier === undefined ? { order } : { order, dictionary: dictionaryOf(earlier) };
     const result = await buildLayers(layers, outputDir, { request });
     for (const { digest, path } of result.files) paths.set(digest, path);
     const devices = result.config.devices.map(({ rawDigest }) => paths.get(rawDigest) ?? '');
     using mounted = mountErofs(result.meta.rawPath, devices);
-    expect(compareTrees(await listTree(mounted.path), await mergeLayers(tars))).toEqual([]);
+    expect(compareTrees(await listTree(mounted.path), tree)).toEqual([]);
     results.push(result);
   }
   return results;
 }
 
-it('versions built one upon the other mount as the merged trees of their layers', async () => {
-  const versions = [1, 2, 3, 4, 5].map((version) => versionOf(version).map((items) => tarArchive(items)));
-  const results = await compareVersions(versions);
-  for (const { stats, dictionaryFailure } of results.slice(1)) {
-    expect(dictionaryFailure).toBeNull();
-    expect(stats.dictionaryBytes).toBeGreaterThan(1_000_000);
-  }
-});
+it.each([false, true])(
+  'versions built one upon the other are their merged layers; ordered: %s',
+  async (ordered) => {
+    const versions = [1, 2, 3, 4, 5].map((version) => versionOf(version).map((items) => tarArchive(items)));
+    const results = await compareVersions(versions, { ordered });
+    for (const { stats, dictionaryFailure } of results.slice(1)) {
+      expect(dictionaryFailure).toBeNull();
+      expect(stats.dictionaryBytes).toBeGreaterThan(1_000_000);
+    }
+  },
+);
 
-it('the odd cases of layers do, too, each upon the one before', async () => {
+it.each([false, true])('odd layers are, too, each upon the one before; ordered: %s', async (ordered) => {
   const cases = CORPUS.filter(({ expect: wanted }) => wanted === 'same');
-  const results = await compareVersions(cases.map(({ layers }) => layers.map(({ tar }) => tar)));
+  const versions = cases.map(({ layers }) => layers.map(({ tar }) => tar));
+  const results = await compareVersions(versions, { ordered });
   expect(results.every(({ dictionaryFailure }) => dictionaryFailure === null)).toBe(true);
 });

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { layerOf, noise, type TarItem, tarArchive, temporaryDirectory } from '@drakkar/lab';
+import { noise, type TarItem, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, MAX_DEVICES, type VolumeFile } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -12,8 +12,8 @@ import {
   MAX_DICTIONARY_DEVICES,
   worthKeeping,
 } from '../../../src/build/dictionary.ts';
-import { runPipeline } from '../../../src/build/pipeline.ts';
 import type { Built } from '../../../src/build/request.ts';
+import { buildHere, dictionaryOf } from './support.ts';
 
 describe('the choice of an earlier snapshot’s devices', () => {
   it('takes those of which a good part is used, and of too many the most used', () => {
@@ -68,39 +68,6 @@ describe('devices that a new snapshot hardly uses', () => {
   });
 });
 
-async function buildVersion(
-  layers: readonly (readonly TarItem[])[],
-  outputDir: string,
-  dictionary?: DictionarySource,
-): Promise<Built> {
-  await mkdir(outputDir);
-  const blobs = layers.map((items) => layerOf(tarArchive(items), { compression: 'none' }));
-  return runPipeline(
-    {
-      image: 'test.example/image:1',
-      manifestDigest: digestOf(JSON.stringify(blobs.map(({ digest }) => digest))),
-      layers: blobs.map(({ digest, sizeBytes }) => ({ digest, sizeBytes })),
-      diffIds: blobs.map(({ diffId }) => diffId),
-      createdSeconds: 0,
-      outputDir,
-      ...(dictionary === undefined ? {} : { dictionary }),
-    },
-    {
-      input: (async function* () {
-        for (const { content } of blobs) if (content instanceof Uint8Array) yield content;
-      })(),
-      reserve: async () => undefined,
-      onProgress: () => undefined,
-    },
-  );
-}
-
-function dictionaryOf({ config, chunksPath }: Built): DictionarySource {
-  if (config.chunks === undefined || chunksPath === null) throw new Error('there is no chunk list');
-  const usable = config.devices.map((_, slot) => slot);
-  return { list: config.chunks, listPath: chunksPath, devices: config.devices, usable };
-}
-
 const sizeOf = (files: readonly VolumeFile[]) =>
   files.reduce((total, { rawSizeBytes }) => total + rawSizeBytes, 0);
 
@@ -113,13 +80,11 @@ const base: TarItem[] = Array.from({ length: 40 }, (_, index) => ({
 describe('a build upon an earlier snapshot', () => {
   it('stores what is new, and refers to the earlier devices for the rest', async () => {
     await using directory = await temporaryDirectory('dictionary');
-    const first = await buildVersion([base, [{ name: 'app', data: 'one' }]], join(directory.path, '1'));
+    const first = await buildHere([base, [{ name: 'app', data: 'one' }]], join(directory.path, '1'));
     const changed = base.with(7, { name: 'lib/file-7', data: noise(FILE_BYTES, 'new') });
-    const second = await buildVersion(
-      [changed, [{ name: 'app', data: 'two' }]],
-      join(directory.path, '2'),
-      dictionaryOf(first),
-    );
+    const second = await buildHere([changed, [{ name: 'app', data: 'two' }]], join(directory.path, '2'), {
+      dictionary: dictionaryOf(first),
+    });
     expect(second.dictionaryFailure).toBeNull();
     expect(second.config.devices[0]).toEqual(first.config.devices[0]);
     expect(sizeOf(second.devices.map(({ file }) => file))).toBe(5 * 4096 + 4096);
@@ -129,12 +94,10 @@ describe('a build upon an earlier snapshot', () => {
   it('of the same content adds no device, and finds what a later layer hides', async () => {
     await using directory = await temporaryDirectory('dictionary');
     const hiding = [{ name: 'lib/file-3', data: noise(FILE_BYTES, 'over') }];
-    const first = await buildVersion([base, hiding], join(directory.path, '1'));
-    const second = await buildVersion(
-      [base, [...hiding, { name: 'empty' }]],
-      join(directory.path, '2'),
-      dictionaryOf(first),
-    );
+    const first = await buildHere([base, hiding], join(directory.path, '1'));
+    const second = await buildHere([base, [...hiding, { name: 'empty' }]], join(directory.path, '2'), {
+      dictionary: dictionaryOf(first),
+    });
     expect(second.devices).toEqual([]);
     expect(second.config.devices).toEqual(first.config.devices);
     expect(second.config.chunks).toEqual(first.config.chunks);
@@ -142,13 +105,11 @@ describe('a build upon an earlier snapshot', () => {
 
   it('gives the same bytes again', async () => {
     await using directory = await temporaryDirectory('dictionary');
-    const first = await buildVersion([base], join(directory.path, '1'));
+    const first = await buildHere([base], join(directory.path, '1'));
     const again = ['2', '3'].map((name) =>
-      buildVersion(
-        [[...base.slice(5), { name: 'new', data: noise(50_000, 'x') }]],
-        join(directory.path, name),
-        dictionaryOf(first),
-      ),
+      buildHere([[...base.slice(5), { name: 'new', data: noise(50_000, 'x') }]], join(directory.path, name), {
+        dictionary: dictionaryOf(first),
+      }),
     );
     const [one, other] = await Promise.all(again);
     expect(other?.config).toEqual(one?.config);
@@ -167,22 +128,26 @@ describe('a build upon an earlier snapshot', () => {
     ],
   ])('is done without it where its list %s, and says so', async (_name, change) => {
     await using directory = await temporaryDirectory('dictionary');
-    const first = await buildVersion([base], join(directory.path, '1'));
-    const second = await buildVersion([base], join(directory.path, '2'), change(dictionaryOf(first)));
+    const first = await buildHere([base], join(directory.path, '1'));
+    const second = await buildHere([base], join(directory.path, '2'), {
+      dictionary: change(dictionaryOf(first)),
+    });
     expect(second.dictionaryFailure).not.toBeNull();
     expect(second.config).toEqual(first.config);
   });
 
   it('is done without it where its list is damaged', async () => {
     await using directory = await temporaryDirectory('dictionary');
-    const first = await buildVersion([base], join(directory.path, '1'));
+    const first = await buildHere([base], join(directory.path, '1'));
     const source = dictionaryOf(first);
     const blob = readFileSync(source.listPath);
     blob.writeUInt8(blob.readUInt8(blob.length >> 1) ^ 1, blob.length >> 1);
     await writeFile(source.listPath, blob);
     for (const list of [source.list, { ...source.list, blobDigest: digestOf(blob) }]) {
       const name = list === source.list ? '2' : '3';
-      const second = await buildVersion([base], join(directory.path, name), { ...source, list });
+      const second = await buildHere([base], join(directory.path, name), {
+        dictionary: { ...source, list },
+      });
       // A changed sha256 is a chunk that nobody asks for.
       if (list === source.list) expect(second.dictionaryFailure).not.toBeNull();
       expect(sizeOf(second.config.devices)).toBeGreaterThanOrEqual(sizeOf(first.config.devices));
@@ -191,10 +156,9 @@ describe('a build upon an earlier snapshot', () => {
 
   it('refers to no device that it may not', async () => {
     await using directory = await temporaryDirectory('dictionary');
-    const first = await buildVersion([base, [{ name: 'app', data: 'one' }]], join(directory.path, '1'));
-    const second = await buildVersion([base], join(directory.path, '2'), {
-      ...dictionaryOf(first),
-      usable: [1],
+    const first = await buildHere([base, [{ name: 'app', data: 'one' }]], join(directory.path, '1'));
+    const second = await buildHere([base], join(directory.path, '2'), {
+      dictionary: { ...dictionaryOf(first), usable: [1] },
     });
     expect(second.config.devices.length).toBe(1);
     expect(second.stats.dictionaryBytes).toBe(0);
@@ -220,10 +184,10 @@ describe('a build upon an earlier snapshot', () => {
       const layers = contents.map((files, layer) =>
         files.map((data, index) => ({ name: `layer-${layer}/file-${index}`, data })),
       );
-      const built = await buildVersion(
+      const built = await buildHere(
         layers,
         join(directory.path, `${version}`),
-        earlier && dictionaryOf(earlier),
+        earlier === undefined ? {} : { dictionary: dictionaryOf(earlier) },
       );
       const { devices } = built.config;
       expect(devices.length).toBeLessThanOrEqual(MAX_DEVICES);
