@@ -48,6 +48,16 @@ describe('the builder process', () => {
     });
     expect(result.devices[0]?.file.rawSizeBytes).toBe(600 * MEBIBYTE);
     expect(result.stats.peakRssBytes).toBeLessThan(PEAK_BYTES);
+
+    await using other = await temporaryDirectory('build');
+    const ordered = await buildLayers([layer], other.path, {
+      request: { order: [{ path: '/large' }] },
+      modules: { openLayer: () => largeTar(600) },
+    });
+    // No start reads more than half a GiB: the rest lies where it would without a list.
+    const sizes = ordered.config.devices.map(({ rawSizeBytes }) => rawSizeBytes / MEBIBYTE);
+    expect(sizes).toEqual([512, 88]);
+    expect(ordered.stats.peakRssBytes).toBeLessThan(PEAK_BYTES);
     expect(result.reservedBytes).toBeGreaterThan(600 * MEBIBYTE);
   });
 
