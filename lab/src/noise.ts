@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
+import { createCipheriv, hash } from 'node:crypto';
 
 /** Bytes that no compressor shortens, the same for the same seed. */
 export function noise(sizeBytes: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(sizeBytes / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed} ${index}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, sizeBytes);
+  const cipher = createCipheriv('aes-256-ctr', hash('sha256', seed, 'buffer'), Buffer.alloc(16));
+  return cipher.update(Buffer.alloc(sizeBytes));
 }

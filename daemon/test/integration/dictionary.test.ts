@@ -64,7 +64,9 @@ describe('a new version of an image', () => {
   function repository() {
     const name = `apps/app-${++repositories}`;
     return async (version: number, layers: readonly TarItem[][] = layersOf(version)): Promise<string> => {
-      const image = imageOf({ layers: layers.map((items) => layerOf(tarArchive(items))) });
+      const image = imageOf({
+        layers: layers.map((items) => layerOf(tarArchive(items), { compression: 'none' })),
+      });
       await pushImage(registry.url, image, { repository: name, tag: `v${version}` });
       return `${registry.host}/${name}:v${version}`;
     };
