@@ -18,7 +18,7 @@ import {
   isDrakkarError,
 } from '@drakkar/protocol';
 
-const PROTOCOL_VERSION = 2;
+const PROTOCOL_VERSION = 3;
 /** The status of a few thousand volumes. */
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 /** Mounting takes milliseconds; a disk that hangs must not hang the daemon. */
@@ -35,7 +35,7 @@ interface Hello {
   readonly worker?: number;
 }
 
-/** What the kernel reads a local volume from; `auto` is files where the kernel can (≥ 6.12), else loop devices. */
+/** What the kernel reads a volume from; `auto` is files where the kernel can (≥ 6.12), else loop devices. */
 export type Backing = 'auto' | 'file' | 'loop';
 
 export interface MountVolume {
@@ -113,7 +113,12 @@ export interface VolumeStatus {
   readonly devices: readonly string[];
   readonly mounted: boolean;
   readonly backing: Exclude<Backing, 'auto'> | null;
-  /** Devices that are being filled; none when the kernel reads the volume alone. */
+  /**
+   * What fills it, or, with `fuse` on files, what its readers go through even though everything is here; `null` when the kernel reads it
+   * alone.
+   */
+  readonly backend: Exclude<Backend, 'auto' | 'local'> | null;
+  /** Devices that are read with the helper's part; none when the kernel reads the volume alone. */
   readonly filling: readonly Residency[];
   readonly path: string;
   readonly overlays: readonly string[];

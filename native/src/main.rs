@@ -8,11 +8,13 @@
 //! - `content`: the daemon's files, which are not trusted
 //! - `holder`: the process that the kernel asks before a device is read that is being filled
 //! - `worker`: filling devices; `device`, `journal`, `memory`: what worker and holder share
+//! - `fuse`: what the kernel asks of files that we serve; `worker::serving` answers
 //! - `mount`: the kernel's interfaces; `probe`: which of them work
 
 mod content;
 mod device;
 mod error;
+mod fuse;
 mod holder;
 mod ids;
 mod journal;

@@ -2,15 +2,22 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::ptr::NonNull;
+use std::thread;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::content::ContentFile;
-use crate::error::Result;
+use crate::error::{Code, Context, Error, Result};
+use crate::fuse::connection::Connection;
+use crate::holder::group::{self, Event, Group};
 use crate::ids::ContentId;
-use crate::mount::{Filesystem, erofs, loopdev};
-use crate::wire::Backing;
+use crate::journal::EVENT_BYTES;
+use crate::mount::{self, Filesystem, erofs, loopdev};
+use crate::wire::{Backend, Backing};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,7 +30,7 @@ pub struct Probe {
     pub fuse: Finding,
     pub fanotify_pre_content: Finding,
     /// Volume backends that work here, best first.
-    pub backends: Vec<&'static str>,
+    pub backends: Vec<Backend>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,11 +52,17 @@ pub fn probe(root: &Path) -> Probe {
     let image = || sample(root);
     let on_files = image().and_then(|image| erofs::mount(&image, &[], Backing::File));
     let on_loops = image().and_then(|image| erofs::mount(&image, &[], Backing::Loop));
+    let fuse = Connection::open().and_then(|connection| mount::fuse::mount(connection.device()));
+    let pre_content = pre_content(root);
+    let works = [
+        (Backend::Fanotify, pre_content.is_ok() && on_files.is_ok()),
+        (Backend::Fuse, fuse.is_ok() && (on_files.is_ok() || on_loops.is_ok())),
+        (Backend::Local, on_files.is_ok() || on_loops.is_ok()),
+    ];
     let erofs = match (&on_files, &on_loops) {
         (Err(_), Err(_)) => Finding::from(Filesystem::open("erofs").and_then(|_| on_loops.map(drop))),
         _ => Finding { works: true, reason: None },
     };
-    let backends = if erofs.works { vec!["local"] } else { vec![] };
     Probe {
         kernel,
         erofs,
@@ -58,21 +71,14 @@ pub fn probe(root: &Path) -> Probe {
             .and_then(|image| loopdev::attach(&image, loopdev::Lifetime::UntilUnused))
             .into(),
         overlay: Filesystem::open("overlay").into(),
-        fuse: File::options().read(true).write(true).open("/dev/fuse").into(),
-        fanotify_pre_content: image().map_err(Into::into).and_then(|image| pre_content(&image.file)).into(),
-        backends,
-    }
-}
-
-impl From<crate::error::Error> for std::io::Error {
-    fn from(error: crate::error::Error) -> Self {
-        std::io::Error::other(error.to_string())
+        fuse: fuse.into(),
+        fanotify_pre_content: pre_content.into(),
+        backends: works.into_iter().filter(|(_, works)| *works).map(|(backend, _)| backend).collect(),
     }
 }
 
 /// The smallest EROFS image: a superblock and an empty root directory, in one block.
 fn sample(root: &Path) -> Result<ContentFile> {
-    use crate::error::Context;
     let mut block = vec![0u8; 4096];
     let mut put = |offset: usize, bytes: &[u8]| block[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(1024, &0xE0F5_E1E2u32.to_le_bytes());
@@ -89,23 +95,47 @@ fn sample(root: &Path) -> Result<ContentFile> {
     Ok(ContentFile { file, id: ContentId::try_from("0".repeat(64))? })
 }
 
-/// Whether a file can be marked so that reading it asks us first. Source: include/uapi/linux/fanotify.h.
-fn pre_content(file: &File) -> std::io::Result<()> {
-    const FAN_CLASS_PRE_CONTENT: u32 = 0x08;
-    const FAN_CLOEXEC: u32 = 0x01;
-    const FAN_PRE_ACCESS: u64 = 0x0010_0000;
-    let check = |answer: libc::c_int| match answer {
-        -1 => Err(std::io::Error::last_os_error()),
-        answer => Ok(answer),
-    };
-    // SAFETY: takes two numbers, returns a descriptor.
-    let group =
-        check(unsafe { libc::fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC, libc::O_RDONLY as u32) })?;
-    // SAFETY: with a null path the mark goes to the descriptor, which is open.
-    let marked = check(unsafe {
-        libc::fanotify_mark(group, libc::FAN_MARK_ADD, FAN_PRE_ACCESS, file.as_raw_fd(), std::ptr::null())
-    });
-    // SAFETY: the group was opened above and is used no more.
-    unsafe { libc::close(group) };
-    marked.map(drop)
+/// Whether a file can be marked so that reading it asks us first, and says which bytes are read.
+fn pre_content(root: &Path) -> Result<()> {
+    let file = sample(root)?.file;
+    let unmarked = file.try_clone().context(|| "opening a file once more".into())?;
+    let group = Group::create()?;
+    group.mark(&unmarked)?;
+    // A descriptor of its own: one that was opened before the mark asks nobody.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let reader = thread::spawn(move || File::open(path).and_then(|file| file.read_exact_at(&mut [0], 1024)));
+    let event = first_event(&group);
+    if let Ok(Some(event)) = &event {
+        let _ = group.answer(event.number, true);
+        // SAFETY: the kernel has made the descriptor for us, and nobody else closes it.
+        unsafe { libc::close(event.number) };
+    }
+    // Whoever waits still is let through when the group is closed.
+    drop(group);
+    let _ = reader.join();
+    match event? {
+        Some(Event { range: Some((offset, length)), .. })
+            if offset <= 1024 && offset.saturating_add(length) > 1024 =>
+        {
+            Ok(())
+        }
+        Some(_) => {
+            Err(Error::new(Code::Unsupported, "events don't say which bytes are read (Linux 6.14 does)"))
+        }
+        None => Err(Error::new(Code::Unsupported, "a marked file was read without an event")),
+    }
+}
+
+/// `None` where none comes.
+fn first_event(group: &Group) -> Result<Option<Event>> {
+    let mut buffer = [0u64; EVENT_BYTES / 8];
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let _ = poll(&mut [PollFd::new(group.file(), PollFlags::IN)], Some(&patience));
+    let is_there =
+        group.read_into(NonNull::from(&mut buffer).cast()).context(|| "reading an event".into())?;
+    let mut bytes = [0; EVENT_BYTES];
+    for (bytes, word) in bytes.chunks_exact_mut(8).zip(buffer) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ok(group::parse(&bytes).filter(|_| is_there))
 }

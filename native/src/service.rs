@@ -7,20 +7,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::content::ContentDir;
+use crate::content::{ContentDir, ContentFile};
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::{ContentId, Id};
 use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
 use crate::options::Options;
+use crate::probe::probe;
 use crate::state::State;
-use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeDevice, VolumeStatus};
 use crate::worker::filler::{Filler, Residency};
 use crate::worker::filling::Filling;
 
@@ -37,6 +38,8 @@ pub struct Service {
     content: ContentDir,
     state: State,
     filling: Arc<Filling>,
+    /// Volume backends that work here, best first.
+    backends: OnceLock<Vec<Backend>>,
     _lock: File,
 }
 
@@ -67,7 +70,14 @@ impl Service {
             .context(|| "writing the lock file".into())?;
         let state = State::load(root.clone())?;
         let filling = Filling::take_over(root.clone(), ContentDir::new(blobs), read_deadline_ms)?;
-        let mut service = Self { root, content: ContentDir::new(content), state, filling, _lock: lock };
+        let mut service = Self {
+            root,
+            content: ContentDir::new(content),
+            state,
+            filling,
+            backends: OnceLock::new(),
+            _lock: lock,
+        };
         service.detach_what_nobody_fills()?;
         service.clean_up();
         Ok(service)
@@ -93,6 +103,10 @@ impl Service {
             return Err(Error::new(Code::AlreadyExists, message).hint("unmount it first, or use another id"));
         }
         let is_new = known.is_none();
+        let wanted = match known.filter(|known| self.is_mounted(&known.volume)) {
+            Some(known) => MountVolume { backend: known.backend, ..wanted },
+            None => self.with_backend(wanted)?,
+        };
         self.state.update(|intents| drop(intents.volumes.insert(wanted.volume.clone(), wanted.clone())))?;
         if let Err(error) = self.ensure_mounted(&wanted) {
             if is_new {
@@ -127,17 +141,59 @@ impl Service {
         let known = self.state.intents().volumes.get(volume).cloned();
         let known =
             known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
-        for device in known.devices.iter().filter(|device| !device.complete) {
+        for device in &known.devices {
             if !self.filling.filler().is_some_and(|filler| filler.held().contains(&device.id)) {
                 continue;
             }
-            if self.filler()?.retire(&device.id)? {
-                tracing::info!(%volume, device = %device.id, "a device is complete: the kernel reads it alone");
+            if device.complete || self.filler()?.is_whole(&device.id)? {
                 self.completed(&device.id)?;
+                self.leave_to_kernel(&device.id)?;
             }
         }
+        self.stop_serving_nobody()?;
         let known = self.state.intents().volumes.get(volume).cloned().unwrap_or(known);
         self.volume_status(&known)
+    }
+
+    /// The device is whole: nobody who can do without us goes through us any more.
+    fn leave_to_kernel(&self, device: &ContentId) -> Result<()> {
+        let filler = self.filler()?;
+        filler.unmark(device)?;
+        let served = filler.served_path(device);
+        for (path, _) in loopdev::attached().into_iter().filter(|(_, backing)| *backing == served) {
+            loopdev::change(&path, &self.content.open(device)?)?;
+        }
+        if self.is_read_through_file(device)? {
+            tracing::info!(%device, "a device is complete: new mounts read it alone");
+            return Ok(());
+        }
+        filler.retire(device)?;
+        tracing::info!(%device, "a device is complete: the kernel reads it alone");
+        Ok(())
+    }
+
+    /// Whether a volume is mounted directly on the file of ours that the device is.
+    fn is_read_through_file(&self, device: &ContentId) -> Result<bool> {
+        let mounts = table::mounts()?;
+        Ok(self.state.intents().volumes.values().any(|volume| {
+            volume.backend == Backend::Fuse
+                && mounts
+                    .get(&self.volume_path(&volume.volume))
+                    .is_some_and(|mount| backing_of(mount) == Backing::File)
+                && volume.devices.iter().any(|other| other.id == *device)
+        }))
+    }
+
+    /// Where no device is left that a mounted volume reads through us, our file system goes.
+    fn stop_serving_nobody(&self) -> Result<()> {
+        let Some(filler) = self.filling.filler().filter(|filler| filler.is_serving()) else { return Ok(()) };
+        let held = filler.held();
+        let is_served = |volume: &MountVolume| {
+            volume.backend == Backend::Fuse
+                && self.is_mounted(&volume.volume)
+                && volume.devices.iter().any(|device| held.contains(&device.id))
+        };
+        if self.state.intents().volumes.values().any(is_served) { Ok(()) } else { filler.stop_serving() }
     }
 
     /// In every volume that uses it.
@@ -229,51 +285,95 @@ impl Service {
         })
     }
 
-    fn ensure_mounted(&self, volume: &MountVolume) -> Result<()> {
+    fn ensure_mounted(&mut self, volume: &MountVolume) -> Result<()> {
         let path = self.volume_path(&volume.volume);
-        if table::mounts()?.contains_key(&path) {
+        if self.is_mounted(&volume.volume) {
             return Ok(());
         }
+        // What was missing when it was asked for may be here now.
+        let volume = self.with_backend(volume.clone())?;
+        self.state.update(|intents| drop(intents.volumes.insert(volume.volume.clone(), volume.clone())))?;
         fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
-        let mounted = self.hold_devices(volume).and_then(|backing| {
+        let mounted = self.hold_devices(&volume).and_then(|backing| {
             let meta = self.content.open(&volume.meta)?;
-            let devices = volume.devices.iter().map(|device| self.content.open(&device.id));
+            let devices = volume.devices.iter().map(|device| self.open_device(&volume, device));
             let (mounted, backing) = erofs::mount(&meta, &devices.collect::<Result<Vec<_>>>()?, backing)?;
             mount::attach(mounted.as_fd(), &path)?;
-            tracing::info!(volume = %volume.volume, devices = volume.devices.len(), ?backing, "volume mounted");
+            tracing::info!(volume = %volume.volume, devices = volume.devices.len(), backend = ?volume.backend, ?backing, "volume mounted");
             Ok(())
         });
         if mounted.is_err() {
-            self.release_devices(volume)?;
+            self.release_devices(&volume)?;
         }
         mounted
     }
 
+    /// What shall fill it is decided when it is mounted.
+    fn with_backend(&self, volume: MountVolume) -> Result<MountVolume> {
+        let is_whole = volume.devices.iter().all(|device| device.complete);
+        let backend = match volume.backend {
+            _ if is_whole => Backend::Local,
+            Backend::Auto => self.best_backend(volume.backing)?,
+            backend => backend,
+        };
+        Ok(MountVolume { backend, ..volume })
+    }
+
+    /// Found out when it is first asked for, since it takes a few mounts.
+    fn best_backend(&self, backing: Backing) -> Result<Backend> {
+        let found = self.backends.get_or_init(|| probe(&self.root).backends);
+        let is_good = |backend: &&Backend| match backend {
+            Backend::Fanotify => backing != Backing::Loop,
+            Backend::Fuse => true,
+            Backend::Auto | Backend::Local => false,
+        };
+        found.iter().find(is_good).copied().ok_or_else(|| {
+            Error::new(Code::Unsupported, "this kernel has neither fanotify with ranges nor FUSE")
+                .hint("`drakkar-native --probe DIR` says why; volumes must be fetched whole before they are mounted")
+        })
+    }
+
     /// Before anything is mounted whoever will be asked for what is missing must be there.
     fn hold_devices(&self, volume: &MountVolume) -> Result<Backing> {
-        let mut missing = volume.devices.iter().filter(|device| !device.complete).peekable();
-        if missing.peek().is_none() {
+        let missing: Vec<_> = volume.devices.iter().filter(|device| !device.complete).collect();
+        if missing.is_empty() {
             return Ok(volume.backing);
         }
-        match volume.backend {
-            Backend::Local => {
+        match (volume.backend, volume.backing) {
+            (Backend::Local | Backend::Auto, _) => {
                 let message = format!("volume {} is not complete, and nothing shall fill it", volume.volume);
                 return Err(
                     Error::new(Code::NotFound, message).hint("fetch all of it first, or use another backend")
                 );
             }
-            Backend::Fuse => return Err(Error::new(Code::Unsupported, "no FUSE yet")),
-            Backend::Auto | Backend::Fanotify => {}
-        }
-        if volume.backing == Backing::Loop {
-            let message = "a loop device over a file that is being filled would read zeros";
-            return Err(Error::new(Code::InvalidArgument, message).hint("leave the backing to the helper"));
+            (Backend::Fanotify, Backing::Loop) => {
+                let message = "a loop device over a file that is being filled would read zeros";
+                return Err(
+                    Error::new(Code::InvalidArgument, message).hint("leave the backing to the helper")
+                );
+            }
+            (Backend::Fanotify | Backend::Fuse, _) => {}
         }
         let filler = self.filler()?;
         for device in missing {
             filler.hold(&device.spec(volume.block_bytes), self.content.open_to_fill(&device.id)?)?;
+            if volume.backend == Backend::Fanotify {
+                filler.mark(&device.id)?;
+            }
+        }
+        if volume.backend == Backend::Fuse {
+            filler.serve()?;
+            return Ok(volume.backing);
         }
         Ok(Backing::File)
+    }
+
+    fn open_device(&self, volume: &MountVolume, device: &VolumeDevice) -> Result<ContentFile> {
+        if volume.backend == Backend::Fuse && !device.complete {
+            self.filler()?.served(&device.id)
+        } else {
+            self.content.open(&device.id)
+        }
     }
 
     /// Devices that no volume uses any more are filled no longer.
@@ -289,7 +389,8 @@ impl Service {
             .devices
             .iter()
             .filter(|device| !used.contains(&device.id))
-            .try_for_each(|device| filler.release(&device.id))
+            .try_for_each(|device| filler.release(&device.id))?;
+        self.stop_serving_nobody()
     }
 
     fn filler(&self) -> Result<Arc<Filler>> {
@@ -298,10 +399,15 @@ impl Service {
 
     /// Volumes that are mounted from devices that were being filled, by a holder that is no more: whoever reads them reads zeros.
     fn detach_what_nobody_fills(&mut self) -> Result<()> {
-        let held = self.filling.filler().map(|filler| filler.held()).unwrap_or_default();
+        let filler = self.filling.filler();
+        let held = filler.as_ref().map(|filler| filler.held()).unwrap_or_default();
+        let is_serving = filler.is_some_and(|filler| filler.is_serving());
         let mounts = table::mounts()?;
         let is_lost = |volume: &MountVolume| {
+            let mount = mounts.get(&self.volume_path(&volume.volume));
+            let is_on_files = mount.is_some_and(|mount| backing_of(mount) == Backing::File);
             volume.devices.iter().any(|device| !device.complete && !held.contains(&device.id))
+                || volume.backend == Backend::Fuse && is_on_files && !is_serving
         };
         let lost: Vec<MountVolume> =
             self.state.intents().volumes.values().filter(|volume| is_lost(volume)).cloned().collect();
@@ -315,6 +421,10 @@ impl Service {
                 mount::detach_at_once(&path)?;
                 tracing::error!(volume = %volume.volume, path = %path.display(), "detached: nobody had filled it for a while");
             }
+        }
+        let files = self.root.join("fuse");
+        if !is_serving && mounts.contains_key(&files) {
+            mount::detach_at_once(&files)?;
         }
         Ok(())
     }
@@ -355,17 +465,16 @@ impl Service {
     fn volume_status(&self, volume: &MountVolume) -> Result<VolumeStatus> {
         let path = self.volume_path(&volume.volume);
         let mounts = table::mounts()?;
-        let backing = mounts.get(&path).map(|mount| match mount.source.starts_with("/dev/loop") {
-            true => Backing::Loop,
-            false => Backing::File,
-        });
+        let backing = mounts.get(&path).map(backing_of);
+        let filling = self.residency(volume);
         Ok(VolumeStatus {
             volume: volume.volume.clone(),
             meta: volume.meta.clone(),
             devices: volume.devices.iter().map(|device| device.id.clone()).collect(),
             mounted: backing.is_some(),
             backing,
-            filling: self.residency(volume),
+            backend: Some(volume.backend).filter(|_| backing.is_some() && !filling.is_empty()),
+            filling,
             path: text(&path),
             overlays: self.overlays_of(&volume.volume),
         })
@@ -427,6 +536,10 @@ impl Service {
         }
     }
 
+    fn is_mounted(&self, volume: &Id) -> bool {
+        table::mounts().is_ok_and(|mounts| mounts.contains_key(&self.volume_path(volume)))
+    }
+
     fn volume_path(&self, volume: &Id) -> PathBuf {
         self.root.join("volumes").join(volume.as_str())
     }
@@ -434,6 +547,10 @@ impl Service {
     fn overlay_path(&self, overlay: &Id) -> PathBuf {
         self.root.join("overlays").join(overlay.as_str())
     }
+}
+
+fn backing_of(mount: &table::Mount) -> Backing {
+    if mount.source.starts_with("/dev/loop") { Backing::Loop } else { Backing::File }
 }
 
 fn text(path: &Path) -> String {

@@ -14,7 +14,7 @@ use crate::ids::{ContentId, Id};
 use crate::worker::blocks::BlockSource;
 use crate::worker::filler::Residency;
 
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The status of a few thousand volumes; each may name 64 devices.
 pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;
@@ -148,7 +148,7 @@ pub struct RefuseBlocks {
     pub reason: String,
 }
 
-/// What the kernel reads a local volume from.
+/// What the kernel reads a volume from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backing {
@@ -190,7 +190,9 @@ pub struct VolumeStatus {
     pub mounted: bool,
     /// `None` while it is not mounted.
     pub backing: Option<Backing>,
-    /// Devices that are being filled; empty when the kernel reads the volume alone.
+    /// What fills it, or, with `fuse` on files, what its readers go through even though everything is here; `None` when the kernel reads it alone.
+    pub backend: Option<Backend>,
+    /// Devices that are read with our help; empty when the kernel reads the volume alone.
     pub filling: Vec<Residency>,
     pub path: String,
     pub overlays: Vec<Id>,

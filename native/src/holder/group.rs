@@ -43,6 +43,17 @@ impl Group {
         Ok(Self(unsafe { File::from_raw_fd(group) }))
     }
 
+    /// Where the kernel has no such groups, a descriptor stands in for one: no event ever comes from it, and marks are refused.
+    pub fn create_or_stand_in() -> Result<Self> {
+        Self::create().or_else(|_| {
+            let stand_in = rustix::event::eventfd(
+                0,
+                rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+            );
+            stand_in.context(|| "making an event descriptor".into()).map(Self::of)
+        })
+    }
+
     pub fn of(descriptor: OwnedFd) -> Self {
         Self(File::from(descriptor))
     }

@@ -19,7 +19,7 @@ use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 
 /// Of both sides. A worker that finds a holder of another version has it hand over to one of its own.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Source: `SCM_MAX_FD` in include/net/scm.h is 253.
@@ -40,6 +40,12 @@ pub enum ToHolder {
     Hold { spec: DeviceSpec, index: Option<u32> },
     /// Nobody reads it any more, or the kernel does so without us. Answered with [`ToWorker::Done`].
     Release { index: u32 },
+    /// With the descriptor of `/dev/fuse` and its table of requests, before the file system is mounted. Answered with [`ToWorker::Done`].
+    KeepConnection,
+    /// Answered with [`ToWorker::Connection`], or with [`ToWorker::Done`] where none is kept.
+    FindConnection,
+    /// The file system is mounted no more. Answered with [`ToWorker::Done`].
+    DropConnection,
     /// The worker ends, and so does the holder where it holds nothing. Not answered.
     Goodbye,
 }
@@ -57,6 +63,8 @@ pub enum ToWorker {
         index: u32,
         spec: DeviceSpec,
     },
+    /// With what [`ToHolder::KeepConnection`] brought.
+    Connection,
     Done,
 }
 

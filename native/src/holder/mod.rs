@@ -6,6 +6,7 @@
 
 pub mod group;
 pub mod link;
+mod requests;
 mod succession;
 pub mod table;
 
@@ -22,9 +23,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
+use crate::fuse::connection::Connection;
 use crate::journal::{Journal, SLOTS, State, now_ms};
 use group::Group;
 use link::{Link, ToHolder, ToWorker};
+use requests::Requests;
 use succession::{Part, Succession};
 use table::{FileIdentity, HeldTable};
 
@@ -59,6 +62,9 @@ struct Holder {
     wake_holder: OwnedFd,
     wake_worker: OwnedFd,
     worker: Option<Link>,
+    /// Since when there has been no worker; what it would do can be seen from then on.
+    left_ms: Option<u64>,
+    requests: Option<Requests>,
     deadline_ms: u64,
 }
 
@@ -115,7 +121,7 @@ impl Holder {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = || eventfd(0, flags).context(|| "making an event descriptor".into());
         let (journal_file, _) = Journal::create()?;
-        Self::with(listener, Group::create()?.file(), &journal_file, &wake()?, &wake()?)
+        Self::with(listener, Group::create_or_stand_in()?.file(), &journal_file, &wake()?, &wake()?)
     }
 
     /// Takes the place of a holder that has died with its heirs. The worker, which has kept the group meanwhile, gives what the old ones held.
@@ -154,6 +160,8 @@ impl Holder {
             wake_holder: own(wake_holder)?,
             wake_worker: own(wake_worker)?,
             worker: None,
+            left_ms: None,
+            requests: None,
             deadline_ms: u64::MAX,
         })
     }
@@ -193,6 +201,18 @@ impl Holder {
         // SAFETY: the table names a descriptor of the common table, of which the dead was the owner.
         self.worker =
             self.table.worker().map(|descriptor| Link::of(unsafe { OwnedFd::from_raw_fd(descriptor) }));
+        if let Some(requests) = self.requests.take() {
+            requests.forget();
+        }
+        if let Some(descriptors) = self.table.connection() {
+            // SAFETY: as above.
+            let [device, pending] = descriptors.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+            match Connection::of(device, pending) {
+                Ok(connection) => self.requests = Some(Requests::of(connection)),
+                Err(error) => tracing::error!(%error, "the connection to FUSE can't be taken over"),
+            }
+        }
+        self.left_ms = self.worker.is_none().then(now_ms);
         for entry in self.table.entries() {
             // SAFETY: as above.
             let (raw, map_file) = unsafe { (File::from_raw_fd(entry.raw), File::from_raw_fd(entry.map)) };
@@ -216,6 +236,7 @@ impl Holder {
             self.wake_worker.as_raw_fd(),
             succession.deaths().as_raw_fd(),
         ]);
+        known.extend(self.requests.iter().flat_map(|requests| requests.connection().descriptors()));
         known.extend(self.worker.iter().map(|worker| worker.descriptor().as_raw_fd()));
         known
             .extend(self.devices.values().flat_map(|held| [held.raw.as_raw_fd(), held.map_file.as_raw_fd()]));
@@ -334,7 +355,7 @@ impl Holder {
         }
     }
 
-    fn deny_overdue(&self) {
+    fn deny_overdue(&mut self) {
         let now = now_ms();
         let patience_ms = self.deadline_ms.saturating_add(WORKER_GRACE_MS);
         for (slot, _) in self.journal.in_use().filter(|(_, state)| *state == State::Waiting) {
@@ -349,6 +370,13 @@ impl Holder {
             }
         }
         self.answer_decided();
+        let is_left = self.left_ms.is_some_and(|left_ms| now.saturating_sub(left_ms) > patience_ms);
+        if let Some(requests) = &mut self.requests {
+            requests.refuse_overdue(now, patience_ms);
+            if is_left {
+                requests.refuse_all();
+            }
+        }
     }
 
     fn answer(&self, slot: usize, number: RawFd, allow: bool) {
@@ -372,6 +400,7 @@ impl Holder {
 
     fn set_worker(&mut self, worker: Option<Link>) {
         self.table.set_worker(worker.as_ref().map(|link| link.descriptor().as_raw_fd()));
+        self.left_ms = if worker.is_some() { None } else { self.left_ms.or(Some(now_ms())) };
         self.worker = worker;
     }
 
@@ -423,7 +452,23 @@ impl Holder {
                 self.by_file.retain(|_, other| *other != index);
                 worker.send(&ToWorker::Done, &[])?;
             }
-            ToHolder::Goodbye => return Ok(Some(self.devices.is_empty())),
+            ToHolder::KeepConnection => {
+                let [device, pending] = link::exactly(descriptors)?;
+                let connection = Connection::of(own(&device)?, own(&pending)?)?;
+                self.table.set_connection(Some(connection.descriptors()));
+                self.requests = Some(Requests::of(connection));
+                worker.send(&ToWorker::Done, &[])?;
+            }
+            ToHolder::FindConnection => match &self.requests {
+                Some(requests) => worker.send(&ToWorker::Connection, &requests.connection().files())?,
+                None => worker.send(&ToWorker::Done, &[])?,
+            },
+            ToHolder::DropConnection => {
+                self.table.set_connection(None);
+                self.requests = None;
+                worker.send(&ToWorker::Done, &[])?;
+            }
+            ToHolder::Goodbye => return Ok(Some(self.devices.is_empty() && self.requests.is_none())),
         }
         Ok(Some(false))
     }

@@ -15,8 +15,10 @@ use crate::memory::{Access, Mapping};
 /// Devices that are being filled at the same time: thirty volumes with as many devices as there can be, or some hundred ordinary ones.
 pub const MAX_DEVICES: u32 = 2048;
 
-/// Before the entries: the descriptor of the worker's connection, or 0.
+/// Before the entries: the descriptors of the worker's link, of `/dev/fuse` and of its table of requests, or 0.
 const WORKER_AT: usize = 0;
+const FUSE_AT: usize = 4;
+const REQUESTS_AT: usize = 8;
 const ENTRIES_AT: usize = 128;
 const ENTRY_BYTES: usize = 128;
 /// Offsets in an entry.
@@ -89,6 +91,21 @@ impl HeldTable {
 
     pub fn set_worker(&self, descriptor: Option<RawFd>) {
         self.0.u32(WORKER_AT).store(descriptor.unwrap_or(0) as u32, Release);
+    }
+
+    /// The descriptors of the connection that is kept: of `/dev/fuse` and of its table of requests.
+    pub fn connection(&self) -> Option<[RawFd; 2]> {
+        let fuse = Some(self.0.u32(FUSE_AT).load(Acquire) as RawFd).filter(|descriptor| *descriptor > 0)?;
+        Some([fuse, self.0.u32(REQUESTS_AT).load(Relaxed) as RawFd])
+    }
+
+    /// Whole when it is seen at all.
+    pub fn set_connection(&self, descriptors: Option<[RawFd; 2]>) {
+        let [fuse, requests] = descriptors.unwrap_or_default();
+        if descriptors.is_some() {
+            self.0.u32(REQUESTS_AT).store(requests as u32, Relaxed);
+        }
+        self.0.u32(FUSE_AT).store(fuse as u32, Release);
     }
 
     pub fn free_index(&self) -> Result<u32> {

@@ -2,15 +2,17 @@
 //! between attaching and mounting leaks nothing.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::apart;
 use crate::content::ContentFile;
 use crate::error::{Code, Context, Error, Result};
 
 // Source: include/uapi/linux/loop.h
 const LOOP_CLR_FD: libc::c_ulong = 0x4C01;
+const LOOP_CHANGE_FD: libc::c_ulong = 0x4C06;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -117,6 +119,24 @@ pub fn attached() -> Vec<(PathBuf, PathBuf)> {
             Some((Path::new("/dev").join(name), PathBuf::from(backing.trim_end_matches('\n'))))
         })
         .collect()
+}
+
+/// Puts a file of the same size and content in the place of the one behind a device; whoever uses the device goes on. The kernel waits for
+/// reads that are under way.
+pub fn change(device: &Path, content: &ContentFile) -> Result<()> {
+    let doing = || format!("putting {} behind {}", content.id, device.display());
+    let file = File::open(device).context(doing)?;
+    let (number, content) = (file.as_raw_fd(), content.file.as_fd());
+    // SAFETY: one system call, which takes a descriptor, and the number of its error.
+    unsafe {
+        apart::apart(&[file.as_fd(), content], || {
+            match libc::ioctl(number, LOOP_CHANGE_FD, content.as_raw_fd()) {
+                0 => 0,
+                _ => *libc::__errno_location(),
+            }
+        })
+    }
+    .context(doing)
 }
 
 /// # Errors

@@ -1,18 +1,23 @@
 //! The kernel's mount interfaces, one idea a file.
 
+pub mod apart;
 pub mod erofs;
+pub mod fuse;
 pub mod idmap;
 pub mod loopdev;
 pub mod overlay;
 pub mod table;
 
+use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 use crate::error::{Code, Context, Error, Result};
@@ -89,15 +94,27 @@ pub fn attach(mount: BorrowedFd<'_>, target: &Path) -> Result<()> {
 /// # Errors
 /// [`Code::Busy`] while files or directories in it are in use.
 pub fn detach(target: &Path) -> Result<()> {
-    unmount(target, UnmountFlags::NOFOLLOW).map_err(|errno| match errno {
-        rustix::io::Errno::BUSY => Error::new(Code::Busy, format!("{} is in use", target.display()))
+    unmount(target, libc::UMOUNT_NOFOLLOW).map_err(|cause| match cause.raw_os_error() {
+        Some(libc::EBUSY) => Error::new(Code::Busy, format!("{} is in use", target.display()))
             .hint("end the processes that use it, then try again; `fuser -vm PATH` names them"),
-        _ => Error::new(Code::Internal, format!("unmounting {}: {errno}", target.display())),
+        _ => Error::new(Code::Internal, format!("unmounting {}: {cause}", target.display())),
     })
 }
 
 /// Takes a mount from its place whoever uses it. Those who do keep it.
 pub fn detach_at_once(target: &Path) -> Result<()> {
-    unmount(target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
+    unmount(target, libc::UMOUNT_NOFOLLOW | libc::MNT_DETACH)
         .context(|| format!("detaching {}", target.display()))
+}
+
+/// The kernel waits for reads ahead that are under way.
+fn unmount(target: &Path, flags: libc::c_int) -> io::Result<()> {
+    let path = CString::new(target.as_os_str().as_bytes())?;
+    // SAFETY: one system call, and the number of its error.
+    unsafe {
+        apart::apart(&[], || match libc::umount2(path.as_ptr(), flags) {
+            0 => 0,
+            _ => *libc::__errno_location(),
+        })
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -14,12 +14,15 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::blocks::{self, BlockSource};
-use super::holding::{HeldFiles, Holding};
-use super::waits::Waits;
+use super::devices::{Device, Devices};
+use super::holding::{HeldFiles, Holding, Left};
+use super::serving::Serving;
+use super::waits::{Reader, Waits};
 use crate::content::ContentDir;
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
+use crate::fuse::pending::Ticket;
 use crate::ids::ContentId;
 use crate::journal::{State, now_ms};
 
@@ -54,55 +57,48 @@ pub struct Residency {
     pub present_blocks: u32,
 }
 
-/// A device that is being filled.
-pub struct Device {
-    index: u32,
-    spec: DeviceSpec,
-    raw: File,
-    map_file: File,
-    map: PresenceMap,
-}
-
-/// A slot of the journal, and which event it had.
-type EventKey = (u64, usize);
-
-#[derive(Default)]
-struct Devices {
-    by_id: BTreeMap<ContentId, Arc<Device>>,
-    by_index: BTreeMap<u32, Arc<Device>>,
+/// A reader that waits, and how it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReaderKey {
+    /// Stopped by fanotify: a slot of the journal, and which event it had.
+    Event { sequence: u64, slot: usize },
+    /// Of a file that we serve.
+    Request(Ticket),
 }
 
 pub struct Filler {
-    holding: Holding,
+    pub(super) holding: Holding,
     maps: PathBuf,
     blobs: ContentDir,
     deadline_ms: u64,
     devices: RwLock<Devices>,
-    waits: Mutex<Waits<EventKey>>,
+    waits: Mutex<Waits<ReaderKey>>,
+    pub(super) serving: Serving,
     listener: Mutex<Option<SyncSender<Wish>>>,
 }
 
 impl Filler {
-    /// `maps` is where the maps of devices are kept.
+    /// Below `root` are the maps of devices, and the files that are served.
     pub fn start(
         holding: Holding,
-        held: Vec<HeldFiles>,
-        maps: PathBuf,
+        left: Left,
+        root: &Path,
         blobs: ContentDir,
         deadline_ms: u64,
     ) -> Result<Arc<Self>> {
         let filler = Arc::new(Self {
             holding,
-            maps,
+            maps: root.join("devices"),
             blobs,
             deadline_ms,
             devices: RwLock::default(),
             waits: Mutex::new(Waits::new()),
+            serving: Serving::at(root.join("fuse")),
             listener: Mutex::new(None),
         });
-        for HeldFiles { index, spec, raw, map: map_file } in held {
+        for HeldFiles { index, spec, raw, map: map_file } in left.devices {
             let map = PresenceMap::writable(&map_file, spec.shape()?)?;
-            filler.keep(Device { index, spec, raw, map_file, map });
+            filler.devices_mut().put(Device { index, spec, raw, map_file, map });
         }
         for (name, run) in [
             ("events", Self::take_events as fn(&Self)),
@@ -115,14 +111,18 @@ impl Filler {
                 .spawn(move || run(&filler))
                 .context(|| format!("starting the thread of {name}"))?;
         }
+        if let Some(connection) = left.connection {
+            filler.serve_on(connection)?;
+        }
         Ok(filler)
     }
 
-    /// The device is filled from now on, on demand, and its file may be mounted.
+    /// The device is filled from now on, on demand, as a file that we serve.
     pub fn hold(&self, spec: &DeviceSpec, raw: File) -> Result<()> {
-        if self.devices().by_id.contains_key(&spec.id) {
+        if self.devices().of_id(&spec.id).is_some() {
             return Ok(());
         }
+        self.devices().expect_free_node(&spec.id)?;
         let shape = spec.shape()?;
         if raw.metadata().context(|| format!("examining the device {}", spec.id))?.len() != spec.size_bytes {
             let message =
@@ -135,30 +135,28 @@ impl Filler {
             tracing::warn!(device = %spec.id, blocks = lost, "blocks were lost with an unclean stop, and will be fetched again");
         }
         let index = self.holding.hold(spec, &raw, &map_file)?;
-        let device = Device { index, spec: spec.clone(), raw, map_file, map };
-        // First known, then marked: an event of a device that nobody knows is refused.
-        self.keep(device);
-        let marked = self.require(&spec.id).and_then(|device| self.holding.group.mark(&device.raw));
-        if marked.is_err() {
-            self.forget(&spec.id)?;
-        }
-        marked
+        self.devices_mut().put(Device { index, spec: spec.clone(), raw, map_file, map });
+        Ok(())
+    }
+
+    /// The device's own file may be mounted from now on. It must be held already: an event of a device that nobody knows is refused.
+    pub fn mark(&self, id: &ContentId) -> Result<()> {
+        self.holding.group.mark(&self.require(id)?.raw)
     }
 
     /// Nobody reads the device any more.
     pub fn release(&self, id: &ContentId) -> Result<()> {
-        let Some(device) = self.devices().by_id.get(id).cloned() else { return Ok(()) };
+        let Some(device) = self.devices().of_id(id) else { return Ok(()) };
         device.map.settle(&device.raw)?;
-        self.holding.group.unmark(&device.raw)?;
-        self.forget(id)
+        self.forget(&device)
     }
 
-    /// The device is complete: from now on the kernel reads it alone. Gives `false` where blocks are missing.
+    /// Whether all of the device is here, on the disk, and right.
     ///
     /// # Errors
     /// [`Code::InvalidContent`] where the whole is not what its name says; everything is missing again then.
-    pub fn retire(&self, id: &ContentId) -> Result<bool> {
-        let Some(device) = self.devices().by_id.get(id).cloned() else { return Ok(true) };
+    pub fn is_whole(&self, id: &ContentId) -> Result<bool> {
+        let device = self.require(id)?;
         if !device.map.has_all(0..device.map.shape().blocks()) {
             return Ok(false);
         }
@@ -172,10 +170,20 @@ impl Filler {
             )
             .hint("it is filled anew; if this happens again, check the disk"));
         }
-        self.holding.group.unmark(&device.raw)?;
-        self.forget(id)?;
-        let _ = fs::remove_file(self.map_path(id));
         Ok(true)
+    }
+
+    /// The device is whole: from now on the kernel reads its own file alone.
+    pub fn unmark(&self, id: &ContentId) -> Result<()> {
+        self.holding.group.unmark(&self.require(id)?.raw)
+    }
+
+    /// The device is whole, and nobody reads it through us any more.
+    pub fn retire(&self, id: &ContentId) -> Result<()> {
+        let device = self.require(id)?;
+        self.forget(&device)?;
+        let _ = fs::remove_file(self.map_path(id));
+        Ok(())
     }
 
     /// Fills blocks from a blob. Each that arrives answers its readers at once.
@@ -213,7 +221,7 @@ impl Filler {
             blocks.entry(index).or_default().push(block);
         }
         for (index, blocks) in blocks {
-            if let Some(device) = self.devices().by_index.get(&index) {
+            if let Some(device) = self.devices().of_index(index) {
                 let _ = sender.try_send(Wish { device: device.spec.id.clone(), blocks });
             }
         }
@@ -222,7 +230,7 @@ impl Filler {
     }
 
     pub fn residency(&self, id: &ContentId) -> Option<Residency> {
-        let device = self.devices().by_id.get(id).cloned()?;
+        let device = self.devices().of_id(id)?;
         let blocks = device.map.shape().blocks();
         Some(Residency { device: id.clone(), blocks, present_blocks: device.map.present() })
     }
@@ -234,12 +242,12 @@ impl Filler {
     }
 
     pub fn held(&self) -> BTreeSet<ContentId> {
-        self.devices().by_id.keys().cloned().collect()
+        self.devices().all().map(|device| device.spec.id.clone()).collect()
     }
 
     /// Everything that is here is on the disk when this returns.
     pub fn settle(&self) {
-        let devices: Vec<_> = self.devices().by_id.values().cloned().collect();
+        let devices: Vec<_> = self.devices().all().cloned().collect();
         for device in devices {
             if let Err(error) = device.map.settle(&device.raw) {
                 tracing::warn!(device = %device.spec.id, %error, "a device is not on the disk yet");
@@ -268,30 +276,30 @@ impl Filler {
                 continue;
             }
             let wait = journal.waiting(slot);
-            let key = (wait.sequence, slot);
-            let device = self.devices().by_index.get(&wait.device).cloned();
-            let Some(device) = device else {
-                self.decide(key, false);
-                continue;
-            };
-            let blocks = device.map.shape().blocks_of(wait.offset, wait.length);
-            let mut waits = self.waits();
-            if waits.contains(key) {
+            let key = ReaderKey::Event { sequence: wait.sequence, slot };
+            if self.waits().contains(key) {
                 continue;
             }
-            let missing: Vec<u32> = blocks.clone().filter(|block| !device.map.has(*block)).collect();
-            if missing.is_empty() {
-                self.decide(key, true);
-                continue;
+            match self.devices().of_index(wait.device) {
+                Some(device) => self.wait(key, &device, wait.offset, wait.length, wait.since_ms),
+                None => self.decide(key, false),
             }
-            let fresh = waits.add(key, wait.device, &missing, blocks, wait.offset, wait.since_ms);
-            drop(waits);
-            // What has arrived between the look at the map and the note in the table nobody else will tell of.
-            for block in missing.into_iter().filter(|block| device.map.has(*block)) {
-                self.arrived(&device, block);
-            }
-            self.say(&device, fresh);
         }
+    }
+
+    /// Answers a reader when all its blocks are here: at once, or when the last of them comes.
+    pub(super) fn wait(&self, key: ReaderKey, device: &Device, offset: u64, length: u64, since_ms: u64) {
+        let blocks = device.map.shape().blocks_of(offset, length);
+        let missing: Vec<u32> = blocks.clone().filter(|block| !device.map.has(*block)).collect();
+        if missing.is_empty() {
+            return self.decide(key, true);
+        }
+        let fresh = self.waits().add(key, device.index, &missing, blocks, offset, since_ms);
+        // What has arrived between the look at the map and the note in the table nobody else will tell of.
+        for block in missing.into_iter().filter(|block| device.map.has(*block)) {
+            self.arrived(device, block);
+        }
+        self.say(device, fresh);
     }
 
     fn say(&self, device: &Device, blocks: Vec<u32>) {
@@ -316,9 +324,23 @@ impl Filler {
         }
     }
 
-    fn decide(&self, (sequence, slot): EventKey, allow: bool) {
-        if self.holding.journal.decide(slot, sequence, allow) {
-            self.holding.wake();
+    fn decide(&self, key: ReaderKey, allow: bool) {
+        match key {
+            ReaderKey::Event { sequence, slot } => {
+                if self.holding.journal.decide(slot, sequence, allow) {
+                    self.holding.wake();
+                }
+            }
+            ReaderKey::Request(ticket) => self.answer(ticket, allow),
+        }
+    }
+
+    /// Readers get an error, whatever they wait for.
+    pub(super) fn refuse_readers(&self, is_meant: impl Fn(&ReaderKey, &Reader) -> bool) {
+        let refused = self.waits().those(is_meant);
+        for key in refused {
+            self.waits().remove(key);
+            self.decide(key, false);
         }
     }
 
@@ -329,7 +351,7 @@ impl Filler {
             for key in overdue {
                 if let Some(reader) = self.waits().remove(key) {
                     let device =
-                        self.devices().by_index.get(&reader.device).map(|device| device.spec.id.to_string());
+                        self.devices().of_index(reader.device).map(|device| device.spec.id.to_string());
                     let waited_ms = now_ms() - reader.since_ms;
                     tracing::warn!(
                         device,
@@ -349,35 +371,27 @@ impl Filler {
             self.holding.wait_for_end();
             tracing::error!("the holder has died with all its heirs; another takes their place");
             let devices = self.devices();
-            let held = devices
-                .by_id
-                .values()
-                .map(|device| (device.index, &device.spec, &device.raw, &device.map_file));
-            if let Err(error) = self.holding.replace(held) {
+            let held =
+                devices.all().map(|device| (device.index, &device.spec, &device.raw, &device.map_file));
+            let connection = self.serving.connection();
+            if let Err(error) = self.holding.replace(held, connection.as_deref()) {
                 tracing::error!(%error, "there is no holder for now");
                 thread::sleep(TICK);
             }
         }
     }
 
-    fn keep(&self, device: Device) {
-        let device = Arc::new(device);
-        let mut devices = self.devices_mut();
-        devices.by_index.insert(device.index, Arc::clone(&device));
-        devices.by_id.insert(device.spec.id.clone(), device);
-    }
-
-    fn forget(&self, id: &ContentId) -> Result<()> {
-        let device = self.require(id)?;
+    /// Marks go first: an event of what nobody knows would be refused.
+    fn forget(&self, device: &Device) -> Result<()> {
+        self.holding.group.unmark(&device.raw)?;
         self.holding.release(device.index)?;
-        let mut devices = self.devices_mut();
-        devices.by_index.remove(&device.index);
-        devices.by_id.remove(id);
+        self.devices_mut().remove(device);
+        self.refuse_readers(|_, reader| reader.device == device.index);
         Ok(())
     }
 
     fn require(&self, id: &ContentId) -> Result<Arc<Device>> {
-        self.devices().by_id.get(id).cloned().ok_or_else(|| {
+        self.devices().of_id(id).ok_or_else(|| {
             Error::new(Code::NotFound, format!("the device {id} is not being filled"))
                 .hint("mount its volume first")
         })
@@ -387,7 +401,7 @@ impl Filler {
         self.maps.join(id.as_str())
     }
 
-    fn devices(&self) -> RwLockReadGuard<'_, Devices> {
+    pub(super) fn devices(&self) -> RwLockReadGuard<'_, Devices> {
         self.devices.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -395,7 +409,7 @@ impl Filler {
         self.devices.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waits(&self) -> MutexGuard<'_, Waits<EventKey>> {
+    fn waits(&self) -> MutexGuard<'_, Waits<ReaderKey>> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,9 +34,8 @@ impl Filling {
         if let Some(filler) = &*filler {
             return Ok(Arc::clone(filler));
         }
-        let (holding, devices) = Holding::find(self.root.clone(), self.deadline_ms)?;
-        let started =
-            Filler::start(holding, devices, self.root.join("devices"), self.blobs.clone(), self.deadline_ms)?;
+        let (holding, left) = Holding::find(self.root.clone(), self.deadline_ms)?;
+        let started = Filler::start(holding, left, &self.root, self.blobs.clone(), self.deadline_ms)?;
         *filler = Some(Arc::clone(&started));
         Ok(started)
     }

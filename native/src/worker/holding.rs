@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
+use crate::fuse::connection::Connection;
 use crate::holder::group::Group;
 use crate::holder::link::{self, Link, ToHolder, ToWorker};
 use crate::journal::Journal;
@@ -39,6 +40,12 @@ pub struct HeldFiles {
     pub map: File,
 }
 
+/// What an earlier worker has left with the holder.
+pub struct Left {
+    pub devices: Vec<HeldFiles>,
+    pub connection: Option<Connection>,
+}
+
 pub struct Holding {
     root: PathBuf,
     deadline_ms: u64,
@@ -61,7 +68,7 @@ impl Holding {
     ///
     /// # Errors
     /// [`Code::Unsupported`] where the kernel has no such groups.
-    pub fn find(root: PathBuf, deadline_ms: u64) -> Result<(Self, Vec<HeldFiles>)> {
+    pub fn find(root: PathBuf, deadline_ms: u64) -> Result<(Self, Left)> {
         let mut last = None;
         for _ in 0..QUESTIONS {
             let link = match Link::connect(&root.join(SOCKET_NAME))? {
@@ -77,7 +84,7 @@ impl Holding {
         Err(last.unwrap_or_else(unexpected))
     }
 
-    fn introduce(root: &Path, link: Link, deadline_ms: u64) -> Result<(Self, Vec<HeldFiles>)> {
+    fn introduce(root: &Path, link: Link, deadline_ms: u64) -> Result<(Self, Left)> {
         let hello = ToHolder::Hello { version: link::VERSION, deadline_ms };
         let (welcome, descriptors) = must_ask(&link, &hello, &[])?;
         let ToWorker::Welcome { version: link::VERSION, .. } = welcome else {
@@ -86,7 +93,7 @@ impl Holding {
         };
         let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
         let journal_file = File::from(journal);
-        let devices = list(&link)?;
+        let left = Left { devices: list(&link)?, connection: find_connection(&link)? };
         let holding = Self {
             root: root.to_owned(),
             deadline_ms,
@@ -97,7 +104,7 @@ impl Holding {
             wake_holder,
             wake_worker,
         };
-        Ok((holding, devices))
+        Ok((holding, left))
     }
 
     /// From now on the holder knows the device, so that it may be marked. Gives its number.
@@ -112,6 +119,16 @@ impl Holding {
     /// The device's mark must have gone before.
     pub fn release(&self, index: u32) -> Result<()> {
         self.ask(&ToHolder::Release { index }, &[]).map(drop)
+    }
+
+    /// From now on the connection outlives this process.
+    pub fn keep_connection(&self, connection: &Connection) -> Result<()> {
+        self.ask(&ToHolder::KeepConnection, &connection.files()).map(drop)
+    }
+
+    /// The file system is mounted no more.
+    pub fn drop_connection(&self) -> Result<()> {
+        self.ask(&ToHolder::DropConnection, &[]).map(drop)
     }
 
     /// Has the holder look at what was decided.
@@ -140,6 +157,7 @@ impl Holding {
     pub fn replace<'a>(
         &self,
         devices: impl Iterator<Item = (u32, &'a DeviceSpec, &'a File, &'a File)>,
+        connection: Option<&Connection>,
     ) -> Result<()> {
         let mut link = self.link();
         let new = start(&self.root, true)?;
@@ -154,6 +172,9 @@ impl Holding {
         for (index, spec, raw, map) in devices {
             let message = ToHolder::Hold { spec: spec.clone(), index: Some(index) };
             must_ask(&new, &message, &[raw.as_fd(), map.as_fd()])?;
+        }
+        if let Some(connection) = connection {
+            must_ask(&new, &ToHolder::KeepConnection, &connection.files())?;
         }
         *link = new;
         Ok(())
@@ -210,6 +231,16 @@ fn list(link: &Link) -> Result<Vec<HeldFiles>> {
             (ToWorker::Done, _) => return Ok(devices),
             _ => return Err(unexpected()),
         }
+    }
+}
+
+fn find_connection(link: &Link) -> Result<Option<Connection>> {
+    match must_ask(link, &ToHolder::FindConnection, &[])? {
+        (ToWorker::Connection, descriptors) => {
+            let [device, pending] = link::exactly(descriptors)?;
+            Connection::of(device, pending).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The worker's part in lazy volumes: what readers wait for is asked of the daemon, and what it brings is put where the kernel reads it.
 
 pub mod blocks;
+mod devices;
 pub mod filler;
 pub mod filling;
 pub mod holding;
+mod serving;
 mod waits;

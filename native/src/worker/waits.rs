@@ -91,9 +91,14 @@ impl<Key: Copy + Ord> Waits<Key> {
         Some(reader)
     }
 
+    /// Readers whose keys are such.
+    pub fn those(&self, is_meant: impl Fn(&Key, &Reader) -> bool) -> Vec<Key> {
+        self.readers.iter().filter(|(key, reader)| is_meant(key, reader)).map(|(key, _)| *key).collect()
+    }
+
     /// Readers that wait since before `ms`.
     pub fn older_than(&self, ms: u64) -> Vec<Key> {
-        self.readers.iter().filter(|(_, reader)| reader.since_ms < ms).map(|(key, _)| *key).collect()
+        self.those(|_, reader| reader.since_ms < ms)
     }
 
     /// Everything that somebody waits for.

@@ -1,0 +1,83 @@
+//! The devices that are being filled, by all the names that they go by.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::device::map::PresenceMap;
+use crate::device::spec::DeviceSpec;
+use crate::error::{Code, Error, Result};
+use crate::ids::ContentId;
+
+/// A device that is being filled.
+pub struct Device {
+    /// In the holder's table.
+    pub index: u32,
+    pub spec: DeviceSpec,
+    /// Opened before it was marked: what is read and written through it asks nobody.
+    pub raw: File,
+    pub map_file: File,
+    pub map: PresenceMap,
+}
+
+impl Device {
+    /// Its number as a file of ours: the same for every worker, and for every mount.
+    pub fn node(&self) -> u64 {
+        node_of(&self.spec.id)
+    }
+}
+
+/// The first half of an id's first half; never that of the directory, since the highest bit is set.
+fn node_of(id: &ContentId) -> u64 {
+    u64::from_str_radix(&id.as_str()[..16], 16).unwrap_or(0) | 1 << 63
+}
+
+#[derive(Default)]
+pub struct Devices {
+    by_id: BTreeMap<ContentId, Arc<Device>>,
+    by_index: BTreeMap<u32, Arc<Device>>,
+    by_node: BTreeMap<u64, Arc<Device>>,
+}
+
+impl Devices {
+    pub fn put(&mut self, device: Device) {
+        let device = Arc::new(device);
+        self.by_index.insert(device.index, Arc::clone(&device));
+        self.by_node.insert(device.node(), Arc::clone(&device));
+        self.by_id.insert(device.spec.id.clone(), device);
+    }
+
+    pub fn remove(&mut self, device: &Device) {
+        self.by_index.remove(&device.index);
+        self.by_node.remove(&device.node());
+        self.by_id.remove(&device.spec.id);
+    }
+
+    pub fn of_id(&self, id: &ContentId) -> Option<Arc<Device>> {
+        self.by_id.get(id).cloned()
+    }
+
+    pub fn of_index(&self, index: u32) -> Option<Arc<Device>> {
+        self.by_index.get(&index).cloned()
+    }
+
+    pub fn of_node(&self, node: u64) -> Option<Arc<Device>> {
+        self.by_node.get(&node).cloned()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Device>> {
+        self.by_id.values()
+    }
+
+    /// # Errors
+    /// [`Code::Busy`] where another has the same number as a file: who makes two such ids has tried quadrillions.
+    pub fn expect_free_node(&self, id: &ContentId) -> Result<()> {
+        match self.by_node.get(&node_of(id)) {
+            Some(other) if other.spec.id != *id => {
+                let message = format!("the device {id} can't be told from {}", other.spec.id);
+                Err(Error::new(Code::Busy, message).hint("unmount the volumes of one of them first"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
