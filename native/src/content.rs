@@ -22,6 +22,8 @@ pub struct ContentDir {
 pub struct ContentFile {
     pub file: File,
     pub id: ContentId,
+    /// It is a file that we serve, not the daemon's own.
+    pub is_served: bool,
 }
 
 impl ContentFile {
@@ -39,7 +41,7 @@ impl ContentDir {
     /// A raw file that is whole, or is being filled.
     pub fn open(&self, id: &ContentId) -> Result<ContentFile> {
         let file = self.open_raw(id, OFlags::RDONLY)?;
-        Ok(ContentFile { file, id: id.clone() })
+        Ok(ContentFile { file, id: id.clone(), is_served: false })
     }
 
     /// A raw file that is to be filled.

@@ -92,7 +92,7 @@ fn sample(root: &Path) -> Result<ContentFile> {
     fs::write(&path, &block).context(|| format!("writing {}", path.display()))?;
     let file = File::open(&path).context(|| format!("opening {}", path.display()))?;
     let _ = fs::remove_file(&path);
-    Ok(ContentFile { file, id: ContentId::try_from("0".repeat(64))? })
+    Ok(ContentFile { file, id: ContentId::try_from("0".repeat(64))?, is_served: false })
 }
 
 /// Whether a file can be marked so that reading it asks us first, and says which bytes are read.

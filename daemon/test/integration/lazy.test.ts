@@ -50,12 +50,18 @@ afterEach(async () => {
   await directory[Symbol.asyncDispose]();
 });
 
-describe.skipIf(!isRoot)('lazy volumes (need root)', () => {
+const ways: { backend: 'fanotify' | 'fuse'; backing: 'file' | 'loop' }[] = [
+  { backend: 'fanotify', backing: 'file' },
+  { backend: 'fuse', backing: 'file' },
+  { backend: 'fuse', backing: 'loop' },
+];
+
+describe.skipIf(!isRoot).each(ways)('lazy volumes by $backend on a $backing (need root)', ({ backend, backing }) => {
   test('readers get every byte, though nothing was here when they came', async () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const volume = lazyVolume(content, blobs);
-    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend: 'fanotify' });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend, backing });
     const feeding = feed(helper, [volume], ending.signal);
     await expectBytes(path, volume);
     const [status] = await helper.volumes();
@@ -75,7 +81,7 @@ describe.skipIf(!isRoot)('lazy volumes (need root)', () => {
     await using helper = nativeHelper(socket);
     for (let round = 0; round < ROUNDS; round += 1) {
       const volume = lazyVolume(content, blobs, { files: 4, fileBytes: 512 * 1024, blockBytes: 16 * 1024 });
-      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend: 'fanotify' });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend, backing });
       const round_ = new AbortController();
       const feeding = feed(helper, [volume], round_.signal, () => delay(Math.random() * 20));
       let isRead = false;

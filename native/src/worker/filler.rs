@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -75,6 +77,8 @@ pub struct Filler {
     waits: Mutex<Waits<ReaderKey>>,
     pub(super) serving: Serving,
     listener: Mutex<Option<SyncSender<Wish>>>,
+    /// This process ends, and its holder perhaps with it.
+    is_ending: AtomicBool,
 }
 
 impl Filler {
@@ -95,6 +99,7 @@ impl Filler {
             waits: Mutex::new(Waits::new()),
             serving: Serving::at(root.join("fuse")),
             listener: Mutex::new(None),
+            is_ending: AtomicBool::new(false),
         });
         for HeldFiles { index, spec, raw, map: map_file } in left.devices {
             let map = PresenceMap::writable(&map_file, spec.shape()?)?;
@@ -257,6 +262,7 @@ impl Filler {
 
     pub fn goodbye(&self) {
         self.settle();
+        self.is_ending.store(true, Release);
         self.holding.goodbye();
     }
 
@@ -369,6 +375,9 @@ impl Filler {
     fn watch_holder(&self) {
         loop {
             self.holding.wait_for_end();
+            if self.is_ending.load(Acquire) {
+                return;
+            }
             tracing::error!("the holder has died with all its heirs; another takes their place");
             let devices = self.devices();
             let held =

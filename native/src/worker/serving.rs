@@ -24,7 +24,8 @@ use crate::ids::ContentId;
 use crate::journal::now_ms;
 use crate::mount::{self, table};
 
-/// So many read from the disk at the same time.
+/// So many read from the disk at the same time: eight random readers of a cold file got 20,000 reads a second from one, 49,000 from two and
+/// 52,000 from four.
 const SERVERS: usize = 4;
 
 /// How often it is looked whether there is a slot again.
@@ -103,7 +104,7 @@ impl Filler {
     pub fn served(&self, id: &ContentId) -> Result<ContentFile> {
         let path = self.served_path(id);
         let file = File::open(&path).context(|| format!("opening {}", path.display()))?;
-        Ok(ContentFile { file, id: id.clone() })
+        Ok(ContentFile { file, id: id.clone(), is_served: true })
     }
 
     pub fn served_path(&self, id: &ContentId) -> PathBuf {
