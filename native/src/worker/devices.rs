@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Error, Result};
 use crate::ids::ContentId;
+use crate::journal::now_ms;
 
 /// A device that is being filled.
 pub struct Device {
@@ -18,9 +21,23 @@ pub struct Device {
     pub raw: File,
     pub map_file: File,
     pub map: PresenceMap,
+    /// When the last block came, in the clock of [`now_ms`].
+    arrived_ms: AtomicU64,
 }
 
 impl Device {
+    pub fn new(index: u32, spec: DeviceSpec, raw: File, map_file: File, map: PresenceMap) -> Self {
+        Self { index, spec, raw, map_file, map, arrived_ms: AtomicU64::new(0) }
+    }
+
+    pub fn note_arrival(&self) {
+        self.arrived_ms.store(now_ms(), Relaxed);
+    }
+
+    pub fn is_silent_since(&self, ms: u64) -> bool {
+        self.arrived_ms.load(Relaxed) < ms
+    }
+
     /// Its number as a file of ours: the same for every worker, and for every mount.
     pub fn node(&self) -> u64 {
         node_of(&self.spec.id)

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::blocks::{self, BlockSource};
 use super::devices::{Device, Devices};
+use super::failures::Failures;
 use super::holding::{HeldFiles, Holding, Left};
 use super::serving::Serving;
 use super::waits::{Reader, Waits};
@@ -75,6 +76,7 @@ pub struct Filler {
     deadline_ms: u64,
     devices: RwLock<Devices>,
     waits: Mutex<Waits<ReaderKey>>,
+    failures: Mutex<Failures>,
     pub(super) serving: Serving,
     listener: Mutex<Option<SyncSender<Wish>>>,
     /// This process ends, and its holder perhaps with it.
@@ -97,13 +99,14 @@ impl Filler {
             deadline_ms,
             devices: RwLock::default(),
             waits: Mutex::new(Waits::new()),
+            failures: Mutex::default(),
             serving: Serving::at(root.join("fuse")),
             listener: Mutex::new(None),
             is_ending: AtomicBool::new(false),
         });
         for HeldFiles { index, spec, raw, map: map_file } in left.devices {
             let map = PresenceMap::writable(&map_file, spec.shape()?)?;
-            filler.devices_mut().put(Device { index, spec, raw, map_file, map });
+            filler.devices_mut().put(Device::new(index, spec, raw, map_file, map));
         }
         for (name, run) in [
             ("events", Self::take_events as fn(&Self)),
@@ -140,7 +143,7 @@ impl Filler {
             tracing::warn!(device = %spec.id, blocks = lost, "blocks were lost with an unclean stop, and will be fetched again");
         }
         let index = self.holding.hold(spec, &raw, &map_file)?;
-        self.devices_mut().put(Device { index, spec: spec.clone(), raw, map_file, map });
+        self.devices_mut().put(Device::new(index, spec.clone(), raw, map_file, map));
         Ok(())
     }
 
@@ -300,6 +303,9 @@ impl Filler {
         if missing.is_empty() {
             return self.decide(key, true);
         }
+        if self.failures().are_known(device.index, &missing, now_ms()) {
+            return self.decide(key, false);
+        }
         let fresh = self.waits().add(key, device.index, &missing, blocks, offset, since_ms);
         // What has arrived between the look at the map and the note in the table nobody else will tell of.
         for block in missing.into_iter().filter(|block| device.map.has(*block)) {
@@ -316,6 +322,7 @@ impl Filler {
     }
 
     fn arrived(&self, device: &Device, block: u32) {
+        device.note_arrival();
         let done = self.waits().arrived((device.index, block));
         for key in done {
             self.decide(key, true);
@@ -323,6 +330,7 @@ impl Filler {
     }
 
     fn refuse_block(&self, device: &Device, block: u32, reason: &str) {
+        self.failures().note(std::iter::once((device.index, block)), None, now_ms());
         let refused = self.waits().failed((device.index, block));
         for (key, reader) in refused {
             tracing::warn!(device = %device.spec.id, offset = reader.offset, block, reason, "a read fails");
@@ -355,18 +363,20 @@ impl Filler {
             thread::sleep(TICK);
             let overdue = self.waits().older_than(now_ms().saturating_sub(self.deadline_ms));
             for key in overdue {
-                if let Some(reader) = self.waits().remove(key) {
-                    let device =
-                        self.devices().of_index(reader.device).map(|device| device.spec.id.to_string());
-                    let waited_ms = now_ms() - reader.since_ms;
-                    tracing::warn!(
-                        device,
-                        offset = reader.offset,
-                        waited_ms,
-                        "a read fails: the daemon has not brought it in time"
-                    );
-                    self.decide(key, false);
+                let Some(reader) = self.waits().remove(key) else { continue };
+                let device = self.devices().of_index(reader.device);
+                if let Some(device) = &device {
+                    let missing = reader.blocks.clone().filter(|block| !device.map.has(*block));
+                    let silent = device.is_silent_since(reader.since_ms).then_some(device.index);
+                    self.failures().note(missing.map(|block| (device.index, block)), silent, now_ms());
                 }
+                tracing::warn!(
+                    device = device.map(|device| device.spec.id.to_string()),
+                    offset = reader.offset,
+                    waited_ms = now_ms() - reader.since_ms,
+                    "a read fails: the daemon has not brought it in time"
+                );
+                self.decide(key, false);
             }
         }
     }
@@ -416,6 +426,10 @@ impl Filler {
 
     fn devices_mut(&self) -> RwLockWriteGuard<'_, Devices> {
         self.devices.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits<ReaderKey>> {

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 mod devices;
+mod failures;
 pub mod filler;
 pub mod filling;
 pub mod holding;
