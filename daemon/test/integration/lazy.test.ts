@@ -1,17 +1,28 @@
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type NativeHelper, nativeHelper, startHelper } from '@drakkar/daemon';
+import { type Helper, type NativeHelper, nativeHelper, startHelper } from '@drakkar/daemon';
 import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
-import { digestOf } from '@drakkar/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { feed, type LazyVolume, lazyVolume } from '../kit/lazy-volume.ts';
+import { holdersOf, killAll, killSome } from '../kit/helper-processes.ts';
+import { feed, type LazyVolume, lazyVolume, randomFiles } from '../kit/lazy-volume.ts';
+import { byProgramOf, directly, mapped, type Reader, randomly, sequentially } from '../kit/readers.ts';
 
 const isRoot = process.getuid?.() === 0;
 const run = promisify(execFile);
 const ROUNDS = 5;
+/** As short as can be where readers shall be given up. */
+const SHORT_DEADLINE_MS = 500;
+/** What a holder adds to the deadline of a worker that is away, and the ticks of both. */
+const HOLDER_GRACE_MS = 2_000 + 500;
+
+const WAYS = [
+  { backend: 'fanotify', backing: 'file' },
+  { backend: 'fuse', backing: 'file' },
+  { backend: 'fuse', backing: 'loop' },
+] as const;
 
 let directory: TemporaryDirectory;
 let [root, content, blobs, socket] = ['', '', '', ''];
@@ -20,14 +31,38 @@ let ending: AbortController;
 const start = (readDeadlineMs = 20_000) =>
   startHelper({ root, content, blobs, socket, uid: 0, readDeadlineMs, signal: AbortSignal.timeout(60_000) });
 
-/** Reads files in processes of their own: one that waits for a block must not keep this one from bringing it. */
-async function expectBytes(path: string, { files }: LazyVolume): Promise<void> {
-  await Promise.all(
-    [...files].map(async ([name, bytes]) => {
-      const { stdout } = await run('sha256sum', [join(path, name)]);
-      expect(`sha256:${stdout.slice(0, 64)}`, name).toBe(digestOf(bytes));
+async function expectBytes(path: string, { files }: LazyVolume, ...readers: Reader[]): Promise<void> {
+  const kinds = readers.length === 0 ? [sequentially] : readers;
+  const reads = [...files].flatMap(([name, bytes]) =>
+    kinds.map(async (reader) => {
+      expect(await reader(join(path, name), bytes), `${name}, ${reader.name || 'by its own program'}`).toBe(
+        true,
+      );
     }),
   );
+  await Promise.all(reads);
+}
+
+const dropCaches = () => execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
+const mountsBelow = (path: string) =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((mount) => mount.startsWith(path));
+/** Files behind loop devices. */
+const loopsBelow = (path: string) =>
+  readdirSync('/sys/block')
+    .map((name) => `/sys/block/${name}/loop/backing_file`)
+    .flatMap((file) => (existsSync(file) ? [readFileSync(file, 'utf8').trim()] : []))
+    .filter((file) => file.startsWith(path));
+const unmounted = (helper: NativeHelper, volume: string) =>
+  expect.poll(() => helper.umountVolume(volume).then(() => 'unmounted')).toBe('unmounted');
+
+/** The helper and its worker, but nothing that they leave behind. */
+async function killHelper(helper: NativeHelper, started: Helper): Promise<void> {
+  await helper.volumes();
+  killAll([started.pid, helper.workerPid]);
+  await started.ended;
 }
 
 beforeEach(async () => {
@@ -41,37 +76,45 @@ beforeEach(async () => {
 
 afterEach(async () => {
   ending.abort();
-  for (const pid of holdersOf(root)) process.kill(pid, 'SIGKILL');
-  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  for (const line of mounts.reverse()) {
-    const path = line.split(' ')[4] ?? '';
-    if (path.startsWith(directory.path)) execFileSync('umount', ['-l', path]);
-  }
+  killAll(holdersOf(root));
+  for (const path of mountsBelow(directory.path).reverse()) execFileSync('umount', ['-l', path]);
   await directory[Symbol.asyncDispose]();
 });
 
-const ways: { backend: 'fanotify' | 'fuse'; backing: 'file' | 'loop' }[] = [
-  { backend: 'fanotify', backing: 'file' },
-  { backend: 'fuse', backing: 'file' },
-  { backend: 'fuse', backing: 'loop' },
-];
+describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (need root)', (way) => {
+  const { backend, backing } = way;
 
-describe.skipIf(!isRoot).each(ways)('lazy volumes by $backend on a $backing (need root)', ({ backend, backing }) => {
   test('readers get every byte, though nothing was here when they came', async () => {
     await using _ = await start();
     await using helper = nativeHelper(socket);
     const volume = lazyVolume(content, blobs);
-    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend, backing });
+    const mounted = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    expect(mounted).toMatchObject({ backend, backing, filling: [{ presentBlocks: 0 }] });
     const feeding = feed(helper, [volume], ending.signal);
-    await expectBytes(path, volume);
+    await expectBytes(mounted.path, volume);
     const [status] = await helper.volumes();
     expect(status?.filling).toMatchObject([{ presentBlocks: volume.blocks.length }]);
-    expect(await helper.retireVolume('v1')).toMatchObject({ filling: [] });
     ending.abort();
     await feeding;
-    execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
-    await expectBytes(path, volume);
+    dropCaches();
+    await expectBytes(mounted.path, volume);
     await helper.umountVolume('v1');
+    expect(mountsBelow(root)).toEqual([]);
+    await expect.poll(() => loopsBelow(directory.path)).toEqual([]);
+  });
+
+  test('whoever reads in whatever way while blocks come in any order, all at once, gets every byte', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const program = readFileSync('/usr/bin/sha256sum');
+    const files = randomFiles(6, 512 * 1024).set('sha256sum', program);
+    const volume = lazyVolume(content, blobs, { files, blockBytes: 16 * 1024 });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const feeding = feed(helper, [volume], ending.signal, () => delay(Math.random() * 20));
+    const readers = [sequentially, randomly, mapped, byProgramOf(path, 'sha256sum')];
+    await expectBytes(path, volume, ...readers, ...(backing === 'loop' ? [directly] : []));
+    ending.abort();
+    await feeding;
   });
 
   test('whichever of its processes are killed while readers wait, every byte is right', {
@@ -81,7 +124,7 @@ describe.skipIf(!isRoot).each(ways)('lazy volumes by $backend on a $backing (nee
     await using helper = nativeHelper(socket);
     for (let round = 0; round < ROUNDS; round += 1) {
       const volume = lazyVolume(content, blobs, { files: 4, fileBytes: 512 * 1024, blockBytes: 16 * 1024 });
-      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, backend, backing });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
       const round_ = new AbortController();
       const feeding = feed(helper, [volume], round_.signal, () => delay(Math.random() * 20));
       let isRead = false;
@@ -90,42 +133,121 @@ describe.skipIf(!isRoot).each(ways)('lazy volumes by $backend on a $backing (nee
       });
       while (!isRead) {
         await delay(8 + Math.random() * 15);
-        killSome(helper);
+        killSome(helper, root);
       }
       await reading;
       round_.abort();
       await feeding;
-      await expect.poll(() => helper.umountVolume('v1').then(() => 'unmounted')).toBe('unmounted');
+      await unmounted(helper, 'v1');
+    }
+  });
+
+  test('a complete volume is left to the kernel while it is read, and new mounts need no help', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs);
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    await helper.fillDevice({ device: volume.device, blob: volume.blob, blocks: volume.blocks });
+    const reading = expectBytes(path, volume, sequentially, mapped, randomly);
+    const retired = await helper.retireVolume('v1');
+    await reading;
+    // Who is mounted on a file of ours goes on reading it.
+    const isThroughFile = backend === 'fuse' && backing === 'file';
+    expect(retired.backend).toBe(isThroughFile ? 'fuse' : null);
+    expect(mountsBelow(join(root, 'fuse'))).toHaveLength(isThroughFile ? 1 : 0);
+    dropCaches();
+    await expectBytes(path, volume);
+    expect((await helper.retireVolume('v1')).backend).toBe(retired.backend);
+    await helper.umountVolume('v1');
+    const whole = volume.mount.devices.map((device) => ({ ...device, complete: true }));
+    const again = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way, devices: whole });
+    expect(again).toMatchObject({ backend: null, filling: [] });
+    expect(mountsBelow(join(root, 'fuse'))).toEqual([]);
+    await expectBytes(again.path, volume);
+    await helper.umountVolume('v1');
+  });
+
+  test('with the source away a read fails in time, and once it is back the same read works', async () => {
+    await using _ = await start(SHORT_DEADLINE_MS);
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs, { files: 2 });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const began = performance.now();
+    await expect(run('cat', [join(path, 'file-0')])).rejects.toThrow('Input/output error');
+    expect(performance.now() - began).toBeLessThan(4 * SHORT_DEADLINE_MS);
+    const blocks = volume.blocks.map(({ block }) => block);
+    const refusing = run('cat', [join(path, 'file-1')]);
+    const refused = expect(refusing).rejects.toThrow('Input/output error');
+    await helper.refuseBlocks(volume.device, blocks, 'nobody has it');
+    await refused;
+    void feed(helper, [volume], ending.signal);
+    await expect
+      .poll(() =>
+        expectBytes(path, volume).then(
+          () => 'read',
+          () => 'failed',
+        ),
+      )
+      .toBe('read');
+    await helper.umountVolume('v1');
+  });
+
+  test('two volumes share a device, which is filled once and goes with the last of them', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs, { files: 4 });
+    const other = lazyVolume(content, blobs, { files: volume.files });
+    expect(other.device).toBe(volume.device);
+    const first = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const second = await helper.mountVolume({ volume: 'v2', ...other.mount, ...way });
+    void feed(helper, [volume], ending.signal);
+    await expectBytes(first.path, volume);
+    ending.abort();
+    await helper.umountVolume('v1');
+    dropCaches();
+    await expectBytes(second.path, other);
+    await helper.umountVolume('v2');
+    expect(mountsBelow(root)).toEqual([]);
+  });
+
+  test('where nobody is left who fills it a read fails in time, and the next helper goes on', {
+    timeout: 60_000,
+  }, async () => {
+    const first = await start(SHORT_DEADLINE_MS);
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs, { files: 2 });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    await killHelper(helper, first);
+    const began = performance.now();
+    await expect(run('cat', [join(path, 'file-0')])).rejects.toThrow('Input/output error');
+    expect(performance.now() - began).toBeLessThan(3 * (SHORT_DEADLINE_MS + HOLDER_GRACE_MS));
+    await using _ = await start();
+    void feed(helper, [volume], ending.signal);
+    await expectBytes(path, volume);
+    await unmounted(helper, 'v1');
+  });
+
+  test('when all its processes are dead volumes are detached at the next start, and mounted anew', async () => {
+    const first = await start();
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs, { files: 2 });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const waiting = spawn('cat', [join(path, 'file-0')], { stdio: 'ignore' });
+    try {
+      await helper.volumes();
+      killAll([first.pid, ...holdersOf(root), helper.workerPid]);
+      await expect.poll(() => holdersOf(root)).toEqual([]);
+      // By fanotify who reads now reads zeros: which is why a start detaches them before anything else.
+      if (backend === 'fuse') await expect(run('cat', [join(path, 'file-1')])).rejects.toThrow();
+      await using _ = await start();
+      expect(await helper.volumes()).toMatchObject([{ mounted: false, backend: null }]);
+      expect(mountsBelow(root)).toEqual([]);
+      void feed(helper, [volume], ending.signal);
+      const again = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      await expectBytes(again.path, volume);
+      await unmounted(helper, 'v1');
+    } finally {
+      waiting.kill('SIGKILL');
     }
   });
 });
-
-/** SIGKILL for the worker, the holder or its twin, or for the worker and one of the two. */
-function killSome(helper: NativeHelper): void {
-  const [holder] = shuffled(holdersOf(root));
-  const [one, other] = shuffled([helper.workerPid, holder]);
-  for (const pid of Math.random() < 0.5 ? [one] : [one, other]) {
-    try {
-      if (pid) process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has died already.
-    }
-  }
-}
-
-function holdersOf(root: string): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    try {
-      const words = /^\d+$/.test(name) ? readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0') : [];
-      return words[1] === 'hold' && words[2]?.startsWith(root) === true ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-const shuffled = <Item>(items: readonly Item[]): Item[] =>
-  items
-    .map((item) => ({ item, at: Math.random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ item }) => item);

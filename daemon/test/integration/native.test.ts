@@ -309,7 +309,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     expect(await helper.probe()).toMatchObject({
       erofs: { works: true },
       overlay: { works: true },
-      backends: ['local'],
+      backends: ['fanotify', 'fuse', 'local'],
     });
     expect(existsSync(nativeProgram())).toBe(true);
   });

@@ -28,22 +28,19 @@ export interface LazyVolume {
 }
 
 export interface LazyVolumeOptions {
-  readonly files?: number;
+  /** So many random ones, or these: volumes of the same files share a device. */
+  readonly files?: number | ReadonlyMap<string, Buffer>;
   readonly fileBytes?: number;
   readonly blockBytes?: number;
 }
 
-/** Makes one of random files, with its blob in `blobs` and a sparse device in `content`. */
+/** Makes one of files that may be executed, with its blob in `blobs` and a sparse device in `content`. */
 export function lazyVolume(content: string, blobs: string, options: LazyVolumeOptions = {}): LazyVolume {
-  const { files: count = 8, fileBytes = 1024 * 1024, blockBytes = 64 * 1024 } = options;
+  const { files: wanted = 8, fileBytes = 1024 * 1024, blockBytes = 64 * 1024 } = options;
   const work = join(content, `lazy-source-${randomBytes(4).toString('hex')}`);
   mkdirSync(work, { recursive: true });
-  const files = new Map<string, Buffer>();
-  for (let index = 0; index < count; index += 1) {
-    const bytes = Buffer.concat([randomBytes(fileBytes / 2), Buffer.alloc(fileBytes / 2, `file ${index} `)]);
-    files.set(`file-${index}`, bytes);
-    writeFileSync(join(work, `file-${index}`), bytes);
-  }
+  const files = typeof wanted === 'number' ? randomFiles(wanted, fileBytes) : wanted;
+  for (const [name, bytes] of files) writeFileSync(join(work, name), bytes, { mode: 0o755 });
   const [meta, raw] = [`${work}.meta`, `${work}.raw`];
   execFileSync('mkfs.erofs', ['--quiet', '--chunksize=4096', `--blobdev=${raw}`, meta, work]);
   rmSync(work, { recursive: true });
@@ -53,7 +50,7 @@ export function lazyVolume(content: string, blobs: string, options: LazyVolumeOp
   const bytes = readFileSync(raw);
   rmSync(raw);
   const device = digestOf(bytes);
-  const descriptor = openSync(join(content, hexOf(device)), 'w');
+  const descriptor = openSync(join(content, hexOf(device)), 'a');
   ftruncateSync(descriptor, bytes.length);
   closeSync(descriptor);
   const blocks: BlockSource[] = [];
@@ -71,6 +68,13 @@ export function lazyVolume(content: string, blobs: string, options: LazyVolumeOp
   writeFileSync(join(blobs, hexOf(blob).slice(0, 2), hexOf(blob)), blobBytes);
   const devices = [{ digest: device, sizeBytes: bytes.length, complete: false }];
   return { mount: { meta: metaDigest, devices, blockBytes, backing: 'auto' }, device, blob, blocks, files };
+}
+
+/** Half of each is random, half says which file it is. */
+export function randomFiles(count: number, fileBytes: number): Map<string, Buffer> {
+  const bytesOf = (index: number) =>
+    Buffer.concat([randomBytes(fileBytes / 2), Buffer.alloc(fileBytes / 2, `file ${index} `)]);
+  return new Map(Array.from({ length: count }, (_, index) => [`file-${index}`, bytesOf(index)]));
 }
 
 /** Does the daemon's part: brings what readers wait for, when `when` says so. Ends with the signal. */

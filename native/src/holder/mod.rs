@@ -328,6 +328,8 @@ impl Holder {
             (Some(index), Some(held), Some((offset, length))) => {
                 if held.map.has_all(held.map.shape().blocks_of(offset, length)) {
                     self.answer(slot, event.number, true);
+                } else if self.is_left() {
+                    self.answer(slot, event.number, false);
                 } else {
                     self.journal.wait(slot, *index, offset, length, event.number);
                     let _ = rustix::io::write(&self.wake_worker, &1u64.to_ne_bytes());
@@ -355,9 +357,18 @@ impl Holder {
         }
     }
 
+    fn patience_ms(&self) -> u64 {
+        self.deadline_ms.saturating_add(WORKER_GRACE_MS)
+    }
+
+    /// Whether there has been no worker for so long that nobody waits for one any more.
+    fn is_left(&self) -> bool {
+        self.left_ms.is_some_and(|left_ms| now_ms().saturating_sub(left_ms) > self.patience_ms())
+    }
+
     fn deny_overdue(&mut self) {
         let now = now_ms();
-        let patience_ms = self.deadline_ms.saturating_add(WORKER_GRACE_MS);
+        let patience_ms = self.patience_ms();
         for (slot, _) in self.journal.in_use().filter(|(_, state)| *state == State::Waiting) {
             let wait = self.journal.waiting(slot);
             let is_overdue = now.saturating_sub(wait.since_ms) > patience_ms;
@@ -370,7 +381,7 @@ impl Holder {
             }
         }
         self.answer_decided();
-        let is_left = self.left_ms.is_some_and(|left_ms| now.saturating_sub(left_ms) > patience_ms);
+        let is_left = self.is_left();
         if let Some(requests) = &mut self.requests {
             requests.refuse_overdue(now, patience_ms);
             if is_left {
