@@ -18,7 +18,7 @@ import {
   isDrakkarError,
 } from '@drakkar/protocol';
 
-const PROTOCOL_VERSION = 3;
+const PROTOCOL_VERSION = 2;
 /** The status of a few thousand volumes. */
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 /** Mounting takes milliseconds; a disk that hangs must not hang the daemon. */

@@ -14,7 +14,7 @@ use crate::ids::{ContentId, Id};
 use crate::worker::blocks::BlockSource;
 use crate::worker::filler::Residency;
 
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The status of a few thousand volumes; each may name 64 devices.
 pub const MAX_FRAME_BYTES: u32 = 16 * 1024 * 1024;

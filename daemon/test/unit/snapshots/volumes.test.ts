@@ -18,7 +18,8 @@ class Helper {
       this.#verb(() => {
         const ids = devices.map(({ digest }) => hexOf(digest));
         const status = { volume, meta: hexOf(meta), devices: ids, mounted: true, filling: [] };
-        this.volumes.set(volume, { ...status, backing: 'file', path: `/${volume}`, overlays: [] });
+        const kernelAlone = { backing: 'file', backend: null } as const;
+        this.volumes.set(volume, { ...status, ...kernelAlone, path: `/${volume}`, overlays: [] });
         return this.volumes.get(volume);
       }),
     umountVolume: (volume: string) => this.#verb(() => void this.volumes.delete(volume)),
