@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { type Helper, type NativeHelper, nativeHelper, startHelper } from '@drakkar/daemon';
 import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { holdersOf, killAll, killSome } from '../kit/helper-processes.ts';
+import { killAll, killHolders, killSome } from '../kit/helper-processes.ts';
 import { feed, type LazyVolume, lazyVolume, randomFiles } from '../kit/lazy-volume.ts';
 import { byProgramOf, directly, mapped, type Reader, randomly, sequentially } from '../kit/readers.ts';
 
@@ -76,7 +76,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   ending.abort();
-  killAll(holdersOf(root));
+  await killHolders(root);
   for (const path of mountsBelow(directory.path).reverse()) execFileSync('umount', ['-l', path]);
   await directory[Symbol.asyncDispose]();
 });
@@ -235,8 +235,8 @@ describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (nee
     const waiting = spawn('cat', [join(path, 'file-0')], { stdio: 'ignore' });
     try {
       await helper.volumes();
-      killAll([first.pid, ...holdersOf(root), helper.workerPid]);
-      await expect.poll(() => holdersOf(root)).toEqual([]);
+      killAll([first.pid, helper.workerPid]);
+      await killHolders(root);
       // By fanotify who reads now reads zeros: which is why a start detaches them before anything else.
       if (backend === 'fuse') await expect(run('cat', [join(path, 'file-1')])).rejects.toThrow();
       await using _ = await start();

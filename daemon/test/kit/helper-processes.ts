@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NativeHelper } from '@drakkar/daemon';
 
 /** The holder and its heirs, of the helper that has this root directory. */
@@ -18,6 +19,14 @@ export function killSome(helper: NativeHelper, root: string): void {
   const [holder] = shuffled(holdersOf(root));
   const [one, other] = shuffled([helper.workerPid, holder]);
   killAll(Math.random() < 0.5 ? [one] : [one, other]);
+}
+
+/** Until none is left: others take the place of those that die. */
+export async function killHolders(root: string): Promise<void> {
+  for (let holders = holdersOf(root); holders.length > 0; holders = holdersOf(root)) {
+    killAll(holders);
+    await delay(1);
+  }
 }
 
 /** SIGKILL. */

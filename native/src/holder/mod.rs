@@ -65,7 +65,6 @@ struct Holder {
     /// Since when there has been no worker; what it would do can be seen from then on.
     left_ms: Option<u64>,
     requests: Option<Requests>,
-    deadline_ms: u64,
 }
 
 /// Runs until the worker says goodbye while nothing is held.
@@ -135,7 +134,7 @@ impl Holder {
         let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
         let mut holder = Self::with(listener, &group, &File::from(journal), &wake_holder, &wake_worker)?;
         drop((group, wake_holder, wake_worker));
-        holder.deadline_ms = deadline_ms;
+        holder.table.set_deadline_ms(deadline_ms);
         holder.keep_numbers()?;
         holder.welcome(&worker)?;
         holder.set_worker(Some(worker));
@@ -162,7 +161,6 @@ impl Holder {
             worker: None,
             left_ms: None,
             requests: None,
-            deadline_ms: u64::MAX,
         })
     }
 
@@ -358,7 +356,7 @@ impl Holder {
     }
 
     fn patience_ms(&self) -> u64 {
-        self.deadline_ms.saturating_add(WORKER_GRACE_MS)
+        self.table.deadline_ms().saturating_add(WORKER_GRACE_MS)
     }
 
     /// Whether there has been no worker for so long that nobody waits for one any more.
@@ -432,7 +430,7 @@ impl Holder {
         let Some((message, descriptors)) = worker.receive::<ToHolder>()? else { return Ok(None) };
         match message {
             ToHolder::Hello { version: _, deadline_ms } => {
-                self.deadline_ms = deadline_ms;
+                self.table.set_deadline_ms(deadline_ms);
                 self.welcome(worker)?;
             }
             ToHolder::Adopt { .. } => {

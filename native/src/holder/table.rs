@@ -15,10 +15,11 @@ use crate::memory::{Access, Mapping};
 /// Devices that are being filled at the same time: thirty volumes with as many devices as there can be, or some hundred ordinary ones.
 pub const MAX_DEVICES: u32 = 2048;
 
-/// Before the entries: the descriptors of the worker's link, of `/dev/fuse` and of its table of requests, or 0.
+/// Before the entries: the descriptors of the worker's link, of `/dev/fuse` and of its table of requests, or 0, and the readers' deadline.
 const WORKER_AT: usize = 0;
 const FUSE_AT: usize = 4;
 const REQUESTS_AT: usize = 8;
+const DEADLINE_AT: usize = 16;
 const ENTRIES_AT: usize = 128;
 const ENTRY_BYTES: usize = 128;
 /// Offsets in an entry.
@@ -91,6 +92,18 @@ impl HeldTable {
 
     pub fn set_worker(&self, descriptor: Option<RawFd>) {
         self.0.u32(WORKER_AT).store(descriptor.unwrap_or(0) as u32, Release);
+    }
+
+    /// How long a reader waits for what is missing; for ever until a worker has said it.
+    pub fn deadline_ms(&self) -> u64 {
+        match self.0.u64(DEADLINE_AT).load(Acquire) {
+            0 => u64::MAX,
+            deadline_ms => deadline_ms,
+        }
+    }
+
+    pub fn set_deadline_ms(&self, deadline_ms: u64) {
+        self.0.u64(DEADLINE_AT).store(deadline_ms, Release);
     }
 
     /// The descriptors of the connection that is kept: of `/dev/fuse` and of its table of requests.
