@@ -184,7 +184,7 @@ async function joinSwarm(
     { ...host, stateDirectory, supernode, joinToken, limits },
     { key, store, log },
   );
-  store.onRemoved((digest, origins) => peer.forget(digest, origins));
+  store.onRemoved((content) => peer.forget(content));
   return peer;
 }
 

@@ -17,5 +17,6 @@ export {
   type SwarmDownload,
   type SwarmPeer,
   type SwarmPeerOptions,
+  type SwarmPieces,
   startSwarmPeer,
 } from './swarm-peer.ts';

@@ -6,8 +6,8 @@ const ENDGAME_REQUESTS = 2;
 /**
  * Which piece to ask which parent for. Pure state: no clock, no sockets.
  *
- * Urgent pieces come first, since a reader waits for them; then those of the prefetch list in its order; then the rarest among
- * the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
+ * Urgent pieces come first, since a reader waits for them; then those of the prefetch list in its order; then, unless only what is
+ * wanted is fetched, the rarest among the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
  * so that children of one parent ask for different ones. When every missing piece has been asked for, slow requests are asked
  * again of another parent.
  *
@@ -29,11 +29,16 @@ export class PiecePicker {
   readonly #distances = new Map<PeerId, number>();
   /** By distance: which pieces are this host's to bring from there; `null` for all, where nobody is nearer. */
   readonly #shares = new Map<number, Uint8Array | null>();
-  #prefetch: readonly number[] = [];
+  #prefetch = new Set<number>();
+  readonly #isSelective: boolean;
   #missing: number;
 
-  /** @param self who this is: others come to the same shares, and ask for pieces in another order */
-  constructor(pieceCount: number, have: Iterable<number>, self: PeerId) {
+  /**
+   * @param self who this is: others come to the same shares, and ask for pieces in another order
+   * @param isSelective nothing is fetched but what is urgent or on the prefetch list
+   */
+  constructor(pieceCount: number, have: Iterable<number>, self: PeerId, isSelective = false) {
+    this.#isSelective = isSelective;
     this.#self = numberOf(self);
     this.pieceCount = pieceCount;
     this.#have = new Uint8Array(pieceCount);
@@ -85,10 +90,11 @@ export class PiecePicker {
     }
   }
 
-  /** How many pieces of a parent are missing here. */
+  /** How many pieces of a parent are missing here, and to be fetched. */
   usefulPieces(parent: PeerId): number {
     const known = this.#parents.get(parent);
     if (known === undefined) return 0;
+    if (this.#isSelective) return this.wanted.filter((piece) => known[piece] === 1).length;
     let useful = 0;
     for (let piece = 0; piece < this.pieceCount; piece += 1) {
       if (known[piece] === 1 && this.#have[piece] === 0) useful += 1;
@@ -103,9 +109,57 @@ export class PiecePicker {
     return true;
   }
 
-  /** What to fetch before the rest, in this order. */
+  /** What to fetch before the rest, in this order, and instead of what was said before. */
   prefetch(pieces: readonly number[]): void {
-    this.#prefetch = pieces.filter((piece) => piece < this.pieceCount);
+    this.#prefetch.clear();
+    this.want(pieces);
+  }
+
+  /** What to fetch behind what is on the prefetch list. */
+  want(pieces: readonly number[]): void {
+    for (const piece of pieces) if (piece < this.pieceCount && !this.has(piece)) this.#prefetch.add(piece);
+  }
+
+  /** Nobody waits for these any more. */
+  drop(pieces: readonly number[]): void {
+    for (const piece of pieces) {
+      this.#urgent.delete(piece);
+      this.#prefetch.delete(piece);
+      this.#hedged.delete(piece);
+    }
+  }
+
+  /** What is urgent or on the prefetch list, and missing. */
+  get wanted(): number[] {
+    return [...new Set([...this.#urgent, ...this.#prefetch])];
+  }
+
+  /** Urgent pieces that nobody has been asked for. */
+  get unaskedUrgent(): number[] {
+    return [...this.#urgent].filter((piece) => !this.isAsked(piece));
+  }
+
+  /** Whether somebody has been asked for it. */
+  isAsked(piece: number): boolean {
+    return this.#requests.has(piece);
+  }
+
+  isUrgent(piece: number): boolean {
+    return this.#urgent.has(piece);
+  }
+
+  /** Whether a parent is known to have it. */
+  hasOf(parent: PeerId, piece: number): boolean {
+    return this.#parents.get(parent)?.[piece] === 1;
+  }
+
+  /** Missing pieces that nobody wants and somebody has, the rarest first. */
+  rest(): number[] {
+    const left = [...this.#order].filter(
+      (piece) => !this.has(piece) && !this.isAsked(piece) && !this.#isWanted(piece),
+    );
+    const copies = (piece: number) => this.#copies[piece] ?? 0;
+    return left.filter((piece) => copies(piece) > 0).sort((one, other) => copies(one) - copies(other));
   }
 
   /** The first missing piece from `from` on that nobody has been asked for, which counts as asked of `parent` from now on. */
@@ -118,10 +172,16 @@ export class PiecePicker {
     return undefined;
   }
 
+  /** Counts as asked of the parent, too, whoever else was. */
+  ask(parent: PeerId, piece: number): void {
+    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+  }
+
   /** Asks the parent for this very piece, too, if it could be {@link pick}ed. */
   take(parent: PeerId, piece: number, isPatient = true): boolean {
     const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
-    if (!isFree || this.#parents.get(parent)?.[piece] !== 1) return false;
+    if (!isFree || (this.#isSelective && !this.#isWanted(piece)) || this.#parents.get(parent)?.[piece] !== 1)
+      return false;
     if (isPatient && !this.#isOurs(this.#shareOf(parent), piece)) return false;
     this.#requests.set(piece, new Set([parent]));
     return true;
@@ -146,10 +206,10 @@ export class PiecePicker {
     const piece =
       this.#first(this.#urgent, fresh) ??
       this.#first(this.#prefetch, fresh) ??
-      this.#rarest(fresh) ??
+      (this.#isSelective ? undefined : this.#rarest(fresh)) ??
       this.#again(parent, known, isOurs);
     if (piece === undefined) return undefined;
-    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+    this.ask(parent, piece);
     return piece;
   }
 
@@ -163,8 +223,7 @@ export class PiecePicker {
   arrived(piece: number): PeerId[] {
     const asked = [...(this.#requests.get(piece) ?? [])];
     this.#requests.delete(piece);
-    this.#hedged.delete(piece);
-    this.#urgent.delete(piece);
+    this.drop([piece]);
     if (piece < this.pieceCount && this.#have[piece] === 0) {
       this.#have[piece] = 1;
       this.#missing -= 1;
@@ -175,6 +234,10 @@ export class PiecePicker {
   /** Whether others are nearer than this parent: it is asked for a share alone. */
   isFar(parent: PeerId): boolean {
     return this.#shareOf(parent) !== null;
+  }
+
+  #isWanted(piece: number): boolean {
+    return this.#urgent.has(piece) || this.#prefetch.has(piece);
   }
 
   #isOurs(share: Uint8Array | null, piece: number): boolean {
@@ -232,7 +295,7 @@ export class PiecePicker {
         isOurs(piece)
       );
     };
-    const isEnd = this.#requests.size >= this.#missing;
+    const isEnd = !this.#isSelective && this.#requests.size >= this.#missing;
     return this.#first(this.#hedged, fits) ?? (isEnd ? this.#first(this.#requests.keys(), fits) : undefined);
   }
 }

@@ -90,6 +90,8 @@ export interface AnnouncedBlob {
 
 interface Announcement extends AnnouncedBlob {
   havePieces: number;
+  /** Nothing of it is wanted for now. */
+  isResting: boolean;
 }
 
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
@@ -198,8 +200,17 @@ export class SupernodeLink implements AsyncDisposable {
   }
 
   want(blob: AnnouncedBlob, havePieces: number): void {
-    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces });
+    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces, isResting: false });
     this.#send({ case: 'want', value: announcement(blob, havePieces) });
+  }
+
+  /** Nothing of a wanted blob is wanted for now, and what is here stays on offer. */
+  rest(name: BlobName): void {
+    const wanted = this.#wanted.get(blobKeyOf(name));
+    if (wanted === undefined) return;
+    wanted.isResting = true;
+    this.#send({ case: 'have', value: announcement(wanted, wanted.havePieces) });
+    this.#send({ case: 'forget', value: { blob: encodeBlobName(name), want: true, have: false } });
   }
 
   /** How far a wanted blob is. */
@@ -370,7 +381,8 @@ export class SupernodeLink implements AsyncDisposable {
 
   #announceAll(channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema>): void {
     for (const wanted of this.#wanted.values()) {
-      channel.send({ message: { case: 'want', value: announcement(wanted, wanted.havePieces) } });
+      const what = wanted.isResting ? 'have' : 'want';
+      channel.send({ message: { case: what, value: announcement(wanted, wanted.havePieces) } });
     }
     for (const blob of this.#events.complete()) {
       if (this.#wanted.has(blobKeyOf(blob.name))) continue;

@@ -6,19 +6,24 @@ import {
   type BlobKey,
   type BlobName,
   blobKeyOf,
+  type Cut,
+  type Digest,
   DrakkarError,
-  fixedPieceLength,
+  fixedCut,
   formatHostPort,
   type HostPort,
+  isCutByTable,
   type PeerId,
   parseJoinToken,
   parseSupernodeAddress,
+  pieceCountOfTable,
+  tableCut,
   toDrakkarError,
 } from '@drakkar/protocol';
 import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
-import type { Store } from '../store/index.ts';
+import type { ContentRemoved, Store, StoredContent } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
 import { DataClient } from './data-client.ts';
 import { type OfferedBlob, servePieces } from './data-server.ts';
@@ -71,6 +76,22 @@ export type SwarmDownload = Pick<
   end(): void;
 };
 
+/** A blob that is cut by a table, of which this host gets the pieces that it wants. */
+export type SwarmPieces = Pick<
+  Exchange,
+  | 'fetch'
+  | 'drop'
+  | 'rest'
+  | 'rarest'
+  | 'isExpected'
+  | 'mayReadUpstream'
+  | 'askUpstream'
+  | 'arrivedUpstream'
+  | 'failedUpstream'
+  | 'nextChange'
+> &
+  Pick<SwarmDownload, 'complete' | 'end'>;
+
 /** This host as a member of the swarm. */
 export interface SwarmPeer extends AsyncDisposable {
   /** What content is called by who does not know its digest. */
@@ -82,12 +103,14 @@ export interface SwarmPeer extends AsyncDisposable {
   nameOf(peer: PeerId): string | null;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
-  /** Complete content that others have not been able to ask for until now. */
-  offer(name: BlobName, sizeBytes: number): void;
+  /** The same in a blob that is cut by a trusted table, of which only what is wanted is fetched. */
+  pieces(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmPieces;
+  /** Complete content that others have not been able to ask for, or not cut in this way, until now. */
+  offer(name: BlobName, cut: Cut): void;
   /** A peer has sent, or passed on, wrong bytes that matched what it had said. */
   report(peer: PeerId, blob: BlobName, piece: number): void;
   /** The store has it no longer. */
-  forget(digest: BlobName['digest'], origins: readonly string[]): void;
+  forget(content: ContentRemoved): void;
 }
 
 const MAX_ACQUAINTANCES = 256;
@@ -223,8 +246,8 @@ export async function startSwarmPeer(
     join: () => link.start(),
     nameOf: (peer) => standing.nameOf(peer),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
-    offer: (name, sizeBytes) => {
-      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
+    pieces: (blob, local, sink) => swarm.pieces(blob, local, sink),
+    offer: (name, { sizeBytes, pieceCount: pieces }) => {
       if (pieces > 0) link.complete({ name, sizeBytes, pieces });
     },
     report: (peer, blob, piece) => {
@@ -233,10 +256,11 @@ export async function startSwarmPeer(
       link.useless(peer, blob);
       swarm.shun(peer);
     },
-    forget: (digest, origins) => {
-      for (const origin of origins) {
-        swarm.drop({ digest, origin });
-        link.forget({ digest, origin });
+    forget: ({ digest, origins, table }) => {
+      const names = origins.map((origin) => ({ digest, origin }));
+      for (const name of [...names, ...(table === null ? [] : names.map((each) => ({ ...each, table })))]) {
+        swarm.drop(name);
+        link.forget(name);
       }
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
@@ -280,12 +304,7 @@ class Exchanges {
   }
 
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload {
-    const modules = this.#require();
-    const key = blobKeyOf(blob.name);
-    this.#exchanges.get(key)?.end();
-    const exchange = new Exchange(blob, local, modules);
-    this.#exchanges.set(key, exchange);
-    exchange.want(sink);
+    const exchange = this.#begin(blob, local, sink);
     return {
       nextUpstream: (signal) => exchange.nextUpstream(signal),
       claimUpstream: (piece) => exchange.claimUpstream(piece),
@@ -301,7 +320,44 @@ class Exchanges {
       get missing() {
         return exchange.missing;
       },
-      complete: async () => exchange.complete(await this.#stored(blob)),
+      ...this.#endings(exchange),
+    };
+  }
+
+  pieces(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmPieces {
+    const exchange = this.#begin(blob, local, sink);
+    return {
+      fetch: (pieces, isUrgent) => exchange.fetch(pieces, isUrgent),
+      drop: (pieces) => exchange.drop(pieces),
+      rest: () => exchange.rest(),
+      get rarest() {
+        return exchange.rarest;
+      },
+      isExpected: (piece) => exchange.isExpected(piece),
+      get mayReadUpstream() {
+        return exchange.mayReadUpstream;
+      },
+      askUpstream: (piece) => exchange.askUpstream(piece),
+      arrivedUpstream: (piece, sha256) => exchange.arrivedUpstream(piece, sha256),
+      failedUpstream: (...pieces) => exchange.failedUpstream(...pieces),
+      nextChange: (withinMs, signal) => exchange.nextChange(withinMs, signal),
+      ...this.#endings(exchange),
+    };
+  }
+
+  #begin(blob: BlobShape, local: LocalPieces, sink: PieceSink): Exchange {
+    const key = blobKeyOf(blob.name);
+    this.#exchanges.get(key)?.end();
+    const exchange = new Exchange(blob, local, this.#require());
+    this.#exchanges.set(key, exchange);
+    exchange.want(sink);
+    return exchange;
+  }
+
+  #endings(exchange: Exchange): Pick<SwarmDownload, 'complete' | 'end'> {
+    const key = blobKeyOf(exchange.blob.name);
+    return {
+      complete: async () => exchange.complete(await this.#stored(exchange.blob)),
       end: () => {
         if (!exchange.isWanted) return;
         exchange.end();
@@ -362,12 +418,23 @@ class Exchanges {
       .filter(({ complete, kind }) => complete && kind === 'blob')
       .sort((a, b) => b.lastUseMs - a.lastUseMs)
       .slice(0, MAX_ANNOUNCED);
-    for (const { digest, sizeBytes, origins } of newest) {
-      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
-      if (pieces === 0) continue;
-      for (const origin of origins.slice(0, MAX_ORIGINS))
-        yield { name: { digest, origin }, sizeBytes, pieces };
+    for (const { digest, sizeBytes, origins, table } of newest) {
+      if (sizeBytes === 0) continue;
+      const { pieceCount } = fixedCut(sizeBytes);
+      const cutPieces = table === null ? undefined : this.#piecesOf(table);
+      for (const origin of origins.slice(0, MAX_ORIGINS)) {
+        const name = { digest, origin };
+        yield { name, sizeBytes, pieces: pieceCount };
+        if (table !== null && cutPieces !== undefined)
+          yield { name: { ...name, table }, sizeBytes, pieces: cutPieces };
+      }
     }
+  }
+
+  /** How many pieces a table lists, where it is here. */
+  #piecesOf(table: Digest): number | undefined {
+    const stored = this.#store.stat(table);
+    return stored?.complete === true ? pieceCountOfTable(stored.sizeBytes) : undefined;
   }
 
   /** Another peer opens a stream about a blob. */
@@ -380,7 +447,7 @@ class Exchanges {
       // Who wants it from us shows that it may have it; a supernode that is away gives no grants.
       if (grant !== '') standing.requireGrant(grant, stream.peer, blob);
       const exchange = await this.#find(blob);
-      if (exchange === undefined || exchange.blob.sizeBytes !== sizeBytes) {
+      if (exchange === undefined || exchange.blob.cut.sizeBytes !== sizeBytes) {
         session.close();
         return;
       }
@@ -404,9 +471,9 @@ class Exchanges {
     if (this.#exchanges.size >= MAX_EXCHANGES) this.#endIdle();
     if (this.#exchanges.size >= MAX_EXCHANGES)
       throw new DrakkarError('busy', 'too many blobs are exchanged already');
-    const { sizeBytes } = stored;
-    const pieceLength = fixedPieceLength(sizeBytes);
-    const blob = { name, sizeBytes, pieceLength, pieceCount: Math.ceil(sizeBytes / pieceLength) };
+    const cut = await this.#cutOf(name, stored);
+    if (cut === undefined) return undefined;
+    const blob = { name, cut };
     const local = await this.#stored(blob);
     const raced = this.#exchanges.get(key);
     // It may have been evicted as well meanwhile.
@@ -419,13 +486,21 @@ class Exchanges {
     return exchange;
   }
 
+  /** How a complete blob is cut under this name; `undefined` where its table is not here, or nobody trusted has said that it is one. */
+  async #cutOf({ table }: BlobName, stored: StoredContent): Promise<Cut | undefined> {
+    if (table === undefined) return fixedCut(stored.sizeBytes);
+    if (stored.table !== table || this.#piecesOf(table) === undefined) return undefined;
+    const { digest, ...pieces } = await this.#store.pieceTable(table);
+    return digest === stored.digest ? tableCut({ digest, ...pieces }) : undefined;
+  }
+
   /** Whoever is served cannot keep this host from making room: what is evicted is dropped. */
-  async #stored({ name, pieceCount }: BlobShape): Promise<LocalPieces> {
-    const hashes = await this.#store.pieceHashes(name.digest);
+  async #stored({ name, cut }: BlobShape): Promise<LocalPieces> {
+    const hashes = isCutByTable(cut) ? undefined : await this.#store.pieceHashes(name.digest);
     const reader = await this.#store.open(name.digest, { yields: true });
     return {
-      has: (piece) => piece < pieceCount,
-      sha256: (piece) => hashes.get(piece),
+      has: (piece) => piece < cut.pieceCount,
+      sha256: (piece) => cut.sha256(piece) ?? hashes?.get(piece),
       read: (buffer, position) => reader.read(buffer, position),
       close: async () => await reader[Symbol.asyncDispose](),
     };
