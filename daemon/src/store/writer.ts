@@ -16,6 +16,8 @@ export interface ContentWriter {
   readonly cut: Cut;
   /** Where its bytes lie, each at its place in the blob: now, and when it is complete. */
   readonly path: string;
+  /** How many pieces are there. */
+  readonly presentPieces: number;
   /** Whether a piece was there when the writer was opened, or has been written since. */
   has(piece: number): boolean;
   /**
@@ -101,6 +103,10 @@ export class FileWriter implements ContentWriter {
     this.#present = new Set(content.presentHashes.keys());
     this.#file = file;
     this.#home = home;
+  }
+
+  get presentPieces(): number {
+    return this.#present.size;
   }
 
   has(piece: number): boolean {

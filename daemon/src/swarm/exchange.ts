@@ -18,7 +18,7 @@ import type { DataClient } from './data-client.ts';
 import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
-import { PiecePicker } from './picker.ts';
+import { PiecePicker, type Urgency } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
 import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
@@ -222,11 +222,10 @@ export class Exchange implements HaveEvents {
     if (this.#advice !== undefined) this.#advice = { ...this.#advice, upstream: false };
   }
 
-  /** Fetches these, too, in this order; what is urgent before everything else. Only of a blob that is cut by a table. */
-  fetch(pieces: readonly number[], isUrgent: boolean): void {
+  /** Fetches these, too, in this order. Only of a blob that is cut by a table. */
+  fetch(pieces: readonly number[], urgency: Urgency): void {
     if (this.#isResting) this.#beginWanting();
-    if (isUrgent) for (const piece of pieces) this.#picker.urge(piece);
-    else this.#picker.want(pieces);
+    this.#picker.want(pieces, urgency);
     this.#fetcher?.schedule();
   }
 

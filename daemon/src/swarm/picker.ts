@@ -3,6 +3,9 @@ import { chanceOf, numberOf, type PeerId } from '@drakkar/protocol';
 /** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
 const ENDGAME_REQUESTS = 2;
 
+/** How soon a piece is wanted: a reader waits for it, one soon will, or it belongs to the whole. */
+export type Urgency = 'urgent' | 'soon' | 'rest';
+
 /**
  * Which piece to ask which parent for. Pure state: no clock, no sockets.
  *
@@ -22,20 +25,24 @@ export class PiecePicker {
   readonly #copies: Uint16Array;
   readonly #requests = new Map<number, Set<PeerId>>();
   readonly #order: Uint32Array;
-  readonly #urgent = new Set<number>();
+  /** Missing pieces that somebody wants, each once and in the order of asking. */
+  readonly #wanted: Readonly<Record<Urgency, Set<number>>> = {
+    urgent: new Set(),
+    soon: new Set(),
+    rest: new Set(),
+  };
   readonly #hedged = new Set<number>();
   readonly #self: number;
   /** How far away each peer is that takes part. */
   readonly #distances = new Map<PeerId, number>();
   /** By distance: which pieces are this host's to bring from there; `null` for all, where nobody is nearer. */
   readonly #shares = new Map<number, Uint8Array | null>();
-  #prefetch = new Set<number>();
   readonly #isSelective: boolean;
   #missing: number;
 
   /**
    * @param self who this is: others come to the same shares, and ask for pieces in another order
-   * @param isSelective nothing is fetched but what is urgent or on the prefetch list
+   * @param isSelective nothing is fetched but what is wanted
    */
   constructor(pieceCount: number, have: Iterable<number>, self: PeerId, isSelective = false) {
     this.#isSelective = isSelective;
@@ -94,7 +101,7 @@ export class PiecePicker {
   usefulPieces(parent: PeerId): number {
     const known = this.#parents.get(parent);
     if (known === undefined) return 0;
-    if (this.#isSelective) return this.wanted.filter((piece) => known[piece] === 1).length;
+    if (this.#isSelective) return this.#inOrder().filter((piece) => known[piece] === 1).length;
     let useful = 0;
     for (let piece = 0; piece < this.pieceCount; piece += 1) {
       if (known[piece] === 1 && this.#have[piece] === 0) useful += 1;
@@ -104,39 +111,40 @@ export class PiecePicker {
 
   /** A reader waits for it. @returns whether that is new */
   urge(piece: number): boolean {
-    if (piece >= this.pieceCount || this.has(piece) || this.#urgent.has(piece)) return false;
-    this.#urgent.add(piece);
+    if (piece >= this.pieceCount || this.has(piece) || this.isUrgent(piece)) return false;
+    this.want([piece], 'urgent');
     return true;
   }
 
   /** What to fetch before the rest, in this order, and instead of what was said before. */
   prefetch(pieces: readonly number[]): void {
-    this.#prefetch.clear();
-    this.want(pieces);
+    this.#wanted.soon.clear();
+    this.want(pieces, 'soon');
   }
 
-  /** What to fetch behind what is on the prefetch list. */
-  want(pieces: readonly number[]): void {
-    for (const piece of pieces) if (piece < this.pieceCount && !this.has(piece)) this.#prefetch.add(piece);
+  /** Behind what is wanted as soon already; what is wanted sooner stays so. */
+  want(pieces: readonly number[], urgency: Urgency): void {
+    const { urgent, soon, rest } = this.#wanted;
+    for (const piece of pieces) {
+      if (piece >= this.pieceCount || this.has(piece) || urgent.has(piece)) continue;
+      if (urgency !== 'urgent' && soon.has(piece)) continue;
+      soon.delete(piece);
+      if (urgency !== 'rest') rest.delete(piece);
+      this.#wanted[urgency].add(piece);
+    }
   }
 
-  /** Nobody waits for these any more. */
+  /** Nobody wants these any more. */
   drop(pieces: readonly number[]): void {
     for (const piece of pieces) {
-      this.#urgent.delete(piece);
-      this.#prefetch.delete(piece);
+      for (const wanted of Object.values(this.#wanted)) wanted.delete(piece);
       this.#hedged.delete(piece);
     }
   }
 
-  /** What is urgent or on the prefetch list, and missing. */
-  get wanted(): number[] {
-    return [...new Set([...this.#urgent, ...this.#prefetch])];
-  }
-
   /** Urgent pieces that nobody has been asked for. */
   get unaskedUrgent(): number[] {
-    return [...this.#urgent].filter((piece) => !this.isAsked(piece));
+    return [...this.#wanted.urgent].filter((piece) => !this.isAsked(piece));
   }
 
   /** Whether somebody has been asked for it. */
@@ -145,7 +153,7 @@ export class PiecePicker {
   }
 
   isUrgent(piece: number): boolean {
-    return this.#urgent.has(piece);
+    return this.#wanted.urgent.has(piece);
   }
 
   /** Whether a parent is known to have it. */
@@ -204,8 +212,9 @@ export class PiecePicker {
     const fresh = (piece: number) =>
       known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece) && isOurs(piece);
     const piece =
-      this.#first(this.#urgent, fresh) ??
-      this.#first(this.#prefetch, fresh) ??
+      this.#first(this.#wanted.urgent, fresh) ??
+      this.#first(this.#wanted.soon, fresh) ??
+      this.#first(this.#wanted.rest, fresh) ??
       (this.#isSelective ? undefined : this.#rarest(fresh)) ??
       this.#again(parent, known, isOurs);
     if (piece === undefined) return undefined;
@@ -236,12 +245,18 @@ export class PiecePicker {
     return this.#shareOf(parent) !== null;
   }
 
+  #inOrder(): number[] {
+    const { urgent, soon, rest } = this.#wanted;
+    return [...urgent, ...soon, ...rest];
+  }
+
   #isWanted(piece: number): boolean {
-    return this.#urgent.has(piece) || this.#prefetch.has(piece);
+    const { urgent, soon, rest } = this.#wanted;
+    return urgent.has(piece) || soon.has(piece) || rest.has(piece);
   }
 
   #isOurs(share: Uint8Array | null, piece: number): boolean {
-    return share === null || share[piece] === 1 || this.#urgent.has(piece);
+    return share === null || share[piece] === 1 || this.isUrgent(piece);
   }
 
   /** What this host is to bring from as far away as this parent is. */

@@ -327,7 +327,7 @@ class Exchanges {
   pieces(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmPieces {
     const exchange = this.#begin(blob, local, sink);
     return {
-      fetch: (pieces, isUrgent) => exchange.fetch(pieces, isUrgent),
+      fetch: (pieces, urgency) => exchange.fetch(pieces, urgency),
       drop: (pieces) => exchange.drop(pieces),
       rest: () => exchange.rest(),
       get rarest() {
