@@ -1,5 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { type Digest, digestOf, encodePieceTable, type NamedPieceTable, type Piece } from '@drakkar/protocol';
+import {
+  type Digest,
+  digestOf,
+  encodePieceTable,
+  type NamedPieceTable,
+  type Piece,
+  type PieceTable,
+} from '@drakkar/protocol';
 
 /** A blob of random bytes, and a table that cuts it. */
 export interface CutBlob {
@@ -24,16 +31,25 @@ export function cutBlob(lengths: readonly number[]): CutBlob {
   }
   const digest = digestOf(bytes);
   const table = { digest, sizeBytes, pieces };
-  const encoded = Buffer.from(encodePieceTable(table));
   return {
     bytes,
     digest,
     sizeBytes,
-    named: { digest: digestOf(encoded), table },
-    encoded,
+    named: named(table),
+    encoded: Buffer.from(encodePieceTable(table)),
     piece(index) {
       const { offset: start = 0, length = 0 } = pieces[index] ?? {};
       return bytes.subarray(start, start + length);
     },
   };
+}
+
+const named = (table: PieceTable): NamedPieceTable => ({ digest: digestOf(encodePieceTable(table)), table });
+
+/** A table that says of one piece what is not so. */
+export function wrongTable({ named: { table } }: CutBlob, wrong: number): NamedPieceTable {
+  const pieces = table.pieces.map((piece, index) =>
+    index === wrong ? { ...piece, sha256: digestOf('something else') } : piece,
+  );
+  return named({ ...table, pieces });
 }
