@@ -528,7 +528,7 @@ export class Exchange implements HaveEvents {
 
   #askAcquaintances(atMost: number): void {
     const known = [...this.#modules.acquaintances()].slice(0, atMost);
-    for (const [peer, addresses] of known) this.#meet(peer, addresses);
+    for (const [peer, addresses] of known) this.#meet(peer, addresses, () => this.#meetNamed(peer));
   }
 
   #isParent(peer: PeerId): boolean {
@@ -544,7 +544,18 @@ export class Exchange implements HaveEvents {
     this.#fetcher?.parentHas(session.peer, session.has);
   }
 
-  #meet(peer: PeerId, addresses: readonly HostPort[]): void {
+  /** Whoever cannot be reached where it was may have moved: the supernode knows. */
+  #meetNamed(peer: PeerId): void {
+    const named = this.#advice?.candidates.find((candidate) => candidate.peer === peer);
+    if (named === undefined) this.#sayUseless(peer);
+    else this.#meet(peer, named.controlAddresses);
+  }
+
+  #meet(
+    peer: PeerId,
+    addresses: readonly HostPort[],
+    failed: () => void = () => this.#sayUseless(peer),
+  ): void {
     const { self } = this.#modules;
     if (!this.isWanted || peer === self || this.#shunned.has(peer)) return;
     if (this.#sessions.has(peer) || this.#opening.has(peer)) return;
@@ -554,7 +565,7 @@ export class Exchange implements HaveEvents {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
       // Who hangs up has opened a stream itself, perhaps, which is then on its way.
-      setTimeout(() => this.#sayUseless(peer), error.code === 'not_found' ? HANG_UP_MS : 0);
+      setTimeout(failed, error.code === 'not_found' ? HANG_UP_MS : 0);
       this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
     });
   }
