@@ -1,4 +1,11 @@
-import { type Digest, DrakkarError, isDrakkarError, type NamedPieceTable, tableCut } from '@drakkar/protocol';
+import {
+  type Digest,
+  DrakkarError,
+  fixedCut,
+  isDrakkarError,
+  type NamedPieceTable,
+  tableCut,
+} from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
 import type { RepositoryName } from '../upstream/index.ts';
 import type {
@@ -197,13 +204,17 @@ class SharedContent implements Content {
     }
   }
 
-  offerPieces({ registry: origin }: RepositoryName, { digest: name, table }: NamedPieceTable): void {
+  async offerPieces({ registry: origin }: RepositoryName, digest: Digest, table: Digest): Promise<void> {
     const { store, swarm } = this.#modules;
-    const { digest } = table;
-    if (store.stat(digest)?.complete !== true) return;
-    store.addOrigin(digest, origin);
-    store.setTable(digest, name);
-    swarm?.offer({ digest, origin, table: name }, tableCut(table));
+    const both = [digest, table].flatMap((each) => store.stat(each) ?? []);
+    if (both.filter(({ complete }) => complete).length < 2) return;
+    const cut = tableCut(await store.pieceTable(table));
+    for (const { digest: each, sizeBytes } of both) {
+      store.addOrigin(each, origin);
+      swarm?.offer({ digest: each, origin }, fixedCut(sizeBytes));
+    }
+    store.setTable(digest, table);
+    swarm?.offer({ digest, origin, table }, cut);
   }
 
   async close(): Promise<void> {

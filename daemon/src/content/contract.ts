@@ -147,10 +147,10 @@ export interface Content extends AsyncDisposable {
    */
   openPieces(request: PieceBlobRequest, table: NamedPieceTable, receipt: ReceiptCounter): Promise<PieceBlob>;
   /**
-   * Other hosts may have complete content piece by piece, cut by this trusted table, under the name of a registry that gave it or was
-   * given it.
+   * Other hosts may have a complete blob, as a whole or piece by piece, and the trusted table that cuts it; under the name of a registry
+   * that gave both or was given them. Does nothing where one of the two is not here.
    */
-  offerPieces(image: RepositoryName, table: NamedPieceTable): void;
+  offerPieces(image: RepositoryName, digest: Digest, table: Digest): Promise<void>;
   /** Whether a blob is on its way. */
   isArriving(digest: Digest): boolean;
   /** Ends all downloads; what they have is kept. */

@@ -157,6 +157,7 @@ async function fetchFile(
     const request = { image: image.reference, ...blob };
     await content.fetch(request, work.receipt, { signal: work.signal, onBytes });
   }
+  await content.offerPieces(image.reference, file.blobDigest, file.piecesDigest);
   const table = decodePieceTable(await readFile(store.pathOf(file.piecesDigest)));
   const outputPath = join(directory, hexOf(file.rawDigest));
   reservation.grow(file.rawSizeBytes);

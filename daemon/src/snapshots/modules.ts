@@ -42,7 +42,7 @@ export type Store = Pick<
 >;
 
 /** What snapshots need of the content service. */
-export type Content = Pick<WholeContent, 'read' | 'fetch'>;
+export type Content = Pick<WholeContent, 'read' | 'fetch' | 'offerPieces'>;
 
 /** Context and message; levels as in docs/ARCHITECTURE.md. */
 export interface Log {

@@ -93,7 +93,7 @@ export interface Store extends AsyncDisposable {
   /**
    * Moves a finished file of the staging directory in and pins it for `holder`; its bytes are taken from the reservation.
    * Where the store has the content already, the file is removed instead, and a blob becomes a volume where that is wanted; where
-   * somebody is writing it, this waits for the end.
+   * somebody is writing it, this waits for the end, or gives him the pieces that he lacks where he writes them as they are needed.
    */
   adopt(
     path: string,

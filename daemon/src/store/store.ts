@@ -19,6 +19,7 @@ import {
   decodePieceTable,
   digestOf,
   fixedCut,
+  isCutByTable,
   type PieceTable,
   pieceCountOfTable,
   tableCut,
@@ -35,6 +36,7 @@ import type {
   WriterWanted,
 } from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
+import { fillFrom } from './fill.ts';
 import { type ContentRow, IndexFile, type PieceRow, type TagRow } from './index-file.ts';
 import { type ContentKind, type Layout, layoutOf } from './layout.ts';
 import { STORE_DEFAULTS, type StoreOptions } from './options.ts';
@@ -254,7 +256,18 @@ class DirectoryStore implements Store, WriterHome {
     mediaType?: string,
   ): Promise<void> {
     // Two images with a layer in common bring the same device; a mirror and a pull the same manifest.
-    while (this.#claims.has(digest)) await this.#claims.get(digest)?.ended.promise;
+    for (let claim = this.#claims.get(digest); claim !== undefined; claim = this.#claims.get(digest)) {
+      const { writer } = claim;
+      if (writer !== undefined && isCutByTable(writer.cut)) {
+        // Whoever fills it as it is needed may have it open for long.
+        await fillFrom(path, writer);
+        rmSync(path);
+        reservation.shrink(sizeBytes);
+        if (holder !== undefined) this.pin(digest, holder);
+        return;
+      }
+      await claim.ended.promise;
+    }
     this.#claim(digest, true);
     try {
       await makeDurable(path, sizeBytes);

@@ -283,7 +283,7 @@ describe('with other hosts', () => {
       const { store, content } = builder;
       await store.put(blob.encoded, 'application/octet-stream');
       await store.put(blob.bytes, 'application/octet-stream');
-      content.offerPieces(cluster.image, blob.named);
+      await content.offerPieces(cluster.image, blob.digest, blob.named.digest);
       await whileAway(async () => {
         await using pieces = await openPieces(child, blob);
         await pieces.want([4], urgent());

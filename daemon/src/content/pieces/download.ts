@@ -275,7 +275,10 @@ export class PieceDownload {
   ): Promise<boolean> {
     const bytes = lengthOf(this.cut, piece);
     try {
-      if ((await this.#writer?.writePiece(piece, buffers, sha256)) !== true) return false;
+      if ((await this.#writer?.writePiece(piece, buffers, sha256)) !== true) {
+        this.#wants.arrived(piece, bytes);
+        return false;
+      }
     } catch (cause) {
       this.#swarm?.failedUpstream(piece);
       this.#giveUp(piece, toDrakkarError(cause, 'unavailable'));
@@ -291,12 +294,13 @@ export class PieceDownload {
     const error = toDrakkarError(cause, 'unavailable');
     this.#swarm?.failedUpstream(...pieces);
     for (const piece of pieces) this.#wants.postpone(piece, error, performance.now() + RETRY_MS);
-    this.#giveUpHopeless();
+    this.#settle();
   }
 
-  /** Who waits for what nobody will give is told so. */
-  #giveUpHopeless(): void {
+  /** Who waits for what nobody will give is told so; who waits for what a build has brought, that it is here. */
+  #settle(): void {
     for (const { piece, failure } of [...this.#wants.inOrder('urgent', 'soon', 'rest')]) {
+      if (this.has(piece)) this.#wants.arrived(piece, lengthOf(this.cut, piece));
       if (failure === undefined || this.#upstream.isReading(piece)) continue;
       if (this.#swarm?.isExpected(piece) !== true) this.#giveUp(piece, failure);
     }
@@ -316,7 +320,7 @@ export class PieceDownload {
     try {
       while (this.#wants.size > 0 && !this.isEnding) {
         await swarm.nextChange(POLL_MS, this.#ending.signal).catch(() => {});
-        this.#giveUpHopeless();
+        this.#settle();
         this.#step();
       }
     } finally {

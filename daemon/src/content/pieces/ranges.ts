@@ -22,5 +22,3 @@ export function rangeFrom(
 
 export const piecesOf = ({ first, last }: PieceRange): number[] =>
   Array.from({ length: last - first + 1 }, (_, index) => first + index);
-
-export const rangeBytes = (cut: Cut, { first, last }: PieceRange): number => cut.end(last) - cut.start(first);

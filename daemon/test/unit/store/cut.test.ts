@@ -136,6 +136,24 @@ describe('a blob that is cut by a table', () => {
     expect(store.has(blob.named.digest)).toBe(false);
   });
 
+  test('is completed by who brings it as a whole, while it is open', async () => {
+    await using home = await temporaryDirectory('cut');
+    await using store = await openStore({ directory: home.path });
+    const blob = cutBlob(LENGTHS);
+    const writer = await writerOf(store, blob);
+    await write(writer, blob, 1);
+    const path = join(store.stagingDirectory, 'built');
+    writeFileSync(path, blob.bytes);
+    using reservation = store.reserve('a build', blob.sizeBytes);
+    await store.adopt(path, blob.digest, blob.sizeBytes, 'blob', reservation, 'build');
+    expect(store.stat(blob.digest)).toMatchObject({ complete: true, holders: ['build'] });
+    expect(store.usage()).toMatchObject({ contentBytes: blob.sizeBytes, reservedBytes: 0 });
+    expect(writer.presentPieces).toBe(LENGTHS.length);
+    await writer.finish();
+    await writer.close();
+    expect(digestOf(readFileSync(store.pathOf(blob.digest)))).toBe(blob.digest);
+  });
+
   test('is not asked for a table that is none', async () => {
     await using home = await temporaryDirectory('cut');
     await using store = await openStore({ directory: home.path });
