@@ -252,6 +252,7 @@ export class Exchange implements HaveEvents {
 
   /** Returns when something has changed, or after so long. */
   nextChange(withinMs: number, signal: AbortSignal): Promise<void> {
+    this.#meetAcquaintances();
     return this.#changed.nextWithin(withinMs, signal);
   }
 
@@ -528,7 +529,7 @@ export class Exchange implements HaveEvents {
 
   #askAcquaintances(atMost: number): void {
     const known = [...this.#modules.acquaintances()].slice(0, atMost);
-    for (const [peer, addresses] of known) this.#meet(peer, addresses, () => this.#meetNamed(peer));
+    for (const [peer, addresses] of known) this.#meet(peer, addresses, true);
   }
 
   #isParent(peer: PeerId): boolean {
@@ -547,15 +548,11 @@ export class Exchange implements HaveEvents {
   /** Whoever cannot be reached where it was may have moved: the supernode knows. */
   #meetNamed(peer: PeerId): void {
     const named = this.#advice?.candidates.find((candidate) => candidate.peer === peer);
-    if (named === undefined) this.#sayUseless(peer);
-    else this.#meet(peer, named.controlAddresses);
+    if (named !== undefined) this.#meet(peer, named.controlAddresses);
   }
 
-  #meet(
-    peer: PeerId,
-    addresses: readonly HostPort[],
-    failed: () => void = () => this.#sayUseless(peer),
-  ): void {
+  /** @param isAcquaintance the supernode has not named it, or not there */
+  #meet(peer: PeerId, addresses: readonly HostPort[], isAcquaintance = false): void {
     const { self } = this.#modules;
     if (!this.isWanted || peer === self || this.#shunned.has(peer)) return;
     if (this.#sessions.has(peer) || this.#opening.has(peer)) return;
@@ -565,7 +562,9 @@ export class Exchange implements HaveEvents {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
       // Who hangs up has opened a stream itself, perhaps, which is then on its way.
-      setTimeout(failed, error.code === 'not_found' ? HANG_UP_MS : 0);
+      const waitMs = error.code === 'not_found' ? HANG_UP_MS : 0;
+      if (isAcquaintance) this.#meetNamed(peer);
+      else setTimeout(() => this.#sayUseless(peer), waitMs);
       this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
     });
   }

@@ -55,6 +55,8 @@ interface Parent {
   /** Answers in a row that it is busy. */
   refusals: number;
   isChoking: boolean;
+  /** When it last began to choke. */
+  chokingSinceMs: number;
   restsUntilMs: number;
 }
 
@@ -107,6 +109,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'tim
 const BUSY_REST_MS = 150;
 const FAILURE_REST_MS = 400;
 const RETRY_MS = 50;
+/** Who is asked by too many at once has time for more by then. */
+const CHOKE_PATIENCE_MS = 5_000;
 /** Who could ask for nothing for so long asks for what peers that are nearer were to bring. */
 const PATIENCE_MS = 3_000;
 
@@ -149,6 +153,7 @@ export class PieceFetcher {
       failures: 0,
       refusals: 0,
       isChoking: false,
+      chokingSinceMs: 0,
       restsUntilMs: 0,
     });
   }
@@ -175,6 +180,7 @@ export class PieceFetcher {
   choked(peer: PeerId, isChoking: boolean): void {
     const parent = this.#parents.get(peer);
     if (parent === undefined) return;
+    if (isChoking && !parent.isChoking) parent.chokingSinceMs = performance.now();
     parent.isChoking = isChoking;
     if (!isChoking) this.schedule();
   }
@@ -206,11 +212,15 @@ export class PieceFetcher {
       abort.abort(new DrakkarError('cancelled', 'nothing is wanted any more'));
   }
 
-  /** Whether a parent that is not choking is known to have it. */
+  /** Whether a parent is known to have it, and gives something or has only just begun to choke. */
   mayGive(piece: number): boolean {
+    const soonMs = performance.now() - CHOKE_PATIENCE_MS;
     return this.#parents
       .values()
-      .some(({ peer, isChoking }) => !isChoking && this.#picker.hasOf(peer, piece));
+      .some(
+        ({ peer, isChoking, chokingSinceMs }) =>
+          (!isChoking || chokingSinceMs > soonMs) && this.#picker.hasOf(peer, piece),
+      );
   }
 
   /** Asks whom it may for what it can. */

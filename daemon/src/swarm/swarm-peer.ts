@@ -120,8 +120,10 @@ const IDLE_MS = 10_000;
 const MAX_EXCHANGES = 512;
 /** Complete blobs that are announced, the most recently used first. */
 const MAX_ANNOUNCED = 4096;
-/** Of one blob: with all of them a host stays below what a supernode takes. */
+/** Of one blob. */
 const MAX_ORIGINS = 2;
+/** With all cuts of all of them a host stays below what a supernode takes. */
+const MAX_NAMES = 8192;
 
 /** @throws `busy` where a port is taken; `invalid_argument` for an address or token that is none */
 export async function startSwarmPeer(
@@ -412,7 +414,11 @@ class Exchanges {
     return [...all.slice(0, ASKED_ACQUAINTANCES / 2), ...anybody];
   }
 
-  *complete(): Generator<AnnouncedBlob> {
+  complete(): Iterable<AnnouncedBlob> {
+    return this.#announced().take(MAX_NAMES);
+  }
+
+  *#announced(): Generator<AnnouncedBlob> {
     const newest = this.#store
       .list()
       .filter(({ complete, kind }) => complete && kind === 'blob')

@@ -286,14 +286,14 @@ describe('with other hosts', () => {
       await content.offerPieces(cluster.image, blob.digest, blob.named.digest);
       await whileAway(async () => {
         await using pieces = await openPieces(child, blob);
-        await pieces.want([4], urgent());
+        await wantAgain(pieces, 4);
         requirePieces(pieces, blob, 4);
       });
     }
     await using _again = await cluster.host({ key, directory });
     await whileAway(async () => {
       await using pieces = await openPieces(child, blob);
-      await pieces.want([4, 5], urgent());
+      await wantAgain(pieces, 4, 5);
       requirePieces(pieces, blob, 4, 5);
     });
   });
@@ -361,14 +361,52 @@ describe('with other hosts', () => {
     await whileAway(async () => {
       await expect(pieces.want([1], urgent())).rejects.toMatchObject({ code: 'unavailable' });
       await using _back = await cluster.host({ key, directory: first.directory });
-      // Whom to ask the supernode says when it knows.
-      for (let tries = 0; !pieces.has(1) && tries < 20; tries += 1) {
-        await pieces.want([1], urgent()).catch(() => {});
-      }
+      await wantAgain(pieces, 1);
       requirePieces(pieces, blob, 0, 1);
     });
     await pieces.want([2], urgent());
     requirePieces(pieces, blob, 2);
+  });
+
+  test('what somebody waits for comes before what a slow peer sends in bulk', async () => {
+    const blob = await cluster.push(LENGTHS);
+    await using first = await cluster.host({ limits: { uploadRate: 2 * KIBIBYTE * KIBIBYTE } });
+    await using second = await cluster.host();
+    await using held = await openPieces(first, blob);
+    await held.complete({ signal: soon() });
+    await whileAway(async () => {
+      await using pieces = await openPieces(second, blob);
+      const bulk = pieces.want(ALL, unhurried());
+      await pieces.want([14], urgent());
+      expect(pieces.presentPieces).toBeLessThan(8);
+      requirePieces(pieces, blob, 14);
+      await bulk;
+      requirePieces(pieces, blob, ...ALL);
+    });
+  });
+
+  test('hosts that know each other go on without a supernode', async () => {
+    await using alone = await startCluster();
+    const [blob, known] = [await alone.push(LENGTHS), await alone.push(LENGTHS)];
+    await using first = await alone.host();
+    await using second = await alone.host();
+    const open = ({ content }: ClusterHost, { digest, sizeBytes, named }: CutBlob) =>
+      content.openPieces({ image: alone.image, digest, sizeBytes }, named, newReceipt());
+    await using held = await open(first, blob);
+    await held.want([2, 3], urgent());
+    {
+      await using one = await open(first, known);
+      await one.want([0], urgent());
+      await using other = await open(second, known);
+      await other.want([0], urgent());
+    }
+    await alone.supernode[Symbol.asyncDispose]();
+    while (second.swarm.status().supernode.up) await later();
+    await using pieces = await open(second, blob);
+    await pieces.want([2], urgent());
+    await pieces.want([3, 4], urgent());
+    requirePieces(pieces, blob, 2, 3, 4);
+    expect(alone.proxy.bytes(blob.digest)).toBe(lengthOf(2, 3, 4));
   });
 
   test('hosts that all want all of it cost the registry one copy', async () => {
@@ -404,5 +442,12 @@ describe('with other hosts', () => {
     console.info(`first pieces took ${took.map((ms) => ms.toFixed(1)).join(', ')} ms`);
   });
 });
+
+/** As who waits for a while does: the supernode says whom to ask when it has heard of them. */
+async function wantAgain(pieces: PieceBlob, ...wanted: readonly number[]): Promise<void> {
+  for (let tries = 0; tries < 20 && !wanted.every((piece) => pieces.has(piece)); tries += 1) {
+    await pieces.want(wanted, urgent()).catch(() => {});
+  }
+}
 
 const later = () => new Promise((resolve) => setTimeout(resolve, 20));

@@ -39,6 +39,7 @@ export interface Cluster extends AsyncDisposable {
   readonly proxy: FaultyProxy;
   readonly image: { readonly registry: string; readonly repository: string };
   readonly join: { readonly supernode: string; readonly joinToken: string };
+  readonly supernode: AsyncDisposable;
   readonly client: RegistryClient;
   host(options?: HostOptions): Promise<ClusterHost>;
   /** A blob that the registry has. */
@@ -110,6 +111,7 @@ export async function startCluster(): Promise<Cluster> {
     proxy,
     image,
     join: join_,
+    supernode,
     client,
     host,
     async push(lengths) {
