@@ -338,9 +338,8 @@ export class Exchange implements HaveEvents {
 
   advise(advice: SupernodeAdvice): void {
     this.#advice = advice;
-    const named = new Set(advice.candidates.map(({ peer }) => peer));
     for (const [peer, session] of this.#sessions) {
-      if (named.has(peer)) this.#adopt(session);
+      if (this.#isParent(peer)) this.#adopt(session);
       else this.#fetcher?.removeParent(peer);
     }
     for (const { peer, controlAddresses } of advice.candidates) this.#meet(peer, controlAddresses);
@@ -534,9 +533,9 @@ export class Exchange implements HaveEvents {
 
   #isParent(peer: PeerId): boolean {
     if (this.#shunned.has(peer) || this.#modules.standing.isRevoked(peer)) return false;
-    const named = this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
-    // Who can give no wrong bytes may be asked before the supernode has said whom to ask.
-    return named || this.#isAlone || (this.#isCutByTable && this.#advice === undefined);
+    // Who can give no wrong bytes may be asked whether the supernode has named it or not.
+    if (this.#isCutByTable || this.#isAlone) return true;
+    return this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
   }
 
   #adopt(session: HaveSession): void {
