@@ -1,12 +1,10 @@
 import {
   type Cut,
   DrakkarError,
-  encodePieceTable,
   fixedCut,
   isDrakkarError,
   lengthOf,
   type NamedPieceTable,
-  SNAPSHOT_MEDIA_TYPES,
   tableCut,
   toDrakkarError,
 } from '@drakkar/protocol';
@@ -18,6 +16,7 @@ import type { ReceiptCounter } from '../receipt.ts';
 import { originOf, sourceOf } from '../source.ts';
 import { completePieces } from './complete.ts';
 import { type PieceRange, rangeFrom } from './ranges.ts';
+import { keepTable, openComplete } from './stored.ts';
 import { type Lane, UpstreamReads } from './upstream.ts';
 import { requireDigest } from './verify.ts';
 import { type WantedPiece, Wants } from './wants.ts';
@@ -198,7 +197,7 @@ export class PieceDownload {
 
   async #open(): Promise<void> {
     try {
-      await this.#keepTable();
+      await keepTable(this.#modules.store, this.table, this.origin);
       while (!(await this.#openStored()) && !(await this.#openWriter()));
     } catch (error) {
       void this.end('it cannot be opened');
@@ -206,28 +205,16 @@ export class PieceDownload {
     }
   }
 
-  /** Whoever asks this host for pieces does so by the table. */
-  async #keepTable(): Promise<void> {
-    const { store } = this.#modules;
-    const { digest, table } = this.table;
-    if (store.has(digest)) store.touch(digest);
-    else await store.put(encodePieceTable(table), SNAPSHOT_MEDIA_TYPES.pieces, this.origin);
-  }
-
   async #openStored(): Promise<boolean> {
     const { store, swarm } = this.#modules;
     const { digest } = this.#request;
-    if (store.stat(digest)?.complete !== true) return false;
-    try {
-      this.#reader = await store.open(digest);
-    } catch (error) {
-      if (isDrakkarError(error, 'not_found')) return false;
-      throw error;
-    }
+    this.#reader = await openComplete(store, digest);
+    if (this.#reader === undefined) return false;
     this.#path = store.pathOf(digest);
-    if (store.stat(digest)?.table === this.table.digest) return true;
+    const { table, origins = [] } = store.stat(digest) ?? {};
+    if (table === this.table.digest) return true;
     store.setTable(digest, this.table.digest);
-    swarm?.offer({ digest, origin: this.origin, table: this.table.digest }, this.cut);
+    for (const origin of origins) swarm?.offer({ digest, origin, table: this.table.digest }, this.cut);
     return true;
   }
 
