@@ -313,6 +313,20 @@ export const configSchema = z.strictObject({
         .refine(fitsSocket, `is longer than ${MAX_SOCKET_BYTES} bytes`)
         .default('/run/drakkar/native.sock')
         .describe('Where drakkar-native listens.'),
+      backend: z
+        .enum(['auto', 'local', 'fanotify', 'fuse'])
+        .default('auto')
+        .describe(
+          'How volumes are filled while they are mounted: fanotify (Linux ≥ 6.14), fuse, or local: not at all, so that all of a snapshot is fetched before.',
+        ),
+      readDeadlineMs: z
+        .int()
+        .min(1_000)
+        .max(600_000)
+        .default(30_000)
+        .describe(
+          'How long a reader waits for what is missing, as drakkar-native is told; it gets an error then.',
+        ),
       backing: z
         .enum(['auto', 'file', 'loop'])
         .default('auto')

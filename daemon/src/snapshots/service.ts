@@ -19,7 +19,7 @@ import {
 } from '@drakkar/protocol';
 import type { FlatStream } from '@drakkar/snapshotter';
 import type { VolumeStatus } from '../native.ts';
-import type { Acquirer, Acquisition } from './acquire.ts';
+import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
 import { type Abortable, allDigests, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
@@ -69,7 +69,7 @@ export class SnapshotService {
 
   /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
   async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
-    const acquisition = await this.#acquire(choice, choice.rebuild, work);
+    const acquisition = await this.#acquire(choice, { rebuild: choice.rebuild, extent: 'whole' }, work);
     const { record, found } = acquisition;
     if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
     const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
@@ -85,8 +85,9 @@ export class SnapshotService {
 
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
-    const { record, found, image } = await this.#acquire(choice, false, work);
-    const { id, rootfs } = await this.#prepare(choice, record, work);
+    const wanted = { rebuild: false, extent: await this.#modules.volumes.extent(work) };
+    const { record, found, image } = await this.#acquire(choice, wanted, work);
+    const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
     work.timeline.mark('mounted');
     return {
       id,
@@ -101,14 +102,20 @@ export class SnapshotService {
   }
 
   /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
-  async #prepare(choice: StartChoice, record: SnapshotRecord, work: Work): Promise<PreparedRootfs> {
+  async #prepare(
+    choice: StartChoice,
+    wanted: AcquireOptions,
+    { image, record }: Pick<Acquisition, 'image' | 'record'>,
+    work: Work,
+  ): Promise<PreparedRootfs> {
+    const prepare = ({ config }: SnapshotRecord) =>
+      this.#modules.volumes.prepareStart({ config, image: image.reference }, choice.ownerPid, work);
     try {
-      return await this.#modules.volumes.prepareStart(record.config, choice.ownerPid, work);
+      return await prepare(record);
     } catch (error) {
-      if (!isDrakkarError(error, 'not_found') || (await isLocal(record.config, this.#modules.store)))
-        throw error;
-      const again = await this.#acquire(choice, false, work);
-      return this.#modules.volumes.prepareStart(again.record.config, choice.ownerPid, work);
+      const isEvicted = isDrakkarError(error, 'not_found');
+      if (!isEvicted || (await isLocal(record.config, wanted.extent, this.#modules.store))) throw error;
+      return await prepare((await this.#acquire(choice, wanted, work)).record);
     }
   }
 
@@ -117,7 +124,9 @@ export class SnapshotService {
   }
 
   async mount(name: string, options: Abortable = {}): Promise<MountResult> {
-    const { path, backing } = await this.#modules.volumes.mount(this.find(name).config, options);
+    const { config, image } = this.find(name);
+    const mountable = { config, image: parseReference(image) };
+    const { path, backing } = await this.#modules.volumes.mount(mountable, options);
     return { path, backing };
   }
 
@@ -177,11 +186,11 @@ export class SnapshotService {
     return matches.at(-1) ?? match;
   }
 
-  async #acquire(choice: ImageChoice, rebuild: boolean, work: Work): Promise<Acquisition> {
+  async #acquire(choice: ImageChoice, wanted: AcquireOptions, work: Work): Promise<Acquisition> {
     try {
       const image = await this.#modules.images.resolve(choice.image, choice.platform, work);
       work.timeline.mark('resolved');
-      return await this.#modules.acquirer.acquire(image, { rebuild }, work);
+      return await this.#modules.acquirer.acquire(image, wanted, work);
     } catch (cause) {
       throw aboutImage(choice.image, cause);
     }

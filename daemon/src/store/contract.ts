@@ -104,6 +104,13 @@ export interface Store extends AsyncDisposable {
     holder?: string,
     mediaType?: string,
   ): Promise<void>;
+  /**
+   * A raw file of this size in which nothing is, for the helper to fill, pinned for `holder`. One that is being filled already stays, and so
+   * does a complete one. @throws `no_space`
+   */
+  prepareVolume(digest: Digest, sizeBytes: number, holder: string): void;
+  /** The helper has filled it, and verified the whole. */
+  volumeFilled(digest: Digest): void;
   touch(digest: Digest): void;
   /** What a holder pins is not evicted; it may be pinned before it is here. */
   pin(digest: Digest, holder: string): void;

@@ -10,6 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
 } from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -302,6 +303,40 @@ class DirectoryStore implements Store, WriterHome {
     } finally {
       this.#unclaim(digest);
     }
+  }
+
+  prepareVolume(digest: Digest, sizeBytes: number, holder: string): void {
+    try {
+      this.#prepareVolume(digest, sizeBytes);
+      this.pin(digest, holder);
+      this.touch(digest);
+    } catch (error) {
+      throw toDrakkarError(error, 'unavailable');
+    }
+  }
+
+  #prepareVolume(digest: Digest, sizeBytes: number): void {
+    const row = this.#index.find(digest);
+    if (row?.kind === 'volume' && (row.sizeBytes === sizeBytes || row.complete)) return;
+    if (row !== undefined) this.remove(digest);
+    using reservation = this.reserve(`volume ${digest}`, sizeBytes);
+    const path = this.#layout.file('volume', digest);
+    try {
+      closeSync(openSync(path, 'wx', 0o640));
+      truncateSync(path, sizeBytes);
+      this.#insert(
+        { digest, kind: 'volume', sizeBytes, mediaType: null, complete: false, table: null },
+        undefined,
+        reservation,
+      );
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+  }
+
+  volumeFilled(digest: Digest): void {
+    this.#index.setState(digest, { complete: true, verified: true });
   }
 
   touch(digest: Digest): void {

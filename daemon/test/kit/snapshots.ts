@@ -73,7 +73,10 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     images,
     acquirer,
     catalogue,
-    volumes: new Volumes({ backing: 'auto' }, { native, store, log }),
+    volumes: new Volumes(
+      { backend: 'local', backing: 'auto' },
+      { native, store, filler: { know: () => {}, forget: async () => {} }, log },
+    ),
     store,
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
@@ -87,7 +90,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     async acquire(name, { rebuild = false } = {}) {
       const work = new Work();
       const image = await images.resolve(name, undefined, work);
-      return { ...(await acquirer.acquire(image, { rebuild }, work)), work };
+      return { ...(await acquirer.acquire(image, { rebuild, extent: 'whole' }, work)), work };
     },
     push: ({ image, record }) => acquirer.push(image.reference, record, new Work()),
     async treeOf({ meta, devices }) {
