@@ -12,7 +12,7 @@ import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
 import { type Content, createContent } from './content/index.ts';
 import { FileMemory, Files } from './files/index.ts';
-import { Filler } from './fill/index.ts';
+import { Completion, Filler } from './fill/index.ts';
 import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
@@ -21,6 +21,7 @@ import {
   Acquirer,
   Catalogue,
   findDevice,
+  findVolume,
   Images,
   type SnapshotRecord,
   SnapshotService,
@@ -100,8 +101,19 @@ export async function startDaemon(
       },
     ),
   );
+  const completion = stack.use(
+    new Completion(config.volumes, {
+      filler,
+      native,
+      log,
+      retire: (snapshot, signal) => volumes.retire(snapshot, { signal }),
+    }),
+  );
   const { backend, backing } = config.native;
-  const volumes = new Volumes({ backend, backing }, { native, store, filler, log });
+  const volumes: Volumes = new Volumes(
+    { backend, backing },
+    { native, store, filler, completion, log, find: (volume) => findVolume(catalogue, volume) },
+  );
   const acquirer = new Acquirer(
     {
       blockBytes: config.snapshots.blockBytes,

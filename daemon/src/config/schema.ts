@@ -307,6 +307,25 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Other hosts: this one gets pieces from them and gives them.'),
+  volumes: z
+    .strictObject({
+      background: z
+        .enum(['on', 'idle', 'off'])
+        .default('on')
+        .describe(
+          'Whether what readers have not asked for is fetched as well, until the kernel needs nobody: on, idle (only while nobody waits for anything), or off.',
+        ),
+      backgroundRate: rate.describe(
+        'Compressed bytes per second of that, of all volumes together; `null` is no limit.',
+      ),
+      backgroundDelayMs: z
+        .int()
+        .min(0)
+        .default(5_000)
+        .describe('After a mount, so that the start itself has the link alone.'),
+    })
+    .prefault({})
+    .describe('Volumes that are mounted before all of them is here.'),
   native: z
     .strictObject({
       socket: absolutePath

@@ -52,11 +52,17 @@ export class Filler implements AsyncDisposable {
   /** What all devices have brought, whoever waited. */
   readonly receipt: ReceiptCounter = newReceipt();
   #listening: Promise<void> | undefined;
+  #wishedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FillerOptions, modules: FillerModules) {
     this.#options = options;
     this.#modules = modules;
     this.#lanes = new FillLanes(modules.lanes);
+  }
+
+  /** Since a reader has last come to wait. */
+  get idleMs(): number {
+    return performance.now() - this.#wishedAtMs;
   }
 
   /** Listens until the end, to whatever helper there is. */
@@ -112,6 +118,7 @@ export class Filler implements AsyncDisposable {
 
   /** Never rejects: what can't be had the helper is told. */
   async #fulfil({ device, blocks }: Wish): Promise<void> {
+    this.#wishedAtMs = performance.now();
     const deadline = AbortSignal.timeout(this.#options.readDeadlineMs);
     const signal = AbortSignal.any([deadline, this.#ending.signal]);
     const refuse = (refused: readonly number[], cause: unknown) => this.#refuse(device, refused, cause);

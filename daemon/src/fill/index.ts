@@ -4,6 +4,7 @@
  *
  * - `filler`       hears what readers wait for, of all devices
  * - `device-fill`  brings the blocks of one device, each once
+ * - `completion`   completes volumes in the background, until they need nobody
  * - `lanes`        the way of blocks into devices
  * - `read-ahead`   what to fetch ahead of who reads in order
  *
@@ -14,6 +15,7 @@
  * filler.know(image, config); // from now on its devices may be mounted sparse
  * ```
  */
+export { Completion, type CompletionOptions } from './completion.ts';
 export { DeviceFill } from './device-fill.ts';
 export { type DeviceSource, Filler, type FillerModules, type FillerOptions } from './filler.ts';
 export type { Urgency } from './lanes.ts';

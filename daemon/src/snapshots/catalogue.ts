@@ -142,3 +142,8 @@ export function findDevice(catalogue: Catalogue, device: Digest): DeviceSource |
   }
   return undefined;
 }
+
+/** The snapshot that a volume is of. @param meta hex digits of its meta's raw digest, by which volumes are called */
+export function findVolume(catalogue: Catalogue, meta: string): SnapshotConfig | undefined {
+  return catalogue.list().find(({ config }) => hexOf(config.meta.rawDigest) === meta)?.config;
+}

@@ -23,6 +23,7 @@ import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
 import { type Abortable, allDigests, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
+import { residencyOf } from './residency.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -126,8 +127,9 @@ export class SnapshotService {
   async mount(name: string, options: Abortable = {}): Promise<MountResult> {
     const { config, image } = this.find(name);
     const mountable = { config, image: parseReference(image) };
-    const { path, backing } = await this.#modules.volumes.mount(mountable, options);
-    return { path, backing };
+    const status = await this.#modules.volumes.mount(mountable, options);
+    const { residency } = residencyOf(config, this.#modules.store, status);
+    return { path: status.path, backing: status.backing, residency };
   }
 
   async umount(name: string, options: Abortable = {}): Promise<void> {
@@ -214,7 +216,7 @@ export class SnapshotService {
       blobSizeBytes: sum((file) => file.blobSizeBytes + file.piecesSizeBytes),
       metaBlobSizeBytes: config.meta.blobSizeBytes,
       rawSizeBytes: sum(({ rawSizeBytes }) => rawSizeBytes),
-      local: rawDigests(config).every((digest) => this.#modules.store.stat(digest)?.complete === true),
+      ...residencyOf(config, this.#modules.store, mounted.get(volumeId(config))),
       path: mounted.get(volumeId(config))?.path ?? null,
     };
   }

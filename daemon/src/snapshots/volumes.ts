@@ -7,7 +7,7 @@ import {
   hexOf,
   type SnapshotConfig,
 } from '@drakkar/protocol';
-import type { Filler } from '../fill/index.ts';
+import type { Completion, Filler } from '../fill/index.ts';
 import type { Backend, Backing, NativeHelper, VolumeDevice, VolumeStatus } from '../native.ts';
 import { Turns } from '../turns.ts';
 import type { RepositoryName } from '../upstream/index.ts';
@@ -36,6 +36,9 @@ export interface VolumesModules {
   readonly native: NativeHelper;
   readonly store: Store;
   readonly filler: Pick<Filler, 'know' | 'forget'>;
+  readonly completion: Pick<Completion, 'add' | 'remove'>;
+  /** The snapshot of a volume that an earlier daemon has mounted. */
+  readonly find: (volume: string) => SnapshotConfig | undefined;
   readonly log: Log;
 }
 
@@ -53,6 +56,8 @@ export class Volumes {
   readonly #native: NativeHelper;
   readonly #store: Store;
   readonly #filler: VolumesModules['filler'];
+  readonly #completion: VolumesModules['completion'];
+  readonly #find: VolumesModules['find'];
   readonly #log: Log;
   /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
   readonly #turns = new Turns<string>();
@@ -69,6 +74,8 @@ export class Volumes {
     this.#native = modules.native;
     this.#store = modules.store;
     this.#filler = modules.filler;
+    this.#completion = modules.completion;
+    this.#find = modules.find;
     this.#log = modules.log;
   }
 
@@ -92,6 +99,8 @@ export class Volumes {
     }
     for (const [holder, volume] of wanted) {
       for (const hex of [volume.meta, ...volume.devices]) this.#store.pin(digestFromHex(hex), holder);
+      const config = volume.filling.length > 0 ? this.#find(volume.volume) : undefined;
+      if (config !== undefined) this.#completion.add(config);
       for (const overlay of volume.overlays.filter((id) => id.startsWith(START_PREFIX))) {
         await this.#native.removeOverlay(overlay, options).catch((error: unknown) => {
           this.#log.info({ start: overlay, error }, 'a container of an earlier daemon still runs');
@@ -231,7 +240,7 @@ export class Volumes {
       for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
       await this.#store.verify(rawDigests(config));
       this.#store.pathOf(config.meta.rawDigest);
-      return await this.#native.mountVolume(
+      const status = await this.#native.mountVolume(
         {
           volume,
           meta: config.meta.rawDigest,
@@ -241,6 +250,8 @@ export class Volumes {
         },
         options,
       );
+      if (status.filling.length > 0) this.#completion.add(config);
+      return status;
     } catch (error) {
       // Also where the caller has left: the helper may have mounted it all the same.
       const known = await this.#native.volumes().catch(() => undefined);
@@ -269,6 +280,7 @@ export class Volumes {
     const before = await this.#native.volumes(options);
     await this.#native.umountVolume(volume, options);
     this.#store.unpin(HOLDER_PREFIX + volume);
+    this.#completion.remove(digestFromHex(volume));
     await this.#filler.forget(devicesOfOne(before, volume));
   }
 

@@ -83,6 +83,9 @@ export async function openStore(
   }
 }
 
+/** Unit of `st_blocks`. Source: stat(2). */
+const STAT_BLOCK_BYTES = 512;
+
 /** Content that is being made. */
 interface Claim {
   readonly ended: PromiseWithResolvers<void>;
@@ -571,10 +574,18 @@ class DirectoryStore implements Store, WriterHome {
     const { piecesTable: _, verified: __, ...content } = row;
     return {
       ...content,
-      presentBytes: row.complete ? row.sizeBytes : this.#index.piecesBytes(row.digest),
+      presentBytes: this.#presentBytes(row),
       holders: this.#index.holders(row.digest),
       origins: this.#index.origins(row.digest),
     };
+  }
+
+  #presentBytes({ complete, kind, digest, sizeBytes }: ContentRow): number {
+    if (complete) return sizeBytes;
+    if (kind === 'blob') return this.#index.piecesBytes(digest);
+    // The helper fills it: what is there takes room.
+    const { blocks = 0 } = statSync(this.#layout.file(kind, digest), { throwIfNoEntry: false }) ?? {};
+    return Math.min(sizeBytes, blocks * STAT_BLOCK_BYTES);
   }
 
   /** Never twice the same, so that "least recently used" always has one answer. */

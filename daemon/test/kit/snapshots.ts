@@ -75,7 +75,14 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     catalogue,
     volumes: new Volumes(
       { backend: 'local', backing: 'auto' },
-      { native, store, filler: { know: () => {}, forget: async () => {} }, log },
+      {
+        native,
+        store,
+        filler: { know: () => {}, forget: async () => {} },
+        completion: { add: () => {}, remove: () => {} },
+        find: () => undefined,
+        log,
+      },
     ),
     store,
     verify: (record, work) => verifySnapshot(record, store, work),

@@ -59,7 +59,14 @@ async function scene() {
   const helper = new Helper();
   const volumes = new Volumes(
     { backend: 'local', backing: 'auto' },
-    { native: helper.client, store, filler: { know: () => {}, forget: async () => {} }, log },
+    {
+      native: helper.client,
+      store,
+      filler: { know: () => {}, forget: async () => {} },
+      completion: { add: () => {}, remove: () => {} },
+      find: () => undefined,
+      log,
+    },
   );
   const dispose = async () => {
     await store.close();
