@@ -1,5 +1,4 @@
 import {
-  blobKeyOf,
   DrakkarError,
   distance,
   type HostPort,
@@ -9,18 +8,16 @@ import {
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { RateLimit } from '../rate-limit.ts';
-import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
-import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
+import type { HaveEvents, HaveSession, KnownPiece } from './have-session.ts';
+import { Introductions, type IntroductionsModules } from './introductions.ts';
 import { PiecePicker, type Urgency } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
-import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
@@ -48,17 +45,14 @@ export interface PieceSink {
   failed(error: unknown): void;
 }
 
-export interface ExchangeModules {
+export interface ExchangeModules extends IntroductionsModules {
   readonly self: PeerId;
-  readonly node: ControlNode;
-  readonly standing: Standing;
   readonly link: SupernodeLink;
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   readonly downloadRate: RateLimit;
   readonly dataAddress: string;
   readonly labels: Labels;
-  readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
   /** Streams about all blobs, which each exchange counts. */
@@ -71,7 +65,6 @@ const SESSIONS = 64;
 const SHOWN_AHEAD = 4;
 /** Pieces after one that a reader waits for. */
 const READ_AHEAD = 4;
-const OPEN_MS = 3_000;
 /** So long nobody waits for a supernode that is away. */
 const SUPERNODE_PATIENCE_MS = 2_000;
 /** A supernode that is there has answered by then. */
@@ -119,7 +112,7 @@ export class Exchange implements HaveEvents {
   readonly #modules: ExchangeModules;
   readonly #isCutByTable: boolean;
   readonly #sessions = new Map<PeerId, HaveSession>();
-  readonly #opening = new Set<PeerId>();
+  readonly #introductions: Introductions;
   /** Whom this host does not take anything from any more. */
   readonly #shunned = new Set<PeerId>();
   readonly #met = new Set<PeerId>();
@@ -146,6 +139,16 @@ export class Exchange implements HaveEvents {
     this.blob = blob;
     this.#local = local;
     this.#modules = modules;
+    this.#introductions = new Introductions(blob, modules, {
+      wants: (peer) =>
+        this.isWanted && peer !== modules.self && !this.#shunned.has(peer) && !this.#sessions.has(peer),
+      keeps: (peer) => !this.#isEnded && !this.#sessions.has(peer),
+      open: (session) => this.#open(session),
+      serve: (session) => this.#serve(session),
+      shun: (peer) => void this.#shunned.add(peer),
+      // Who hangs up has opened a stream itself, perhaps, which is then on its way.
+      failed: (peer, hangsUp) => void setTimeout(() => this.#sayUseless(peer), hangsUp ? HANG_UP_MS : 0),
+    });
     const { cut } = blob;
     this.#isCutByTable = isCutByTable(cut);
     this.#seed = new SuperSeed(cut.pieceCount, SHOWN_AHEAD);
@@ -359,7 +362,7 @@ export class Exchange implements HaveEvents {
     const { self } = this.#modules;
     const { peer } = session;
     const existing = this.#sessions.get(peer);
-    if (existing !== undefined || this.#opening.has(peer)) {
+    if (existing !== undefined || this.#introductions.has(peer)) {
       // Both have opened a stream at once: that of the lesser name stays.
       if (peer > self) throw new DrakkarError('already_exists', 'there is a stream about this blob already');
       existing?.close();
@@ -492,7 +495,7 @@ export class Exchange implements HaveEvents {
 
   /** Whether some have not said yet what they have, or whom to ask. */
   get #isAsking(): boolean {
-    if (this.#opening.size > 0 || (this.#advice === undefined && !this.#isAlone)) return true;
+    if (this.#introductions.size > 0 || (this.#advice === undefined && !this.#isAlone)) return true;
     const nowMs = performance.now();
     return this.#sessions.values().some((session) => {
       return session.isSilent && nowMs - session.activeAtMs < FIRST_WORD_MS;
@@ -510,7 +513,7 @@ export class Exchange implements HaveEvents {
       if (patienceMs >= SUPERNODE_PATIENCE_MS) return true;
       const asked = this.#askedAcquaintancesAtMs;
       // Who is being asked may have it.
-      if (link.downMs < SUPERNODE_PATIENCE_MS || asked === 0 || this.#opening.size > 0) return false;
+      if (link.downMs < SUPERNODE_PATIENCE_MS || asked === 0 || this.#introductions.size > 0) return false;
       return nowMs - asked >= ACQUAINTANCE_PATIENCE_MS;
     }
     if (this.#advice === undefined) return false;
@@ -544,61 +547,21 @@ export class Exchange implements HaveEvents {
     this.#fetcher?.parentHas(session.peer, session.has);
   }
 
-  /** Whoever cannot be reached where it was may have moved: the supernode knows. */
+  /** @param isAcquaintance the supernode has not named it, or is not there */
+  #meet(peer: PeerId, addresses: readonly HostPort[], isAcquaintance = false): void {
+    if (this.#sessions.size + this.#introductions.size >= SESSIONS) return;
+    // Whoever cannot be reached where it was may have moved: the supernode knows.
+    if (isAcquaintance) this.#introductions.begin(peer, addresses, () => this.#meetNamed(peer));
+    else this.#introductions.begin(peer, addresses);
+  }
+
   #meetNamed(peer: PeerId): void {
     const named = this.#advice?.candidates.find((candidate) => candidate.peer === peer);
     if (named !== undefined) this.#meet(peer, named.controlAddresses);
   }
 
-  /** @param isAcquaintance the supernode has not named it, or not there */
-  #meet(peer: PeerId, addresses: readonly HostPort[], isAcquaintance = false): void {
-    const { self } = this.#modules;
-    if (!this.isWanted || peer === self || this.#shunned.has(peer)) return;
-    if (this.#sessions.has(peer) || this.#opening.has(peer)) return;
-    if (this.#sessions.size + this.#opening.size >= SESSIONS) return;
-    this.#opening.add(peer);
-    void this.#dial(peer, addresses).catch((cause: unknown) => {
-      const error = toDrakkarError(cause, 'unavailable');
-      if (error.code === 'invalid_content') this.#shunned.add(peer);
-      // Who hangs up has opened a stream itself, perhaps, which is then on its way.
-      const waitMs = error.code === 'not_found' ? HANG_UP_MS : 0;
-      if (isAcquaintance) this.#meetNamed(peer);
-      else setTimeout(() => this.#sayUseless(peer), waitMs);
-      this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
-    });
-  }
-
   #sayUseless(peer: PeerId): void {
     if (this.isWanted && !this.#sessions.has(peer)) this.#modules.link.useless(peer, this.blob.name);
-  }
-
-  async #dial(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
-    const { node, standing } = this.#modules;
-    let session: HaveSession;
-    try {
-      session = new HaveSession(
-        await node.open(peer, addresses, HAVE_PROTOCOL, AbortSignal.timeout(OPEN_MS)),
-      );
-      this.#open(session);
-      try {
-        const { blob, membership, sizeBytes } = await session.opening();
-        standing.requireMember(membership, peer);
-        if (blobKeyOf(blob) !== blobKeyOf(this.blob.name))
-          throw new DrakkarError('invalid_content', 'the peer speaks of another blob');
-        if (sizeBytes !== this.blob.cut.sizeBytes)
-          throw new DrakkarError('invalid_content', 'the peer has another size of the blob');
-      } catch (error) {
-        session.close();
-        throw error;
-      }
-    } finally {
-      this.#opening.delete(peer);
-    }
-    if (this.#isEnded || this.#sessions.has(peer)) {
-      session.close();
-      return;
-    }
-    await this.#serve(session);
   }
 
   #open(session: HaveSession): void {

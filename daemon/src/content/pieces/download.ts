@@ -231,6 +231,8 @@ export class PieceDownload {
     }
     const writer = this.#writer;
     this.#path = writer.path;
+    // Of what is empty nobody has anything.
+    if (cut.pieceCount === 0) return true;
     this.#swarm = swarm?.pieces(
       { name: { digest, origin, table: table.digest }, cut },
       {
