@@ -21,7 +21,7 @@ use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
 use crate::options::Options;
 use crate::state::State;
 use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
-use crate::worker::filler::{Filler, Residency};
+use crate::worker::filler::{DeviceTouch, Filler, Residency};
 use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
@@ -138,6 +138,14 @@ impl Service {
         }
         let known = self.state.intents().volumes.get(volume).cloned().unwrap_or(known);
         self.volume_status(&known)
+    }
+
+    pub fn touches(&self, volume: &Id) -> Result<Vec<DeviceTouch>> {
+        let known = self.state.intents().volumes.get(volume);
+        let known =
+            known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
+        let devices: Vec<ContentId> = known.devices.iter().map(|device| device.id.clone()).collect();
+        Ok(self.filling.filler().map_or_else(Vec::new, |filler| filler.touches(&devices)))
     }
 
     /// In every volume that uses it.

@@ -22,7 +22,7 @@ import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
-import { type Abortable, allDigests, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
+import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { residencyOf } from './residency.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';

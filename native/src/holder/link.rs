@@ -47,7 +47,7 @@ pub enum ToHolder {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "camelCase")]
 pub enum ToWorker {
-    /// With the group, the journal, and what wakes the holder and the worker.
+    /// With the group, the journal, the log of touches, and what wakes the holder and the worker.
     Welcome {
         version: u32,
         pid: u32,

@@ -22,6 +22,7 @@ use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::ContentId;
 use crate::journal::{State, now_ms};
+use crate::touches::Touch;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -52,6 +53,19 @@ pub struct Residency {
     pub device: ContentId,
     pub blocks: u32,
     pub present_blocks: u32,
+}
+
+/// A part of a device that somebody has come to read for the first time.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceTouch {
+    /// Of the device in its volume, from 0.
+    pub slot: u32,
+    pub offset: u64,
+    pub length: u32,
+    /// Whether all of it was here already.
+    pub was_present: bool,
+    pub ago_ms: u32,
 }
 
 /// A device that is being filled.
@@ -231,6 +245,30 @@ impl Filler {
     pub fn present(&self, id: &ContentId) -> Result<Vec<u32>> {
         let device = self.require(id)?;
         Ok((0..device.map.shape().blocks()).filter(|block| device.map.has(*block)).collect())
+    }
+
+    /// What readers have touched of some devices, in order.
+    pub fn touches(&self, devices: &[ContentId]) -> Vec<DeviceTouch> {
+        let held = self.devices();
+        let slots: BTreeMap<u32, u32> = (0u32..)
+            .zip(devices)
+            .filter_map(|(slot, id)| held.by_id.get(id).map(|device| (device.index, slot)))
+            .collect();
+        let now = now_ms() as u32;
+        let touches = self.holding.touches.all().into_iter();
+        touches
+            .filter_map(|touch| {
+                let ago_ms = now.wrapping_sub(touch.at_ms);
+                let Touch { offset, length, was_present, .. } = touch;
+                slots.get(&touch.device).map(|slot| DeviceTouch {
+                    slot: *slot,
+                    offset,
+                    length,
+                    was_present,
+                    ago_ms,
+                })
+            })
+            .collect()
     }
 
     pub fn held(&self) -> BTreeSet<ContentId> {

@@ -16,6 +16,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::holder::group::Group;
 use crate::holder::link::{self, Link, ToHolder, ToWorker};
 use crate::journal::Journal;
+use crate::touches::Touches;
 
 const SOCKET_NAME: &str = "holder.sock";
 const LOG_NAME: &str = "holder.log";
@@ -46,6 +47,8 @@ pub struct Holding {
     pub group: Group,
     pub journal: Journal,
     journal_file: File,
+    pub touches: Touches,
+    touches_file: File,
     wake_holder: OwnedFd,
     /// Readable when events wait.
     pub wake_worker: OwnedFd,
@@ -84,8 +87,8 @@ impl Holding {
             return Err(Error::new(Code::Unsupported, "the holder is of another version")
                 .hint("unmount all volumes and end it, then start this helper again"));
         };
-        let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
-        let journal_file = File::from(journal);
+        let [group, journal, touches, wake_holder, wake_worker] = link::exactly(descriptors)?;
+        let (journal_file, touches_file) = (File::from(journal), File::from(touches));
         let devices = list(&link)?;
         let holding = Self {
             root: root.to_owned(),
@@ -94,6 +97,8 @@ impl Holding {
             group: Group::of(group),
             journal: Journal::of(&journal_file)?,
             journal_file,
+            touches: Touches::of(&touches_file)?,
+            touches_file,
             wake_holder,
             wake_worker,
         };
@@ -147,6 +152,7 @@ impl Holding {
         let common = [
             self.group.file().as_fd(),
             self.journal_file.as_fd(),
+            self.touches_file.as_fd(),
             self.wake_holder.as_fd(),
             self.wake_worker.as_fd(),
         ];
