@@ -40,7 +40,7 @@ export interface DeviceSource {
 }
 
 /** Before the helper is listened to again. */
-const RETRY_MS = 200;
+const RETRY_MS = 20;
 
 /** The daemon's part in lazy volumes: hears what readers wait for, has it fetched, and gives it to the helper. */
 export class Filler implements AsyncDisposable {
