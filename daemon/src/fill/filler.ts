@@ -49,9 +49,8 @@ export class Filler implements AsyncDisposable {
   readonly #lanes: FillLanes;
   readonly #sources = new Map<Digest, DeviceSource>();
   readonly #devices = new Map<Digest, Promise<DeviceFill>>();
+  readonly #receipts = new Map<Digest, ReceiptCounter>();
   readonly #ending = new AbortController();
-  /** What all devices have brought, whoever waited. */
-  readonly receipt: ReceiptCounter = newReceipt();
   #listening: Promise<void> | undefined;
   #wishedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -101,12 +100,23 @@ export class Filler implements AsyncDisposable {
     );
   }
 
+  /** What has come for the devices of a snapshot while they were filled. */
+  received({ devices }: SnapshotConfig): ReceiptCounter {
+    const total = newReceipt();
+    for (const { rawDigest } of devices) {
+      const receipt = this.#receipts.get(rawDigest);
+      if (receipt !== undefined) total.add(receipt);
+    }
+    return total;
+  }
+
   /** Nobody uses these devices any more. */
   async forget(devices: Iterable<Digest>): Promise<void> {
     for (const device of devices) {
       this.#sources.delete(device);
       const opened = this.#devices.get(device);
       this.#devices.delete(device);
+      this.#receipts.delete(device);
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
     }
   }
@@ -173,10 +183,13 @@ export class Filler implements AsyncDisposable {
     const { image, file, config } = source;
     const { piecesDigest: digest, piecesSizeBytes } = file;
     const { signal } = this.#ending;
-    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, this.receipt, { signal });
+    const receipt = newReceipt();
+    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, receipt, { signal });
     const table = decodePieceTable(await readTable(digest));
     const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
-    const blob = await content.openPieces(request, { digest, table }, this.receipt);
-    return new DeviceFill(file, config.blockBytes, blob, this.#lanes);
+    const blob = await content.openPieces(request, { digest, table }, receipt);
+    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
+    this.#receipts.set(device, receipt);
+    return opened;
   }
 }

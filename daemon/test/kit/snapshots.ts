@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { listTree, type Tree, temporaryDirectory } from '@drakkar/lab';
 import type { SnapshotConfig } from '@drakkar/protocol';
+import { newReceipt } from '../../src/content/index.ts';
 import { nativeHelper } from '../../src/native.ts';
 import type { Acquisition } from '../../src/snapshots/acquire.ts';
 import {
@@ -85,6 +86,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
       },
     ),
     store,
+    filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
   });
