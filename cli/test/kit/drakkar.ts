@@ -36,6 +36,8 @@ export interface Host extends AsyncDisposable {
   killAll(): Promise<void>;
   /** What is left after a power cut: what is on the disk. Everything starts again. */
   reboot(): Promise<void>;
+  /** Processes of the helper: its launcher, the worker, and who holds volumes. */
+  readonly nativePids: readonly number[];
   /** What daemon and helper have said last. */
   readonly words: string;
 }
@@ -187,6 +189,9 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
       const maps = join(directory, 'native', 'devices');
       for (const name of existsSync(maps) ? readdirSync(maps) : []) pretendOtherBoot(join(maps, name));
       await host.start();
+    },
+    get nativePids() {
+      return [helper?.pid ?? 0, ...processesOf(join(directory, 'native'))].filter((pid) => pid > 0);
     },
     get words() {
       return earlierWords + (helper?.words ?? '') + words;
