@@ -45,6 +45,8 @@ export interface Host extends AsyncDisposable {
 export interface HostOptions {
   /** The user that runs the daemon; the helper and the commands stay root. Default: root. */
   readonly uid?: number;
+  /** Where its directory is made: on which disk. */
+  readonly parent?: string;
 }
 
 const readDeadlineOf = (config: { native?: { readDeadlineMs?: number } }) => {
@@ -85,8 +87,11 @@ function asUser(uid: number, command: readonly string[]): string[] {
   return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...capabilities, '--', ...command];
 }
 
-export async function startHost(config: object = {}, { uid = 0 }: HostOptions = {}): Promise<Host> {
-  const directory = await mkdtemp('/var/tmp/drakkar-test-');
+export async function startHost(
+  config: object = {},
+  { uid = 0, parent = '/var/tmp' }: HostOptions = {},
+): Promise<Host> {
+  const directory = await mkdtemp(join(parent, 'drakkar-test-'));
   const state = join(directory, 'state');
   const nativeSocket = join(directory, 'native.sock');
   const configFile = join(directory, 'config.json');
