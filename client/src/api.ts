@@ -143,8 +143,10 @@ export interface SnapshotSummary {
   readonly metaBlobSizeBytes: number;
   /** Bytes on this host when all of it is here. */
   readonly rawSizeBytes: number;
-  /** Whether all that a mount needs is here. */
-  readonly local: boolean;
+  /** How much of its devices is here: 0 … 1. Of one that is not mounted, how much of them lies on the disk. */
+  readonly residency: number;
+  /** Whether all of it is here: it can be mounted and read with nobody to ask. */
+  readonly offlineReady: boolean;
   /** Where it is mounted. */
   readonly path: string | null;
 }
@@ -171,6 +173,7 @@ export interface VerifyResult {
 export interface MountResult {
   readonly path: string;
   readonly backing: 'file' | 'loop' | null;
+  readonly residency: number;
 }
 
 export interface StartRequest extends ImageRequest {
@@ -188,6 +191,15 @@ export interface StartResult {
   readonly found: BuildResult['found'];
   readonly receipt: Receipt;
   readonly marks: readonly Mark[];
+}
+
+/** How a start is doing. */
+export interface StartStatus {
+  /** What has come for it so far, also while its container runs. */
+  readonly receipt: Receipt;
+  /** As of its snapshot. */
+  readonly residency: number;
+  readonly offlineReady: boolean;
 }
 
 export interface BlobSummary {

@@ -1,6 +1,6 @@
 import { createPublicKey, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
@@ -12,6 +12,7 @@ import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
 import { type Content, createContent } from './content/index.ts';
 import { FileMemory, Files } from './files/index.ts';
+import { Completion, Filler } from './fill/index.ts';
 import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
@@ -19,6 +20,8 @@ import { pullImage } from './pull.ts';
 import {
   Acquirer,
   Catalogue,
+  findDevice,
+  findVolume,
   Images,
   type SnapshotRecord,
   SnapshotService,
@@ -29,6 +32,9 @@ import {
 import { openStore, type Store } from './store/index.ts';
 import type { SwarmPeer } from './swarm/index.ts';
 import { createFileClient, createRegistryClient, type StoredCredential } from './upstream/index.ts';
+
+/** Before the helper itself gives up, a reader is told why. */
+const FILL_MARGIN_MS = 500;
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
 export interface Daemon extends AsyncDisposable {
@@ -80,7 +86,34 @@ export async function startDaemon(
     { tagMaxAgeMs: config.mirror.tagMaxAgeMs },
     { registry: client, catalogue, store, log },
   );
-  const volumes = new Volumes({ backing: config.native.backing }, { native, store, log });
+  const filler = stack.use(
+    new Filler(
+      { readDeadlineMs: config.native.readDeadlineMs - FILL_MARGIN_MS },
+      {
+        native,
+        lanes: Array.from({ length: availableParallelism() }, () =>
+          stack.use(nativeHelper(config.native.socket)),
+        ),
+        content,
+        readTable: (digest) => readFile(store.pathOf(digest)),
+        find: (device) => findDevice(catalogue, device),
+        log,
+      },
+    ),
+  );
+  const completion = stack.use(
+    new Completion(config.volumes, {
+      filler,
+      native,
+      log,
+      retire: (snapshot, signal) => volumes.retire(snapshot, { signal }),
+    }),
+  );
+  const { backend, backing } = config.native;
+  const volumes: Volumes = new Volumes(
+    { backend, backing },
+    { native, store, filler, completion, log, find: (volume) => findVolume(catalogue, volume) },
+  );
   const acquirer = new Acquirer(
     {
       blockBytes: config.snapshots.blockBytes,
@@ -99,6 +132,7 @@ export async function startDaemon(
     catalogue,
     volumes,
     store,
+    filler,
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),
   });
@@ -131,6 +165,7 @@ export async function startDaemon(
   });
   // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
   await takeOver(volumes, native, log, options.signal);
+  filler.start();
   stack.use(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
       snapshots,
@@ -184,7 +219,7 @@ async function joinSwarm(
     { ...host, stateDirectory, supernode, joinToken, limits },
     { key, store, log },
   );
-  store.onRemoved((digest, origins) => peer.forget(digest, origins));
+  store.onRemoved((content) => peer.forget(content));
   return peer;
 }
 

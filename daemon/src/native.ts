@@ -89,6 +89,17 @@ export interface Wish {
   readonly blocks: readonly number[];
 }
 
+/** A part of a device that somebody has come to read for the first time. */
+export interface Touch {
+  /** Of the device in its volume, from 0. */
+  readonly slot: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Whether all of it was here already. */
+  readonly wasPresent: boolean;
+  readonly agoMs: number;
+}
+
 /** How much of a device that is being filled is here. */
 export interface Residency {
   /** Hex digits of the raw digest. */
@@ -152,6 +163,8 @@ export interface NativeHelper extends AsyncDisposable {
   volumes(options?: CallOptions): Promise<VolumeStatus[]>;
   /** Lets the kernel read alone what is complete. @throws `invalid_content` where that is wrong: it is filled anew */
   retireVolume(volume: string, options?: CallOptions): Promise<VolumeStatus>;
+  /** What readers have touched of the devices that are being filled, in order; the last some ten thousand of all volumes are known. */
+  touches(volume: string, options?: CallOptions): Promise<Touch[]>;
   /**
    * Hears what readers wait for: everything that they wait for already, then what comes. One listens at a time, the last that came.
    * Ends when the helper ends, with `unavailable`, or when the signal does.
@@ -234,6 +247,11 @@ class SocketHelper implements NativeHelper {
       { volume },
       { timeoutMs: RETIRE_TIMEOUT_MS, ...options },
     )) as VolumeStatus;
+  }
+
+  async touches(volume: string, options?: CallOptions): Promise<Touch[]> {
+    const { touches } = (await this.#call('volume.touches', { volume }, options)) as { touches: Touch[] };
+    return touches;
   }
 
   async listen(hear: (wish: Wish) => void, signal: AbortSignal): Promise<void> {

@@ -2,11 +2,11 @@
 //! on the disk, so that after an upgrade the next worker is of the new release.
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
@@ -15,8 +15,8 @@ use crate::error::{Context, Result};
 /// The hidden argument with which the launcher starts a worker.
 pub const WORKER_ARGUMENT: &str = "work";
 
-/// Who ends sooner than this, and was not killed, has not come up: nothing is gained by starting it again at once.
-const SHORTEST_LIFE: Duration = Duration::from_secs(1);
+/// With which a worker ends that could not begin: nothing is gained by starting it again at once.
+const NOT_BEGUN: i32 = 1;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// # Errors
@@ -31,7 +31,6 @@ pub fn launch(arguments: &[String], ends_with_parent: bool) -> Result<ExitCode> 
     let mut pause = Duration::ZERO;
     let mut has_been_up = false;
     loop {
-        let started = Instant::now();
         let mut worker = start(&program, arguments)?;
         let ending = until_it_ends(&mut worker, &signals)?;
         match ending {
@@ -41,7 +40,7 @@ pub fn launch(arguments: &[String], ends_with_parent: bool) -> Result<ExitCode> 
                 eprintln!("drakkar-native: the new program can't be started, this one goes on: {error}");
             }
             Ending::ByItself(status) => {
-                let was_up = started.elapsed() >= SHORTEST_LIFE || status.signal() == Some(libc::SIGKILL);
+                let was_up = status.code() != Some(NOT_BEGUN);
                 has_been_up |= was_up;
                 if !has_been_up {
                     return Ok(ExitCode::FAILURE);

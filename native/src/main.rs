@@ -7,7 +7,8 @@
 //! - `service`, `state`: the verbs, and what shall be
 //! - `content`: the daemon's files, which are not trusted
 //! - `holder`: the process that the kernel asks before a device is read that is being filled
-//! - `worker`: filling devices; `device`, `journal`, `memory`: what worker and holder share
+//! - `worker`: filling devices; `device`, `journal`, `touches`, `memory`: what worker and
+//!   holder share
 //! - `fuse`: what the kernel asks of files that we serve; `worker::serving` answers
 //! - `mount`: the kernel's interfaces; `probe`: which of them work
 
@@ -26,6 +27,7 @@ mod probe;
 mod server;
 mod service;
 mod state;
+mod touches;
 mod wire;
 mod worker;
 

@@ -172,6 +172,7 @@ fn perform(verb: Verb, service: &Mutex<Service>, filling: &Filling) -> Result<Va
         Verb::VolumeUmount { volume } => lock(service).umount_volume(&volume).map(|()| done)?,
         Verb::VolumeStatus {} => encode(&lock(service).volumes()?)?,
         Verb::VolumeRetire { volume } => encode(&lock(service).retire_volume(&volume)?)?,
+        Verb::VolumeTouches { volume } => json!({ "touches": lock(service).touches(&volume)? }),
         Verb::OverlayPrepare(wanted) => encode(&lock(service).prepare_overlay(wanted)?)?,
         Verb::OverlayRemove { overlay } => lock(service).remove_overlay(&overlay).map(|()| done)?,
         Verb::LoopAttach { image } => json!({ "device": lock(service).attach_loop(&image)? }),

@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::probe::probe;
 use crate::state::State;
 use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeDevice, VolumeStatus};
-use crate::worker::filler::{Filler, Residency};
+use crate::worker::filler::{DeviceTouch, Filler, Residency};
 use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
@@ -194,6 +194,14 @@ impl Service {
                 && volume.devices.iter().any(|device| held.contains(&device.id))
         };
         if self.state.intents().volumes.values().any(is_served) { Ok(()) } else { filler.stop_serving() }
+    }
+
+    pub fn touches(&self, volume: &Id) -> Result<Vec<DeviceTouch>> {
+        let known = self.state.intents().volumes.get(volume);
+        let known =
+            known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
+        let devices: Vec<ContentId> = known.devices.iter().map(|device| device.id.clone()).collect();
+        Ok(self.filling.filler().map_or_else(Vec::new, |filler| filler.touches(&devices)))
     }
 
     /// In every volume that uses it.

@@ -56,6 +56,9 @@ pub enum Verb {
     VolumeStatus {},
     #[serde(rename = "volume.retire")]
     VolumeRetire { volume: Id },
+    /// What readers have touched of the devices that are being filled, in order.
+    #[serde(rename = "volume.touches")]
+    VolumeTouches { volume: Id },
     /// Answered once, and then with a [`Wish`] whenever readers wait for something. Nothing else can be asked on the connection.
     #[serde(rename = "device.listen")]
     DeviceListen {},

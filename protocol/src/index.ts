@@ -16,6 +16,7 @@ export * from '@drakkar/errors';
 export * from './blob-name.ts';
 export * from './chance.ts';
 export * from './chunk-list.ts';
+export * from './cut.ts';
 export * from './digest.ts';
 export * from './dsse.ts';
 export * from './host-port.ts';

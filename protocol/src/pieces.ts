@@ -52,6 +52,12 @@ export function encodePieceTable(table: PieceTable): Uint8Array {
   return bytes;
 }
 
+/** How many pieces a table lists whose wire form has so many bytes; `undefined` where none has. */
+export function pieceCountOfTable(encodedBytes: number): number | undefined {
+  const count = (encodedBytes - HEADER_BYTES) / ENTRY_BYTES;
+  return Number.isInteger(count) && count >= 0 && count <= MAX_PIECES ? count : undefined;
+}
+
 /** @throws `invalid_content` unless the bytes are exactly one consistent table. */
 export function decodePieceTable(input: Uint8Array): PieceTable {
   const refuse = (why: string): never => {

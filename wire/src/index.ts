@@ -15,4 +15,11 @@
 export { multiaddrOf, reachable } from './addresses.ts';
 export { Channel } from './channel.ts';
 export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
-export { FEATURE_NAMES, FEATURES, HAVE_PROTOCOL, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from './protocols.ts';
+export {
+  FEATURE_NAMES,
+  FEATURE_TABLES,
+  FEATURES,
+  HAVE_PROTOCOL,
+  PROTOCOL_VERSION,
+  SUPERNODE_PROTOCOL,
+} from './protocols.ts';

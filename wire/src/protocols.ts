@@ -7,5 +7,7 @@ export const HAVE_PROTOCOL = '/drakkar/have/1';
 export const PROTOCOL_VERSION = 1;
 /** A supernode that knows what names mean. */
 export const FEATURE_NAMES = 1n;
+/** A supernode that keeps blobs apart by the piece tables that cut them. */
+export const FEATURE_TABLES = 2n;
 /** What we can beyond that, bit by bit. */
-export const FEATURES = FEATURE_NAMES;
+export const FEATURES = FEATURE_NAMES | FEATURE_TABLES;

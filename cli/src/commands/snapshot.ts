@@ -132,8 +132,8 @@ async function list(context: Context): Promise<void> {
 }
 
 function stateOf(snapshot: SnapshotSummary): string {
-  if (snapshot.path !== null) return 'mounted';
-  return snapshot.local ? 'local' : 'evicted';
+  const here = snapshot.offlineReady ? 'offline-ready' : `${Math.floor(snapshot.residency * 100)} % here`;
+  return snapshot.path === null ? here : `mounted, ${here}`;
 }
 
 function describe(detail: SnapshotDetail): string {

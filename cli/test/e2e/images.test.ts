@@ -48,7 +48,10 @@ describe.skipIf(!isRoot)('images (needs root)', () => {
     '$name: mounted, it is what containerd unpacks; fsck.erofs accepts it',
     async (collected) => {
       const image = await pushed(collected);
-      expect(await host.client.buildSnapshot({ image })).toMatchObject({ found: 'built', local: true });
+      expect(await host.client.buildSnapshot({ image })).toMatchObject({
+        found: 'built',
+        offlineReady: true,
+      });
       const { path } = await host.client.mountSnapshot(image);
       await containerd.pull(image);
       await using theirs = await containerd.mount(image);

@@ -123,8 +123,8 @@ describe.skipIf(!isRoot)(`killed at any moment (needs root; DRAKKAR_TEST_SEED=${
 
   /** Everything that the host says it has is whole and right. */
   async function expectWholeSnapshots(host: Host, image: FreshImage): Promise<void> {
-    for (const { manifestDigest, local } of await host.client.snapshots()) {
-      if (!local) continue;
+    for (const { manifestDigest, offlineReady } of await host.client.snapshots()) {
+      if (!offlineReady) continue;
       await host.client.verifySnapshot(manifestDigest);
       const { path } = await host.client.mountSnapshot(manifestDigest);
       expect(await contentOf(path)).toEqual(new Map([...shellFiles, ...image.files]));

@@ -33,10 +33,10 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
 
   test('ls, inspect and blobs show what is here', async () => {
     const listed = await json('snapshot', 'ls');
-    expect(listed).toMatchObject({ image, origin: 'built', local: true, path: null });
+    expect(listed).toMatchObject({ image, origin: 'built', offlineReady: true, path: null });
     const detail = await json('snapshot', 'inspect', listed.manifestDigest.slice(7, 15));
     expect(detail.config.manifestDigest).toBe(listed.manifestDigest);
-    expect((await host.drakkar('snapshot', 'ls')).stdout).toMatch(/MANIFEST.*\n[0-9a-f]{12} .*local/);
+    expect((await host.drakkar('snapshot', 'ls')).stdout).toMatch(/MANIFEST.*\n[0-9a-f]{12} .*offline-ready/);
     const blobs = (await host.drakkar('--json', 'blobs')).stdout
       .trim()
       .split('\n')
@@ -154,7 +154,7 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     await host.start();
     expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: false });
     expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
-    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: true });
+    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ offlineReady: true });
     expect((await json('snapshot', 'verify', manifestDigest)).verifiedBytes).toBeGreaterThan(0);
   });
 

@@ -307,12 +307,45 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Other hosts: this one gets pieces from them and gives them.'),
+  volumes: z
+    .strictObject({
+      background: z
+        .enum(['on', 'idle', 'off'])
+        .default('on')
+        .describe(
+          'Whether what readers have not asked for is fetched as well, until the kernel needs nobody: on, idle (only while nobody waits for anything), or off.',
+        ),
+      backgroundRate: rate.describe(
+        'Compressed bytes per second of that, of all volumes together; `null` is no limit.',
+      ),
+      backgroundDelayMs: z
+        .int()
+        .min(0)
+        .default(5_000)
+        .describe('After a mount, so that the start itself has the link alone.'),
+    })
+    .prefault({})
+    .describe('Volumes that are mounted before all of them is here.'),
   native: z
     .strictObject({
       socket: absolutePath
         .refine(fitsSocket, `is longer than ${MAX_SOCKET_BYTES} bytes`)
         .default('/run/drakkar/native.sock')
         .describe('Where drakkar-native listens.'),
+      backend: z
+        .enum(['auto', 'local', 'fanotify', 'fuse'])
+        .default('auto')
+        .describe(
+          'How volumes are filled while they are mounted: fanotify (Linux ≥ 6.14), fuse, or local: not at all, so that all of a snapshot is fetched before.',
+        ),
+      readDeadlineMs: z
+        .int()
+        .min(1_000)
+        .max(600_000)
+        .default(30_000)
+        .describe(
+          'How long a reader waits for what is missing, as drakkar-native is told; it gets an error then.',
+        ),
       backing: z
         .enum(['auto', 'file', 'loop'])
         .default('auto')

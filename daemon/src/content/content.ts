@@ -1,5 +1,13 @@
-import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import {
+  type Digest,
+  DrakkarError,
+  fixedCut,
+  isDrakkarError,
+  type NamedPieceTable,
+  tableCut,
+} from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
+import type { RepositoryName } from '../upstream/index.ts';
 import type {
   BlobRequest,
   BlobSource,
@@ -7,17 +15,21 @@ import type {
   FetchOptions,
   OpenedBlob,
   OpenOptions,
+  PieceBlob,
+  PieceBlobRequest,
   ReadOptions,
   ReceivedOptions,
   Traffic,
 } from './contract.ts';
 import { Displaced, Download, type DownloadModules, WrongFromPeers } from './download.ts';
 import { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
+import { PieceBlobs } from './pieces/blobs.ts';
 import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import { originOf, sourceOf } from './source.ts';
 import type { PeerPiece } from './swarm-fill.ts';
 
 const READ_BYTES = 1024 * 1024;
+const NEVER = new AbortController().signal;
 const MAX_SUSPECTS = 64;
 const SUSPICION_MS = 60_000;
 
@@ -47,11 +59,13 @@ class SharedContent implements Content {
   readonly #downloads = new Map<Digest, Download>();
   /** Blobs about which peers have lied, and what each has sent. */
   readonly #suspects = new Map<Digest, Suspect>();
+  readonly #pieces: PieceBlobs;
   #closed = false;
 
   constructor(options: ContentOptions, modules: DownloadModules) {
     this.#options = options;
     this.#modules = modules;
+    this.#pieces = new PieceBlobs(options.maxPieceBlobs, modules);
   }
 
   get traffic(): Readonly<Traffic> {
@@ -166,10 +180,48 @@ class SharedContent implements Content {
     }
   }
 
+  async openPieces(
+    request: PieceBlobRequest,
+    table: NamedPieceTable,
+    receipt: ReceiptCounter,
+  ): Promise<PieceBlob> {
+    const { digest, sizeBytes } = request;
+    if (table.table.digest !== digest || table.table.sizeBytes !== sizeBytes) {
+      throw new DrakkarError('invalid_argument', `the piece table ${table.digest} is that of another blob`);
+    }
+    const turn = newTurn();
+    for (;;) {
+      if (this.#closed) throw new DrakkarError('unavailable', 'the daemon stops');
+      const running = this.#downloads.get(digest);
+      if (running === undefined) return await this.#pieces.open(request, table, receipt);
+      // Soon all of it is here.
+      running.enter();
+      try {
+        await this.#outlast(running, turn, undefined);
+      } finally {
+        await running.leave();
+      }
+    }
+  }
+
+  async offerPieces({ registry: origin }: RepositoryName, digest: Digest, table: Digest): Promise<void> {
+    const { store, swarm } = this.#modules;
+    const both = [digest, table].flatMap((each) => store.stat(each) ?? []);
+    if (both.filter(({ complete }) => complete).length < 2) return;
+    const cut = tableCut(await store.pieceTable(table));
+    for (const { digest: each, sizeBytes } of both) {
+      store.addOrigin(each, origin);
+      swarm?.offer({ digest: each, origin }, fixedCut(sizeBytes));
+    }
+    store.setTable(digest, table);
+    swarm?.offer({ digest, origin, table }, cut);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     const running = [...this.#downloads.values()];
     for (const download of running) download.end('the daemon stops');
+    await this.#pieces.close();
     await Promise.allSettled(running.map(({ finished }) => finished));
   }
 
@@ -195,6 +247,13 @@ class SharedContent implements Content {
         await authorize?.();
         return await this.#modules.store.open(request.digest);
       }
+      const inPieces = this.#pieces.find(request.digest);
+      if (inPieces !== undefined && !inPieces.isComplete) {
+        if (authorize !== undefined && inPieces.origin !== originOf(request)) throw elsewhere(request);
+        await authorize?.();
+        await this.#pieces.complete(request.digest, receipt, signal ?? NEVER);
+        continue;
+      }
       const running = this.#downloads.get(request.digest);
       if (running?.isEnding === true) {
         await running.finished.catch(() => {});
@@ -213,7 +272,7 @@ class SharedContent implements Content {
       }
       const provesItself = this.#modules.store.stat(request.digest) === undefined;
       if (!provesItself) await authorize?.();
-      if (this.#downloads.has(request.digest)) continue;
+      if (this.#downloads.has(request.digest) || this.#pieces.find(request.digest) !== undefined) continue;
       return await this.#start(request, receipt, authorize !== undefined, signal);
     }
   }

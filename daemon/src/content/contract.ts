@@ -1,4 +1,4 @@
-import type { Digest } from '@drakkar/protocol';
+import type { Digest, NamedPieceTable, PieceTable } from '@drakkar/protocol';
 import type { BlobRange, BlobStream, Caller, RepositoryName } from '../upstream/index.ts';
 import type { ReceiptCounter } from './receipt.ts';
 
@@ -85,6 +85,42 @@ export interface FetchOptions extends OpenOptions {
   readonly onSize?: ((sizeBytes: number) => void) | undefined;
 }
 
+/** A blob of which single pieces are had as they are wanted. Its registry has authorised the caller for whatever names it. */
+export type PieceBlobRequest = RegistryBlobRequest & { readonly sizeBytes: number };
+
+export interface WantOptions {
+  /** Somebody waits for them: they are fetched before anything else. */
+  readonly urgent: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface CompleteOptions {
+  readonly signal: AbortSignal;
+  /** Returns when so many bytes may be asked for, which nobody has wanted. */
+  pass?(bytes: number): Promise<void>;
+}
+
+/** A blob of which single pieces are had as they are wanted: what a lazy volume is filled from. */
+export interface PieceBlob extends AsyncDisposable {
+  readonly table: PieceTable;
+  /** Pieces that are here. */
+  readonly presentPieces: number;
+  /** Where each piece that is here lies at its place in the blob. Stays as long as this is open, or somebody pins the digest. */
+  readonly path: string;
+  has(piece: number): boolean;
+  /**
+   * Returns when all of these are verified and readable in the file at `path`. Urgent ones are fetched before anything else; others in
+   * this order. @throws why one cannot be had: `unavailable`, `timeout`, `no_space`, `invalid_content`, … The others come all the same,
+   * and one that is wanted again is tried again.
+   */
+  want(pieces: readonly number[], options: WantOptions): Promise<void>;
+  /**
+   * Fetches everything that is missing, behind whatever is wanted, and verifies the whole digest. It is complete in the store when
+   * this returns. @throws as {@link want}
+   */
+  complete(options: CompleteOptions): Promise<void>;
+}
+
 /** Blobs, each downloaded once however many read it. */
 export interface Content extends AsyncDisposable {
   /** What all downloads since the start have brought. */
@@ -105,6 +141,16 @@ export interface Content extends AsyncDisposable {
   ): AsyncGenerator<Buffer, void, undefined>;
   /** Makes it complete in the store. @returns the digest under which it is there */
   fetch(request: BlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<Digest>;
+  /**
+   * Single pieces of a blob that is cut by a trusted table, from the store, other hosts or its registry. Who opens the same blob again
+   * shares what comes. @throws `invalid_argument` where it is another blob's table; `no_space`
+   */
+  openPieces(request: PieceBlobRequest, table: NamedPieceTable, receipt: ReceiptCounter): Promise<PieceBlob>;
+  /**
+   * Other hosts may have a complete blob, as a whole or piece by piece, and the trusted table that cuts it; under the name of a registry
+   * that gave both or was given them. Does nothing where one of the two is not here.
+   */
+  offerPieces(image: RepositoryName, digest: Digest, table: Digest): Promise<void>;
   /** Whether a blob is on its way. */
   isArriving(digest: Digest): boolean;
   /** Ends all downloads; what they have is kept. */

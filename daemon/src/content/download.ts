@@ -1,4 +1,11 @@
-import { type Digest, Digester, DrakkarError, isDrakkarError, toDrakkarError } from '@drakkar/protocol';
+import {
+  type Digest,
+  Digester,
+  DrakkarError,
+  fixedCut,
+  isDrakkarError,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
@@ -289,7 +296,8 @@ export class Download {
       return;
     }
     let stream = first;
-    for (let piece = 0; piece < writer.pieceCount; ) {
+    const { cut } = writer;
+    for (let piece = 0; piece < cut.pieceCount; ) {
       const gap = this.#nextGap(piece);
       const gapStart = gap?.start ?? this.#sizeBytes;
       await this.#rehash(writer, digester, gapStart);
@@ -297,7 +305,7 @@ export class Download {
       stream ??= await this.#openGap(gap);
       await this.#fill(writer, digester, stream, gap);
       stream = undefined;
-      piece = Math.ceil(gap.end / writer.pieceLength);
+      piece = gap.lastPiece + 1;
     }
     await stream?.chunks.return();
     const found = digester.digest();
@@ -335,12 +343,12 @@ export class Download {
         failure = { cause };
         this.#step();
       });
-      for (let piece = 0; piece < writer.pieceCount; piece += 1) {
+      for (let piece = 0; piece < writer.cut.pieceCount; piece += 1) {
         await this.#untilHere(piece, writer, fill, () => {
           if (failure !== undefined) throw failure.cause;
         });
-        const until = Math.min((piece + 1) * writer.pieceLength, this.#sizeBytes);
-        await this.#rehash(writer, digester, until, present.has(piece) ? receipt : newReceipt());
+        const counted = present.has(piece) ? receipt : newReceipt();
+        await this.#rehash(writer, digester, writer.cut.end(piece), counted);
       }
       await filling;
       const found = digester.digest();
@@ -398,7 +406,8 @@ export class Download {
   /** Other hosts could not have asked for it before. */
   #name(): void {
     if (this.#whenNamed === undefined) return;
-    this.#modules.swarm?.offer({ digest: this.#digest, origin: this.source.origin }, this.#sizeBytes);
+    const name = { digest: this.#digest, origin: this.source.origin };
+    this.#modules.swarm?.offer(name, fixedCut(this.#sizeBytes));
     this.#whenNamed(this.#digest, this.#sizeBytes);
   }
 
@@ -478,12 +487,13 @@ export class Download {
   #nextGap(fromPiece: number): Gap | undefined {
     const writer = this.#writer;
     if (writer === undefined) return undefined;
+    const { cut } = writer;
     let first = fromPiece;
-    while (first < writer.pieceCount && writer.has(first)) first += 1;
-    if (first === writer.pieceCount) return undefined;
-    let last = first;
-    while (last < writer.pieceCount && !writer.has(last)) last += 1;
-    return { start: first * writer.pieceLength, end: Math.min(last * writer.pieceLength, this.#sizeBytes) };
+    while (first < cut.pieceCount && writer.has(first)) first += 1;
+    if (first === cut.pieceCount) return undefined;
+    let lastPiece = first;
+    while (lastPiece + 1 < cut.pieceCount && !writer.has(lastPiece + 1)) lastPiece += 1;
+    return { start: cut.start(first), end: cut.end(lastPiece), lastPiece };
   }
 
   #openGap(gap: Gap): Promise<BlobStream> {
@@ -536,6 +546,7 @@ export class Download {
 interface Gap {
   readonly start: number;
   readonly end: number;
+  readonly lastPiece: number;
 }
 
 /** Each piece was what the peer that sent it had said, and the whole is not what it should be: somebody has lied about a piece. */

@@ -15,13 +15,17 @@ export { createContent, readRange } from './content.ts';
 export type {
   BlobRequest,
   BlobSource,
+  CompleteOptions,
   Content,
   FetchOptions,
   OpenedBlob,
   OpenOptions,
+  PieceBlob,
+  PieceBlobRequest,
   ReadOptions,
   SourceBlobRequest,
+  WantOptions,
 } from './contract.ts';
 export { LARGEST_UNCONFIRMED_SHARE, SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
-export { newReceipt, ReceiptCounter } from './receipt.ts';
+export { addReceipts, newReceipt, ReceiptCounter, receivedSince } from './receipt.ts';

@@ -5,6 +5,13 @@ export interface ContentOptions {
   readonly silenceMs: number;
   /** Downloads at the same time, for all readers. More are refused. */
   readonly maxDownloads: number;
+  /** Blobs of which pieces are had at the same time: each holds a file open. More are refused. */
+  readonly maxPieceBlobs: number;
 }
 
-export const CONTENT_DEFAULTS: ContentOptions = { graceMs: 2_000, silenceMs: 10_000, maxDownloads: 256 };
+export const CONTENT_DEFAULTS: ContentOptions = {
+  graceMs: 2_000,
+  silenceMs: 10_000,
+  maxDownloads: 256,
+  maxPieceBlobs: 4096,
+};

@@ -1,10 +1,10 @@
-import { createHash, type Hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DrakkarError, type PeerId } from '@drakkar/protocol';
+import { DrakkarError, lengthOf, type PeerId } from '@drakkar/protocol';
 import type { ContentWriter } from '../store/index.ts';
 import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway } from '../upstream/index.ts';
 import type { BlobRequest, Traffic } from './contract.ts';
+import { PieceCutter } from './cutter.ts';
 import type { ReceiptCounter } from './receipt.ts';
 import { originOf } from './source.ts';
 
@@ -51,14 +51,9 @@ export class SwarmFill {
     const { writer, swarm, request, receipt } = options;
     for (const [piece, sha256] of present) this.#hashes.set(piece, Buffer.from(sha256));
     this.#signal = AbortSignal.any([options.signal, this.#ending.signal]);
-    const { sizeBytes, pieceLength, pieceCount } = writer;
+    const { cut } = writer;
     this.#download = swarm.download(
-      {
-        name: { digest: request.digest, origin: originOf(request) },
-        sizeBytes,
-        pieceLength,
-        pieceCount,
-      },
+      { name: { digest: request.digest, origin: originOf(request) }, cut },
       {
         has: (piece) => this.#hashes.has(piece),
         sha256: (piece) => this.#hashes.get(piece),
@@ -121,7 +116,8 @@ export class SwarmFill {
 
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
-    const { writer, receipt, traffic } = this.#options;
+    const { receipt, traffic, writer } = this.#options;
+    const { cut } = writer;
     const reading = { piece: first, stop: new AbortController() };
     this.#reading = reading;
     /** Of bytes that have come for no whole piece yet. */
@@ -129,36 +125,23 @@ export class SwarmFill {
     let isGivenUp = true;
     try {
       const signal = AbortSignal.any([this.#signal, reading.stop.signal]);
-      const { chunks } = await this.#options.openUpstream({ startBytes: first * writer.pieceLength }, signal);
-      let buffers: Buffer[] = [];
-      let left = this.#lengthOf(first);
-      let hash: Hash = createHash('sha256');
+      const { chunks } = await this.#options.openUpstream({ startBytes: cut.start(first) }, signal);
+      const cutter = new PieceCutter(cut, first);
       for await (const chunk of chunks) {
         unused += chunk.length;
         traffic.upstreamBytes += chunk.length;
-        for (let rest = chunk; rest.length > 0; ) {
-          const part = rest.subarray(0, left);
-          rest = rest.subarray(part.length);
-          hash.update(part);
-          buffers.push(part);
-          left -= part.length;
-          if (left > 0) continue;
-          const { piece } = reading;
-          const sha256 = hash.digest();
+        for (const { piece, buffers, sha256 } of cutter.take(chunk)) {
           if (await this.#write(piece, buffers, sha256)) {
-            const length = this.#lengthOf(piece);
+            const length = lengthOf(cut, piece);
             unused -= length;
             receipt.fromUpstream(length);
             this.#download.arrivedUpstream(piece, sha256);
           }
           reading.piece += 1;
-          if (reading.piece >= writer.pieceCount || !this.#download.claimUpstream(reading.piece)) {
+          if (reading.piece >= cut.pieceCount || !this.#download.claimUpstream(reading.piece)) {
             isGivenUp = false;
             return;
           }
-          buffers = [];
-          left = this.#lengthOf(reading.piece);
-          hash = createHash('sha256');
         }
       }
       throw new DrakkarError(
@@ -193,10 +176,5 @@ export class SwarmFill {
     if (this.#download.isHopeful) return;
     const waitedMs = Math.min(performance.now() - this.#failedSinceMs, this.#download.idleMs);
     if (!isAway(error) || waitedMs > PATIENCE_MS) throw error;
-  }
-
-  #lengthOf(piece: number): number {
-    const { pieceLength, sizeBytes } = this.#options.writer;
-    return Math.min(pieceLength, sizeBytes - piece * pieceLength);
   }
 }

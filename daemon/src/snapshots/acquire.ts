@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import type { BuildResult } from '@drakkar/client';
-import { encodePublicKey, formatPlatform, type ImageReference } from '@drakkar/protocol';
+import { encodePublicKey, formatPlatform, type ImageReference, type SnapshotConfig } from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import { chooseEarlier } from './dictionary.ts';
 import { findSnapshot, restoreFiles } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
-import { isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import { type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Work } from './work.ts';
@@ -19,6 +19,12 @@ export interface AcquirerOptions extends BuildOptions {
   readonly buildUponEarlier: boolean;
   /** Whose snapshots are used; this host's own key is among them. */
   readonly trustedKeys: readonly KeyObject[];
+}
+
+export interface AcquireOptions {
+  /** Build even where a snapshot is known. */
+  readonly rebuild: boolean;
+  readonly extent: Extent;
 }
 
 export interface Acquisition {
@@ -44,18 +50,19 @@ export class Acquirer {
     this.#catalogue = modules.catalogue;
   }
 
-  async acquire(image: Image, { rebuild }: { rebuild: boolean }, work: Work): Promise<Acquisition> {
+  async acquire(image: Image, wanted: AcquireOptions, work: Work): Promise<Acquisition> {
     const { store } = this.#modules;
     const { record } = image;
-    if (record !== undefined && !rebuild && (await isLocal(record.config, store))) {
+    const { rebuild, extent } = wanted;
+    if (record !== undefined && !rebuild && (await isLocal(record.config, extent, store))) {
       for (const digest of rawDigests(record.config)) store.touch(digest);
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
       return { image, record, found: 'here' };
     }
-    const key = `${image.rootDigest} ${formatPlatform(image.platform)} ${rebuild ? 'rebuild' : ''}`;
+    const key = `${image.rootDigest} ${formatPlatform(image.platform)} ${rebuild ? 'rebuild' : extent}`;
     const acquired = await this.#flights.run(key, work.signal, (signal) =>
-      this.#fetchOrBuild(image, rebuild, work.until(signal)),
+      this.#fetchOrBuild(image, wanted, work.until(signal)),
     );
     return { image, ...acquired };
   }
@@ -64,9 +71,10 @@ export class Acquirer {
     return pushSnapshot(image, record, this.#modules, work);
   }
 
-  async #fetchOrBuild(image: Image, rebuild: boolean, work: Work): Promise<Acquired> {
+  async #fetchOrBuild(image: Image, { rebuild, extent }: AcquireOptions, work: Work): Promise<Acquired> {
     const { record: known } = image;
-    if (known !== undefined && !rebuild && (await restoreFiles(image, known.config, this.#modules, work))) {
+    const restore = (config: SnapshotConfig) => restoreFiles(image, config, extent, this.#modules, work);
+    if (known !== undefined && !rebuild && (await restore(known.config))) {
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
       return { record: known, found: 'here' };
@@ -75,7 +83,7 @@ export class Acquirer {
     const platform = formatPlatform(image.platform);
     const same =
       known === undefined && !rebuild ? this.#catalogue.find(resolved.manifestDigest, platform) : undefined;
-    if (same !== undefined && (await restoreFiles(image, same.config, this.#modules, work))) {
+    if (same !== undefined && (await restore(same.config))) {
       // Another index, or another name, for the very image that is known here.
       const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
       this.#catalogue.put(record);
@@ -88,7 +96,8 @@ export class Acquirer {
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
     if (this.#options.useRegistry && !rebuild) {
       const { trustedKeys } = this.#options;
-      const record = await findSnapshot(image, resolved, trustedKeys, this.#modules, work, keep);
+      const wanted = { image, resolved, trustedKeys, extent };
+      const record = await findSnapshot(wanted, this.#modules, work, keep);
       if (record !== undefined) return { record, found: 'registry' };
     }
     const earlier = this.#earlier(image, resolved);

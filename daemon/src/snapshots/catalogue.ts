@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
-import { type Digest, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import { type Digest, digestFromHex, hexOf, parseReference, type SnapshotConfig } from '@drakkar/protocol';
+import type { DeviceSource } from '../fill/index.ts';
 
 /** A snapshot that this host knows. Whether its files are here is the store's to say. */
 export interface SnapshotRecord {
@@ -131,4 +132,18 @@ function recordOf(row: Row): SnapshotRecord {
     origin: row.origin === 'registry' ? 'registry' : 'built',
     createdAtMs: row.created_at_ms,
   };
+}
+
+/** A snapshot that has a device, and where its blocks are had. */
+export function findDevice(catalogue: Catalogue, device: Digest): DeviceSource | undefined {
+  for (const { config, image } of catalogue.list().reverse()) {
+    const file = config.devices.find(({ rawDigest }) => rawDigest === device);
+    if (file !== undefined) return { image: parseReference(image), config, file };
+  }
+  return undefined;
+}
+
+/** The snapshot that a volume is of. @param meta hex digits of its meta's raw digest, by which volumes are called */
+export function findVolume(catalogue: Catalogue, meta: string): SnapshotConfig | undefined {
+  return catalogue.list().find(({ config }) => hexOf(config.meta.rawDigest) === meta)?.config;
 }

@@ -18,7 +18,8 @@ import type { Image } from './images.ts';
 import {
   allDigests,
   blobsOf,
-  filesOf,
+  type Extent,
+  filesWithin,
   isLocal,
   type Modules,
   rawDigests,
@@ -33,21 +34,28 @@ const MAX_ENVELOPE_BYTES = 2 * MAX_SNAPSHOT_CONFIG_BYTES;
 /** Snapshots of one image that are looked at in a registry before one is built: anybody may push some there. */
 const MAX_CANDIDATES = 16;
 
+export interface FindRequest {
+  readonly image: Image;
+  readonly resolved: ResolvedImage;
+  readonly trustedKeys: readonly KeyObject[];
+  /** What of it is fetched. */
+  readonly extent: Extent;
+}
+
 /**
- * The snapshot of an image that its registry has and a trusted builder signed, with its files in the store; or `undefined`
+ * The snapshot of an image that its registry has and a trusted builder signed, with what is wanted of its files in the store; or `undefined`
  * where there is none that can be used, which the log explains.
  *
  * @param keep called while the files are still pinned
  * @throws `no_space`; `cancelled`
  */
 export async function findSnapshot<Kept>(
-  image: Image,
-  resolved: ResolvedImage,
-  trustedKeys: readonly KeyObject[],
+  wanted: FindRequest,
   modules: Modules,
   work: Work,
   keep: (parts: SnapshotParts) => Promise<Kept>,
 ): Promise<Kept | undefined> {
+  const { image, resolved } = wanted;
   const { registry, log } = modules;
   const { artifact: artifactType } = SNAPSHOT_MEDIA_TYPES;
   let candidates: Descriptor[];
@@ -60,7 +68,7 @@ export async function findSnapshot<Kept>(
   }
   for (const { digest } of candidates.slice(0, MAX_CANDIDATES)) {
     try {
-      return await fetchSnapshot(image, resolved, digest, trustedKeys, modules, work, keep);
+      return await fetchSnapshot(wanted, digest, modules, work, keep);
     } catch (error) {
       work.signal.throwIfAborted();
       if (isDrakkarError(error, 'no_space')) throw error;
@@ -71,10 +79,8 @@ export async function findSnapshot<Kept>(
 }
 
 async function fetchSnapshot<Kept>(
-  image: Image,
-  resolved: ResolvedImage,
+  { image, resolved, trustedKeys, extent }: FindRequest,
   artifactDigest: Digest,
-  trustedKeys: readonly KeyObject[],
   modules: Modules,
   work: Work,
   keep: (parts: SnapshotParts) => Promise<Kept>,
@@ -87,7 +93,7 @@ async function fetchSnapshot<Kept>(
   const subject = resolved.manifestDigest;
   const { config, signer } = openArtifact({ artifact, envelope, subject, trustedKeys });
   work.timeline.mark('snapshot-found');
-  const files = filesOf(config);
+  const files = filesWithin(config, extent);
   const totalBytes = files.flatMap(blobsOf).reduce((total, { sizeBytes }) => total + sizeBytes, 0);
   let doneBytes = 0;
   const onBytes = (bytes: number) => {
@@ -103,22 +109,23 @@ async function fetchSnapshot<Kept>(
 /**
  * Brings back raw files that were evicted, from blobs that still are in the store. Nobody has to be asked.
  *
- * @returns whether all files are here now
+ * @returns whether all that is wanted is here now
  */
 export async function restoreFiles(
   image: Image,
   config: SnapshotConfig,
+  extent: Extent,
   modules: Modules,
   work: Work,
 ): Promise<boolean> {
   const { store } = modules;
   await store.verify(allDigests(config));
-  const evicted = filesOf(config).filter(({ rawDigest }) => !store.has(rawDigest, 'volume'));
+  const evicted = filesWithin(config, extent).filter(({ rawDigest }) => !store.has(rawDigest, 'volume'));
   if (!evicted.flatMap(blobsOf).every(({ digest }) => store.has(digest))) return false;
   return staged(store, async (staging) => {
     for (const digest of rawDigests(config)) store.pin(digest, staging.holder);
     for (const file of evicted) await fetchFile(image, file, staging, modules, work, () => {});
-    return isLocal(config, store);
+    return isLocal(config, extent, store);
   });
 }
 
@@ -157,6 +164,7 @@ async function fetchFile(
     const request = { image: image.reference, ...blob };
     await content.fetch(request, work.receipt, { signal: work.signal, onBytes });
   }
+  await content.offerPieces(image.reference, file.blobDigest, file.piecesDigest);
   const table = decodePieceTable(await readFile(store.pathOf(file.piecesDigest)));
   const outputPath = join(directory, hexOf(file.rawDigest));
   reservation.grow(file.rawSizeBytes);

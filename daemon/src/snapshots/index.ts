@@ -4,7 +4,7 @@
  */
 
 export { Acquirer, type AcquirerOptions } from './acquire.ts';
-export { Catalogue, type SnapshotRecord } from './catalogue.ts';
+export { Catalogue, findDevice, findVolume, type SnapshotRecord } from './catalogue.ts';
 export { Images } from './images.ts';
 export type * from './modules.ts';
 export type { Log } from './modules.ts';

@@ -32,6 +32,8 @@ export type Store = Pick<
   | 'pathOf'
   | 'reserve'
   | 'adopt'
+  | 'prepareVolume'
+  | 'volumeFilled'
   | 'touch'
   | 'pin'
   | 'unpin'
@@ -42,7 +44,7 @@ export type Store = Pick<
 >;
 
 /** What snapshots need of the content service. */
-export type Content = Pick<WholeContent, 'read' | 'fetch'>;
+export type Content = Pick<WholeContent, 'read' | 'fetch' | 'offerPieces'>;
 
 /** Context and message; levels as in docs/ARCHITECTURE.md. */
 export interface Log {
@@ -73,10 +75,18 @@ export function rawDigests(config: SnapshotConfig): Digest[] {
   return filesOf(config).map(({ rawDigest }) => rawDigest);
 }
 
+/** What of a snapshot is to be here: all its files, or the meta alone, where its devices are filled as they are read. */
+export type Extent = 'whole' | 'meta';
+
+export function filesWithin(config: SnapshotConfig, extent: Extent): VolumeFile[] {
+  return extent === 'whole' ? filesOf(config) : [config.meta];
+}
+
 /** Whether all that a mount needs is here, and good. */
-export async function isLocal(config: SnapshotConfig, store: Store): Promise<boolean> {
-  await store.verify(rawDigests(config));
-  return rawDigests(config).every((digest) => store.has(digest, 'volume'));
+export async function isLocal(config: SnapshotConfig, extent: Extent, store: Store): Promise<boolean> {
+  const digests = filesWithin(config, extent).map(({ rawDigest }) => rawDigest);
+  await store.verify(digests);
+  return digests.every((digest) => store.has(digest, 'volume'));
 }
 
 /** What travels, by digest. */

@@ -1,8 +1,10 @@
 import { DrakkarError, digestOf, type ImageReference, isDrakkarError } from '@drakkar/protocol';
 import type { SnapshotRecord } from './catalogue.ts';
-import { allBlobsOf, type Registry, type Store, type TravellingBlob } from './modules.ts';
+import { allBlobsOf, filesOf, type Modules, type Registry, type TravellingBlob } from './modules.ts';
 import { pinned } from './staging.ts';
 import type { Work } from './work.ts';
+
+type PushModules = Pick<Modules, 'registry' | 'store' | 'content'>;
 
 /**
  * Pushes a snapshot's artifact and blobs to its image's registry, where any host finds it as a referrer of the image. A blob that
@@ -13,7 +15,7 @@ import type { Work } from './work.ts';
 export function pushSnapshot(
   image: ImageReference,
   record: SnapshotRecord,
-  modules: { registry: Registry; store: Store },
+  modules: PushModules,
   work: Work,
 ): Promise<void> {
   const blobs = allBlobsOf(record.config);
@@ -23,9 +25,9 @@ export function pushSnapshot(
 
 async function pushAll(
   image: ImageReference,
-  { envelope, artifact }: SnapshotRecord,
+  { config, envelope, artifact }: SnapshotRecord,
   blobs: readonly TravellingBlob[],
-  { registry, store }: { registry: Registry; store: Store },
+  { registry, store, content }: PushModules,
   work: Work,
 ): Promise<void> {
   await store.verify(blobs.map(({ digest }) => digest));
@@ -40,6 +42,9 @@ async function pushAll(
   }
   await registry.pushBlob(image, digestOf(envelope), envelope.length, { bytes: envelope }, work);
   await registry.pushReferrer(image, artifact, work);
+  // Who finds it there may have it from here.
+  for (const { blobDigest, piecesDigest } of filesOf(config))
+    await content.offerPieces(image, blobDigest, piecesDigest);
 }
 
 async function requireThere(

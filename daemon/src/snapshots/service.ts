@@ -1,9 +1,11 @@
 import type {
   BuildResult,
   MountResult,
+  Receipt,
   SnapshotDetail,
   SnapshotSummary,
   StartResult,
+  StartStatus,
   VerifyResult,
 } from '@drakkar/client';
 import {
@@ -18,11 +20,14 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import type { FlatStream } from '@drakkar/snapshotter';
+import { addReceipts, type ReceiptCounter, receivedSince } from '../content/index.ts';
+import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
-import type { Acquirer, Acquisition } from './acquire.ts';
+import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
-import { type Abortable, allDigests, filesOf, isLocal, rawDigests, type Store } from './modules.ts';
+import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
+import { residencyOf } from './residency.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -36,12 +41,21 @@ export interface StartChoice extends ImageChoice {
   readonly ownerPid?: number | undefined;
 }
 
+/** A container that may be running. */
+interface Start {
+  readonly record: SnapshotRecord;
+  readonly receipt: ReceiptCounter;
+  /** What had come for its devices before it began. */
+  readonly before: Receipt;
+}
+
 export interface ServiceModules {
   readonly images: Images;
   readonly acquirer: Acquirer;
   readonly catalogue: Catalogue;
   readonly volumes: Volumes;
   readonly store: Store;
+  readonly filler: Pick<Filler, 'received'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   /** One block image of a snapshot, as bytes. */
@@ -51,6 +65,7 @@ export interface ServiceModules {
 /** Everything that can be done with snapshots on this host; the admin API is this over HTTP. */
 export class SnapshotService {
   readonly #modules: ServiceModules;
+  readonly #starts = new Map<string, Start>();
 
   constructor(modules: ServiceModules) {
     this.#modules = modules;
@@ -69,7 +84,7 @@ export class SnapshotService {
 
   /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
   async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
-    const acquisition = await this.#acquire(choice, choice.rebuild, work);
+    const acquisition = await this.#acquire(choice, { rebuild: choice.rebuild, extent: 'whole' }, work);
     const { record, found } = acquisition;
     if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
     const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
@@ -85,9 +100,12 @@ export class SnapshotService {
 
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
-    const { record, found, image } = await this.#acquire(choice, false, work);
-    const { id, rootfs } = await this.#prepare(choice, record, work);
+    const wanted = { rebuild: false, extent: await this.#modules.volumes.extent(work) };
+    const { record, found, image } = await this.#acquire(choice, wanted, work);
+    const before = this.#modules.filler.received(record.config).summary();
+    const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
     work.timeline.mark('mounted');
+    this.#starts.set(id, { record, receipt: work.receipt, before });
     return {
       id,
       rootfs,
@@ -101,24 +119,53 @@ export class SnapshotService {
   }
 
   /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
-  async #prepare(choice: StartChoice, record: SnapshotRecord, work: Work): Promise<PreparedRootfs> {
+  async #prepare(
+    choice: StartChoice,
+    wanted: AcquireOptions,
+    { image, record }: Pick<Acquisition, 'image' | 'record'>,
+    work: Work,
+  ): Promise<PreparedRootfs> {
+    const prepare = ({ config }: SnapshotRecord) =>
+      this.#modules.volumes.prepareStart({ config, image: image.reference }, choice.ownerPid, work);
     try {
-      return await this.#modules.volumes.prepareStart(record.config, choice.ownerPid, work);
+      return await prepare(record);
     } catch (error) {
-      if (!isDrakkarError(error, 'not_found') || (await isLocal(record.config, this.#modules.store)))
-        throw error;
-      const again = await this.#acquire(choice, false, work);
-      return this.#modules.volumes.prepareStart(again.record.config, choice.ownerPid, work);
+      const isEvicted = isDrakkarError(error, 'not_found');
+      if (!isEvicted || (await isLocal(record.config, wanted.extent, this.#modules.store))) throw error;
+      return await prepare((await this.#acquire(choice, wanted, work)).record);
     }
   }
 
-  endStart(id: string, options: Abortable = {}): Promise<void> {
-    return this.#modules.volumes.endStart(id, options);
+  /** @throws `not_found` for a start that this daemon has not made, or that has ended */
+  async startStatus(id: string, options: Abortable = {}): Promise<StartStatus> {
+    const start = this.#starts.get(id);
+    if (start === undefined) {
+      throw new DrakkarError(
+        'not_found',
+        `there is no start ${JSON.stringify(id.slice(0, 100))} of this daemon`,
+      );
+    }
+    const { config } = start.record;
+    const mounted = await this.#modules.volumes.mounted(options);
+    const filled = this.#modules.filler.received(config).summary();
+    const since = receivedSince(start.before, filled);
+    return {
+      receipt: addReceipts(start.receipt.summary(), since),
+      ...residencyOf(config, this.#modules.store, mounted.get(volumeId(config))),
+    };
+  }
+
+  async endStart(id: string, options: Abortable = {}): Promise<void> {
+    await this.#modules.volumes.endStart(id, options);
+    this.#starts.delete(id);
   }
 
   async mount(name: string, options: Abortable = {}): Promise<MountResult> {
-    const { path, backing } = await this.#modules.volumes.mount(this.find(name).config, options);
-    return { path, backing };
+    const { config, image } = this.find(name);
+    const mountable = { config, image: parseReference(image) };
+    const status = await this.#modules.volumes.mount(mountable, options);
+    const { residency } = residencyOf(config, this.#modules.store, status);
+    return { path: status.path, backing: status.backing, residency };
   }
 
   async umount(name: string, options: Abortable = {}): Promise<void> {
@@ -177,11 +224,11 @@ export class SnapshotService {
     return matches.at(-1) ?? match;
   }
 
-  async #acquire(choice: ImageChoice, rebuild: boolean, work: Work): Promise<Acquisition> {
+  async #acquire(choice: ImageChoice, wanted: AcquireOptions, work: Work): Promise<Acquisition> {
     try {
       const image = await this.#modules.images.resolve(choice.image, choice.platform, work);
       work.timeline.mark('resolved');
-      return await this.#modules.acquirer.acquire(image, { rebuild }, work);
+      return await this.#modules.acquirer.acquire(image, wanted, work);
     } catch (cause) {
       throw aboutImage(choice.image, cause);
     }
@@ -205,7 +252,7 @@ export class SnapshotService {
       blobSizeBytes: sum((file) => file.blobSizeBytes + file.piecesSizeBytes),
       metaBlobSizeBytes: config.meta.blobSizeBytes,
       rawSizeBytes: sum(({ rawSizeBytes }) => rawSizeBytes),
-      local: rawDigests(config).every((digest) => this.#modules.store.stat(digest)?.complete === true),
+      ...residencyOf(config, this.#modules.store, mounted.get(volumeId(config))),
       path: mounted.get(volumeId(config))?.path ?? null,
     };
   }

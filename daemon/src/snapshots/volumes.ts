@@ -1,8 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { DrakkarError, digestFromHex, errnoOf, hexOf, type SnapshotConfig } from '@drakkar/protocol';
-import type { Backing, NativeHelper, VolumeStatus } from '../native.ts';
+import {
+  type Digest,
+  DrakkarError,
+  digestFromHex,
+  errnoOf,
+  hexOf,
+  type SnapshotConfig,
+} from '@drakkar/protocol';
+import type { Completion, Filler } from '../fill/index.ts';
+import type { Backend, Backing, NativeHelper, VolumeDevice, VolumeStatus } from '../native.ts';
 import { Turns } from '../turns.ts';
-import { type Abortable, type Log, rawDigests, type Store } from './modules.ts';
+import type { RepositoryName } from '../upstream/index.ts';
+import { type Abortable, type Extent, type Log, rawDigests, type Store } from './modules.ts';
 
 /** A volume is named by its meta, which names everything else. */
 export function volumeId(config: SnapshotConfig): string {
@@ -11,6 +20,27 @@ export function volumeId(config: SnapshotConfig): string {
 
 const HOLDER_PREFIX = 'volume:';
 const START_PREFIX = 'start-';
+
+/** What is to be mounted: a snapshot, and where those of its blocks are had that are not here. */
+export interface Mountable {
+  readonly config: SnapshotConfig;
+  readonly image: RepositoryName;
+}
+
+export interface VolumesOptions {
+  readonly backend: Backend;
+  readonly backing: Backing;
+}
+
+export interface VolumesModules {
+  readonly native: NativeHelper;
+  readonly store: Store;
+  readonly filler: Pick<Filler, 'know' | 'forget'>;
+  readonly completion: Pick<Completion, 'add' | 'remove'>;
+  /** The snapshot of a volume that an earlier daemon has mounted. */
+  readonly find: (volume: string) => SnapshotConfig | undefined;
+  readonly log: Log;
+}
 
 export interface PreparedRootfs {
   readonly id: string;
@@ -22,9 +52,12 @@ export interface PreparedRootfs {
  * daemon may be killed at any moment and knows it all again when it starts.
  */
 export class Volumes {
-  readonly #backing: Backing;
+  readonly #options: VolumesOptions;
   readonly #native: NativeHelper;
   readonly #store: Store;
+  readonly #filler: VolumesModules['filler'];
+  readonly #completion: VolumesModules['completion'];
+  readonly #find: VolumesModules['find'];
   readonly #log: Log;
   /** By volume: a pin belongs to a mount, so nothing may mount while somebody unmounts and unpins. */
   readonly #turns = new Turns<string>();
@@ -32,13 +65,17 @@ export class Volumes {
   #takenOver: Promise<void> | undefined;
   /** Processes that will end their starts themselves, unless they are killed. */
   readonly #owners = new Map<string, number>();
+  #extent: Promise<Extent> | undefined;
   /** Starts that failed while the helper was away: removed as soon as it is spoken to again. */
   readonly #givenUp = new Set<string>();
 
-  constructor(options: { backing: Backing }, modules: { native: NativeHelper; store: Store; log: Log }) {
-    this.#backing = options.backing;
+  constructor(options: VolumesOptions, modules: VolumesModules) {
+    this.#options = options;
     this.#native = modules.native;
     this.#store = modules.store;
+    this.#filler = modules.filler;
+    this.#completion = modules.completion;
+    this.#find = modules.find;
     this.#log = modules.log;
   }
 
@@ -62,6 +99,8 @@ export class Volumes {
     }
     for (const [holder, volume] of wanted) {
       for (const hex of [volume.meta, ...volume.devices]) this.#store.pin(digestFromHex(hex), holder);
+      const config = volume.filling.length > 0 ? this.#find(volume.volume) : undefined;
+      if (config !== undefined) this.#completion.add(config);
       for (const overlay of volume.overlays.filter((id) => id.startsWith(START_PREFIX))) {
         await this.#native.removeOverlay(overlay, options).catch((error: unknown) => {
           this.#log.info({ start: overlay, error }, 'a container of an earlier daemon still runs');
@@ -70,9 +109,43 @@ export class Volumes {
     }
   }
 
-  /** @throws `not_found` where the snapshot's files are not all here */
-  mount(config: SnapshotConfig, options: Abortable = {}): Promise<VolumeStatus> {
-    return this.#turns.run(volumeId(config), () => this.#mount(config, options));
+  /**
+   * Mounts a snapshot. Devices that are not here are filled as they are read, where the backend can.
+   *
+   * @throws `not_found` where what must be here is not: the meta, and everything where nothing can be filled
+   */
+  mount(mountable: Mountable, options: Abortable = {}): Promise<VolumeStatus> {
+    return this.#turns.run(volumeId(mountable.config), () => this.#mount(mountable, options));
+  }
+
+  /** What of a snapshot must be here before it is mounted. */
+  async extent(options: Abortable = {}): Promise<Extent> {
+    const { backend } = this.#options;
+    if (backend !== 'auto') return backend === 'local' ? 'whole' : 'meta';
+    this.#extent ??= this.#native.probe(options).then(
+      ({ backends }) => (backends.some((backend) => backend !== 'local') ? 'meta' : 'whole'),
+      (error: unknown) => {
+        this.#extent = undefined;
+        throw error;
+      },
+    );
+    return await this.#extent;
+  }
+
+  /**
+   * Lets the kernel read alone what of a volume is complete. Gives how it is from then on.
+   *
+   * @throws `invalid_content` where a device is wrong, which is then filled anew
+   */
+  retire(config: SnapshotConfig, options: Abortable = {}): Promise<VolumeStatus> {
+    return this.#turns.run(volumeId(config), async () => {
+      const status = await this.#native.retireVolume(volumeId(config), options);
+      const filling = new Set(status.filling.map(({ device }) => device));
+      for (const { rawDigest } of config.devices) {
+        if (!filling.has(hexOf(rawDigest))) this.#store.volumeFilled(rawDigest);
+      }
+      return status;
+    });
   }
 
   /** @throws `busy` while something uses it */
@@ -82,13 +155,14 @@ export class Volumes {
 
   /** A writable root file system over a mounted snapshot, for as long as its owner's process lives. */
   prepareStart(
-    config: SnapshotConfig,
+    mountable: Mountable,
     ownerPid: number | undefined,
     options: Abortable = {},
   ): Promise<PreparedRootfs> {
-    return this.#turns.run(volumeId(config), async () => {
-      await this.#mount(config, options);
-      const prepared = await this.#prepareOverlay(volumeId(config), options);
+    const volume = volumeId(mountable.config);
+    return this.#turns.run(volume, async () => {
+      await this.#mount(mountable, options);
+      const prepared = await this.#prepareOverlay(volume, options);
       if (ownerPid !== undefined) this.#owners.set(prepared.id, ownerPid);
       return prepared;
     });
@@ -158,29 +232,26 @@ export class Volumes {
     return busy;
   }
 
-  async #mount(config: SnapshotConfig, options: Abortable): Promise<VolumeStatus> {
+  async #mount(mountable: Mountable, options: Abortable): Promise<VolumeStatus> {
+    const { config } = mountable;
     const volume = volumeId(config);
-    const devices = config.devices.map(({ rawDigest, rawSizeBytes }) => ({
-      digest: rawDigest,
-      sizeBytes: rawSizeBytes,
-      complete: true,
-    }));
     await this.#removeGivenUp();
     try {
       for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
       await this.#store.verify(rawDigests(config));
-      for (const digest of rawDigests(config)) this.#store.pathOf(digest);
-      return await this.#native.mountVolume(
+      this.#store.pathOf(config.meta.rawDigest);
+      const status = await this.#native.mountVolume(
         {
           volume,
           meta: config.meta.rawDigest,
-          devices,
+          devices: this.#devices(mountable, HOLDER_PREFIX + volume),
           blockBytes: config.blockBytes,
-          backend: 'local',
-          backing: this.#backing,
+          ...this.#options,
         },
         options,
       );
+      if (status.filling.length > 0) this.#completion.add(config);
+      return status;
     } catch (error) {
       // Also where the caller has left: the helper may have mounted it all the same.
       const known = await this.#native.volumes().catch(() => undefined);
@@ -189,11 +260,28 @@ export class Volumes {
     }
   }
 
+  /** Before they are mounted those that are not here are made, and it is known where their blocks are had. */
+  #devices({ config, image }: Mountable, holder: string): VolumeDevice[] {
+    const devices = config.devices.map(({ rawDigest: digest, rawSizeBytes: sizeBytes }) => ({
+      digest,
+      sizeBytes,
+      complete: this.#store.has(digest, 'volume'),
+    }));
+    const missing = devices.filter(({ complete }) => !complete);
+    if (this.#options.backend === 'local') for (const { digest } of missing) this.#store.pathOf(digest);
+    if (missing.length > 0) this.#filler.know(image, config);
+    for (const { digest, sizeBytes } of missing) this.#store.prepareVolume(digest, sizeBytes, holder);
+    return devices;
+  }
+
   async #umount(volume: string, options: Abortable): Promise<void> {
     for (const [id, pid] of this.#owners) if (!isAlive(pid)) this.#giveUp(id);
     await this.#removeGivenUp();
+    const before = await this.#native.volumes(options);
     await this.#native.umountVolume(volume, options);
     this.#store.unpin(HOLDER_PREFIX + volume);
+    this.#completion.remove(digestFromHex(volume));
+    await this.#filler.forget(devicesOfOne(before, volume));
   }
 
   async #prepareOverlay(volume: string, options: Abortable): Promise<PreparedRootfs> {
@@ -235,4 +323,12 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return errnoOf(error) !== 'ESRCH';
   }
+}
+
+/** Devices that this volume uses, and no other that is mounted. */
+function devicesOfOne(volumes: readonly VolumeStatus[], one: string): Digest[] {
+  const others = volumes.filter(({ volume, mounted }) => mounted && volume !== one);
+  const used = new Set(others.flatMap(({ devices }) => devices));
+  const own = volumes.find(({ volume }) => volume === one)?.devices ?? [];
+  return own.filter((device) => !used.has(device)).map(digestFromHex);
 }

@@ -1,4 +1,4 @@
-import type { Digest } from '@drakkar/protocol';
+import type { Digest, NamedPieceTable, PieceTable } from '@drakkar/protocol';
 import type { TagRow } from './index-file.ts';
 import type { ContentKind } from './layout.ts';
 import type { Reservation } from './quota.ts';
@@ -17,7 +17,12 @@ export interface StoredContent {
   readonly holders: readonly string[];
   /** Registries that have given it; none for what was made here. */
   readonly origins: readonly string[];
+  /** A trusted piece table by which others may ask for it, where one is known. */
+  readonly table: Digest | null;
 }
+
+/** What happened to content that was complete. */
+export type ContentRemoved = Pick<StoredContent, 'digest' | 'origins' | 'table'>;
 
 /** Complete content, open for reading. It is not evicted while it is open. */
 export interface ContentReader extends AsyncDisposable {
@@ -34,6 +39,11 @@ export interface WriterWanted {
   readonly mediaType?: string | undefined;
   /** The registry that gives the bytes. What an earlier writer left is resumed only where it came from the same one. */
   readonly origin: string;
+  /**
+   * The trusted table by which it is cut. What an earlier writer left is resumed only where it was cut in the same way, and discarded
+   * otherwise.
+   */
+  readonly table?: NamedPieceTable | undefined;
 }
 
 export interface StoreUsage {
@@ -65,10 +75,14 @@ export interface Store extends AsyncDisposable {
   pathOf(digest: Digest): string;
   /** @throws `not_found` unless complete */
   open(digest: Digest, options?: OpenContentOptions): Promise<ContentReader>;
-  /** The sha256 of every piece of a complete blob; made now where it came in as a whole. @throws `not_found` */
+  /** The sha256 of every piece of fixed length of a complete blob; made now where it came in as a whole. @throws `not_found` */
   pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>>;
+  /** The piece table that a complete blob is. @throws `not_found` | `invalid_content` */
+  pieceTable(digest: Digest): Promise<PieceTable>;
+  /** Others may ask for the content by this trusted table, which stays as long as the content does. */
+  setTable(digest: Digest, table: Digest): void;
   /** Calls back when complete content is gone. */
-  onRemoved(removed: (digest: Digest, origins: readonly string[]) => void): void;
+  onRemoved(removed: (content: ContentRemoved) => void): void;
   /** A blob in the making, from scratch or from what an earlier writer left. @throws `busy` | `already_exists` | `no_space` */
   writer(wanted: WriterWanted): Promise<ContentWriter>;
   /** A small blob, whole, and the registry that gave it. Stores nothing where it is already. @throws `no_space` */
@@ -79,7 +93,7 @@ export interface Store extends AsyncDisposable {
   /**
    * Moves a finished file of the staging directory in and pins it for `holder`; its bytes are taken from the reservation.
    * Where the store has the content already, the file is removed instead, and a blob becomes a volume where that is wanted; where
-   * somebody is writing it, this waits for the end.
+   * somebody is writing it, this waits for the end, or gives him the pieces that he lacks where he writes them as they are needed.
    */
   adopt(
     path: string,
@@ -90,6 +104,13 @@ export interface Store extends AsyncDisposable {
     holder?: string,
     mediaType?: string,
   ): Promise<void>;
+  /**
+   * A raw file of this size in which nothing is, for the helper to fill, pinned for `holder`. One that is being filled already stays, and so
+   * does a complete one. @throws `no_space`
+   */
+  prepareVolume(digest: Digest, sizeBytes: number, holder: string): void;
+  /** The helper has filled it, and verified the whole. */
+  volumeFilled(digest: Digest): void;
   touch(digest: Digest): void;
   /** What a holder pins is not evicted; it may be pinned before it is here. */
   pin(digest: Digest, holder: string): void;

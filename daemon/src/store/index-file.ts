@@ -1,6 +1,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { type Digest, DrakkarError } from '@drakkar/protocol';
 import type { ContentKind } from './layout.ts';
+import { SCHEMA_VERSION, upgrade } from './schema.ts';
 
 /** What the index knows of one content. */
 export interface ContentRow {
@@ -12,6 +13,18 @@ export interface ContentRow {
   /** False after an unclean stop, until its bytes have been read and compared. */
   readonly verified: boolean;
   readonly lastUseMs: number;
+  /** The piece table by which its recorded pieces are cut; `null` where they have a fixed length. */
+  readonly piecesTable: Digest | null;
+  /** A trusted piece table by which others may ask for it. */
+  readonly table: Digest | null;
+}
+
+/** A piece that is durably here. */
+export interface PieceRow {
+  readonly piece: number;
+  readonly start: number;
+  readonly end: number;
+  readonly sha256: Buffer;
 }
 
 /** The last answer of a registry about a tag. */
@@ -21,54 +34,6 @@ export interface TagRow {
   readonly sizeBytes: number;
   readonly resolvedAtMs: number;
 }
-
-const SCHEMA_VERSION = 2;
-/** Present pieces are rows: a row is the bit and the piece's sha256 in one, so neither can be without the other. */
-const SCHEMA = `
-  CREATE TABLE content (
-    digest TEXT PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('blob', 'volume')),
-    size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),
-    media_type TEXT,
-    complete INTEGER NOT NULL,
-    verified INTEGER NOT NULL,
-    last_use_ms INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX content_by_use ON content (last_use_ms);
-  CREATE TABLE piece (
-    digest TEXT NOT NULL REFERENCES content ON DELETE CASCADE,
-    piece INTEGER NOT NULL,
-    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
-    PRIMARY KEY (digest, piece)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE pin (
-    holder TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    PRIMARY KEY (holder, digest)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX pin_by_digest ON pin (digest);
-  CREATE TABLE tag (
-    registry TEXT NOT NULL,
-    repository TEXT NOT NULL,
-    tag TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    media_type TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    resolved_at_ms INTEGER NOT NULL,
-    PRIMARY KEY (registry, repository, tag)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX tag_by_age ON tag (resolved_at_ms);
-  CREATE TABLE mark (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-`;
-
-/** Since version 2: which registries have given a content, so that none can vouch for another's. */
-const ORIGINS = `
-  CREATE TABLE origin (
-    digest TEXT NOT NULL REFERENCES content ON DELETE CASCADE,
-    registry TEXT NOT NULL,
-    PRIMARY KEY (digest, registry)
-  ) STRICT, WITHOUT ROWID;
-`;
 
 /** Tags remembered, at most; the oldest go first. */
 const MAX_TAGS = 10_000;
@@ -111,8 +76,7 @@ export class IndexFile implements Disposable {
         },
       );
     }
-    const missing = version === 0 ? SCHEMA + ORIGINS : ORIGINS;
-    this.transaction(() => this.#database.exec(`${missing} PRAGMA user_version = ${SCHEMA_VERSION};`));
+    this.transaction(() => upgrade(this.#database, version));
   }
 
   /** All of `work` or nothing of it. @throws `no_space` on a full disk, and what `work` throws */
@@ -161,7 +125,7 @@ export class IndexFile implements Disposable {
 
   insert(row: ContentRow): void {
     this.#run(
-      'INSERT INTO content (digest, kind, size_bytes, media_type, complete, verified, last_use_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO content (digest, kind, size_bytes, media_type, complete, verified, last_use_ms, pieces_table, table_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
       row.digest,
       row.kind,
       row.sizeBytes,
@@ -169,6 +133,8 @@ export class IndexFile implements Disposable {
       Number(row.complete),
       Number(row.verified),
       row.lastUseMs,
+      row.piecesTable,
+      row.table,
     );
   }
 
@@ -178,6 +144,10 @@ export class IndexFile implements Disposable {
 
   setKind(digest: Digest, kind: ContentKind): void {
     this.#run('UPDATE content SET kind = ? WHERE digest = ?', kind, digest);
+  }
+
+  setTable(digest: Digest, table: Digest): void {
+    this.#run('UPDATE content SET table_digest = ? WHERE digest = ?', table, digest);
   }
 
   /** Does nothing where the content is not in the index. */
@@ -230,28 +200,47 @@ export class IndexFile implements Disposable {
     return (this.#get('SELECT coalesce(max(last_use_ms), 0) AS last FROM content') as { last: number }).last;
   }
 
-  /** What no holder keeps, least recently used first. */
+  /** What no holder keeps, and no content that others may ask for by it, least recently used first. */
   *unpinned(): Generator<ContentRow> {
-    const sql =
-      'SELECT * FROM content WHERE digest NOT IN (SELECT digest FROM pin) ORDER BY last_use_ms, digest';
+    const sql = `SELECT * FROM content WHERE digest NOT IN (SELECT digest FROM pin)
+      AND digest NOT IN (SELECT table_digest FROM content WHERE table_digest IS NOT NULL) ORDER BY last_use_ms, digest`;
     for (const row of this.#statement(sql).iterate()) {
       const content = toContent(row);
       if (content !== undefined) yield content;
     }
   }
 
-  pieces(digest: Digest): Map<number, Buffer> {
-    const rows = this.#all('SELECT piece, sha256 FROM piece WHERE digest = ? ORDER BY piece', digest);
-    return new Map(
-      (rows as { piece: number; sha256: Uint8Array }[]).map(({ piece, sha256 }) => [
-        piece,
-        Buffer.from(sha256),
-      ]),
+  /** In their order. */
+  pieces(digest: Digest): PieceRow[] {
+    const rows = this.#all(
+      'SELECT piece, start_bytes, end_bytes, sha256 FROM piece WHERE digest = ? ORDER BY piece',
+      digest,
+    ) as { piece: number; start_bytes: number; end_bytes: number; sha256: Uint8Array }[];
+    return rows.map(({ piece, start_bytes: start, end_bytes: end, sha256 }) => {
+      return { piece, start, end, sha256: Buffer.from(sha256) };
+    });
+  }
+
+  piecesBytes(digest: Digest): number {
+    const sql = 'SELECT coalesce(sum(end_bytes - start_bytes), 0) AS total FROM piece WHERE digest = ?';
+    return (this.#get(sql, digest) as { total: number }).total;
+  }
+
+  addPiece(digest: Digest, { piece, start, end, sha256 }: PieceRow): void {
+    this.#run(
+      'INSERT OR REPLACE INTO piece (digest, piece, start_bytes, end_bytes, sha256) VALUES (?, ?, ?, ?, ?)',
+      digest,
+      piece,
+      start,
+      end,
+      sha256,
     );
   }
 
-  addPiece(digest: Digest, piece: number, sha256: Uint8Array): void {
-    this.#run('INSERT OR REPLACE INTO piece (digest, piece, sha256) VALUES (?, ?, ?)', digest, piece, sha256);
+  /** None is recorded any more, and those that will be have a fixed length. */
+  forgetPieces(digest: Digest): void {
+    this.#run('DELETE FROM piece WHERE digest = ?', digest);
+    this.#run('UPDATE content SET pieces_table = NULL WHERE digest = ?', digest);
   }
 
   removePiece(digest: Digest, piece: number): void {
@@ -334,7 +323,8 @@ export class IndexFile implements Disposable {
 function toContent(row: unknown): ContentRow | undefined {
   if (row === undefined) return undefined;
   const columns = row as Record<'digest' | 'kind', string> &
-    Record<'size_bytes' | 'complete' | 'verified' | 'last_use_ms', number> & { media_type: string | null };
+    Record<'size_bytes' | 'complete' | 'verified' | 'last_use_ms', number> &
+    Record<'media_type' | 'pieces_table' | 'table_digest', string | null>;
   return {
     digest: columns.digest as Digest,
     kind: columns.kind as ContentKind,
@@ -343,6 +333,8 @@ function toContent(row: unknown): ContentRow | undefined {
     complete: columns.complete === 1,
     verified: columns.verified === 1,
     lastUseMs: columns.last_use_ms,
+    piecesTable: columns.pieces_table as Digest | null,
+    table: columns.table_digest as Digest | null,
   };
 }
 

@@ -14,7 +14,14 @@
  * await using reader = await store.open(digest);
  * ```
  */
-export type { ContentReader, Store, StoredContent, StoreUsage, WriterWanted } from './contract.ts';
+export type {
+  ContentReader,
+  ContentRemoved,
+  Store,
+  StoredContent,
+  StoreUsage,
+  WriterWanted,
+} from './contract.ts';
 export type { TagRow } from './index-file.ts';
 export type { ContentKind } from './layout.ts';
 export { STORE_DEFAULTS, type StoreOptions } from './options.ts';

@@ -10,13 +10,26 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
 } from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Digest, DrakkarError, digestOf, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
+import {
+  type Digest,
+  DrakkarError,
+  decodePieceTable,
+  digestOf,
+  fixedCut,
+  isCutByTable,
+  type PieceTable,
+  pieceCountOfTable,
+  tableCut,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { makeDirectory } from '@drakkar/service';
 import type {
   ContentReader,
+  ContentRemoved,
   OpenContentOptions,
   Store,
   StoredContent,
@@ -24,13 +37,14 @@ import type {
   WriterWanted,
 } from './contract.ts';
 import { FileReader, OpenFiles } from './files.ts';
-import { type ContentRow, IndexFile, type TagRow } from './index-file.ts';
+import { fillFrom } from './fill.ts';
+import { type ContentRow, IndexFile, type PieceRow, type TagRow } from './index-file.ts';
 import { type ContentKind, type Layout, layoutOf } from './layout.ts';
 import { STORE_DEFAULTS, type StoreOptions } from './options.ts';
 import { Quota, type Reservation } from './quota.ts';
 import { repair } from './repair.ts';
 import { Verifier } from './verifier.ts';
-import { type ContentWriter, FileWriter, type WriterHome, type WrittenPiece } from './writer.ts';
+import { type ContentWriter, FileWriter, type WriterHome } from './writer.ts';
 
 /**
  * @throws `busy` when another daemon has the directory; `forbidden` when it cannot be written; `no_space`
@@ -69,6 +83,9 @@ export async function openStore(
   }
 }
 
+/** Unit of `st_blocks`. Source: stat(2). */
+const STAT_BLOCK_BYTES = 512;
+
 /** Content that is being made. */
 interface Claim {
   readonly ended: PromiseWithResolvers<void>;
@@ -90,7 +107,7 @@ class DirectoryStore implements Store, WriterHome {
   /** Content that is being made: taken before the first await, so that there is never a second writer. */
   readonly #claims = new Map<Digest, Claim>();
   readonly #closing = new AbortController();
-  readonly #removed: ((digest: Digest, origins: readonly string[]) => void)[] = [];
+  readonly #removed: ((content: ContentRemoved) => void)[] = [];
   #lastUseMs: number;
   #closed: Promise<void> | undefined;
 
@@ -155,46 +172,60 @@ class DirectoryStore implements Store, WriterHome {
 
   async pieceHashes(digest: Digest): Promise<ReadonlyMap<number, Uint8Array>> {
     await using reader = await this.open(digest);
-    const { sizeBytes } = reader;
-    const length = fixedPieceLength(sizeBytes);
-    const known = this.#index.pieces(digest);
-    const missing = Array.from({ length: Math.ceil(sizeBytes / length) }, (_, piece) => piece).filter(
-      (piece) => !known.has(piece),
-    );
-    if (missing.length === 0) return known;
-    const buffer = Buffer.allocUnsafe(length);
-    const made: WrittenPiece[] = [];
-    for (const piece of missing) {
-      const count = await reader.read(buffer, piece * length);
-      made.push({ piece, sha256: hash('sha256', buffer.subarray(0, count), 'buffer') });
+    const cut = fixedCut(reader.sizeBytes);
+    if (this.#index.find(digest)?.piecesTable !== null) this.#index.forgetPieces(digest);
+    const known = hashesOf(this.#index.pieces(digest));
+    const buffer = Buffer.allocUnsafe(known.size < cut.pieceCount ? cut.longestPieceBytes : 0);
+    const made: PieceRow[] = [];
+    for (let piece = 0; piece < cut.pieceCount; piece += 1) {
+      if (known.has(piece)) continue;
+      const [start, end] = [cut.start(piece), cut.end(piece)];
+      const count = await reader.read(buffer.subarray(0, end - start), start);
+      const sha256 = hash('sha256', buffer.subarray(0, count), 'buffer');
+      made.push({ piece, start, end, sha256 });
+      known.set(piece, sha256);
     }
-    this.recordPieces(digest, made);
-    return this.#index.pieces(digest);
+    if (made.length > 0) this.recordPieces(digest, made);
+    return known;
   }
 
-  onRemoved(removed: (digest: Digest, origins: readonly string[]) => void): void {
+  async pieceTable(digest: Digest): Promise<PieceTable> {
+    await using reader = await this.open(digest);
+    if (pieceCountOfTable(reader.sizeBytes) === undefined) {
+      throw new DrakkarError('invalid_content', `${digest} is no piece table`);
+    }
+    const bytes = Buffer.allocUnsafe(reader.sizeBytes);
+    await reader.read(bytes, 0);
+    return decodePieceTable(bytes);
+  }
+
+  setTable(digest: Digest, table: Digest): void {
+    this.#index.setTable(digest, table);
+  }
+
+  onRemoved(removed: (content: ContentRemoved) => void): void {
     this.#removed.push(removed);
   }
 
-  async writer({ digest, sizeBytes, mediaType, origin }: WriterWanted): Promise<ContentWriter> {
+  async writer(wanted: WriterWanted): Promise<ContentWriter> {
+    const { digest, sizeBytes, origin, table } = wanted;
     while (this.#claims.get(digest)?.adopts) await this.#claims.get(digest)?.ended.promise;
     if (this.#claims.has(digest)) throw new DrakkarError('busy', `${digest} is being written already`);
     const claim = this.#claim(digest, false);
     try {
+      const cut = table === undefined ? fixedCut(sizeBytes) : tableCut(table.table);
       const found = this.#index.find(digest);
       if (found !== undefined && !found.verified) await this.#verifier.verify(found);
       const row = this.#index.find(digest);
       if (row?.complete === true)
         throw new DrakkarError('already_exists', `${digest} is in the store already`);
-      const isPart = row !== undefined && row.kind === 'blob' && row.sizeBytes === sizeBytes;
-      const resumes = isPart && this.#index.origins(digest).every((registry) => registry === origin);
+      const resumes = row !== undefined && this.#resumes(row, wanted);
       if (row !== undefined && !resumes) this.#delete(row);
-      const file = resumes
-        ? await open(this.#layout.file('blob', digest), 'r+')
-        : await this.#create(digest, sizeBytes, mediaType ?? null);
+      const path = this.#layout.file('blob', digest);
+      const file = resumes ? await open(path, 'r+') : await this.#create(wanted);
       this.#index.addOrigin(digest, origin);
-      const present = resumes ? this.#index.pieces(digest) : new Map<number, Buffer>();
-      const writer = new FileWriter(digest, sizeBytes, file, present, this);
+      const presentHashes = hashesOf(this.#index.pieces(digest));
+      const writer = new FileWriter({ digest, cut, path, presentHashes }, file, this);
       claim.writer = writer;
       this.touch(digest);
       return writer;
@@ -229,7 +260,18 @@ class DirectoryStore implements Store, WriterHome {
     mediaType?: string,
   ): Promise<void> {
     // Two images with a layer in common bring the same device; a mirror and a pull the same manifest.
-    while (this.#claims.has(digest)) await this.#claims.get(digest)?.ended.promise;
+    for (let claim = this.#claims.get(digest); claim !== undefined; claim = this.#claims.get(digest)) {
+      const { writer } = claim;
+      if (writer !== undefined && isCutByTable(writer.cut)) {
+        // Whoever fills it as it is needed may have it open for long.
+        await fillFrom(path, writer);
+        rmSync(path);
+        reservation.shrink(sizeBytes);
+        if (holder !== undefined) this.pin(digest, holder);
+        return;
+      }
+      await claim.ended.promise;
+    }
     this.#claim(digest, true);
     try {
       await makeDurable(path, sizeBytes);
@@ -251,7 +293,7 @@ class DirectoryStore implements Store, WriterHome {
       syncDirectory(dirname(target));
       try {
         this.#insert(
-          { digest, kind, sizeBytes, mediaType: mediaType ?? null, complete: true },
+          { digest, kind, sizeBytes, mediaType: mediaType ?? null, complete: true, table: null },
           holder,
           reservation,
         );
@@ -264,6 +306,40 @@ class DirectoryStore implements Store, WriterHome {
     } finally {
       this.#unclaim(digest);
     }
+  }
+
+  prepareVolume(digest: Digest, sizeBytes: number, holder: string): void {
+    try {
+      this.#prepareVolume(digest, sizeBytes);
+      this.pin(digest, holder);
+      this.touch(digest);
+    } catch (error) {
+      throw toDrakkarError(error, 'unavailable');
+    }
+  }
+
+  #prepareVolume(digest: Digest, sizeBytes: number): void {
+    const row = this.#index.find(digest);
+    if (row?.kind === 'volume' && (row.sizeBytes === sizeBytes || row.complete)) return;
+    if (row !== undefined) this.remove(digest);
+    using reservation = this.reserve(`volume ${digest}`, sizeBytes);
+    const path = this.#layout.file('volume', digest);
+    try {
+      closeSync(openSync(path, 'wx', 0o640));
+      truncateSync(path, sizeBytes);
+      this.#insert(
+        { digest, kind: 'volume', sizeBytes, mediaType: null, complete: false, table: null },
+        undefined,
+        reservation,
+      );
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+  }
+
+  volumeFilled(digest: Digest): void {
+    this.#index.setState(digest, { complete: true, verified: true });
   }
 
   touch(digest: Digest): void {
@@ -316,9 +392,9 @@ class DirectoryStore implements Store, WriterHome {
     return this.close();
   }
 
-  recordPieces(digest: Digest, pieces: readonly WrittenPiece[]): void {
+  recordPieces(digest: Digest, pieces: readonly PieceRow[]): void {
     this.#index.transaction(() => {
-      for (const { piece, sha256 } of pieces) this.#index.addPiece(digest, piece, sha256);
+      for (const row of pieces) this.#index.addPiece(digest, row);
     });
   }
 
@@ -377,15 +453,31 @@ class DirectoryStore implements Store, WriterHome {
     }
   }
 
+  /** Whether what an earlier writer left is a part of what is wanted. */
+  #resumes(row: ContentRow, { sizeBytes, origin, table }: WriterWanted): boolean {
+    const isPart = row.kind === 'blob' && row.sizeBytes === sizeBytes;
+    if (!isPart || row.piecesTable !== (table?.digest ?? null)) return false;
+    return this.#index.origins(row.digest).every((registry) => registry === origin);
+  }
+
   /** The file before the row: a file without a row is removed at the next start, with all its bytes. */
-  async #create(digest: Digest, sizeBytes: number, mediaType: string | null): Promise<FileHandle> {
+  async #create({ digest, sizeBytes, mediaType, table: named }: WriterWanted): Promise<FileHandle> {
     using reservation = this.reserve(`blob ${digest}`, sizeBytes);
     const path = this.#layout.file('blob', digest);
     mkdirSync(dirname(path), { recursive: true });
     const file = await open(path, 'w+', 0o640);
     try {
       await file.truncate(sizeBytes);
-      this.#insert({ digest, kind: 'blob', sizeBytes, mediaType, complete: false }, undefined, reservation);
+      const table = named?.digest ?? null;
+      const content = {
+        digest,
+        kind: 'blob' as const,
+        sizeBytes,
+        mediaType: mediaType ?? null,
+        complete: false,
+        table,
+      };
+      this.#insert(content, undefined, reservation);
       return file;
     } catch (error) {
       await file.close();
@@ -395,12 +487,13 @@ class DirectoryStore implements Store, WriterHome {
   }
 
   #insert(
-    content: Pick<ContentRow, 'digest' | 'kind' | 'sizeBytes' | 'mediaType' | 'complete'>,
+    content: Pick<ContentRow, 'digest' | 'kind' | 'sizeBytes' | 'mediaType' | 'complete' | 'table'>,
     holder: string | undefined,
     reservation: Reservation,
   ): void {
     this.#index.transaction(() => {
-      this.#index.insert({ ...content, verified: true, lastUseMs: this.#nextUseMs() });
+      const piecesTable = content.table;
+      this.#index.insert({ ...content, piecesTable, verified: true, lastUseMs: this.#nextUseMs() });
       if (holder !== undefined) this.#index.pin(content.digest, holder);
     });
     reservation.shrink(content.sizeBytes);
@@ -417,10 +510,11 @@ class DirectoryStore implements Store, WriterHome {
 
   /** The file before the row: a row without a file is removed at the next start. */
   #delete(row: ContentRow): void {
-    const origins = row.complete ? this.#index.origins(row.digest) : [];
-    rmSync(this.#layout.file(row.kind, row.digest), { force: true });
-    this.#index.delete(row.digest);
-    if (row.complete) for (const removed of this.#removed) removed(row.digest, origins);
+    const { digest, table } = row;
+    const origins = row.complete ? this.#index.origins(digest) : [];
+    rmSync(this.#layout.file(row.kind, digest), { force: true });
+    this.#index.delete(digest);
+    if (row.complete) for (const removed of this.#removed) removed({ digest, origins, table });
     this.#quota.removed(row.sizeBytes);
   }
 
@@ -477,11 +571,21 @@ class DirectoryStore implements Store, WriterHome {
   }
 
   #describe(row: ContentRow): StoredContent {
-    const { digest, kind, sizeBytes, complete, mediaType, lastUseMs } = row;
-    const presentBytes = complete ? sizeBytes : presentBytesOf(sizeBytes, this.#index.pieces(digest).keys());
-    const holders = this.#index.holders(digest);
-    const origins = this.#index.origins(digest);
-    return { digest, kind, sizeBytes, presentBytes, complete, mediaType, lastUseMs, holders, origins };
+    const { piecesTable: _, verified: __, ...content } = row;
+    return {
+      ...content,
+      presentBytes: this.#presentBytes(row),
+      holders: this.#index.holders(row.digest),
+      origins: this.#index.origins(row.digest),
+    };
+  }
+
+  #presentBytes({ complete, kind, digest, sizeBytes }: ContentRow): number {
+    if (complete) return sizeBytes;
+    if (kind === 'blob') return this.#index.piecesBytes(digest);
+    // The helper fills it: what is there takes room.
+    const { blocks = 0 } = statSync(this.#layout.file(kind, digest), { throwIfNoEntry: false }) ?? {};
+    return Math.min(sizeBytes, blocks * STAT_BLOCK_BYTES);
   }
 
   /** Never twice the same, so that "least recently used" always has one answer. */
@@ -491,12 +595,8 @@ class DirectoryStore implements Store, WriterHome {
   }
 }
 
-function presentBytesOf(sizeBytes: number, pieces: Iterable<number>): number {
-  const pieceLength = fixedPieceLength(sizeBytes);
-  let bytes = 0;
-  for (const piece of pieces) bytes += Math.min(pieceLength, sizeBytes - piece * pieceLength);
-  return bytes;
-}
+const hashesOf = (pieces: readonly PieceRow[]): Map<number, Buffer> =>
+  new Map(pieces.map(({ piece, sha256 }) => [piece, sha256]));
 
 async function makeDurable(path: string, sizeBytes: number): Promise<void> {
   await using file = await open(path, 'r+');

@@ -1,13 +1,23 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { type Digest, DrakkarError, fixedPieceLength, toDrakkarError } from '@drakkar/protocol';
+import {
+  type Cut,
+  type Digest,
+  DrakkarError,
+  isDrakkarError,
+  lengthOf,
+  toDrakkarError,
+} from '@drakkar/protocol';
+import type { PieceRow } from './index-file.ts';
 
 /** Bytes of one content in the making. One writer at a time; what it has made durable outlives it. */
 export interface ContentWriter {
   readonly digest: Digest;
-  readonly sizeBytes: number;
-  readonly pieceLength: number;
-  readonly pieceCount: number;
+  readonly cut: Cut;
+  /** Where its bytes lie, each at its place in the blob: now, and when it is complete. */
+  readonly path: string;
+  /** How many pieces are there. */
+  readonly presentPieces: number;
   /** Whether a piece was there when the writer was opened, or has been written since. */
   has(piece: number): boolean;
   /**
@@ -19,12 +29,15 @@ export interface ContentWriter {
   /**
    * A whole piece, in whatever order, with the sha256 that its bytes are known to have. Durable as what {@link write} writes. A piece is
    * written once: who comes second, with other bytes perhaps, changes nothing. @returns whether these bytes were written
+   * @throws `no_space` on a full disk: the piece is not here, and may be written when there is room
    */
   writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<boolean>;
   /** The sha256 of the pieces that were there when the writer was opened. */
   readonly presentHashes: ReadonlyMap<number, Uint8Array>;
   /** Bytes that have been written or were present. @returns how many were read */
   read(buffer: Uint8Array, position: number): Promise<number>;
+  /** Makes durable at once what is waiting for its batch. @throws `no_space` */
+  flush(): Promise<void>;
   /**
    * All pieces are here and the caller has verified the whole digest: durable and complete when this returns. The writer can
    * still be read, until it is closed.
@@ -43,17 +56,12 @@ export interface ContentWriter {
 
 /** What a writer needs of the store. */
 export interface WriterHome {
-  recordPieces(digest: Digest, pieces: readonly WrittenPiece[]): void;
+  recordPieces(digest: Digest, pieces: readonly PieceRow[]): void;
   completed(digest: Digest): void;
   /** Complete, under another digest. @returns false where the store had that already */
   renamed(from: Digest, to: Digest): Promise<boolean>;
   /** The file is closed and the digest free for others; `remove` takes the content with it. */
   released(digest: Digest, remove: boolean): void;
-}
-
-export interface WrittenPiece {
-  readonly piece: number;
-  readonly sha256: Buffer;
 }
 
 /** Written and not yet durable, at most: one `fdatasync` then pays for many pieces. */
@@ -63,9 +71,8 @@ const BATCH_MS = 5_000;
 
 export class FileWriter implements ContentWriter {
   readonly digest: Digest;
-  readonly sizeBytes: number;
-  readonly pieceLength: number;
-  readonly pieceCount: number;
+  readonly cut: Cut;
+  readonly path: string;
   readonly presentHashes: ReadonlyMap<number, Uint8Array>;
   readonly #file: FileHandle;
   readonly #home: WriterHome;
@@ -74,29 +81,32 @@ export class FileWriter implements ContentWriter {
   readonly #writing = new Map<number, Promise<void>>();
   #cursor = -1;
   #hash: Hash = createHash('sha256');
-  #pending: WrittenPiece[] = [];
+  #pending: PieceRow[] = [];
   #pendingBytes = 0;
   #lastFlushMs = performance.now();
   #flushing: Promise<void> = Promise.resolve();
   #isFlushing = false;
   #failure: DrakkarError | undefined;
+  /** Why the index did not take the last batch. */
+  #unrecorded: DrakkarError | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(
-    digest: Digest,
-    sizeBytes: number,
+    content: Pick<ContentWriter, 'digest' | 'cut' | 'path' | 'presentHashes'>,
     file: FileHandle,
-    present: ReadonlyMap<number, Buffer>,
     home: WriterHome,
   ) {
-    this.digest = digest;
-    this.sizeBytes = sizeBytes;
-    this.pieceLength = fixedPieceLength(sizeBytes);
-    this.pieceCount = Math.ceil(sizeBytes / this.pieceLength);
+    this.digest = content.digest;
+    this.cut = content.cut;
+    this.path = content.path;
+    this.presentHashes = content.presentHashes;
+    this.#present = new Set(content.presentHashes.keys());
     this.#file = file;
     this.#home = home;
-    this.presentHashes = present;
-    this.#present = new Set(present.keys());
+  }
+
+  get presentPieces(): number {
+    return this.#present.size;
   }
 
   has(piece: number): boolean {
@@ -106,8 +116,9 @@ export class FileWriter implements ContentWriter {
   async write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     const total = buffers.reduce((sum, { length }) => sum + length, 0);
-    const continues = offset === this.#cursor || offset % this.pieceLength === 0;
-    if (this.#closed !== undefined || !continues || offset + total > this.sizeBytes) {
+    const { cut } = this;
+    const continues = offset === this.#cursor || offset === cut.start(cut.pieceAt(offset));
+    if (this.#closed !== undefined || !continues || offset + total > cut.sizeBytes) {
       throw new DrakkarError(
         'internal',
         `a write of ${total} bytes at ${offset} of ${this.digest} is out of place`,
@@ -143,22 +154,26 @@ export class FileWriter implements ContentWriter {
   }
 
   async #writePiece(piece: number, buffers: readonly Uint8Array[], sha256: Buffer): Promise<void> {
-    const offset = piece * this.pieceLength;
     const length = buffers.reduce((sum, { length }) => sum + length, 0);
-    if (this.#closed !== undefined || length !== Math.min(this.pieceLength, this.sizeBytes - offset)) {
+    const isIt = sha256.equals(this.cut.sha256(piece) ?? sha256);
+    if (this.#closed !== undefined || !isIt || length !== lengthOf(this.cut, piece)) {
       throw new DrakkarError('internal', `${length} bytes are not piece ${piece} of ${this.digest}`);
     }
     try {
-      await writeAll(this.#file, buffers, offset);
+      await writeAll(this.#file, buffers, this.cut.start(piece));
     } catch (error) {
-      throw this.#fail(error);
+      throw toDrakkarError(error, 'unavailable');
     }
-    this.#written(piece, sha256, length);
+    this.#written(piece, sha256);
     await this.#flushIfDue();
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {
     return (await this.#file.read(buffer, 0, buffer.length, position)).bytesRead;
+  }
+
+  async flush(): Promise<void> {
+    await this.#flush();
   }
 
   async finish(): Promise<void> {
@@ -174,8 +189,8 @@ export class FileWriter implements ContentWriter {
   async #flushAll(): Promise<void> {
     await Promise.all(this.#writing.values());
     await this.#flush();
-    if (this.#present.size !== this.pieceCount) {
-      const missing = this.pieceCount - this.#present.size;
+    const missing = this.cut.pieceCount - this.#present.size;
+    if (missing > 0) {
       throw this.#fail(
         new DrakkarError('internal', `${missing} pieces of ${this.digest} are missing at its end`),
       );
@@ -197,21 +212,22 @@ export class FileWriter implements ContentWriter {
   #account(buffer: Uint8Array): void {
     let rest = buffer;
     while (rest.length > 0) {
-      const piece = Math.floor(this.#cursor / this.pieceLength);
-      const end = Math.min((piece + 1) * this.pieceLength, this.sizeBytes);
+      const piece = this.cut.pieceAt(this.#cursor);
+      const end = this.cut.end(piece);
       const part = rest.subarray(0, end - this.#cursor);
       this.#hash.update(part);
       this.#cursor += part.length;
       rest = rest.subarray(part.length);
       if (this.#cursor < end) return;
-      this.#written(piece, this.#hash.digest(), end - piece * this.pieceLength);
+      this.#written(piece, this.#hash.digest());
       this.#hash = createHash('sha256');
     }
   }
 
-  #written(piece: number, sha256: Buffer, bytes: number): void {
-    this.#pending.push({ piece, sha256 });
-    this.#pendingBytes += bytes;
+  #written(piece: number, sha256: Buffer): void {
+    const row = { piece, start: this.cut.start(piece), end: this.cut.end(piece), sha256 };
+    this.#pending.push(row);
+    this.#pendingBytes += row.end - row.start;
     this.#present.add(piece);
   }
 
@@ -241,16 +257,25 @@ export class FileWriter implements ContentWriter {
       });
   }
 
-  async #makeDurable(batch: readonly WrittenPiece[]): Promise<void> {
+  async #makeDurable(batch: readonly PieceRow[]): Promise<void> {
     await this.#file.datasync();
-    this.#home.recordPieces(this.digest, batch);
+    try {
+      this.#home.recordPieces(this.digest, batch);
+      this.#unrecorded = undefined;
+    } catch (error) {
+      if (!isDrakkarError(error, 'no_space')) throw error;
+      // The bytes are on the disk: the next batch takes these along.
+      this.#pending = [...batch, ...this.#pending];
+      this.#unrecorded = error;
+    }
   }
 
   async #flush(): Promise<void> {
     while (this.#isFlushing) await this.#flushing;
     if (this.#failure === undefined && this.#pending.length > 0) this.#startFlush();
     await this.#flushing;
-    if (this.#failure !== undefined) throw this.#failure;
+    const failure = this.#failure ?? this.#unrecorded;
+    if (failure !== undefined) throw failure;
   }
 
   #fail(error: unknown): DrakkarError {

@@ -5,11 +5,12 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import {
   type BlobName,
+  type Cut,
   type Digest,
   DrakkarError,
-  fixedPieceLength,
   isDigest,
   isOrigin,
+  MAX_PIECE_BYTES,
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
@@ -22,7 +23,7 @@ import type { Standing } from './standing.ts';
 
 /** A blob of which this host has pieces. */
 export interface OfferedBlob {
-  readonly sizeBytes: number;
+  readonly cut: Cut;
   has(piece: number): boolean;
   read(buffer: Uint8Array, position: number): Promise<number>;
   /** Counts what has been sent. */
@@ -52,7 +53,7 @@ export interface DataServer extends AsyncDisposable {
 }
 
 const MAX_HEADER_BYTES = 8 * 1024;
-const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
+const MAX_REQUEST_BYTES = MAX_PIECE_BYTES;
 const MAX_CONNECTIONS = 2048;
 /** So that nobody, known or not, keeps all others out. */
 const CONNECTIONS_OF_ONE_ADDRESS = 256;
@@ -67,7 +68,7 @@ const READ_BYTES = 512 * 1024;
 const POOL = new BufferPool(READ_BYTES, 16);
 
 /**
- * Gives pieces to peers: `GET /v1/blobs/{digest}/pieces/{first}-{last}?origin=REGISTRY` over TLS 1.3, in which both sides prove
+ * Gives pieces to peers: `GET /v1/blobs/{digest}/pieces/{first}-{last}?origin=REGISTRY[&table=DIGEST]` over TLS 1.3, in which both sides prove
  * their keys. `Authorization` carries a grant, or a membership from who has no supernode to ask.
  *
  * @throws `busy` where the port is taken
@@ -143,14 +144,18 @@ export function parsePieceRequest(target: string): PieceRequest {
   const url = URL.parse(target, 'https://peer/');
   const [, digest, first = '', last = ''] = PATH_PATTERN.exec(url?.pathname ?? '') ?? [];
   const origin = url?.searchParams.get('origin') ?? '';
-  if (!isDigest(digest) || !isOrigin(origin) || Number(first) > Number(last)) {
+  const table = url?.searchParams.get('table') ?? undefined;
+  const isCut = table === undefined || isDigest(table);
+  if (!isDigest(digest) || !isOrigin(origin) || !isCut || Number(first) > Number(last)) {
     throw new DrakkarError('invalid_argument', 'this is no request for pieces');
   }
-  return { blob: { digest, origin }, first: Number(first), last: Number(last) };
+  return { blob: { digest, origin, table }, first: Number(first), last: Number(last) };
 }
 
 export function formatPieceRequest({ blob, first, last }: PieceRequest): string {
-  return `/v1/blobs/${blob.digest}/pieces/${first}-${last}?origin=${encodeURIComponent(blob.origin)}`;
+  const { digest, origin, table } = blob;
+  const query = `origin=${encodeURIComponent(origin)}${table === undefined ? '' : `&table=${table}`}`;
+  return `/v1/blobs/${digest}/pieces/${first}-${last}?${query}`;
 }
 
 const GRANT_SCHEME = 'Drakkar-Grant ';
@@ -216,9 +221,8 @@ interface ByteRange {
 }
 
 function rangeOf({ blob, first, last }: PieceRequest, offered: OfferedBlob): ByteRange {
-  const length = fixedPieceLength(offered.sizeBytes);
-  const start = first * length;
-  const end = Math.min((last + 1) * length, offered.sizeBytes);
+  const start = offered.cut.start(first);
+  const end = offered.cut.end(last);
   if (end - start > MAX_REQUEST_BYTES) {
     throw new DrakkarError('limit_exceeded', `a request may ask for ${MAX_REQUEST_BYTES} bytes`);
   }

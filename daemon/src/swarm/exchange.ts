@@ -2,22 +2,22 @@ import {
   DrakkarError,
   distance,
   type HostPort,
+  isCutByTable,
   type Labels,
+  lengthOf,
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { type ControlNode, HAVE_PROTOCOL } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { RateLimit } from '../rate-limit.ts';
-import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
-import { type HaveEvents, HaveSession, type KnownPiece } from './have-session.ts';
-import { PiecePicker } from './picker.ts';
+import type { HaveEvents, HaveSession, KnownPiece } from './have-session.ts';
+import { Introductions, type IntroductionsModules } from './introductions.ts';
+import { PiecePicker, type Urgency } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
-import type { Standing } from './standing.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
 
@@ -45,17 +45,14 @@ export interface PieceSink {
   failed(error: unknown): void;
 }
 
-export interface ExchangeModules {
+export interface ExchangeModules extends IntroductionsModules {
   readonly self: PeerId;
-  readonly node: ControlNode;
-  readonly standing: Standing;
   readonly link: SupernodeLink;
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   readonly downloadRate: RateLimit;
   readonly dataAddress: string;
   readonly labels: Labels;
-  readonly log: Log;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
   /** Streams about all blobs, which each exchange counts. */
@@ -68,7 +65,6 @@ const SESSIONS = 64;
 const SHOWN_AHEAD = 4;
 /** Pieces after one that a reader waits for. */
 const READ_AHEAD = 4;
-const OPEN_MS = 3_000;
 /** So long nobody waits for a supernode that is away. */
 const SUPERNODE_PATIENCE_MS = 2_000;
 /** A supernode that is there has answered by then. */
@@ -83,25 +79,40 @@ const RELEASE_MS = 1_000;
 /** A child that neither gains nor takes anything for so long may open another stream. */
 const SESSION_IDLE_MS = 120_000;
 const HANG_UP_MS = 500;
+/** Of small pieces many come in a second; progress is told no more often than this. */
+const ORIGIN_TOLD_MS = 100;
+/** Who wants single pieces asks so many acquaintances before the supernode has said whom to ask. */
+const ASKED_AT_ONCE = 4;
+/** A peer that has something has said so by then. */
+const FIRST_WORD_MS = 100;
 const KEPT_BUFFERS = 16;
-/** Of all blobs whose pieces are as long. */
+const SMALLEST_BUFFER_BYTES = 64 * 1024;
+/** Of all blobs whose longest pieces are about as long. */
 const POOLS = new Map<number, BufferPool>();
 
-function poolOf(pieceLength: number): BufferPool {
-  const pool = POOLS.get(pieceLength) ?? new BufferPool(pieceLength, KEPT_BUFFERS);
-  POOLS.set(pieceLength, pool);
+function poolOf(longestPieceBytes: number): BufferPool {
+  let bytes = SMALLEST_BUFFER_BYTES;
+  while (bytes < longestPieceBytes) bytes *= 2;
+  const pool = POOLS.get(bytes) ?? new BufferPool(bytes, KEPT_BUFFERS);
+  POOLS.set(bytes, pool);
   return pool;
 }
 
 /** Stands for the registry among the parents. */
 const UPSTREAM = '' as PeerId;
 
-/** Everything that this host has to do with other hosts about one blob: getting its pieces, and giving them. */
+/**
+ * Everything that this host has to do with other hosts about one blob: getting its pieces, and giving them.
+ *
+ * Of a blob that is cut by a trusted table only what is wanted is fetched, and who gains a piece tells everybody at once: a child that is
+ * shown a piece may never want it, and so never pass it on.
+ */
 export class Exchange implements HaveEvents {
   readonly blob: BlobShape;
   readonly #modules: ExchangeModules;
+  readonly #isCutByTable: boolean;
   readonly #sessions = new Map<PeerId, HaveSession>();
-  readonly #opening = new Set<PeerId>();
+  readonly #introductions: Introductions;
   /** Whom this host does not take anything from any more. */
   readonly #shunned = new Set<PeerId>();
   readonly #met = new Set<PeerId>();
@@ -117,21 +128,34 @@ export class Exchange implements HaveEvents {
   #peerProgressAtMs = performance.now();
   #askedAcquaintancesAtMs = 0;
   #upstreamBytes = 0;
+  #originToldAtMs = 0;
   #newsAtMs = performance.now();
   #release: NodeJS.Timeout | undefined;
+  /** Nothing is wanted for now. */
+  #isResting = false;
   #isEnded = false;
 
   constructor(blob: BlobShape, local: LocalPieces, modules: ExchangeModules) {
     this.blob = blob;
     this.#local = local;
     this.#modules = modules;
-    this.#seed = new SuperSeed(blob.pieceCount, SHOWN_AHEAD);
-    const have = Array.from({ length: blob.pieceCount }, (_, piece) => piece).filter((piece) =>
-      local.has(piece),
-    );
-    this.#picker = new PiecePicker(blob.pieceCount, have, modules.self);
+    this.#introductions = new Introductions(blob, modules, {
+      wants: (peer) =>
+        this.isWanted && peer !== modules.self && !this.#shunned.has(peer) && !this.#sessions.has(peer),
+      keeps: (peer) => !this.#isEnded && !this.#sessions.has(peer),
+      open: (session) => this.#open(session),
+      serve: (session) => this.#serve(session),
+      shun: (peer) => void this.#shunned.add(peer),
+      // Who hangs up has opened a stream itself, perhaps, which is then on its way.
+      failed: (peer, hangsUp) => void setTimeout(() => this.#sayUseless(peer), hangsUp ? HANG_UP_MS : 0),
+    });
+    const { cut } = blob;
+    this.#isCutByTable = isCutByTable(cut);
+    this.#seed = new SuperSeed(cut.pieceCount, SHOWN_AHEAD);
+    const have = this.#here;
+    this.#picker = new PiecePicker(cut.pieceCount, have, modules.self, this.#isCutByTable);
     // Who has all of it shows it with care, as who reads it from the registry does.
-    if (this.#picker.missing === 0) this.#holdBack(have);
+    if (this.#picker.missing === 0 && !this.#isCutByTable) this.#holdBack(have);
   }
 
   get isWanted(): boolean {
@@ -146,8 +170,9 @@ export class Exchange implements HaveEvents {
     return this.#sessions.size;
   }
 
+  /** Who waits for a single piece hears of it soon, however many others there are. */
   get conversations(): number {
-    return this.#modules.conversations.open;
+    return this.#isCutByTable ? 1 : this.#modules.conversations.open;
   }
 
   get missing(): number {
@@ -156,7 +181,7 @@ export class Exchange implements HaveEvents {
 
   get offered(): OfferedBlob {
     return {
-      sizeBytes: this.blob.sizeBytes,
+      cut: this.blob.cut,
       has: (piece) => this.#local.has(piece),
       // The place of the pieces changes when the last one has come.
       read: (buffer, position) => this.#local.read(buffer, position),
@@ -169,12 +194,12 @@ export class Exchange implements HaveEvents {
 
   /** Begins to fetch what is missing, and tells the supernode that it is wanted. */
   want(sink: PieceSink): void {
-    const { client, budget, downloadRate, standing, link } = this.#modules;
+    const { client, budget, downloadRate, standing } = this.#modules;
     this.#fetcher = new PieceFetcher(this.blob, this.#picker, {
       client,
       budget,
       authorization: () => authorizationOf(this.#grant, standing.membership),
-      pool: poolOf(this.blob.pieceLength),
+      pool: poolOf(this.blob.cut.longestPieceBytes),
       pass: (bytes, signal) => downloadRate.pass(bytes, signal),
       deliver: async (piece, bytes, sha256, peer) => {
         this.#modules.pieceReceived(bytes.length);
@@ -187,11 +212,51 @@ export class Exchange implements HaveEvents {
       lost: (peer, wrongPiece) => this.#lost(peer, wrongPiece),
       failed: (error) => sink.failed(error),
     });
-    this.#wantedSinceMs = performance.now();
-    this.#progressAtMs = this.#wantedSinceMs;
-    this.#peerProgressAtMs = this.#wantedSinceMs;
-    link.want(this.#announced, this.#have);
+    this.#beginWanting();
     for (const session of this.#sessions.values()) this.#adopt(session);
+    if (this.#isCutByTable) this.#askAcquaintances(ASKED_AT_ONCE);
+  }
+
+  /** Nothing is wanted for now: the supernode lets others read upstream. What is here stays on offer. */
+  rest(): void {
+    if (this.#isResting || !this.isWanted) return;
+    this.#isResting = true;
+    this.#modules.link.rest(this.blob.name);
+    if (this.#advice !== undefined) this.#advice = { ...this.#advice, upstream: false };
+  }
+
+  /** Fetches these, too, in this order. Only of a blob that is cut by a table. */
+  fetch(pieces: readonly number[], urgency: Urgency): void {
+    if (this.#isResting) this.#beginWanting();
+    this.#picker.want(pieces, urgency);
+    this.#fetcher?.schedule();
+  }
+
+  /** Nobody waits for these any more. */
+  drop(pieces: readonly number[]): void {
+    this.#picker.drop(pieces);
+  }
+
+  /** Missing pieces that are not wanted yet and that some peer has, the rarest first. */
+  get rarest(): number[] {
+    return this.#picker.rest();
+  }
+
+  /** Whether a piece may come from a peer: one was asked for it, or has it, or some have not said yet what they have. */
+  isExpected(piece: number): boolean {
+    if (this.#picker.isAsked(piece) || this.#fetcher?.mayGive(piece) === true) return true;
+    return this.#isAsking && !this.mayReadUpstream;
+  }
+
+  /** This host itself reads it upstream now, whoever else was asked for it. */
+  askUpstream(piece: number): void {
+    this.#picker.ask(UPSTREAM, piece);
+  }
+
+  /** Returns when something has changed, or after so long. */
+  nextChange(withinMs: number, signal: AbortSignal): Promise<void> {
+    this.#meetAcquaintances();
+    return this.#changed.nextWithin(withinMs, signal);
   }
 
   /** Pieces from the registry: claimed one by one, so that no peer is asked for the same. */
@@ -200,7 +265,7 @@ export class Exchange implements HaveEvents {
       signal.throwIfAborted();
       if (this.#picker.missing === 0) return undefined;
       this.#meetAcquaintances();
-      if (this.#mayReadUpstream()) {
+      if (this.mayReadUpstream) {
         const piece = this.#picker.claim(UPSTREAM);
         if (piece !== undefined) return piece;
       }
@@ -210,7 +275,7 @@ export class Exchange implements HaveEvents {
 
   /** Whether the piece after the one just read may be read as well, in the same stream. */
   claimUpstream(piece: number): boolean {
-    if (!this.#mayReadUpstream()) return false;
+    if (!this.mayReadUpstream) return false;
     const claimed = this.#picker.claim(UPSTREAM, piece);
     if (claimed === undefined || claimed === piece) return claimed === piece;
     this.#picker.failed(claimed, UPSTREAM);
@@ -218,15 +283,18 @@ export class Exchange implements HaveEvents {
   }
 
   arrivedUpstream(piece: number, sha256: Uint8Array): void {
-    const { pieceLength } = this.blob;
-    this.#upstreamBytes += pieceLength;
-    this.#modules.link.originProgress(this.blob.name, this.#upstreamBytes);
+    this.#upstreamBytes += lengthOf(this.blob.cut, piece);
+    const nowMs = performance.now();
+    if (nowMs - this.#originToldAtMs >= ORIGIN_TOLD_MS) {
+      this.#originToldAtMs = nowMs;
+      this.#modules.link.originProgress(this.blob.name, this.#upstreamBytes);
+    }
     this.#gained(piece, sha256, true);
   }
 
-  /** The registry did not give it. */
-  failedUpstream(piece: number): void {
-    this.#picker.failed(piece, UPSTREAM);
+  /** The registry did not give these. */
+  failedUpstream(...pieces: readonly number[]): void {
+    for (const piece of pieces) this.#picker.failed(piece, UPSTREAM);
     if (this.#advice?.upstream === true) this.#modules.link.originRelease(this.blob.name);
     this.#fetcher?.schedule();
   }
@@ -263,7 +331,7 @@ export class Exchange implements HaveEvents {
 
   /** Ends sessions in which nothing has happened for long. */
   endIdleSessions(nowMs: number): void {
-    if (this.isWanted) return;
+    if (this.isWanted && !this.#isResting) return;
     for (const session of this.#sessions.values()) {
       if (nowMs - session.activeAtMs < SESSION_IDLE_MS) continue;
       session.close();
@@ -273,9 +341,8 @@ export class Exchange implements HaveEvents {
 
   advise(advice: SupernodeAdvice): void {
     this.#advice = advice;
-    const named = new Set(advice.candidates.map(({ peer }) => peer));
     for (const [peer, session] of this.#sessions) {
-      if (named.has(peer)) this.#adopt(session);
+      if (this.#isParent(peer)) this.#adopt(session);
       else this.#fetcher?.removeParent(peer);
     }
     for (const { peer, controlAddresses } of advice.candidates) this.#meet(peer, controlAddresses);
@@ -295,7 +362,7 @@ export class Exchange implements HaveEvents {
     const { self } = this.#modules;
     const { peer } = session;
     const existing = this.#sessions.get(peer);
-    if (existing !== undefined || this.#opening.has(peer)) {
+    if (existing !== undefined || this.#introductions.has(peer)) {
       // Both have opened a stream at once: that of the lesser name stays.
       if (peer > self) throw new DrakkarError('already_exists', 'there is a stream about this blob already');
       existing?.close();
@@ -350,12 +417,28 @@ export class Exchange implements HaveEvents {
   }
 
   get #have(): number {
-    return this.blob.pieceCount - this.#picker.missing;
+    return this.blob.cut.pieceCount - this.#picker.missing;
+  }
+
+  /** The pieces that are here. */
+  get #here(): number[] {
+    return Array.from({ length: this.blob.cut.pieceCount }, (_, piece) => piece).filter((piece) =>
+      this.#local.has(piece),
+    );
   }
 
   get #announced() {
-    const { name, sizeBytes, pieceCount } = this.blob;
-    return { name, sizeBytes, pieces: pieceCount };
+    const { name, cut } = this.blob;
+    return { name, sizeBytes: cut.sizeBytes, pieces: cut.pieceCount };
+  }
+
+  /** From now on the supernode says whom to ask. */
+  #beginWanting(): void {
+    this.#isResting = false;
+    this.#wantedSinceMs = performance.now();
+    this.#progressAtMs = this.#wantedSinceMs;
+    this.#peerProgressAtMs = this.#wantedSinceMs;
+    this.#modules.link.want(this.#announced, this.#have);
   }
 
   #gained(piece: number, sha256: Uint8Array, isFirstHand: boolean): void {
@@ -363,7 +446,7 @@ export class Exchange implements HaveEvents {
     this.#fetcher?.arrived(piece);
     this.#progressAtMs = performance.now();
     this.#modules.link.progress(this.blob.name, this.#have);
-    if (isFirstHand) {
+    if (isFirstHand && !this.#isCutByTable) {
       this.#holdBack([piece]);
       this.#show();
     } else {
@@ -410,7 +493,17 @@ export class Exchange implements HaveEvents {
     return this.#modules.link.isUp ? (this.#advice?.grant ?? '') : '';
   }
 
-  #mayReadUpstream(): boolean {
+  /** Whether some have not said yet what they have, or whom to ask. */
+  get #isAsking(): boolean {
+    if (this.#introductions.size > 0 || (this.#advice === undefined && !this.#isAlone)) return true;
+    const nowMs = performance.now();
+    return this.#sessions.values().some((session) => {
+      return session.isSilent && nowMs - session.activeAtMs < FIRST_WORD_MS;
+    });
+  }
+
+  /** Whether this host reads upstream what nobody else gives it. */
+  get mayReadUpstream(): boolean {
     const { link } = this.#modules;
     const nowMs = performance.now();
     if (this.#isAlone) {
@@ -420,7 +513,7 @@ export class Exchange implements HaveEvents {
       if (patienceMs >= SUPERNODE_PATIENCE_MS) return true;
       const asked = this.#askedAcquaintancesAtMs;
       // Who is being asked may have it.
-      if (link.downMs < SUPERNODE_PATIENCE_MS || asked === 0 || this.#opening.size > 0) return false;
+      if (link.downMs < SUPERNODE_PATIENCE_MS || asked === 0 || this.#introductions.size > 0) return false;
       return nowMs - asked >= ACQUAINTANCE_PATIENCE_MS;
     }
     if (this.#advice === undefined) return false;
@@ -433,13 +526,19 @@ export class Exchange implements HaveEvents {
     const nowMs = performance.now();
     if (!this.#isAlone || nowMs - this.#askedAcquaintancesAtMs < SUPERNODE_PATIENCE_MS) return;
     this.#askedAcquaintancesAtMs = nowMs;
-    for (const [peer, addresses] of this.#modules.acquaintances()) this.#meet(peer, addresses);
+    this.#askAcquaintances(SESSIONS);
+  }
+
+  #askAcquaintances(atMost: number): void {
+    const known = [...this.#modules.acquaintances()].slice(0, atMost);
+    for (const [peer, addresses] of known) this.#meet(peer, addresses, true);
   }
 
   #isParent(peer: PeerId): boolean {
     if (this.#shunned.has(peer) || this.#modules.standing.isRevoked(peer)) return false;
-    const named = this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
-    return named || this.#isAlone;
+    // Who can give no wrong bytes may be asked whether the supernode has named it or not.
+    if (this.#isCutByTable || this.#isAlone) return true;
+    return this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
   }
 
   #adopt(session: HaveSession): void {
@@ -448,59 +547,28 @@ export class Exchange implements HaveEvents {
     this.#fetcher?.parentHas(session.peer, session.has);
   }
 
-  #meet(peer: PeerId, addresses: readonly HostPort[]): void {
-    const { self } = this.#modules;
-    if (!this.isWanted || peer === self || this.#shunned.has(peer)) return;
-    if (this.#sessions.has(peer) || this.#opening.has(peer)) return;
-    if (this.#sessions.size + this.#opening.size >= SESSIONS) return;
-    this.#opening.add(peer);
-    void this.#dial(peer, addresses).catch((cause: unknown) => {
-      const error = toDrakkarError(cause, 'unavailable');
-      if (error.code === 'invalid_content') this.#shunned.add(peer);
-      // Who hangs up has opened a stream itself, perhaps, which is then on its way.
-      setTimeout(() => this.#sayUseless(peer), error.code === 'not_found' ? HANG_UP_MS : 0);
-      this.#modules.log.debug({ peer, error }, 'a peer cannot be asked about a blob');
-    });
+  /** @param isAcquaintance the supernode has not named it, or is not there */
+  #meet(peer: PeerId, addresses: readonly HostPort[], isAcquaintance = false): void {
+    if (this.#sessions.size + this.#introductions.size >= SESSIONS) return;
+    // Whoever cannot be reached where it was may have moved: the supernode knows.
+    if (isAcquaintance) this.#introductions.begin(peer, addresses, () => this.#meetNamed(peer));
+    else this.#introductions.begin(peer, addresses);
+  }
+
+  #meetNamed(peer: PeerId): void {
+    const named = this.#advice?.candidates.find((candidate) => candidate.peer === peer);
+    if (named !== undefined) this.#meet(peer, named.controlAddresses);
   }
 
   #sayUseless(peer: PeerId): void {
     if (this.isWanted && !this.#sessions.has(peer)) this.#modules.link.useless(peer, this.blob.name);
   }
 
-  async #dial(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
-    const { node, standing } = this.#modules;
-    let session: HaveSession;
-    try {
-      session = new HaveSession(
-        await node.open(peer, addresses, HAVE_PROTOCOL, AbortSignal.timeout(OPEN_MS)),
-      );
-      this.#open(session);
-      try {
-        const { blob, membership, sizeBytes } = await session.opening();
-        standing.requireMember(membership, peer);
-        if (blob.digest !== this.blob.name.digest || blob.origin !== this.blob.name.origin)
-          throw new DrakkarError('invalid_content', 'the peer speaks of another blob');
-        if (sizeBytes !== this.blob.sizeBytes)
-          throw new DrakkarError('invalid_content', 'the peer has another size of the blob');
-      } catch (error) {
-        session.close();
-        throw error;
-      }
-    } finally {
-      this.#opening.delete(peer);
-    }
-    if (this.#isEnded || this.#sessions.has(peer)) {
-      session.close();
-      return;
-    }
-    await this.#serve(session);
-  }
-
   #open(session: HaveSession): void {
     const { standing, dataAddress, labels } = this.#modules;
     session.open({
       blob: this.blob.name,
-      sizeBytes: this.blob.sizeBytes,
+      sizeBytes: this.blob.cut.sizeBytes,
       membership: standing.membership,
       grant: this.#grant,
       dataAddress,
@@ -521,14 +589,12 @@ export class Exchange implements HaveEvents {
     this.#seed.enter(peer, away);
     this.#picker.enter(peer, away);
     this.#adopt(session);
-    const here = Array.from({ length: this.blob.pieceCount }, (_, piece) => piece).filter((piece) =>
-      this.#local.has(piece),
-    );
+    const here = this.#here;
     // A lone child may know all; of several each is shown something else of what nobody else has.
     session.announce(this.#known(isOnly ? here : here.filter((piece) => !this.#seed.isHeldBack(piece))));
     this.#show();
     try {
-      await session.run(this.blob.pieceCount, this);
+      await session.run(this.blob.cut.pieceCount, this);
     } catch (cause) {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);
@@ -542,7 +608,7 @@ export class Exchange implements HaveEvents {
 
   /** Two that have everything have nothing to say to each other. */
   #partIfDone(session: HaveSession): void {
-    if (this.isWanted || session.has.length < this.blob.pieceCount) return;
+    if (this.isWanted || session.has.length < this.blob.cut.pieceCount) return;
     session.close();
     this.#leave(session);
   }

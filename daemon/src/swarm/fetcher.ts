@@ -1,9 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import {
   type BlobName,
+  type Cut,
   DrakkarError,
   type ErrorCode,
   type HostPort,
+  lengthOf,
+  MAX_PIECE_BYTES,
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
@@ -13,19 +16,17 @@ import type { KnownPiece } from './have-session.ts';
 import type { PiecePicker } from './picker.ts';
 import { type MemoryBudget, Throughput } from './rate.ts';
 
-/** How a blob is cut. */
+/** A blob, and how it is cut. */
 export interface BlobShape {
   readonly name: BlobName;
-  readonly sizeBytes: number;
-  readonly pieceLength: number;
-  readonly pieceCount: number;
+  readonly cut: Cut;
 }
 
 export interface FetcherModules {
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   authorization(): string;
-  /** Of buffers of a piece's length. */
+  /** Of buffers that hold any piece. */
   readonly pool: BufferPool;
   /** Takes a piece whose bytes match what the peer said of it. They are somebody else's when this returns. */
   deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<void>;
@@ -54,6 +55,8 @@ interface Parent {
   /** Answers in a row that it is busy. */
   refusals: number;
   isChoking: boolean;
+  /** When it last began to choke. */
+  chokingSinceMs: number;
   restsUntilMs: number;
 }
 
@@ -87,6 +90,10 @@ const SLOW_MS = 250;
 /** A request shall take about this long, so that asking costs little and slots change hands. */
 const REQUEST_MS = 40;
 const PIECES_OF_ONE_REQUEST = 4;
+/** Beyond its limit a parent is asked for what a reader waits for: so much is not behind what nobody waits for. */
+const URGENT_REQUESTS_OF_PARENT = 2;
+/** The same for all parents together. */
+const URGENT_REQUESTS = 8;
 /** What is thought of a parent of which nothing is known: 8 Mbit/s. */
 const UNKNOWN_MS_PER_MIB = 1_000;
 const HEDGE_AFTER = 2;
@@ -102,6 +109,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'tim
 const BUSY_REST_MS = 150;
 const FAILURE_REST_MS = 400;
 const RETRY_MS = 50;
+/** Who is asked by too many at once has time for more by then. */
+const CHOKE_PATIENCE_MS = 5_000;
 /** Who could ask for nothing for so long asks for what peers that are nearer were to bring. */
 const PATIENCE_MS = 3_000;
 
@@ -144,6 +153,7 @@ export class PieceFetcher {
       failures: 0,
       refusals: 0,
       isChoking: false,
+      chokingSinceMs: 0,
       restsUntilMs: 0,
     });
   }
@@ -151,7 +161,15 @@ export class PieceFetcher {
   parentHas(peer: PeerId, pieces: readonly KnownPiece[]): void {
     const parent = this.#parents.get(peer);
     if (parent === undefined) return;
-    for (const { piece, sha256 } of pieces) parent.claims.set(piece, sha256);
+    for (const { piece, sha256 } of pieces) {
+      const trusted = this.#blob.cut.sha256(piece);
+      if (trusted !== undefined && Buffer.compare(trusted, sha256) !== 0) {
+        this.#modules.lost(peer, piece);
+        return;
+      }
+      // What is trusted need not be remembered for each parent.
+      if (trusted === undefined) parent.claims.set(piece, sha256);
+    }
     this.#picker.parentHas(
       peer,
       pieces.map(({ piece }) => piece),
@@ -162,6 +180,7 @@ export class PieceFetcher {
   choked(peer: PeerId, isChoking: boolean): void {
     const parent = this.#parents.get(peer);
     if (parent === undefined) return;
+    if (isChoking && !parent.isChoking) parent.chokingSinceMs = performance.now();
     parent.isChoking = isChoking;
     if (!isChoking) this.schedule();
   }
@@ -193,10 +212,22 @@ export class PieceFetcher {
       abort.abort(new DrakkarError('cancelled', 'nothing is wanted any more'));
   }
 
+  /** Whether a parent is known to have it, and gives something or has only just begun to choke. */
+  mayGive(piece: number): boolean {
+    const soonMs = performance.now() - CHOKE_PATIENCE_MS;
+    return this.#parents
+      .values()
+      .some(
+        ({ peer, isChoking, chokingSinceMs }) =>
+          (!isChoking || chokingSinceMs > soonMs) && this.#picker.hasOf(peer, piece),
+      );
+  }
+
   /** Asks whom it may for what it can. */
   schedule(): void {
     if (this.#isEnded || this.#picker.missing === 0) return;
     const nowMs = performance.now();
+    this.#askUrgent(nowMs);
     const isPatient = this.#idleSinceMs === undefined || nowMs - this.#idleSinceMs < PATIENCE_MS;
     const isWaiting = this.#askInTurn(nowMs, isPatient);
     if (isPatient) this.#idleSinceMs = this.#isIdle ? (this.#idleSinceMs ?? nowMs) : undefined;
@@ -229,13 +260,41 @@ export class PieceFetcher {
     return isWaiting;
   }
 
+  /** What a reader waits for, at once, of the parent that is likely to have it here first. */
+  #askUrgent(nowMs: number): void {
+    for (const piece of this.#picker.unaskedUrgent) {
+      if (this.#requests.size >= REQUESTS + URGENT_REQUESTS) return;
+      const parent = this.#quickestFor(piece, nowMs);
+      if (parent === undefined || !this.#picker.take(parent.peer, piece)) continue;
+      const isToo = (next: number) => this.#picker.isUrgent(next) && this.#picker.take(parent.peer, next);
+      const pieces = this.#extended(piece, PIECES_OF_ONE_REQUEST, isToo);
+      this.#modules.budget.take(this.#bytesOf(pieces), true);
+      void this.#ask(parent, pieces);
+    }
+  }
+
+  #quickestFor(piece: number, nowMs: number): Parent | undefined {
+    const waitMs = ({ requests, throughput }: Parent) =>
+      (requests + 1) * (throughput.expectMs(this.#blob.cut.longestPieceBytes) ?? UNKNOWN_MS_PER_MIB);
+    return [...this.#parents.values()]
+      .filter((parent) => {
+        const { peer, isChoking, restsUntilMs, requests } = parent;
+        const hasRoom = requests < this.#requestsOf(parent) + URGENT_REQUESTS_OF_PARENT;
+        return !isChoking && hasRoom && restsUntilMs <= nowMs && this.#picker.hasOf(peer, piece);
+      })
+      .reduce<Parent | undefined>(
+        (best, parent) => (best === undefined || waitMs(parent) < waitMs(best) ? parent : best),
+        undefined,
+      );
+  }
+
   get #isIdle(): boolean {
     if (this.#requests.size > 0) return false;
     return this.#parents.keys().some((peer) => this.#picker.usefulPieces(peer) > 0);
   }
 
   #requestsOf({ throughput }: Parent): number {
-    const pieceMs = throughput.expectMs(this.#blob.pieceLength);
+    const pieceMs = throughput.expectMs(this.#blob.cut.longestPieceBytes);
     if (pieceMs === undefined || pieceMs > SLOW_MS) return REQUESTS_OF_SLOW_PARENT;
     return pieceMs < REQUEST_MS ? REQUESTS_OF_FAST_PARENT : REQUESTS_OF_PARENT;
   }
@@ -250,23 +309,24 @@ export class PieceFetcher {
   #pick(parent: Parent, isPatient: boolean): number[] {
     const first = this.#picker.pick(parent.peer, isPatient);
     if (first === undefined) return [];
-    const pieces = [first];
-    const { pieceLength } = this.#blob;
-    const pieceMs = parent.throughput.expectMs(pieceLength) ?? REQUEST_MS;
+    const pieceMs = parent.throughput.expectMs(this.#blob.cut.longestPieceBytes) ?? REQUEST_MS;
     const wanted = Math.min(PIECES_OF_ONE_REQUEST, Math.floor(REQUEST_MS / pieceMs));
-    while (pieces.length < wanted && this.#picker.take(parent.peer, first + pieces.length, isPatient)) {
-      pieces.push(first + pieces.length);
+    return this.#extended(first, wanted, (next) => this.#picker.take(parent.peer, next, isPatient));
+  }
+
+  /** A piece and those behind it, as far as one answer holds them. */
+  #extended(first: number, wanted: number, isToo: (next: number) => boolean): number[] {
+    const { cut } = this.#blob;
+    const pieces = [first];
+    for (let next = first + 1; pieces.length < wanted; next += 1) {
+      if (cut.end(next) - cut.start(first) > MAX_PIECE_BYTES || !isToo(next)) break;
+      pieces.push(next);
     }
     return pieces;
   }
 
-  #lengthOf(piece: number): number {
-    const { pieceLength, sizeBytes } = this.#blob;
-    return Math.min(pieceLength, sizeBytes - piece * pieceLength);
-  }
-
   #bytesOf(pieces: readonly number[]): number {
-    return pieces.reduce((sum, piece) => sum + this.#lengthOf(piece), 0);
+    return pieces.reduce((sum, piece) => sum + lengthOf(this.#blob.cut, piece), 0);
   }
 
   async #ask(parent: Parent, pieces: number[]): Promise<void> {
@@ -364,7 +424,7 @@ export class PieceFetcher {
     return {
       piece,
       buffer: this.#modules.pool.take(),
-      length: this.#lengthOf(piece),
+      length: lengthOf(this.#blob.cut, piece),
       hash: createHash('sha256'),
       filled: 0,
     };
@@ -373,7 +433,7 @@ export class PieceFetcher {
   async #take(parent: Parent, { piece, buffer, length, hash }: Arriving): Promise<void> {
     const { pool, deliver, discarded, failed } = this.#modules;
     const sha256 = hash.digest();
-    const claimed = parent.claims.get(piece);
+    const claimed = this.#blob.cut.sha256(piece) ?? parent.claims.get(piece);
     if (claimed === undefined || !sha256.equals(claimed)) {
       discarded(length);
       throw new WrongPiece(parent.peer, piece);

@@ -83,6 +83,11 @@ export class HaveSession {
     this.activeAtMs = performance.now();
   }
 
+  /** Whether the other side has not said yet that it has anything. */
+  get isSilent(): boolean {
+    return this.#theirs.size === 0;
+  }
+
   /** What the other side has said that it has. */
   get has(): readonly KnownPiece[] {
     return [...this.#theirs.values()];
@@ -96,7 +101,6 @@ export class HaveSession {
     dataAddress,
     labels,
   }: Omit<HaveOpening, 'dataAddress'> & { dataAddress: string }): void {
-    const { digest, origin } = encodeBlobName(blob);
     this.#channel.send({
       message: {
         case: 'open',
@@ -104,8 +108,7 @@ export class HaveSession {
           version: PROTOCOL_VERSION,
           features: FEATURES,
           membership,
-          digest,
-          origin,
+          ...encodeBlobName(blob),
           sizeBytes: BigInt(sizeBytes),
           grant,
           dataAddress,
@@ -164,14 +167,16 @@ export class HaveSession {
     }
   }
 
-  /** Tells of pieces that have not been told of. */
+  /** Tells of pieces that have not been told of: of the first ones at once. */
   announce(pieces: readonly KnownPiece[]): void {
+    const isFirst = this.#told.size === 0;
     for (const known of pieces) {
       if (this.#told.has(known.piece)) continue;
       this.#told.add(known.piece);
       this.#waiting.push(known);
     }
-    this.#schedule();
+    if (isFirst) this.#flush();
+    else this.#schedule();
   }
 
   choke(choked: boolean): void {

@@ -6,16 +6,12 @@
  */
 export { certificateFor } from './certificate.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
+export type { SwarmDownload, SwarmPieces } from './exchanges.ts';
 export type { BlobShape } from './fetcher.ts';
 export type { AskedName } from './names.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
-export { PiecePicker } from './picker.ts';
+export { PiecePicker, type Urgency } from './picker.ts';
 export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
 export { SupernodeLink } from './supernode-link.ts';
-export {
-  type SwarmDownload,
-  type SwarmPeer,
-  type SwarmPeerOptions,
-  startSwarmPeer,
-} from './swarm-peer.ts';
+export { type SwarmPeer, type SwarmPeerOptions, startSwarmPeer } from './swarm-peer.ts';

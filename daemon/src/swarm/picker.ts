@@ -3,11 +3,14 @@ import { chanceOf, numberOf, type PeerId } from '@drakkar/protocol';
 /** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
 const ENDGAME_REQUESTS = 2;
 
+/** How soon a piece is wanted: a reader waits for it, one soon will, or it belongs to the whole. */
+export type Urgency = 'urgent' | 'soon' | 'rest';
+
 /**
  * Which piece to ask which parent for. Pure state: no clock, no sockets.
  *
- * Urgent pieces come first, since a reader waits for them; then those of the prefetch list in its order; then the rarest among
- * the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
+ * Urgent pieces come first, since a reader waits for them; then those of the prefetch list in its order; then, unless only what is
+ * wanted is fetched, the rarest among the parents, so that what few have spreads first. Pieces that are equally rare are taken in an order of the child's own,
  * so that children of one parent ask for different ones. When every missing piece has been asked for, slow requests are asked
  * again of another parent.
  *
@@ -22,18 +25,27 @@ export class PiecePicker {
   readonly #copies: Uint16Array;
   readonly #requests = new Map<number, Set<PeerId>>();
   readonly #order: Uint32Array;
-  readonly #urgent = new Set<number>();
+  /** Missing pieces that somebody wants, each once and in the order of asking. */
+  readonly #wanted: Readonly<Record<Urgency, Set<number>>> = {
+    urgent: new Set(),
+    soon: new Set(),
+    rest: new Set(),
+  };
   readonly #hedged = new Set<number>();
   readonly #self: number;
   /** How far away each peer is that takes part. */
   readonly #distances = new Map<PeerId, number>();
   /** By distance: which pieces are this host's to bring from there; `null` for all, where nobody is nearer. */
   readonly #shares = new Map<number, Uint8Array | null>();
-  #prefetch: readonly number[] = [];
+  readonly #isSelective: boolean;
   #missing: number;
 
-  /** @param self who this is: others come to the same shares, and ask for pieces in another order */
-  constructor(pieceCount: number, have: Iterable<number>, self: PeerId) {
+  /**
+   * @param self who this is: others come to the same shares, and ask for pieces in another order
+   * @param isSelective nothing is fetched but what is wanted
+   */
+  constructor(pieceCount: number, have: Iterable<number>, self: PeerId, isSelective = false) {
+    this.#isSelective = isSelective;
     this.#self = numberOf(self);
     this.pieceCount = pieceCount;
     this.#have = new Uint8Array(pieceCount);
@@ -85,10 +97,11 @@ export class PiecePicker {
     }
   }
 
-  /** How many pieces of a parent are missing here. */
+  /** How many pieces of a parent are missing here, and to be fetched. */
   usefulPieces(parent: PeerId): number {
     const known = this.#parents.get(parent);
     if (known === undefined) return 0;
+    if (this.#isSelective) return this.#inOrder().filter((piece) => known[piece] === 1).length;
     let useful = 0;
     for (let piece = 0; piece < this.pieceCount; piece += 1) {
       if (known[piece] === 1 && this.#have[piece] === 0) useful += 1;
@@ -98,14 +111,63 @@ export class PiecePicker {
 
   /** A reader waits for it. @returns whether that is new */
   urge(piece: number): boolean {
-    if (piece >= this.pieceCount || this.has(piece) || this.#urgent.has(piece)) return false;
-    this.#urgent.add(piece);
+    if (piece >= this.pieceCount || this.has(piece) || this.isUrgent(piece)) return false;
+    this.want([piece], 'urgent');
     return true;
   }
 
-  /** What to fetch before the rest, in this order. */
+  /** What to fetch before the rest, in this order, and instead of what was said before. */
   prefetch(pieces: readonly number[]): void {
-    this.#prefetch = pieces.filter((piece) => piece < this.pieceCount);
+    this.#wanted.soon.clear();
+    this.want(pieces, 'soon');
+  }
+
+  /** Behind what is wanted as soon already; what is wanted sooner stays so. */
+  want(pieces: readonly number[], urgency: Urgency): void {
+    const { urgent, soon, rest } = this.#wanted;
+    for (const piece of pieces) {
+      if (piece >= this.pieceCount || this.has(piece) || urgent.has(piece)) continue;
+      if (urgency !== 'urgent' && soon.has(piece)) continue;
+      soon.delete(piece);
+      if (urgency !== 'rest') rest.delete(piece);
+      this.#wanted[urgency].add(piece);
+    }
+  }
+
+  /** Nobody wants these any more. */
+  drop(pieces: readonly number[]): void {
+    for (const piece of pieces) {
+      for (const wanted of Object.values(this.#wanted)) wanted.delete(piece);
+      this.#hedged.delete(piece);
+    }
+  }
+
+  /** Urgent pieces that nobody has been asked for. */
+  get unaskedUrgent(): number[] {
+    return [...this.#wanted.urgent].filter((piece) => !this.isAsked(piece));
+  }
+
+  /** Whether somebody has been asked for it. */
+  isAsked(piece: number): boolean {
+    return this.#requests.has(piece);
+  }
+
+  isUrgent(piece: number): boolean {
+    return this.#wanted.urgent.has(piece);
+  }
+
+  /** Whether a parent is known to have it. */
+  hasOf(parent: PeerId, piece: number): boolean {
+    return this.#parents.get(parent)?.[piece] === 1;
+  }
+
+  /** Missing pieces that nobody wants and somebody has, the rarest first. */
+  rest(): number[] {
+    const left = [...this.#order].filter(
+      (piece) => !this.has(piece) && !this.isAsked(piece) && !this.#isWanted(piece),
+    );
+    const copies = (piece: number) => this.#copies[piece] ?? 0;
+    return left.filter((piece) => copies(piece) > 0).sort((one, other) => copies(one) - copies(other));
   }
 
   /** The first missing piece from `from` on that nobody has been asked for, which counts as asked of `parent` from now on. */
@@ -118,10 +180,16 @@ export class PiecePicker {
     return undefined;
   }
 
+  /** Counts as asked of the parent, too, whoever else was. */
+  ask(parent: PeerId, piece: number): void {
+    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+  }
+
   /** Asks the parent for this very piece, too, if it could be {@link pick}ed. */
   take(parent: PeerId, piece: number, isPatient = true): boolean {
     const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
-    if (!isFree || this.#parents.get(parent)?.[piece] !== 1) return false;
+    if (!isFree || (this.#isSelective && !this.#isWanted(piece)) || this.#parents.get(parent)?.[piece] !== 1)
+      return false;
     if (isPatient && !this.#isOurs(this.#shareOf(parent), piece)) return false;
     this.#requests.set(piece, new Set([parent]));
     return true;
@@ -144,12 +212,13 @@ export class PiecePicker {
     const fresh = (piece: number) =>
       known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece) && isOurs(piece);
     const piece =
-      this.#first(this.#urgent, fresh) ??
-      this.#first(this.#prefetch, fresh) ??
-      this.#rarest(fresh) ??
+      this.#first(this.#wanted.urgent, fresh) ??
+      this.#first(this.#wanted.soon, fresh) ??
+      this.#first(this.#wanted.rest, fresh) ??
+      (this.#isSelective ? undefined : this.#rarest(fresh)) ??
       this.#again(parent, known, isOurs);
     if (piece === undefined) return undefined;
-    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+    this.ask(parent, piece);
     return piece;
   }
 
@@ -163,8 +232,7 @@ export class PiecePicker {
   arrived(piece: number): PeerId[] {
     const asked = [...(this.#requests.get(piece) ?? [])];
     this.#requests.delete(piece);
-    this.#hedged.delete(piece);
-    this.#urgent.delete(piece);
+    this.drop([piece]);
     if (piece < this.pieceCount && this.#have[piece] === 0) {
       this.#have[piece] = 1;
       this.#missing -= 1;
@@ -177,8 +245,18 @@ export class PiecePicker {
     return this.#shareOf(parent) !== null;
   }
 
+  #inOrder(): number[] {
+    const { urgent, soon, rest } = this.#wanted;
+    return [...urgent, ...soon, ...rest];
+  }
+
+  #isWanted(piece: number): boolean {
+    const { urgent, soon, rest } = this.#wanted;
+    return urgent.has(piece) || soon.has(piece) || rest.has(piece);
+  }
+
   #isOurs(share: Uint8Array | null, piece: number): boolean {
-    return share === null || share[piece] === 1 || this.#urgent.has(piece);
+    return share === null || share[piece] === 1 || this.isUrgent(piece);
   }
 
   /** What this host is to bring from as far away as this parent is. */
@@ -232,7 +310,7 @@ export class PiecePicker {
         isOurs(piece)
       );
     };
-    const isEnd = this.#requests.size >= this.#missing;
+    const isEnd = !this.#isSelective && this.#requests.size >= this.#missing;
     return this.#first(this.#hedged, fits) ?? (isEnd ? this.#first(this.#requests.keys(), fits) : undefined);
   }
 }

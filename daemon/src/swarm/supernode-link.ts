@@ -28,6 +28,7 @@ import {
   Channel,
   type ControlNode,
   FEATURE_NAMES,
+  FEATURE_TABLES,
   FEATURES,
   PROTOCOL_VERSION,
   SUPERNODE_PROTOCOL,
@@ -90,6 +91,8 @@ export interface AnnouncedBlob {
 
 interface Announcement extends AnnouncedBlob {
   havePieces: number;
+  /** Nothing of it is wanted for now. */
+  isResting: boolean;
 }
 
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
@@ -198,8 +201,17 @@ export class SupernodeLink implements AsyncDisposable {
   }
 
   want(blob: AnnouncedBlob, havePieces: number): void {
-    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces });
-    this.#send({ case: 'want', value: announcement(blob, havePieces) });
+    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces, isResting: false });
+    this.#say(blob.name, { case: 'want', value: announcement(blob, havePieces) });
+  }
+
+  /** Nothing of a wanted blob is wanted for now, and what is here stays on offer. */
+  rest(name: BlobName): void {
+    const wanted = this.#wanted.get(blobKeyOf(name));
+    if (wanted === undefined) return;
+    wanted.isResting = true;
+    this.#say(name, { case: 'have', value: announcement(wanted, wanted.havePieces) });
+    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: false } });
   }
 
   /** How far a wanted blob is. */
@@ -211,39 +223,39 @@ export class SupernodeLink implements AsyncDisposable {
     const nowMs = performance.now();
     if (nowMs - (this.#toldAtMs.get(key) ?? 0) < HAVE_INTERVAL_MS) return;
     this.#toldAtMs.set(key, nowMs);
-    this.#send({ case: 'have', value: announcement(wanted, havePieces) });
+    this.#say(name, { case: 'have', value: announcement(wanted, havePieces) });
   }
 
   /** All of it is here. */
   complete(blob: AnnouncedBlob): void {
     this.#unwant(blob.name);
-    this.#send({ case: 'have', value: announcement(blob, blob.pieces) });
+    this.#say(blob.name, { case: 'have', value: announcement(blob, blob.pieces) });
   }
 
   giveUp(name: BlobName): void {
     this.#unwant(name);
-    this.#send({ case: 'forget', value: { blob: encodeBlobName(name), want: true, have: true } });
+    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: true } });
   }
 
   /** It is here no longer. */
   forget(name: BlobName): void {
-    this.#send({ case: 'forget', value: { blob: encodeBlobName(name), want: false, have: true } });
+    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: false, have: true } });
   }
 
   report(peer: PeerId, name: BlobName, piece: number): void {
-    this.#send({ case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
+    this.#say(name, { case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
   }
 
   useless(peer: PeerId, name: BlobName): void {
-    this.#send({ case: 'useless', value: { blob: encodeBlobName(name), peer } });
+    this.#say(name, { case: 'useless', value: { blob: encodeBlobName(name), peer } });
   }
 
   originProgress(name: BlobName, bytes: number): void {
-    this.#send({ case: 'originProgress', value: { blob: encodeBlobName(name), bytes: BigInt(bytes) } });
+    this.#say(name, { case: 'originProgress', value: { blob: encodeBlobName(name), bytes: BigInt(bytes) } });
   }
 
   originRelease(name: BlobName): void {
-    this.#send({ case: 'originRelease', value: { blob: encodeBlobName(name) } });
+    this.#say(name, { case: 'originRelease', value: { blob: encodeBlobName(name) } });
   }
 
   name(key: Digest, news: NameNews): void {
@@ -254,6 +266,15 @@ export class SupernodeLink implements AsyncDisposable {
     this.#ending.abort(new DrakkarError('cancelled', 'the daemon stops'));
     await this.#channel?.close();
     await this.#running;
+  }
+
+  /** An older supernode would take it for something else about a blob that is not cut by a table. */
+  #say(name: BlobName, message: FromDaemonInit): void {
+    if (this.#knows(name)) this.#send(message);
+  }
+
+  #knows({ table }: BlobName): boolean {
+    return table === undefined || (this.#features & FEATURE_TABLES) !== 0n;
   }
 
   #send(message: FromDaemonInit): void {
@@ -370,10 +391,12 @@ export class SupernodeLink implements AsyncDisposable {
 
   #announceAll(channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema>): void {
     for (const wanted of this.#wanted.values()) {
-      channel.send({ message: { case: 'want', value: announcement(wanted, wanted.havePieces) } });
+      if (!this.#knows(wanted.name)) continue;
+      const what = wanted.isResting ? 'have' : 'want';
+      channel.send({ message: { case: what, value: announcement(wanted, wanted.havePieces) } });
     }
     for (const blob of this.#events.complete()) {
-      if (this.#wanted.has(blobKeyOf(blob.name))) continue;
+      if (this.#wanted.has(blobKeyOf(blob.name)) || !this.#knows(blob.name)) continue;
       channel.send({ message: { case: 'have', value: announcement(blob, blob.pieces) } });
     }
   }

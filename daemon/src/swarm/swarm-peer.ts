@@ -3,33 +3,28 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { SwarmStatus } from '@drakkar/client';
 import {
-  type BlobKey,
   type BlobName,
-  blobKeyOf,
-  DrakkarError,
-  fixedPieceLength,
+  type Cut,
   formatHostPort,
-  type HostPort,
   type PeerId,
   parseJoinToken,
   parseSupernodeAddress,
-  toDrakkarError,
 } from '@drakkar/protocol';
-import { HAVE_PROTOCOL, type PeerStream, reachable, startNode } from '@drakkar/wire';
+import { HAVE_PROTOCOL, reachable, startNode } from '@drakkar/wire';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
-import type { Store } from '../store/index.ts';
+import type { ContentRemoved, Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
 import { DataClient } from './data-client.ts';
-import { type OfferedBlob, servePieces } from './data-server.ts';
-import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from './exchange.ts';
+import { servePieces } from './data-server.ts';
+import type { LocalPieces, PieceSink } from './exchange.ts';
+import { Exchanges, type SwarmDownload, type SwarmPieces } from './exchanges.ts';
 import type { BlobShape } from './fetcher.ts';
-import { HaveSession } from './have-session.ts';
 import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget } from './rate.ts';
 import { STANDING_FILE, Standing } from './standing.ts';
-import { type AnnouncedBlob, type SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
+import { SupernodeLink } from './supernode-link.ts';
 
 export interface SwarmPeerOptions {
   readonly stateDirectory: string;
@@ -54,23 +49,6 @@ export interface SwarmPeerModules {
   readonly log: Log;
 }
 
-/** A blob that this host is getting from the swarm. */
-export type SwarmDownload = Pick<
-  Exchange,
-  | 'nextUpstream'
-  | 'claimUpstream'
-  | 'arrivedUpstream'
-  | 'failedUpstream'
-  | 'isHopeful'
-  | 'idleMs'
-  | 'urge'
-  | 'missing'
-> & {
-  /** The whole has been verified and is in the store. */
-  complete(): Promise<void>;
-  end(): void;
-};
-
 /** This host as a member of the swarm. */
 export interface SwarmPeer extends AsyncDisposable {
   /** What content is called by who does not know its digest. */
@@ -82,23 +60,15 @@ export interface SwarmPeer extends AsyncDisposable {
   nameOf(peer: PeerId): string | null;
   /** Takes part in a blob of which some pieces may be here. */
   download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload;
-  /** Complete content that others have not been able to ask for until now. */
-  offer(name: BlobName, sizeBytes: number): void;
+  /** The same in a blob that is cut by a trusted table, of which only what is wanted is fetched. */
+  pieces(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmPieces;
+  /** Complete content that others have not been able to ask for, or not cut in this way, until now. */
+  offer(name: BlobName, cut: Cut): void;
   /** A peer has sent, or passed on, wrong bytes that matched what it had said. */
   report(peer: PeerId, blob: BlobName, piece: number): void;
   /** The store has it no longer. */
-  forget(digest: BlobName['digest'], origins: readonly string[]): void;
+  forget(content: ContentRemoved): void;
 }
-
-const MAX_ACQUAINTANCES = 256;
-const ASKED_ACQUAINTANCES = 16;
-/** An exchange in which nobody takes part is kept for so long. */
-const IDLE_MS = 10_000;
-const MAX_EXCHANGES = 512;
-/** Complete blobs that are announced, the most recently used first. */
-const MAX_ANNOUNCED = 4096;
-/** Of one blob: with all of them a host stays below what a supernode takes. */
-const MAX_ORIGINS = 2;
 
 /** @throws `busy` where a port is taken; `invalid_argument` for an address or token that is none */
 export async function startSwarmPeer(
@@ -223,8 +193,8 @@ export async function startSwarmPeer(
     join: () => link.start(),
     nameOf: (peer) => standing.nameOf(peer),
     download: (blob, local, sink) => swarm.download(blob, local, sink),
-    offer: (name, sizeBytes) => {
-      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
+    pieces: (blob, local, sink) => swarm.pieces(blob, local, sink),
+    offer: (name, { sizeBytes, pieceCount: pieces }) => {
       if (pieces > 0) link.complete({ name, sizeBytes, pieces });
     },
     report: (peer, blob, piece) => {
@@ -233,215 +203,13 @@ export async function startSwarmPeer(
       link.useless(peer, blob);
       swarm.shun(peer);
     },
-    forget: (digest, origins) => {
-      for (const origin of origins) {
-        swarm.drop({ digest, origin });
-        link.forget({ digest, origin });
+    forget: ({ digest, origins, table }) => {
+      const names = origins.map((origin) => ({ digest, origin }));
+      for (const name of [...names, ...(table === null ? [] : names.map((each) => ({ ...each, table })))]) {
+        swarm.drop(name);
+        link.forget(name);
       }
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-/** All blobs about which this host speaks with others at the moment. */
-class Exchanges {
-  /** To and from other hosts, since the start. */
-  sentBytes = 0;
-  receivedBytes = 0;
-  readonly #store: Store;
-  readonly #log: Log;
-  readonly #exchanges = new Map<BlobKey, Exchange>();
-  readonly #acquaintances = new Map<PeerId, readonly HostPort[]>();
-  readonly #sweep: NodeJS.Timeout;
-  #modules: ExchangeModules | undefined;
-
-  constructor({ store, log }: SwarmPeerModules) {
-    this.#store = store;
-    this.#log = log;
-    this.#sweep = setInterval(() => this.#endIdle(), IDLE_MS);
-  }
-
-  get size(): number {
-    return this.#exchanges.size;
-  }
-
-  get knownPeers(): number {
-    return this.#acquaintances.size;
-  }
-
-  begin(modules: ExchangeModules): void {
-    this.#modules = modules;
-  }
-
-  end(): void {
-    clearInterval(this.#sweep);
-    for (const exchange of this.#exchanges.values()) exchange.end();
-    this.#exchanges.clear();
-  }
-
-  download(blob: BlobShape, local: LocalPieces, sink: PieceSink): SwarmDownload {
-    const modules = this.#require();
-    const key = blobKeyOf(blob.name);
-    this.#exchanges.get(key)?.end();
-    const exchange = new Exchange(blob, local, modules);
-    this.#exchanges.set(key, exchange);
-    exchange.want(sink);
-    return {
-      nextUpstream: (signal) => exchange.nextUpstream(signal),
-      claimUpstream: (piece) => exchange.claimUpstream(piece),
-      arrivedUpstream: (piece, sha256) => exchange.arrivedUpstream(piece, sha256),
-      failedUpstream: (piece) => exchange.failedUpstream(piece),
-      urge: (piece) => exchange.urge(piece),
-      get isHopeful() {
-        return exchange.isHopeful;
-      },
-      get idleMs() {
-        return exchange.idleMs;
-      },
-      get missing() {
-        return exchange.missing;
-      },
-      complete: async () => exchange.complete(await this.#stored(blob)),
-      end: () => {
-        if (!exchange.isWanted) return;
-        exchange.end();
-        if (this.#exchanges.get(key) === exchange) this.#exchanges.delete(key);
-      },
-    };
-  }
-
-  drop(name: BlobName): void {
-    this.#exchanges.get(blobKeyOf(name))?.end();
-    this.#exchanges.delete(blobKeyOf(name));
-  }
-
-  async offered(name: BlobName): Promise<OfferedBlob | undefined> {
-    return (await this.#find(name))?.offered;
-  }
-
-  advise(advice: SupernodeAdvice): void {
-    for (const { peer, controlAddresses } of advice.candidates) this.meet(peer, controlAddresses);
-    this.#exchanges.get(blobKeyOf(advice.blob))?.advise(advice);
-  }
-
-  linkChanged(): void {
-    for (const exchange of this.#exchanges.values()) exchange.linkChanged();
-  }
-
-  choke(isChoked: boolean): void {
-    for (const exchange of this.#exchanges.values()) exchange.choke(isChoked);
-  }
-
-  shun(peer: PeerId): void {
-    this.#acquaintances.delete(peer);
-    for (const exchange of this.#exchanges.values()) exchange.shun(peer);
-  }
-
-  /** Who may be asked when the supernode is away; who was met last is asked first. */
-  meet(peer: PeerId, addresses: readonly HostPort[]): void {
-    this.#acquaintances.delete(peer);
-    this.#acquaintances.set(peer, addresses);
-    const [oldest] = this.#acquaintances.keys();
-    if (this.#acquaintances.size > MAX_ACQUAINTANCES && oldest !== undefined)
-      this.#acquaintances.delete(oldest);
-  }
-
-  acquaintances(): (readonly [PeerId, readonly HostPort[]])[] {
-    const all = [...this.#acquaintances].reverse();
-    if (all.length <= ASKED_ACQUAINTANCES) return all;
-    // Half of them those met last, half of them anybody.
-    const others = all.slice(ASKED_ACQUAINTANCES / 2);
-    const start = Math.floor(Math.random() * others.length);
-    const anybody = [...others.slice(start), ...others].slice(0, ASKED_ACQUAINTANCES / 2);
-    return [...all.slice(0, ASKED_ACQUAINTANCES / 2), ...anybody];
-  }
-
-  *complete(): Generator<AnnouncedBlob> {
-    const newest = this.#store
-      .list()
-      .filter(({ complete, kind }) => complete && kind === 'blob')
-      .sort((a, b) => b.lastUseMs - a.lastUseMs)
-      .slice(0, MAX_ANNOUNCED);
-    for (const { digest, sizeBytes, origins } of newest) {
-      const pieces = Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
-      if (pieces === 0) continue;
-      for (const origin of origins.slice(0, MAX_ORIGINS))
-        yield { name: { digest, origin }, sizeBytes, pieces };
-    }
-  }
-
-  /** Another peer opens a stream about a blob. */
-  async serve(stream: PeerStream): Promise<void> {
-    const { standing } = this.#require();
-    const session = new HaveSession(stream);
-    try {
-      const { blob, membership, grant, sizeBytes } = await session.opening();
-      standing.requireMember(membership, stream.peer);
-      // Who wants it from us shows that it may have it; a supernode that is away gives no grants.
-      if (grant !== '') standing.requireGrant(grant, stream.peer, blob);
-      const exchange = await this.#find(blob);
-      if (exchange === undefined || exchange.blob.sizeBytes !== sizeBytes) {
-        session.close();
-        return;
-      }
-      await exchange.accept(session);
-    } catch (error) {
-      this.#log.debug(
-        { peer: stream.peer, error: toDrakkarError(error, 'unavailable') },
-        'a peer’s stream about a blob has ended',
-      );
-      session.close();
-    }
-  }
-
-  async #find(name: BlobName): Promise<Exchange | undefined> {
-    const key = blobKeyOf(name);
-    const known = this.#exchanges.get(key);
-    if (known !== undefined) return known;
-    const stored = this.#store.stat(name.digest);
-    if (stored?.complete !== true || stored.kind !== 'blob' || stored.sizeBytes === 0) return undefined;
-    if (!stored.origins.includes(name.origin)) return undefined;
-    if (this.#exchanges.size >= MAX_EXCHANGES) this.#endIdle();
-    if (this.#exchanges.size >= MAX_EXCHANGES)
-      throw new DrakkarError('busy', 'too many blobs are exchanged already');
-    const { sizeBytes } = stored;
-    const pieceLength = fixedPieceLength(sizeBytes);
-    const blob = { name, sizeBytes, pieceLength, pieceCount: Math.ceil(sizeBytes / pieceLength) };
-    const local = await this.#stored(blob);
-    const raced = this.#exchanges.get(key);
-    // It may have been evicted as well meanwhile.
-    if (raced !== undefined || this.#store.stat(name.digest)?.complete !== true) {
-      await local.close();
-      return raced;
-    }
-    const exchange = new Exchange(blob, local, this.#require());
-    this.#exchanges.set(key, exchange);
-    return exchange;
-  }
-
-  /** Whoever is served cannot keep this host from making room: what is evicted is dropped. */
-  async #stored({ name, pieceCount }: BlobShape): Promise<LocalPieces> {
-    const hashes = await this.#store.pieceHashes(name.digest);
-    const reader = await this.#store.open(name.digest, { yields: true });
-    return {
-      has: (piece) => piece < pieceCount,
-      sha256: (piece) => hashes.get(piece),
-      read: (buffer, position) => reader.read(buffer, position),
-      close: async () => await reader[Symbol.asyncDispose](),
-    };
-  }
-
-  #endIdle(): void {
-    for (const [key, exchange] of this.#exchanges) {
-      exchange.endIdleSessions(performance.now());
-      if (!exchange.isIdle) continue;
-      exchange.end();
-      this.#exchanges.delete(key);
-    }
-  }
-
-  #require(): ExchangeModules {
-    if (this.#modules === undefined) throw new DrakkarError('unavailable', 'the swarm is starting');
-    return this.#modules;
-  }
 }

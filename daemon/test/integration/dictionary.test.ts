@@ -133,7 +133,7 @@ describe('a new version of an image', () => {
     }
     await host.service.remove(first.manifestDigest);
     await host.service.remove(second.manifestDigest);
-    expect(await isLocal(last.config, host.store)).toBe(true);
+    expect(await isLocal(last.config, 'whole', host.store)).toBe(true);
     for (const { rawDigest } of newDevices(second.config, last.config)) {
       expect(host.store.has(rawDigest)).toBe(false);
     }
@@ -159,7 +159,7 @@ describe('a new version of an image', () => {
     forget(host, allDigests(first.record.config));
     const second = await host.acquire(images[1]);
     expect(second.record.config.devices).toContainEqual(first.record.config.devices[0]);
-    expect(await isLocal(second.record.config, host.store)).toBe(true);
+    expect(await isLocal(second.record.config, 'whole', host.store)).toBe(true);
     const blobs = allBlobsOf(first.record.config).map(({ digest }) => digest);
     forget(host, blobs);
     await host.push(second);
@@ -216,7 +216,7 @@ describe('a new version of an image', () => {
     await damage(host.store.pathOf(base.blobDigest));
     const third = await host.acquire(images[2]);
     expect(third.record.config).toEqual((await alone.acquire(images[2])).record.config);
-    expect(await isLocal(third.record.config, host.store)).toBe(true);
+    expect(await isLocal(third.record.config, 'whole', host.store)).toBe(true);
     expect(host.warnings.at(-1)).toMatch(/built again without/);
   });
 });

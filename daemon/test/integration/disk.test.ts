@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { startFaultyProxy, startRegistry, temporaryDirectory } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
@@ -7,6 +8,7 @@ import { createContent, newReceipt } from '../../src/content/index.ts';
 import { openStore } from '../../src/store/index.ts';
 import { createRegistryClient } from '../../src/upstream/index.ts';
 import { makeCertificate } from '../kit/certificate.ts';
+import { cutBlob } from '../kit/cut-blob.ts';
 import { HASTY, pushRandomImage, randomBlob } from '../kit/stack.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -49,6 +51,38 @@ test.skipIf(withoutRoot)(
     await using store = await openStore({ directory: disk.path });
     expect(store.usage().contentBytes).toBe(small.sizeBytes);
     expect(digestOf(await readFile(store.pathOf(small.digest)))).toBe(small.digest);
+  },
+);
+
+test.skipIf(withoutRoot)(
+  'a full disk fails the piece that does not fit, which comes when there is room',
+  async () => {
+    await using disk = await smallDisk(16 * MEBIBYTE);
+    await using registry = await startRegistry();
+    using client = createRegistryClient(HASTY);
+    const image = { registry: registry.host, repository: 'library/thing' };
+    const blob = cutBlob(Array.from({ length: 6 }, () => 2 * MEBIBYTE));
+    const { digest, sizeBytes, bytes } = blob;
+    await client.pushBlob(image, digest, sizeBytes, { bytes });
+    const ballast = join(disk.path, 'ballast');
+    await writeFile(ballast, Buffer.alloc(8 * MEBIBYTE));
+    await using store = await openStore({ directory: join(disk.path, 'state') });
+    await using content = createContent({}, { store, client });
+    await using pieces = await content.openPieces({ image, digest, sizeBytes }, blob.named, newReceipt());
+    const all = [0, 1, 2, 3, 4, 5];
+    const want = () => pieces.want(all, { urgent: true, signal: AbortSignal.timeout(20_000) });
+    await expect(want()).rejects.toMatchObject({ code: 'no_space', hint: expect.any(String) });
+    await expect(
+      pieces.want([5], { urgent: false, signal: AbortSignal.timeout(20_000) }),
+    ).rejects.toMatchObject({
+      code: 'no_space',
+    });
+    expect(pieces.has(0)).toBe(true);
+    expect(pieces.has(5)).toBe(false);
+    await rm(ballast);
+    await want();
+    await pieces.complete({ signal: AbortSignal.timeout(20_000) });
+    expect(digestOf(await readFile(store.pathOf(digest)))).toBe(digest);
   },
 );
 

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { listTree, type Tree, temporaryDirectory } from '@drakkar/lab';
 import type { SnapshotConfig } from '@drakkar/protocol';
+import { newReceipt } from '../../src/content/index.ts';
 import { nativeHelper } from '../../src/native.ts';
 import type { Acquisition } from '../../src/snapshots/acquire.ts';
 import {
@@ -73,8 +74,19 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     images,
     acquirer,
     catalogue,
-    volumes: new Volumes({ backing: 'auto' }, { native, store, log }),
+    volumes: new Volumes(
+      { backend: 'local', backing: 'auto' },
+      {
+        native,
+        store,
+        filler: { know: () => {}, forget: async () => {} },
+        completion: { add: () => {}, remove: () => {} },
+        find: () => undefined,
+        log,
+      },
+    ),
     store,
+    filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
   });
@@ -87,7 +99,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     async acquire(name, { rebuild = false } = {}) {
       const work = new Work();
       const image = await images.resolve(name, undefined, work);
-      return { ...(await acquirer.acquire(image, { rebuild }, work)), work };
+      return { ...(await acquirer.acquire(image, { rebuild, extent: 'whole' }, work)), work };
     },
     push: ({ image, record }) => acquirer.push(image.reference, record, new Work()),
     async treeOf({ meta, devices }) {

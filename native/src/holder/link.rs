@@ -46,14 +46,14 @@ pub enum ToHolder {
     FindConnection,
     /// The file system is mounted no more. Answered with [`ToWorker::Done`].
     DropConnection,
-    /// The worker ends, and so does the holder where it holds nothing. Not answered.
+    /// The worker ends, and so does a holder that holds nothing. Not answered.
     Goodbye,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "camelCase")]
 pub enum ToWorker {
-    /// With the group, the journal, and what wakes the holder and the worker.
+    /// With the group, the journal, the log of touches, and what wakes the holder and the worker.
     Welcome {
         version: u32,
         pid: u32,

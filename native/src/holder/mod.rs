@@ -25,6 +25,7 @@ use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::fuse::connection::Connection;
 use crate::journal::{Journal, SLOTS, State, now_ms};
+use crate::touches::{TouchedPages, Touches};
 use group::Group;
 use link::{Link, ToHolder, ToWorker};
 use requests::Requests;
@@ -48,6 +49,7 @@ struct Held {
     raw: File,
     map_file: File,
     map: PresenceMap,
+    touched: TouchedPages,
     spec: DeviceSpec,
 }
 
@@ -55,6 +57,8 @@ struct Holder {
     group: Group,
     journal_file: File,
     journal: Journal,
+    touches_file: File,
+    touches: Touches,
     table: HeldTable,
     devices: BTreeMap<u32, Held>,
     by_file: HashMap<FileIdentity, u32>,
@@ -119,8 +123,8 @@ impl Holder {
     fn found(listener: OwnedFd) -> Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = || eventfd(0, flags).context(|| "making an event descriptor".into());
-        let (journal_file, _) = Journal::create()?;
-        Self::with(listener, Group::create_or_stand_in()?.file(), &journal_file, &wake()?, &wake()?)
+        let ((journal, _), (touches, _)) = (Journal::create()?, Touches::create()?);
+        Self::with(listener, Group::create_or_stand_in()?.file(), &journal, &touches, &wake()?, &wake()?)
     }
 
     /// Takes the place of a holder that has died with its heirs. The worker, which has kept the group meanwhile, gives what the old ones held.
@@ -131,9 +135,10 @@ impl Holder {
         let Some((ToHolder::Adopt { version: _, deadline_ms }, descriptors)) = worker.receive()? else {
             return Err(Error::new(Code::InvalidArgument, "the worker has nothing to be adopted"));
         };
-        let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
-        let mut holder = Self::with(listener, &group, &File::from(journal), &wake_holder, &wake_worker)?;
-        drop((group, wake_holder, wake_worker));
+        let [group, journal, touches, wake_holder, wake_worker] = link::exactly(descriptors)?;
+        let (journal, touches) = (File::from(journal), File::from(touches));
+        let mut holder = Self::with(listener, &group, &journal, &touches, &wake_holder, &wake_worker)?;
+        drop((group, journal, touches, wake_holder, wake_worker));
         holder.table.set_deadline_ms(deadline_ms);
         holder.keep_numbers()?;
         holder.welcome(&worker)?;
@@ -145,6 +150,7 @@ impl Holder {
         listener: OwnedFd,
         group: &impl AsFd,
         journal: &File,
+        touches: &File,
         wake_holder: &impl AsFd,
         wake_worker: &impl AsFd,
     ) -> Result<Self> {
@@ -152,6 +158,8 @@ impl Holder {
             group: Group::of(own(group)?),
             journal_file: own(journal)?.into(),
             journal: Journal::of(journal)?,
+            touches_file: own(touches)?.into(),
+            touches: Touches::of(touches)?,
             table: HeldTable::create()?,
             devices: BTreeMap::new(),
             by_file: HashMap::new(),
@@ -166,9 +174,9 @@ impl Holder {
 
     /// The numbers under which the kernel knows what the dead had read must not become other events'. Of what they had only begun to look at
     /// nobody knows which file it is: those readers get an error.
-    fn keep_numbers(&self) -> Result<()> {
+    fn keep_numbers(&mut self) -> Result<()> {
         let nothing = own(&File::open("/dev/null").context(|| "opening /dev/null".into())?)?;
-        for (slot, state) in self.journal.in_use() {
+        for (slot, state) in self.journal.in_use().collect::<Vec<_>>() {
             let number = match state {
                 State::Reading => group::parse(&self.journal.event(slot)).map(|event| event.number),
                 _ => Some(self.journal.waiting(slot).number),
@@ -218,8 +226,10 @@ impl Holder {
                 tracing::error!(%error, "a device can't be taken over");
             }
         }
-        for (slot, _) in self.journal.in_use().filter(|(_, state)| *state == State::Reading) {
-            self.examine(slot);
+        for (slot, state) in self.journal.in_use().collect::<Vec<_>>() {
+            if state == State::Reading {
+                self.examine(slot);
+            }
         }
         self.answer_decided();
         self.close_what_nobody_owns(succession);
@@ -227,13 +237,16 @@ impl Holder {
 
     /// What the dead had opened and not yet noted anywhere.
     fn close_what_nobody_owns(&self, succession: &Succession) {
-        let own = [self.group.file().as_raw_fd(), self.journal_file.as_raw_fd(), self.listener.as_raw_fd()];
-        let mut known: HashSet<RawFd> = own.into_iter().collect();
-        known.extend([
-            self.wake_holder.as_raw_fd(),
-            self.wake_worker.as_raw_fd(),
-            succession.deaths().as_raw_fd(),
-        ]);
+        let common: [&dyn AsRawFd; 7] = [
+            self.group.file(),
+            &self.journal_file,
+            &self.touches_file,
+            &self.listener,
+            &self.wake_holder,
+            &self.wake_worker,
+            succession.deaths(),
+        ];
+        let mut known: HashSet<RawFd> = common.into_iter().map(AsRawFd::as_raw_fd).collect();
         known.extend(self.requests.iter().flat_map(|requests| requests.connection().descriptors()));
         known.extend(self.worker.iter().map(|worker| worker.descriptor().as_raw_fd()));
         known
@@ -314,22 +327,26 @@ impl Holder {
     }
 
     /// Answers an event whose blocks are here; leaves any other to the worker.
-    fn examine(&self, slot: usize) {
+    fn examine(&mut self, slot: usize) {
         let Some(event) = group::parse(&self.journal.event(slot)) else {
             return self.journal.free(slot);
         };
         // SAFETY: the kernel has made the descriptor for us and nobody else closes it; it stays open until the event is answered.
         let file = unsafe { BorrowedFd::borrow_raw(event.number) };
-        let index = FileIdentity::of(&file).ok().and_then(|identity| self.by_file.get(&identity));
-        let held = index.and_then(|index| self.devices.get(index));
+        let index = FileIdentity::of(&file).ok().and_then(|identity| self.by_file.get(&identity)).copied();
+        let held = index.and_then(|index| self.devices.get_mut(&index));
         match (index, held, event.range) {
             (Some(index), Some(held), Some((offset, length))) => {
-                if held.map.has_all(held.map.shape().blocks_of(offset, length)) {
+                let is_here = held.map.has_all(held.map.shape().blocks_of(offset, length));
+                if held.touched.touch(offset, length) {
+                    self.touches.record(index, offset, length.try_into().unwrap_or(u32::MAX), is_here);
+                }
+                if is_here {
                     self.answer(slot, event.number, true);
                 } else if self.is_left() {
                     self.answer(slot, event.number, false);
                 } else {
-                    self.journal.wait(slot, *index, offset, length, event.number);
+                    self.journal.wait(slot, index, offset, length, event.number);
                     let _ = rustix::io::write(&self.wake_worker, &1u64.to_ne_bytes());
                 }
             }
@@ -484,15 +501,17 @@ impl Holder {
 
     fn welcome(&self, worker: &Link) -> Result<()> {
         let welcome = ToWorker::Welcome { version: link::VERSION, pid: std::process::id() };
-        let journal = self.journal_file.as_fd();
-        let common = [self.group.file().as_fd(), journal, self.wake_holder.as_fd(), self.wake_worker.as_fd()];
+        let (journal, touches) = (self.journal_file.as_fd(), self.touches_file.as_fd());
+        let common =
+            [self.group.file().as_fd(), journal, touches, self.wake_holder.as_fd(), self.wake_worker.as_fd()];
         worker.send(&welcome, &common)
     }
 
     fn keep(&mut self, index: u32, spec: DeviceSpec, raw: File, map_file: File) -> Result<()> {
         let map = PresenceMap::view(&map_file, spec.shape()?)?;
         self.by_file.insert(FileIdentity::of(&raw)?, index);
-        self.devices.insert(index, Held { raw, map_file, map, spec });
+        let touched = TouchedPages::of(spec.size_bytes);
+        self.devices.insert(index, Held { raw, map_file, map, touched, spec });
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ const WORKER_AT: usize = 0;
 const FUSE_AT: usize = 4;
 const REQUESTS_AT: usize = 8;
 const DEADLINE_AT: usize = 16;
+/// And the number that was given last.
+const LAST_AT: usize = 12;
 const ENTRIES_AT: usize = 128;
 const ENTRY_BYTES: usize = 128;
 /// Offsets in an entry.
@@ -121,8 +123,13 @@ impl HeldTable {
         self.0.u32(FUSE_AT).store(fuse as u32, Release);
     }
 
+    /// In turn, so that a number is another device's only after long: logs name devices by it.
     pub fn free_index(&self) -> Result<u32> {
-        (0..MAX_DEVICES).find(|index| !self.is_held(*index)).ok_or_else(|| {
+        let last = self.0.u32(LAST_AT).load(Acquire);
+        let next =
+            (1..=MAX_DEVICES).map(|step| (last + step) % MAX_DEVICES).find(|index| !self.is_held(*index));
+        self.0.u32(LAST_AT).store(next.unwrap_or(last), Release);
+        next.ok_or_else(|| {
             Error::new(Code::LimitExceeded, format!("{MAX_DEVICES} devices are being filled already"))
                 .hint("unmount volumes that nobody uses, or let them be completed")
         })
@@ -164,12 +171,12 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let id = ContentId::try_from("ab".repeat(32)).unwrap();
         let spec = DeviceSpec { id, size_bytes: 8192, block_bytes: 4096 };
-        assert_eq!(table.free_index().unwrap(), 0);
-        table.put(0, &spec, &file, &file);
         assert_eq!(table.free_index().unwrap(), 1);
+        table.put(1, &spec, &file, &file);
+        assert_eq!(table.free_index().unwrap(), 2);
         let [entry] = &table.entries()[..] else { panic!("one entry") };
-        assert_eq!((entry.index, &entry.spec, entry.raw), (0, &spec, file.as_raw_fd()));
-        table.remove(0);
-        assert!(!table.is_held(0) && !table.is_held(MAX_DEVICES));
+        assert_eq!((entry.index, &entry.spec, entry.raw), (1, &spec, file.as_raw_fd()));
+        table.remove(1);
+        assert!(!table.is_held(1) && !table.is_held(MAX_DEVICES));
     }
 }

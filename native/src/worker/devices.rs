@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Error, Result};
 use crate::ids::ContentId;
 use crate::journal::now_ms;
+use crate::touches::TouchedPages;
 
 /// A device that is being filled.
 pub struct Device {
@@ -23,11 +24,19 @@ pub struct Device {
     pub map: PresenceMap,
     /// When the last block came, in the clock of [`now_ms`].
     arrived_ms: AtomicU64,
+    /// As a file that we serve; of its own file the holder knows.
+    touched: Mutex<TouchedPages>,
 }
 
 impl Device {
     pub fn new(index: u32, spec: DeviceSpec, raw: File, map_file: File, map: PresenceMap) -> Self {
-        Self { index, spec, raw, map_file, map, arrived_ms: AtomicU64::new(0) }
+        let touched = Mutex::new(TouchedPages::of(spec.size_bytes));
+        Self { index, spec, raw, map_file, map, arrived_ms: AtomicU64::new(0), touched }
+    }
+
+    /// Whether this part, or some of it, is read for the first time, as far as this worker knows.
+    pub fn touch(&self, offset: u64, length: u64) -> bool {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).touch(offset, length)
     }
 
     pub fn note_arrival(&self) {

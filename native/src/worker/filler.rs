@@ -28,6 +28,7 @@ use crate::error::{Code, Context, Error, Result};
 use crate::fuse::pending::Ticket;
 use crate::ids::ContentId;
 use crate::journal::{State, now_ms};
+use crate::touches::Touch;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -58,6 +59,19 @@ pub struct Residency {
     pub device: ContentId,
     pub blocks: u32,
     pub present_blocks: u32,
+}
+
+/// A part of a device that somebody has come to read for the first time.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceTouch {
+    /// Of the device in its volume, from 0.
+    pub slot: u32,
+    pub offset: u64,
+    pub length: u32,
+    /// Whether all of it was here already.
+    pub was_present: bool,
+    pub ago_ms: u32,
 }
 
 /// A reader that waits, and how it is answered.
@@ -249,6 +263,30 @@ impl Filler {
         Ok((0..device.map.shape().blocks()).filter(|block| device.map.has(*block)).collect())
     }
 
+    /// What readers have touched of some devices, in order.
+    pub fn touches(&self, devices: &[ContentId]) -> Vec<DeviceTouch> {
+        let held = self.devices();
+        let slots: BTreeMap<u32, u32> = (0u32..)
+            .zip(devices)
+            .filter_map(|(slot, id)| held.of_id(id).map(|device| (device.index, slot)))
+            .collect();
+        let now = now_ms() as u32;
+        let touches = self.holding.touches.all().into_iter();
+        touches
+            .filter_map(|touch| {
+                let ago_ms = now.wrapping_sub(touch.at_ms);
+                let Touch { offset, length, was_present, .. } = touch;
+                slots.get(&touch.device).map(|slot| DeviceTouch {
+                    slot: *slot,
+                    offset,
+                    length,
+                    was_present,
+                    ago_ms,
+                })
+            })
+            .collect()
+    }
+
     pub fn held(&self) -> BTreeSet<ContentId> {
         self.devices().all().map(|device| device.spec.id.clone()).collect()
     }
@@ -266,7 +304,9 @@ impl Filler {
     pub fn goodbye(&self) {
         self.settle();
         self.is_ending.store(true, Release);
-        self.holding.goodbye();
+        if self.held().is_empty() {
+            self.holding.goodbye();
+        }
     }
 
     fn take_events(&self) {

@@ -17,6 +17,7 @@ use crate::fuse::connection::Connection;
 use crate::holder::group::Group;
 use crate::holder::link::{self, Link, ToHolder, ToWorker};
 use crate::journal::Journal;
+use crate::touches::Touches;
 
 const SOCKET_NAME: &str = "holder.sock";
 const LOG_NAME: &str = "holder.log";
@@ -53,6 +54,8 @@ pub struct Holding {
     pub group: Group,
     pub journal: Journal,
     journal_file: File,
+    pub touches: Touches,
+    touches_file: File,
     wake_holder: OwnedFd,
     /// Readable when events wait.
     pub wake_worker: OwnedFd,
@@ -91,8 +94,8 @@ impl Holding {
             return Err(Error::new(Code::Unsupported, "the holder is of another version")
                 .hint("unmount all volumes and end it, then start this helper again"));
         };
-        let [group, journal, wake_holder, wake_worker] = link::exactly(descriptors)?;
-        let journal_file = File::from(journal);
+        let [group, journal, touches, wake_holder, wake_worker] = link::exactly(descriptors)?;
+        let (journal_file, touches_file) = (File::from(journal), File::from(touches));
         let left = Left { devices: list(&link)?, connection: find_connection(&link)? };
         let holding = Self {
             root: root.to_owned(),
@@ -101,6 +104,8 @@ impl Holding {
             group: Group::of(group),
             journal: Journal::of(&journal_file)?,
             journal_file,
+            touches: Touches::of(&touches_file)?,
+            touches_file,
             wake_holder,
             wake_worker,
         };
@@ -136,9 +141,11 @@ impl Holding {
         let _ = rustix::io::write(&self.wake_holder, &1u64.to_ne_bytes());
     }
 
-    /// The worker ends.
+    /// The worker ends. Returns when a holder that holds nothing has ended as well.
     pub fn goodbye(&self) {
-        let _ = self.link().send(&ToHolder::Goodbye, &[]);
+        let link = self.link();
+        let _ = link.send(&ToHolder::Goodbye, &[]);
+        let _ = link.receive_within::<ToWorker>(ANSWER_DEADLINE);
     }
 
     /// Waits until the holder has died with all its heirs.
@@ -165,6 +172,7 @@ impl Holding {
         let common = [
             self.group.file().as_fd(),
             self.journal_file.as_fd(),
+            self.touches_file.as_fd(),
             self.wake_holder.as_fd(),
             self.wake_worker.as_fd(),
         ];

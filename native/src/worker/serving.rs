@@ -194,8 +194,12 @@ impl Filler {
     ) -> Option<Ticket> {
         let device = self.devices().of_node(header.node);
         let device = device.filter(|_| size_bytes <= reply::MAX_READ_BYTES);
+        let is_here = device.as_ref().is_some_and(|device| has_all(device, offset, size_bytes));
+        if let Some(device) = device.as_ref().filter(|device| device.touch(offset, size_bytes.into())) {
+            self.holding.touches.record(device.index, offset, size_bytes, is_here);
+        }
         match device {
-            Some(device) if !has_all(&device, offset, size_bytes) => {
+            Some(device) if !is_here => {
                 let since_ms = connection.pending.waits_since(ticket, now_ms());
                 self.wait(ReaderKey::Request(ticket), &device, offset, size_bytes.into(), since_ms);
                 None

@@ -13,7 +13,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file have.proto.
  */
 export const file_have: GenFile = /*@__PURE__*/
-  fileDesc("CgpoYXZlLnByb3RvEg9kcmFra2FyLmhhdmUudjEijwEKB01lc3NhZ2USJQoEb3BlbhgBIAEoCzIVLmRyYWtrYXIuaGF2ZS52MS5PcGVuSAASKQoGcGllY2VzGAIgASgLMhcuZHJha2thci5oYXZlLnYxLlBpZWNlc0gAEicKBWNob2tlGAMgASgLMhYuZHJha2thci5oYXZlLnYxLkNob2tlSABCCQoHbWVzc2FnZSL4AQoET3BlbhIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSDgoGZGlnZXN0GAQgASgMEg4KBm9yaWdpbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgEEg0KBWdyYW50GAcgASgJEhQKDGRhdGFfYWRkcmVzcxgIIAEoCRIxCgZsYWJlbHMYCSADKAsyIS5kcmFra2FyLmhhdmUudjEuT3Blbi5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKBlBpZWNlcxIRCgVpbmRleBgBIAMoDUICEAESDgoGc2hhMjU2GAIgASgMIhcKBUNob2tlEg4KBmNob2tlZBgBIAEoCGIGcHJvdG8z");
+  fileDesc("CgpoYXZlLnByb3RvEg9kcmFra2FyLmhhdmUudjEijwEKB01lc3NhZ2USJQoEb3BlbhgBIAEoCzIVLmRyYWtrYXIuaGF2ZS52MS5PcGVuSAASKQoGcGllY2VzGAIgASgLMhcuZHJha2thci5oYXZlLnYxLlBpZWNlc0gAEicKBWNob2tlGAMgASgLMhYuZHJha2thci5oYXZlLnYxLkNob2tlSABCCQoHbWVzc2FnZSKHAgoET3BlbhIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSDgoGZGlnZXN0GAQgASgMEg4KBm9yaWdpbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgEEg0KBWdyYW50GAcgASgJEhQKDGRhdGFfYWRkcmVzcxgIIAEoCRIxCgZsYWJlbHMYCSADKAsyIS5kcmFra2FyLmhhdmUudjEuT3Blbi5MYWJlbHNFbnRyeRINCgV0YWJsZRgKIAEoDBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKBlBpZWNlcxIRCgVpbmRleBgBIAMoDUICEAESDgoGc2hhMjU2GAIgASgMIhcKBUNob2tlEg4KBmNob2tlZBgBIAEoCGIGcHJvdG8z");
 
 /**
  * @generated from message drakkar.have.v1.Message
@@ -108,6 +108,13 @@ export type Open = Message$1<"drakkar.have.v1.Open"> & {
    * @generated from field: map<string, string> labels = 9;
    */
   labels: { [key: string]: string };
+
+  /**
+   * The sha256 of the piece table by which the blob is cut, 32 bytes; empty where its pieces have a fixed length.
+   *
+   * @generated from field: bytes table = 10;
+   */
+  table: Uint8Array;
 };
 
 /**

@@ -9,13 +9,15 @@ import {
   DrakkarError,
   decodeBlobName,
   digestFromRaw,
+  type EncodedBlobName,
   encodeBlobName,
   type FromDaemon,
   FromDaemonSchema,
   FromSupernodeSchema,
-  fixedPieceLength,
+  fixedCut,
   formatHostPort,
   type Hello,
+  MAX_PIECES,
   type NameMessage,
   type PeerId,
   parseHostPort,
@@ -73,7 +75,7 @@ const LIMITS = {
   name: 255,
   addresses: 8,
   uploadSlots: 1024,
-  pieces: 4 * 1024 * 1024,
+  pieces: MAX_PIECES,
 };
 
 /** One daemon's stream, from its hello to its end. */
@@ -200,16 +202,16 @@ function introductionOf(peer: PeerId, hello: Hello): Introduction {
 }
 
 function blobOf(message: {
-  readonly blob?: { readonly digest: Uint8Array; readonly origin: string } | undefined;
+  readonly blob?: EncodedBlobName | undefined;
   readonly sizeBytes: bigint;
   readonly pieces: number;
 }): BlobSize {
   const name = decodeBlobName(message.blob);
   const sizeBytes = Number(message.sizeBytes);
   const { pieces } = message;
-  const isCut =
-    Number.isSafeInteger(sizeBytes) && pieces === Math.ceil(sizeBytes / fixedPieceLength(sizeBytes));
-  if (!isCut || pieces < 1 || pieces > LIMITS.pieces) {
+  // What a table says only those know who have it.
+  const isCut = name.table !== undefined || pieces === fixedCut(sizeBytes).pieceCount;
+  if (!Number.isSafeInteger(sizeBytes) || !isCut || pieces < 1 || pieces > LIMITS.pieces) {
     throw malformed(`${blobKeyOf(name)} is said to have ${sizeBytes} bytes in ${pieces} pieces`);
   }
   return { name, sizeBytes, pieces };

@@ -30,7 +30,7 @@ export class Swarm {
   readonly #options: SwarmOptions;
   readonly #startedAtMs: number;
   readonly #hosts = new Map<PeerId, Host>();
-  /** By key and size: whoever claims another size than the rest is in a swarm of its own. */
+  /** By key, size and number of pieces: whoever claims others than the rest is in a swarm of its own. */
   readonly #blobs = new Map<string, BlobSwarm>();
   /** Which blobs a host takes part in. */
   readonly #partsOf = new Map<PeerId, Map<BlobKey, BlobSwarm>>();
@@ -305,9 +305,10 @@ export class Swarm {
     if (before === undefined && mine.size >= this.#options.maxBlobsPerHost) {
       throw new DrakkarError('limit_exceeded', `a host takes part in ${mine.size} blobs already`);
     }
-    const swarm = this.#blobs.get(`${key} ${sizeBytes}`) ?? emptySwarm(name, sizeBytes, pieces);
+    const shape = shapeOf(name, sizeBytes, pieces);
+    const swarm = this.#blobs.get(shape) ?? emptySwarm(name, sizeBytes, pieces);
     if (before !== undefined && before !== swarm) this.#withdraw(before, peer);
-    this.#blobs.set(`${key} ${sizeBytes}`, swarm);
+    this.#blobs.set(shape, swarm);
     this.#partsOf.set(peer, mine.set(key, swarm));
     const known = swarm.parts.get(peer);
     const part = known ?? {
@@ -370,7 +371,7 @@ export class Swarm {
     this.#tellChildrenOf(swarm, peer);
     swarm.children.delete(peer);
     if (swarm.parts.size > 0) return;
-    this.#blobs.delete(`${blobKeyOf(swarm.name)} ${swarm.sizeBytes}`);
+    this.#blobs.delete(shapeOf(swarm.name, swarm.sizeBytes, swarm.pieces));
     this.#stale.delete(swarm);
     this.#postponed.delete(swarm);
   }
@@ -448,6 +449,9 @@ export class Swarm {
 
 /** Of one child: more than it ever deals with. */
 const MAX_NAMED = 512;
+
+const shapeOf = (name: BlobName, sizeBytes: number, pieces: number): string =>
+  `${blobKeyOf(name)} ${sizeBytes} ${pieces}`;
 
 function emptySwarm(name: BlobName, sizeBytes: number, pieces: number): BlobSwarm {
   return {

@@ -8,6 +8,7 @@ import {
   FromSupernodeSchema,
   type PeerId,
   peerIdOf,
+  rawOf,
 } from '@drakkar/protocol';
 import { Channel, type ControlNode, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import fc from 'fast-check';
@@ -19,6 +20,7 @@ type Said = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
 const newKey = () => generateKeyPairSync('ed25519').privateKey;
 const ENDED_MS = 20_000;
 const blob = encodeBlobName({ digest: digestOf('blob'), origin: 'docker.io' });
+const cut = { ...blob, table: rawOf(digestOf('table')) };
 const other = peerIdOf(newKey());
 
 const HELLO = {
@@ -37,6 +39,7 @@ const SAID: readonly Said[] = [
   { case: 'heartbeat', value: { uploads: 3 } },
   { case: 'want', value: { blob, sizeBytes: 3_000_000n, pieces: 3, havePieces: 1 } },
   { case: 'have', value: { blob, sizeBytes: 3_000_000n, pieces: 3, havePieces: 3 } },
+  { case: 'want', value: { blob: cut, sizeBytes: 3_000_000n, pieces: 41, havePieces: 1 } },
   { case: 'forget', value: { blob, want: true, have: true } },
   { case: 'report', value: { blob, piece: 2, peer: other } },
   { case: 'useless', value: { blob, peer: other } },
@@ -142,6 +145,7 @@ describe('a daemon’s session', () => {
       'heartbeat 2',
       'want 3',
       'have 3',
+      'want 3',
       'forget 3',
       'report 4',
       'useless 3',
@@ -213,6 +217,8 @@ describe('a daemon’s session', () => {
       [{ case: 'want', value: { ...want, sizeBytes: 2n ** 63n } }, 'is said to have'],
       [{ case: 'want', value: { ...want, sizeBytes: 0n, pieces: 0 } }, 'is said to have'],
       [{ case: 'want', value: { ...want, pieces: 2 ** 32 - 1 } }, 'is said to have'],
+      [{ case: 'want', value: { ...want, blob: cut, pieces: 2 ** 32 - 1 } }, 'is said to have'],
+      [{ case: 'want', value: { ...want, blob: { ...cut, table: new Uint8Array(3) } } }, 'names no blob'],
       [{ case: 'report', value: { blob, piece: 1, peer: '../../etc/passwd' } }, 'not a peer'],
       [{ case: 'useless', value: { blob, peer: '1'.repeat(50_000) } }, 'not a peer'],
     ];

@@ -55,6 +55,18 @@ describe('a swarm', () => {
     expect(later.find(({ to }) => to === peer(4))?.seeds).toEqual(new Set([peer(1)]));
   });
 
+  test('keeps two cuts of one blob apart, and who lies about the number of pieces from the rest', () => {
+    const swarm = swarmOf(4);
+    const cut = { ...blob, name: { ...blob.name, table: digestOf('table') }, pieces: 40 };
+    swarm.have(peer(1), blob, blob.pieces, 0);
+    swarm.want(peer(2), cut, 0, 0);
+    expect(parentsOf(swarm, 2, 10)).toEqual([]);
+    swarm.have(peer(3), { ...cut, pieces: 1 }, 1, 20);
+    expect(parentsOf(swarm, 2, 20)).toBeUndefined();
+    swarm.have(peer(4), cut, 7, 30);
+    expect(parentsOf(swarm, 2, 30)).toEqual([peer(4)]);
+  });
+
   test('gives the lease to another when its holder makes no progress, leaves or falls silent', () => {
     const swarm = swarmOf(3);
     for (const child of [1, 2, 3]) swarm.want(peer(child), blob, 0, child);

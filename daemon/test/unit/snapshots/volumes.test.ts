@@ -58,7 +58,17 @@ async function scene() {
     devices: [await file('device')],
   } as unknown as SnapshotConfig;
   const helper = new Helper();
-  const volumes = new Volumes({ backing: 'auto' }, { native: helper.client, store, log });
+  const volumes = new Volumes(
+    { backend: 'local', backing: 'auto' },
+    {
+      native: helper.client,
+      store,
+      filler: { know: () => {}, forget: async () => {} },
+      completion: { add: () => {}, remove: () => {} },
+      find: () => undefined,
+      log,
+    },
+  );
   const dispose = async () => {
     await store.close();
     await directory[Symbol.asyncDispose]();
@@ -66,20 +76,22 @@ async function scene() {
   return { store, helper, volumes, config, [Symbol.asyncDispose]: dispose };
 }
 
+const image = { registry: 'registry.example', repository: 'library/debian' };
+
 describe('volumes', () => {
   test('what is mounted is pinned, however mounting and unmounting overtake each other', async () => {
     await using at = await scene();
     const { volumes, config, helper, store } = at;
-    await volumes.mount(config);
+    await volumes.mount({ config, image });
     await Promise.all([
       volumes.umount(config),
-      volumes.mount(config),
+      volumes.mount({ config, image }),
       volumes.umount(config),
-      volumes.mount(config),
+      volumes.mount({ config, image }),
     ]);
     expect(helper.volumes.has(volumeId(config))).toBe(true);
     expect(store.holders()).toEqual([`volume:${volumeId(config)}`]);
-    await Promise.all([volumes.mount(config), volumes.umount(config)]);
+    await Promise.all([volumes.mount({ config, image }), volumes.umount(config)]);
     expect(helper.volumes.size).toBe(0);
     expect(store.holders()).toEqual([]);
   });
@@ -87,14 +99,16 @@ describe('volumes', () => {
   test('a mount that fails for want of a file leaves no pin', async () => {
     await using at = await scene();
     at.store.remove(digestOf('device'));
-    await expect(at.volumes.mount(at.config)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(at.volumes.mount({ config: at.config, image })).rejects.toMatchObject({ code: 'not_found' });
     expect(at.store.holders()).toEqual([]);
   });
 
   test('a caller who leaves while the root file system is made leaves none behind', async () => {
     await using at = await scene();
     const leaving = new AbortController();
-    const starting = at.volumes.prepareStart(at.config, undefined, { signal: leaving.signal });
+    const starting = at.volumes.prepareStart({ config: at.config, image }, undefined, {
+      signal: leaving.signal,
+    });
     leaving.abort(new DrakkarError('cancelled', 'left'));
     await expect(starting).rejects.toMatchObject({ code: 'cancelled' });
     expect(at.helper.overlays.size).toBe(0);
@@ -108,7 +122,7 @@ describe('volumes', () => {
       volumes.whileUnmounted(config, () => {
         released += 1;
       });
-    const status = await volumes.mount(config);
+    const status = await volumes.mount({ config, image });
     await expect(release()).rejects.toMatchObject({ code: 'busy' });
     helper.volumes.set(status.volume, { ...status, mounted: false, backing: null });
     await release();

@@ -144,13 +144,14 @@ async function write(store: Store, item: (typeof CONTENTS)[number], step: Operat
     return;
   }
   if (step.kind !== 'write') return;
-  const wanted = step.finish ? writer.pieceCount : step.pieces;
-  for (let piece = 0; piece < Math.min(wanted, writer.pieceCount); piece += 1) {
+  const { cut } = writer;
+  const wanted = step.finish ? cut.pieceCount : step.pieces;
+  for (let piece = 0; piece < Math.min(wanted, cut.pieceCount); piece += 1) {
     if (writer.has(piece)) continue;
-    const start = piece * writer.pieceLength;
+    const start = cut.start(piece);
     const middle = start + 100;
     await writer.write(start, [item.bytes.subarray(start, middle)]);
-    const end = Math.min(start + writer.pieceLength, item.sizeBytes);
+    const end = cut.end(piece);
     if (middle < end) await writer.write(middle, [item.bytes.subarray(middle, end)]);
   }
   if (step.finish) await writer.finish();

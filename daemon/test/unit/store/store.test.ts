@@ -76,9 +76,9 @@ describe('the store', () => {
       true,
     );
     const gone: unknown[] = [];
-    store.onRemoved((removed, origins) => gone.push([removed, origins]));
+    store.onRemoved((removed) => void gone.push(removed));
     store.remove(digest);
-    expect(gone).toEqual([[digest, [ORIGIN]]]);
+    expect(gone).toEqual([{ digest, origins: [ORIGIN], table: null }]);
   });
 
   test('the least recently used goes first; what is pinned, read or written stays', async () => {
@@ -103,7 +103,7 @@ describe('the store', () => {
     const [a, b, c, d] = [item(MEBIBYTE, 1), item(MEBIBYTE, 2), item(MEBIBYTE, 3), item(MEBIBYTE, 4)];
     for (const each of [a, b, c]) await fill(store, each);
     const gone: unknown[] = [];
-    store.onRemoved((digest) => gone.push(digest));
+    store.onRemoved(({ digest }) => void gone.push(digest));
     await using reader = await store.open(a.digest, { yields: true });
     await using _held = await store.open(c.digest);
     await fill(store, d);

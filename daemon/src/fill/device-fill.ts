@@ -1,0 +1,113 @@
+import { type Digest, DrakkarError, type VolumeFile } from '@drakkar/protocol';
+import type { PieceBlob, ReceiptCounter } from '../content/index.ts';
+import type { FillLanes, Urgency } from './lanes.ts';
+import { ReadAhead } from './read-ahead.ts';
+
+/** Blocks that are asked for at a time where nobody waits: so that what is wanted meanwhile is not behind all of them. */
+const BLOCKS_AT_A_TIME = 32;
+
+interface Bringing {
+  readonly done: Promise<void>;
+  isUrgent: boolean;
+}
+
+/** Brings the blocks of one device: from whoever has their pieces, through the store, to the helper. Each is brought once, however many wait. */
+export class DeviceFill implements AsyncDisposable {
+  readonly file: VolumeFile;
+  readonly blockCount: number;
+  /** What has come for it, and from where. */
+  readonly receipt: ReceiptCounter;
+  readonly #blob: PieceBlob;
+  readonly #lanes: FillLanes;
+  readonly #ahead: ReadAhead;
+  readonly #bringing = new Map<number, Bringing>();
+
+  /** @throws `invalid_content` where the table has another number of blocks than the device */
+  constructor(
+    file: VolumeFile,
+    blockBytes: number,
+    { blob, receipt, lanes }: { blob: PieceBlob; receipt: ReceiptCounter; lanes: FillLanes },
+  ) {
+    this.file = file;
+    this.receipt = receipt;
+    // The last piece of a snapshot's blob is its seek table.
+    this.blockCount = blob.table.pieces.length - 1;
+    if (this.blockCount !== Math.ceil(file.rawSizeBytes / blockBytes)) {
+      throw new DrakkarError(
+        'invalid_content',
+        `the device ${file.rawDigest} of ${file.rawSizeBytes} bytes has a table of ${this.blockCount} blocks of ${blockBytes}`,
+      );
+    }
+    this.#blob = blob;
+    this.#lanes = lanes;
+    this.#ahead = new ReadAhead(this.blockCount);
+  }
+
+  get device(): Digest {
+    return this.file.rawDigest;
+  }
+
+  /**
+   * Readers wait for these. What they will read next is brought behind.
+   * @param failed told of each block that can't be had, and why
+   */
+  async wish(
+    blocks: readonly number[],
+    signal: AbortSignal,
+    failed: (block: number, cause: unknown) => void,
+  ): Promise<void> {
+    const wanted = blocks.filter((block) => block < this.blockCount);
+    const brought = wanted.map((block) =>
+      this.#bring(block, 'urgent', signal).catch((cause) => failed(block, cause)),
+    );
+    this.#ask(wanted, 'urgent', signal);
+    const behind = this.#ahead.behind(wanted);
+    for (const block of behind) this.#bring(block, 'soon', signal).catch(() => {});
+    this.#ask(behind, 'soon', signal);
+    await Promise.all(brought);
+  }
+
+  /** Brings these in this order. @throws why the first one that fails can't be had */
+  async bring(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): Promise<void> {
+    for (let at = 0; at < blocks.length; at += BLOCKS_AT_A_TIME) {
+      signal.throwIfAborted();
+      const some = blocks.slice(at, at + BLOCKS_AT_A_TIME);
+      const brought = Promise.all(some.map((block) => this.#bring(block, urgency, signal)));
+      this.#ask(some, urgency, signal);
+      await brought;
+    }
+  }
+
+  /** Has all pieces brought to the store. @param pass returns when so many bytes may be asked for */
+  completeBlob(signal: AbortSignal, pass?: (bytes: number) => Promise<void>): Promise<void> {
+    return this.#blob.complete(pass === undefined ? { signal } : { signal, pass });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#blob[Symbol.asyncDispose]() as Promise<void>;
+  }
+
+  /** All together, so that neighbours come in one request; whoever brings them waits for each by itself. */
+  #ask(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): void {
+    if (blocks.length > 1) this.#blob.want(blocks, { urgent: urgency === 'urgent', signal }).catch(() => {});
+  }
+
+  #bring(block: number, urgency: Urgency, signal: AbortSignal): Promise<void> {
+    const known = this.#bringing.get(block);
+    if (known !== undefined && (known.isUrgent || urgency !== 'urgent')) return known.done;
+    const bringing = { done: this.#fetchAndFill(block, urgency, signal), isUrgent: urgency === 'urgent' };
+    this.#bringing.set(block, bringing);
+    const forget = () => {
+      if (this.#bringing.get(block) === bringing) this.#bringing.delete(block);
+    };
+    bringing.done.then(forget, forget);
+    return bringing.done;
+  }
+
+  async #fetchAndFill(block: number, urgency: Urgency, signal: AbortSignal): Promise<void> {
+    await this.#blob.want([block], { urgent: urgency === 'urgent', signal });
+    const { offset, length } = this.#blob.table.pieces[block] ?? { offset: 0, length: 0 };
+    const { rawDigest: device, blobDigest: blob } = this.file;
+    await this.#lanes.fill({ device, blob, source: { block, offset, length } }, urgency);
+  }
+}

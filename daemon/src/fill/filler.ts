@@ -1,0 +1,195 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Digest,
+  DrakkarError,
+  decodePieceTable,
+  type SnapshotConfig,
+  toDrakkarError,
+  type VolumeFile,
+} from '@drakkar/protocol';
+import { type Content, newReceipt, type ReceiptCounter } from '../content/index.ts';
+import type { NativeHelper, Wish } from '../native.ts';
+import type { Log } from '../snapshots/index.ts';
+import type { RepositoryName } from '../upstream/index.ts';
+import { DeviceFill } from './device-fill.ts';
+import { FillLanes } from './lanes.ts';
+import { blocksToPrefetch, type SlotRange } from './prefetch.ts';
+
+export interface FillerOptions {
+  /** How long readers wait. What has not come by then is refused. */
+  readonly readDeadlineMs: number;
+}
+
+export interface FillerModules {
+  /** For listening. */
+  readonly native: NativeHelper;
+  /** Connections of their own, on each of which one block is filled at a time. */
+  readonly lanes: readonly NativeHelper[];
+  readonly content: Pick<Content, 'openPieces' | 'fetch'>;
+  readonly readTable: (digest: Digest) => Promise<Uint8Array>;
+  readonly log: Log;
+  /** Which snapshot a device belongs to that nobody has spoken of since this daemon began. */
+  readonly find: (device: Digest) => DeviceSource | undefined;
+}
+
+/** Where a device is from. */
+export interface DeviceSource {
+  readonly image: RepositoryName;
+  readonly config: SnapshotConfig;
+  readonly file: VolumeFile;
+}
+
+/** Before the helper is listened to again. */
+const RETRY_MS = 20;
+
+/** The daemon's part in lazy volumes: hears what readers wait for, has it fetched, and gives it to the helper. */
+export class Filler implements AsyncDisposable {
+  readonly #options: FillerOptions;
+  readonly #modules: FillerModules;
+  readonly #lanes: FillLanes;
+  readonly #sources = new Map<Digest, DeviceSource>();
+  readonly #devices = new Map<Digest, Promise<DeviceFill>>();
+  readonly #receipts = new Map<Digest, ReceiptCounter>();
+  readonly #ending = new AbortController();
+  #listening: Promise<void> | undefined;
+  #wishedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: FillerOptions, modules: FillerModules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#lanes = new FillLanes(modules.lanes);
+  }
+
+  /** Since a reader has last come to wait. */
+  get idleMs(): number {
+    return performance.now() - this.#wishedAtMs;
+  }
+
+  /** Listens until the end, to whatever helper there is. */
+  start(): void {
+    this.#listening ??= this.#listen();
+  }
+
+  /** The devices of a snapshot may be filled from its image's repository from now on. */
+  know(image: RepositoryName, config: SnapshotConfig): void {
+    for (const file of config.devices) this.#sources.set(file.rawDigest, { image, config, file });
+  }
+
+  /**
+   * Brings what starts are known to read, before they ask. What can't be had now is left to readers, who are told.
+   * @returns when everything is here or can't be had
+   */
+  async prefetch(config: SnapshotConfig, list: Iterable<SlotRange>, signal?: AbortSignal): Promise<void> {
+    const { devices, blockBytes } = config;
+    const counts = devices.map(({ rawSizeBytes }) => Math.ceil(rawSizeBytes / blockBytes));
+    const ending = this.#ending.signal;
+    const until = signal === undefined ? ending : AbortSignal.any([signal, ending]);
+    await Promise.all(
+      blocksToPrefetch(list, counts, blockBytes).map(async (blocks, slot) => {
+        const file = devices[slot];
+        if (file === undefined || blocks.length === 0) return;
+        try {
+          await (await this.device(file.rawDigest)).bring(blocks, 'soon', until);
+        } catch (error) {
+          this.#modules.log.debug(
+            { device: file.rawDigest, error },
+            'not all of the prefetch list can be had',
+          );
+        }
+      }),
+    );
+  }
+
+  /** What has come for the devices of a snapshot while they were filled. */
+  received({ devices }: SnapshotConfig): ReceiptCounter {
+    const total = newReceipt();
+    for (const { rawDigest } of devices) {
+      const receipt = this.#receipts.get(rawDigest);
+      if (receipt !== undefined) total.add(receipt);
+    }
+    return total;
+  }
+
+  /** Nobody uses these devices any more. */
+  async forget(devices: Iterable<Digest>): Promise<void> {
+    for (const device of devices) {
+      this.#sources.delete(device);
+      const opened = this.#devices.get(device);
+      this.#devices.delete(device);
+      this.#receipts.delete(device);
+      await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /** @throws `not_found` for a device of no snapshot that is known here; `invalid_content`; what its table can't be had for */
+  device(device: Digest): Promise<DeviceFill> {
+    const known = this.#devices.get(device);
+    if (known !== undefined) return known;
+    const opening = this.#open(device);
+    this.#devices.set(device, opening);
+    opening.catch(() => {
+      if (this.#devices.get(device) === opening) this.#devices.delete(device);
+    });
+    return opening;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.#listening;
+    await this.forget([...this.#devices.keys()]);
+  }
+
+  async #listen(): Promise<void> {
+    const { native, log } = this.#modules;
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        await native.listen((wish) => void this.#fulfil(wish), signal);
+      } catch (error) {
+        log.debug({ error }, 'the helper is not there to be listened to');
+      }
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Never rejects: what can't be had the helper is told. */
+  async #fulfil({ device, blocks }: Wish): Promise<void> {
+    this.#wishedAtMs = performance.now();
+    const deadline = AbortSignal.timeout(this.#options.readDeadlineMs);
+    const signal = AbortSignal.any([deadline, this.#ending.signal]);
+    const refuse = (refused: readonly number[], cause: unknown) => this.#refuse(device, refused, cause);
+    try {
+      const filling = await this.device(device);
+      await filling.wish(blocks, signal, (block, cause) => void refuse([block], cause));
+    } catch (cause) {
+      await refuse(blocks, cause);
+    }
+  }
+
+  async #refuse(device: Digest, blocks: readonly number[], cause: unknown): Promise<void> {
+    if (this.#ending.signal.aborted) return;
+    const { native, log } = this.#modules;
+    const error = toDrakkarError(cause, 'unavailable');
+    log.warn({ device, blocks, error }, 'blocks that readers wait for cannot be had');
+    await native.refuseBlocks(device, blocks, error.message).catch(() => {});
+  }
+
+  async #open(device: Digest): Promise<DeviceFill> {
+    const { content, find, readTable } = this.#modules;
+    const source = this.#sources.get(device) ?? find(device);
+    if (source === undefined)
+      throw new DrakkarError('not_found', `no snapshot here has the device ${device}`);
+    this.know(source.image, source.config);
+    const { image, file, config } = source;
+    const { piecesDigest: digest, piecesSizeBytes } = file;
+    const { signal } = this.#ending;
+    const receipt = newReceipt();
+    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, receipt, { signal });
+    const table = decodePieceTable(await readTable(digest));
+    const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
+    const blob = await content.openPieces(request, { digest, table }, receipt);
+    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
+    this.#receipts.set(device, receipt);
+    return opened;
+  }
+}

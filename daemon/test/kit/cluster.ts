@@ -1,0 +1,125 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  type FaultyProxy,
+  type Registry,
+  startFaultyProxy,
+  startRegistry,
+  temporaryDirectory,
+} from '@drakkar/lab';
+import { startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import { pino } from 'pino';
+import { type Content, createContent } from '../../src/content/index.ts';
+import { openStore, type Store, type StoreOptions } from '../../src/store/index.ts';
+import { type SwarmPeer, type SwarmPeerOptions, startSwarmPeer } from '../../src/swarm/index.ts';
+import { createRegistryClient, type RegistryClient } from '../../src/upstream/index.ts';
+import { type CutBlob, cutBlob } from './cut-blob.ts';
+import { HASTY } from './stack.ts';
+
+/** What a daemon has between its registry, the other hosts and its disk. */
+export interface ClusterHost extends AsyncDisposable {
+  readonly store: Store;
+  readonly swarm: SwarmPeer;
+  readonly content: Content;
+  readonly directory: string;
+}
+
+export interface HostOptions {
+  /** Who it is, where it has been there before. */
+  readonly key?: KeyObject;
+  readonly directory?: string;
+  readonly store?: Partial<StoreOptions>;
+  readonly limits?: Partial<SwarmPeerOptions['limits']>;
+}
+
+/** A registry, a supernode and hosts of one process, each with an address of its own. */
+export interface Cluster extends AsyncDisposable {
+  readonly registry: Registry;
+  /** Before the registry: counts what is asked of it, and can be taken away. */
+  readonly proxy: FaultyProxy;
+  readonly image: { readonly registry: string; readonly repository: string };
+  readonly join: { readonly supernode: string; readonly joinToken: string };
+  readonly supernode: AsyncDisposable;
+  readonly client: RegistryClient;
+  host(options?: HostOptions): Promise<ClusterHost>;
+  /** A blob that the registry has. */
+  push(lengths: readonly number[]): Promise<CutBlob>;
+}
+
+const LIMITS = {
+  uploadSlots: 8,
+  uploadRate: null,
+  downloadRate: null,
+  inFlightBytes: 64 * 2 ** 20,
+  memoryBytes: 2 ** 30,
+};
+
+export async function startCluster(): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack();
+  const registry = stack.use(await startRegistry());
+  const proxy = stack.use(await startFaultyProxy(registry.url));
+  const { path } = stack.use(await temporaryDirectory('cluster'));
+  const address = '127.0.0.1';
+  const config = supernodeConfiguration.complete({
+    stateDirectory: join(path, 'supernode'),
+    address,
+    port: 0,
+    metrics: { address, port: 0 },
+    log: { level: 'error' },
+  });
+  const supernode = stack.use(await startSupernode(config));
+  const join_ = { supernode: supernode.status().address, joinToken: supernode.joinToken };
+  const client = stack.use(createRegistryClient(HASTY));
+  const image = { registry: proxy.host, repository: 'library/thing' };
+  let hosts = 0;
+  const host = async (options: HostOptions = {}): Promise<ClusterHost> => {
+    hosts += 1;
+    await using parts = new AsyncDisposableStack();
+    const directory = options.directory ?? join(path, `host-${hosts}`);
+    const store = parts.use(await openStore({ directory, ...options.store }));
+    const swarm = parts.use(
+      await startSwarmPeer(
+        {
+          ...join_,
+          stateDirectory: directory,
+          name: `host-${hosts}`,
+          labels: {},
+          address,
+          advertise: null,
+          controlPort: 0,
+          dataPort: 0,
+          mdns: false,
+          limits: { ...LIMITS, ...options.limits },
+        },
+        {
+          key: options.key ?? generateKeyPairSync('ed25519').privateKey,
+          store,
+          log: pino({ level: 'silent' }),
+        },
+      ),
+    );
+    store.onRemoved((content) => swarm.forget(content));
+    const content = parts.use(createContent({ graceMs: 50 }, { store, client, swarm }));
+    swarm.join();
+    while (!swarm.status().supernode.up) await new Promise((resolve) => setTimeout(resolve, 5));
+    const running = parts.move();
+    return { store, swarm, content, directory, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  };
+  const running = stack.move();
+  return {
+    registry,
+    proxy,
+    image,
+    join: join_,
+    supernode,
+    client,
+    host,
+    async push(lengths) {
+      const blob = cutBlob(lengths);
+      const { bytes, digest, sizeBytes } = blob;
+      await client.pushBlob({ ...image, registry: registry.host }, digest, sizeBytes, { bytes });
+      return blob;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
