@@ -1,6 +1,7 @@
 //! The verbs: each brings the machine to what was asked for, however often it is asked and whatever died in between.
 
-use std::collections::BTreeSet;
+mod lazy;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -14,15 +15,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::content::{ContentDir, ContentFile};
+use crate::content::ContentDir;
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::{ContentId, Id};
 use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
 use crate::options::Options;
-use crate::probe::probe;
 use crate::state::State;
-use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeDevice, VolumeStatus};
-use crate::worker::filler::{DeviceTouch, Filler, Residency};
+use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+use crate::worker::filler::{DeviceTouch, Residency};
 use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
@@ -128,72 +128,11 @@ impl Service {
             mount::detach(&path)?;
         }
         remove_if_there(fs::remove_dir(&path)).context(|| format!("removing {}", path.display()))?;
-        let known = self.state.intents().volumes.get(volume).cloned();
-        self.state.update(|intents| drop(intents.volumes.remove(volume)))?;
-        known.map_or(Ok(()), |known| self.release_devices(&known))
-    }
-
-    /// Lets the kernel read alone what is complete. Gives what the volume is from now on.
-    ///
-    /// # Errors
-    /// [`Code::InvalidContent`] where a device is complete and wrong: it is filled anew.
-    pub fn retire_volume(&mut self, volume: &Id) -> Result<VolumeStatus> {
-        let known = self.state.intents().volumes.get(volume).cloned();
-        let known =
-            known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
-        for device in &known.devices {
-            if !self.filling.filler().is_some_and(|filler| filler.held().contains(&device.id)) {
-                continue;
-            }
-            if device.complete || self.filler()?.is_whole(&device.id)? {
-                self.completed(&device.id)?;
-                self.leave_to_kernel(&device.id)?;
-            }
+        // Forgotten last: whoever is cut off asks again, and nothing stays held.
+        if let Some(known) = self.state.intents().volumes.get(volume).cloned() {
+            self.release_devices(&known)?;
         }
-        self.stop_serving_nobody()?;
-        let known = self.state.intents().volumes.get(volume).cloned().unwrap_or(known);
-        self.volume_status(&known)
-    }
-
-    /// The device is whole: nobody who can do without us goes through us any more.
-    fn leave_to_kernel(&self, device: &ContentId) -> Result<()> {
-        let filler = self.filler()?;
-        filler.unmark(device)?;
-        let served = filler.served_path(device);
-        for (path, _) in loopdev::attached().into_iter().filter(|(_, backing)| *backing == served) {
-            loopdev::change(&path, &self.content.open(device)?)?;
-        }
-        if self.is_read_through_file(device)? {
-            tracing::info!(%device, "a device is complete: new mounts read it alone");
-            return Ok(());
-        }
-        filler.retire(device)?;
-        tracing::info!(%device, "a device is complete: the kernel reads it alone");
-        Ok(())
-    }
-
-    /// Whether a volume is mounted directly on the file of ours that the device is.
-    fn is_read_through_file(&self, device: &ContentId) -> Result<bool> {
-        let mounts = table::mounts()?;
-        Ok(self.state.intents().volumes.values().any(|volume| {
-            volume.backend == Backend::Fuse
-                && mounts
-                    .get(&self.volume_path(&volume.volume))
-                    .is_some_and(|mount| backing_of(mount) == Backing::File)
-                && volume.devices.iter().any(|other| other.id == *device)
-        }))
-    }
-
-    /// Where no device is left that a mounted volume reads through us, our file system goes.
-    fn stop_serving_nobody(&self) -> Result<()> {
-        let Some(filler) = self.filling.filler().filter(|filler| filler.is_serving()) else { return Ok(()) };
-        let held = filler.held();
-        let is_served = |volume: &MountVolume| {
-            volume.backend == Backend::Fuse
-                && self.is_mounted(&volume.volume)
-                && volume.devices.iter().any(|device| held.contains(&device.id))
-        };
-        if self.state.intents().volumes.values().any(is_served) { Ok(()) } else { filler.stop_serving() }
+        self.state.update(|intents| drop(intents.volumes.remove(volume)))
     }
 
     pub fn touches(&self, volume: &Id) -> Result<Vec<DeviceTouch>> {
@@ -202,15 +141,6 @@ impl Service {
             known.ok_or_else(|| Error::new(Code::NotFound, format!("there is no volume {volume}")))?;
         let devices: Vec<ContentId> = known.devices.iter().map(|device| device.id.clone()).collect();
         Ok(self.filling.filler().map_or_else(Vec::new, |filler| filler.touches(&devices)))
-    }
-
-    /// In every volume that uses it.
-    fn completed(&mut self, device: &ContentId) -> Result<()> {
-        self.state.update(|intents| {
-            for other in intents.volumes.values_mut().flat_map(|volume| &mut volume.devices) {
-                other.complete |= other.id == *device;
-            }
-        })
     }
 
     pub fn volumes(&self) -> Result<Vec<VolumeStatus>> {
@@ -314,127 +244,6 @@ impl Service {
             self.release_devices(&volume)?;
         }
         mounted
-    }
-
-    /// What shall fill it is decided when it is mounted.
-    fn with_backend(&self, volume: MountVolume) -> Result<MountVolume> {
-        let is_whole = volume.devices.iter().all(|device| device.complete);
-        let backend = match volume.backend {
-            _ if is_whole => Backend::Local,
-            Backend::Auto => self.best_backend(volume.backing)?,
-            backend => backend,
-        };
-        Ok(MountVolume { backend, ..volume })
-    }
-
-    /// Found out when it is first asked for, since it takes a few mounts.
-    fn best_backend(&self, backing: Backing) -> Result<Backend> {
-        let found = self.backends.get_or_init(|| probe(&self.root).backends);
-        let is_good = |backend: &&Backend| match backend {
-            Backend::Fanotify => backing != Backing::Loop,
-            Backend::Fuse => true,
-            Backend::Auto | Backend::Local => false,
-        };
-        found.iter().find(is_good).copied().ok_or_else(|| {
-            Error::new(Code::Unsupported, "this kernel has neither fanotify with ranges nor FUSE")
-                .hint("`drakkar-native --probe DIR` says why; volumes must be fetched whole before they are mounted")
-        })
-    }
-
-    /// Before anything is mounted whoever will be asked for what is missing must be there.
-    fn hold_devices(&self, volume: &MountVolume) -> Result<Backing> {
-        let missing: Vec<_> = volume.devices.iter().filter(|device| !device.complete).collect();
-        if missing.is_empty() {
-            return Ok(volume.backing);
-        }
-        match (volume.backend, volume.backing) {
-            (Backend::Local | Backend::Auto, _) => {
-                let message = format!("volume {} is not complete, and nothing shall fill it", volume.volume);
-                return Err(
-                    Error::new(Code::NotFound, message).hint("fetch all of it first, or use another backend")
-                );
-            }
-            (Backend::Fanotify, Backing::Loop) => {
-                let message = "a loop device over a file that is being filled would read zeros";
-                return Err(
-                    Error::new(Code::InvalidArgument, message).hint("leave the backing to the helper")
-                );
-            }
-            (Backend::Fanotify | Backend::Fuse, _) => {}
-        }
-        let filler = self.filler()?;
-        for device in missing {
-            filler.hold(&device.spec(volume.block_bytes), self.content.open_to_fill(&device.id)?)?;
-            if volume.backend == Backend::Fanotify {
-                filler.mark(&device.id)?;
-            }
-        }
-        if volume.backend == Backend::Fuse {
-            filler.serve()?;
-            return Ok(volume.backing);
-        }
-        Ok(Backing::File)
-    }
-
-    fn open_device(&self, volume: &MountVolume, device: &VolumeDevice) -> Result<ContentFile> {
-        if volume.backend == Backend::Fuse && !device.complete {
-            self.filler()?.served(&device.id)
-        } else {
-            self.content.open(&device.id)
-        }
-    }
-
-    /// Devices that no volume uses any more are filled no longer.
-    fn release_devices(&self, volume: &MountVolume) -> Result<()> {
-        let Some(filler) = self.filling.filler() else { return Ok(()) };
-        let others = self.state.intents().volumes.values().filter(|other| other.volume != volume.volume);
-        let mounts = table::mounts()?;
-        let used: BTreeSet<&ContentId> = others
-            .filter(|other| mounts.contains_key(&self.volume_path(&other.volume)))
-            .flat_map(|other| other.devices.iter().map(|device| &device.id))
-            .collect();
-        volume
-            .devices
-            .iter()
-            .filter(|device| !used.contains(&device.id))
-            .try_for_each(|device| filler.release(&device.id))?;
-        self.stop_serving_nobody()
-    }
-
-    fn filler(&self) -> Result<Arc<Filler>> {
-        self.filling.start()
-    }
-
-    /// Volumes that are mounted from devices that were being filled, by a holder that is no more: whoever reads them reads zeros.
-    fn detach_what_nobody_fills(&mut self) -> Result<()> {
-        let filler = self.filling.filler();
-        let held = filler.as_ref().map(|filler| filler.held()).unwrap_or_default();
-        let is_serving = filler.is_some_and(|filler| filler.is_serving());
-        let mounts = table::mounts()?;
-        let is_lost = |volume: &MountVolume| {
-            let mount = mounts.get(&self.volume_path(&volume.volume));
-            let is_on_files = mount.is_some_and(|mount| backing_of(mount) == Backing::File);
-            volume.devices.iter().any(|device| !device.complete && !held.contains(&device.id))
-                || volume.backend == Backend::Fuse && is_on_files && !is_serving
-        };
-        let lost: Vec<MountVolume> =
-            self.state.intents().volumes.values().filter(|volume| is_lost(volume)).cloned().collect();
-        for volume in lost {
-            let overlays = self.overlays_of(&volume.volume);
-            let paths = overlays
-                .iter()
-                .flat_map(|overlay| ["rootfs", "lower"].map(|name| self.overlay_path(overlay).join(name)))
-                .chain([self.volume_path(&volume.volume)]);
-            for path in paths.filter(|path| mounts.contains_key(path)) {
-                mount::detach_at_once(&path)?;
-                tracing::error!(volume = %volume.volume, path = %path.display(), "detached: nobody had filled it for a while");
-            }
-        }
-        let files = self.root.join("fuse");
-        if !is_serving && mounts.contains_key(&files) {
-            mount::detach_at_once(&files)?;
-        }
-        Ok(())
     }
 
     fn ensure_overlay(&self, wanted: &PrepareOverlay) -> Result<OverlayStatus> {

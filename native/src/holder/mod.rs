@@ -4,6 +4,7 @@
 //!
 //! Several processes have a copy: the holder, its heirs, and the worker. All of them would have to be killed within milliseconds.
 
+mod conversation;
 pub mod group;
 pub mod link;
 mod requests;
@@ -27,7 +28,7 @@ use crate::fuse::connection::Connection;
 use crate::journal::{Journal, SLOTS, State, now_ms};
 use crate::touches::{TouchedPages, Touches};
 use group::Group;
-use link::{Link, ToHolder, ToWorker};
+use link::{Link, ToHolder};
 use requests::Requests;
 use succession::{Part, Succession};
 use table::{FileIdentity, HeldTable};
@@ -71,7 +72,7 @@ struct Holder {
     requests: Option<Requests>,
 }
 
-/// Runs until the worker says goodbye while nothing is held.
+/// Runs until the worker says goodbye, or stays away, while nothing is held.
 ///
 /// # Errors
 /// Before it holds anything; never later.
@@ -262,7 +263,7 @@ impl Holder {
         }
     }
 
-    /// Returns at least now and then: `true` when the worker has said goodbye and nothing is held; `false` when heirs may be missing.
+    /// Returns at least now and then: `true` when the worker has said goodbye, or stays away, and nothing is held; `false` when heirs may be missing.
     fn hold(&mut self, succession: &Succession) -> bool {
         let started_ms = now_ms();
         while now_ms() < started_ms + TICK_MS {
@@ -286,7 +287,11 @@ impl Holder {
             }
         }
         self.deny_overdue();
-        false
+        self.is_left() && self.holds_nothing()
+    }
+
+    fn holds_nothing(&self) -> bool {
+        self.devices.is_empty() && self.requests.is_none()
     }
 
     fn wait(&self, succession: &Succession) -> [bool; 5] {
@@ -412,99 +417,6 @@ impl Holder {
         self.journal.free(slot);
         // SAFETY: the event's descriptor is ours; with the answer nobody needs it or its number any more.
         unsafe { libc::close(number) };
-    }
-
-    /// The last one to come is the worker.
-    fn greet(&mut self) {
-        let accepted =
-            accept_with(&self.listener, SocketFlags::CLOEXEC).context(|| "greeting a worker".into());
-        match accepted.and_then(|socket| own(&socket)) {
-            Ok(socket) => self.set_worker(Some(Link::of(socket))),
-            Err(error) => tracing::warn!(%error, "a worker was not greeted"),
-        }
-    }
-
-    fn set_worker(&mut self, worker: Option<Link>) {
-        self.table.set_worker(worker.as_ref().map(|link| link.descriptor().as_raw_fd()));
-        self.left_ms = if worker.is_some() { None } else { self.left_ms.or(Some(now_ms())) };
-        self.worker = worker;
-    }
-
-    /// `true` when this process is to end.
-    fn listen(&mut self) -> bool {
-        let Some(worker) = self.worker.take() else { return false };
-        let said = self.obey(&worker);
-        if let Err(error) = &said {
-            tracing::warn!(%error, "a worker is left");
-        }
-        let stays = matches!(said, Ok(Some(_)));
-        self.set_worker(stays.then_some(worker));
-        matches!(said, Ok(Some(true)))
-    }
-
-    /// `None` when the worker has gone; `true` when there is nothing more to do.
-    fn obey(&mut self, worker: &Link) -> Result<Option<bool>> {
-        let Some((message, descriptors)) = worker.receive::<ToHolder>()? else { return Ok(None) };
-        match message {
-            ToHolder::Hello { version: _, deadline_ms } => {
-                self.table.set_deadline_ms(deadline_ms);
-                self.welcome(worker)?;
-            }
-            ToHolder::Adopt { .. } => {
-                return Err(Error::new(Code::InvalidArgument, "this holder holds already"));
-            }
-            ToHolder::Find { from } => match self.devices.range(from..).next() {
-                Some((index, held)) => {
-                    let found = ToWorker::Held { index: *index, spec: held.spec.clone() };
-                    worker.send(&found, &[held.raw.as_fd(), held.map_file.as_fd()])?;
-                }
-                None => worker.send(&ToWorker::Done, &[])?,
-            },
-            ToHolder::Hold { spec, index } => {
-                let [raw, map] = link::exactly(descriptors)?;
-                // Asked again by who has not heard the answer of a holder that has died.
-                let known = self.devices.iter().find(|(_, held)| held.spec == spec).map(|(index, _)| *index);
-                let index = known.or(index).map_or_else(|| self.table.free_index(), Ok)?;
-                if known.is_none() {
-                    let (raw, map) = (File::from(own(&raw)?), File::from(own(&map)?));
-                    self.table.put(index, &spec, &raw, &map);
-                    self.keep(index, spec.clone(), raw, map)?;
-                }
-                worker.send(&ToWorker::Held { index, spec }, &[])?;
-            }
-            ToHolder::Release { index } => {
-                self.table.remove(index);
-                self.devices.remove(&index);
-                self.by_file.retain(|_, other| *other != index);
-                worker.send(&ToWorker::Done, &[])?;
-            }
-            ToHolder::KeepConnection => {
-                let [device, pending] = link::exactly(descriptors)?;
-                let connection = Connection::of(own(&device)?, own(&pending)?)?;
-                self.table.set_connection(Some(connection.descriptors()));
-                self.requests = Some(Requests::of(connection));
-                worker.send(&ToWorker::Done, &[])?;
-            }
-            ToHolder::FindConnection => match &self.requests {
-                Some(requests) => worker.send(&ToWorker::Connection, &requests.connection().files())?,
-                None => worker.send(&ToWorker::Done, &[])?,
-            },
-            ToHolder::DropConnection => {
-                self.table.set_connection(None);
-                self.requests = None;
-                worker.send(&ToWorker::Done, &[])?;
-            }
-            ToHolder::Goodbye => return Ok(Some(self.devices.is_empty() && self.requests.is_none())),
-        }
-        Ok(Some(false))
-    }
-
-    fn welcome(&self, worker: &Link) -> Result<()> {
-        let welcome = ToWorker::Welcome { version: link::VERSION, pid: std::process::id() };
-        let (journal, touches) = (self.journal_file.as_fd(), self.touches_file.as_fd());
-        let common =
-            [self.group.file().as_fd(), journal, touches, self.wake_holder.as_fd(), self.wake_worker.as_fd()];
-        worker.send(&welcome, &common)
     }
 
     fn keep(&mut self, index: u32, spec: DeviceSpec, raw: File, map_file: File) -> Result<()> {

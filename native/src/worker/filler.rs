@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -11,27 +10,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::answers::ReaderKey;
 use super::blocks::{self, BlockSource};
 use super::devices::{Device, Devices};
 use super::failures::Failures;
 use super::holding::{HeldFiles, Holding, Left};
 use super::serving::Serving;
-use super::waits::{Reader, Waits};
+use super::waits::Waits;
 use crate::content::ContentDir;
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
-use crate::fuse::pending::Ticket;
 use crate::ids::ContentId;
-use crate::journal::{State, now_ms};
+use crate::journal::now_ms;
 use crate::touches::Touch;
 
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(100);
+/// After a failed attempt to find another holder.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Wishes that wait for a daemon that does not listen. Those that find no room are said when it listens anew.
 const MAX_WISHES: usize = 4096;
@@ -74,20 +72,11 @@ pub struct DeviceTouch {
     pub ago_ms: u32,
 }
 
-/// A reader that waits, and how it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReaderKey {
-    /// Stopped by fanotify: a slot of the journal, and which event it had.
-    Event { sequence: u64, slot: usize },
-    /// Of a file that we serve.
-    Request(Ticket),
-}
-
 pub struct Filler {
     pub(super) holding: Holding,
     maps: PathBuf,
     blobs: ContentDir,
-    deadline_ms: u64,
+    pub(super) deadline_ms: u64,
     devices: RwLock<Devices>,
     waits: Mutex<Waits<ReaderKey>>,
     failures: Mutex<Failures>,
@@ -247,7 +236,7 @@ impl Filler {
                 let _ = sender.try_send(Wish { device: device.spec.id.clone(), blocks });
             }
         }
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self.listener() = Some(sender);
         receiver
     }
 
@@ -309,118 +298,6 @@ impl Filler {
         }
     }
 
-    fn take_events(&self) {
-        loop {
-            self.look_at_journal();
-            let mut asked = [PollFd::new(&self.holding.wake_worker, PollFlags::IN)];
-            let _ = poll(&mut asked, None);
-            let _ = rustix::io::read(self.holding.wake_worker.as_fd(), &mut [0; 8]);
-        }
-    }
-
-    fn look_at_journal(&self) {
-        let journal = &self.holding.journal;
-        for (slot, state) in journal.in_use() {
-            if state != State::Waiting {
-                continue;
-            }
-            let wait = journal.waiting(slot);
-            let key = ReaderKey::Event { sequence: wait.sequence, slot };
-            if self.waits().contains(key) {
-                continue;
-            }
-            match self.devices().of_index(wait.device) {
-                Some(device) => self.wait(key, &device, wait.offset, wait.length, wait.since_ms),
-                None => self.decide(key, false),
-            }
-        }
-    }
-
-    /// Answers a reader when all its blocks are here: at once, or when the last of them comes.
-    pub(super) fn wait(&self, key: ReaderKey, device: &Device, offset: u64, length: u64, since_ms: u64) {
-        let blocks = device.map.shape().blocks_of(offset, length);
-        let missing: Vec<u32> = blocks.clone().filter(|block| !device.map.has(*block)).collect();
-        if missing.is_empty() {
-            return self.decide(key, true);
-        }
-        if self.failures().are_known(device.index, &missing, now_ms()) {
-            return self.decide(key, false);
-        }
-        let fresh = self.waits().add(key, device.index, &missing, blocks, offset, since_ms);
-        // What has arrived between the look at the map and the note in the table nobody else will tell of.
-        for block in missing.into_iter().filter(|block| device.map.has(*block)) {
-            self.arrived(device, block);
-        }
-        self.say(device, fresh);
-    }
-
-    fn say(&self, device: &Device, blocks: Vec<u32>) {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(listener), false) = (&*listener, blocks.is_empty()) {
-            let _ = listener.try_send(Wish { device: device.spec.id.clone(), blocks });
-        }
-    }
-
-    fn arrived(&self, device: &Device, block: u32) {
-        device.note_arrival();
-        let done = self.waits().arrived((device.index, block));
-        for key in done {
-            self.decide(key, true);
-        }
-    }
-
-    fn refuse_block(&self, device: &Device, block: u32, reason: &str) {
-        self.failures().note(std::iter::once((device.index, block)), None, now_ms());
-        let refused = self.waits().failed((device.index, block));
-        for (key, reader) in refused {
-            tracing::warn!(device = %device.spec.id, offset = reader.offset, block, reason, "a read fails");
-            self.decide(key, false);
-        }
-    }
-
-    fn decide(&self, key: ReaderKey, allow: bool) {
-        match key {
-            ReaderKey::Event { sequence, slot } => {
-                if self.holding.journal.decide(slot, sequence, allow) {
-                    self.holding.wake();
-                }
-            }
-            ReaderKey::Request(ticket) => self.answer(ticket, allow),
-        }
-    }
-
-    /// Readers get an error, whatever they wait for.
-    pub(super) fn refuse_readers(&self, is_meant: impl Fn(&ReaderKey, &Reader) -> bool) {
-        let refused = self.waits().those(is_meant);
-        for key in refused {
-            self.waits().remove(key);
-            self.decide(key, false);
-        }
-    }
-
-    fn watch_deadlines(&self) {
-        loop {
-            thread::sleep(TICK);
-            let overdue = self.waits().older_than(now_ms().saturating_sub(self.deadline_ms));
-            for key in overdue {
-                let Some(reader) = self.waits().remove(key) else { continue };
-                let device = self.devices().of_index(reader.device);
-                if let Some(device) = &device {
-                    let missing = reader.blocks.clone().filter(|block| !device.map.has(*block));
-                    let silent = device.is_silent_since(reader.since_ms).then_some(device.index);
-                    self.failures().note(missing.map(|block| (device.index, block)), silent, now_ms());
-                }
-                tracing::warn!(
-                    device = device.map(|device| device.spec.id.to_string()),
-                    offset = reader.offset,
-                    waited_ms = now_ms() - reader.since_ms,
-                    "a read fails: the daemon has not brought it in time"
-                );
-                self.decide(key, false);
-            }
-        }
-    }
-
     /// When the holder has died with all its heirs, another takes their place.
     fn watch_holder(&self) {
         loop {
@@ -435,7 +312,7 @@ impl Filler {
             let connection = self.serving.connection();
             if let Err(error) = self.holding.replace(held, connection.as_deref()) {
                 tracing::error!(%error, "there is no holder for now");
-                thread::sleep(TICK);
+                thread::sleep(PAUSE);
             }
         }
     }
@@ -468,11 +345,15 @@ impl Filler {
         self.devices.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failures(&self) -> MutexGuard<'_, Failures> {
+    pub(super) fn listener(&self) -> MutexGuard<'_, Option<SyncSender<Wish>>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waits(&self) -> MutexGuard<'_, Waits<ReaderKey>> {
+    pub(super) fn waits(&self) -> MutexGuard<'_, Waits<ReaderKey>> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

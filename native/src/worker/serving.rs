@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::answers::ReaderKey;
 use super::devices::Device;
-use super::filler::{Filler, ReaderKey};
+use super::filler::Filler;
 use crate::content::ContentFile;
 use crate::error::{Code, Context, Result};
 use crate::fuse::abi::{LEAST_BUFFER_BYTES, ROOT};
