@@ -22,7 +22,7 @@ use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
 use crate::options::Options;
 use crate::state::State;
 use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
-use crate::worker::filler::{DeviceTouch, Residency};
+use crate::worker::filler::DeviceTouch;
 use crate::worker::filling::Filling;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
@@ -283,7 +283,7 @@ impl Service {
         let path = self.volume_path(&volume.volume);
         let mounts = table::mounts()?;
         let backing = mounts.get(&path).map(backing_of);
-        let filling = self.residency(volume);
+        let filling = self.residency(volume, backing);
         Ok(VolumeStatus {
             volume: volume.volume.clone(),
             meta: volume.meta.clone(),
@@ -295,11 +295,6 @@ impl Service {
             path: text(&path),
             overlays: self.overlays_of(&volume.volume),
         })
-    }
-
-    fn residency(&self, volume: &MountVolume) -> Vec<Residency> {
-        let Some(filler) = self.filling.filler() else { return Vec::new() };
-        volume.devices.iter().filter_map(|device| filler.residency(&device.id)).collect()
     }
 
     fn overlays_of(&self, volume: &Id) -> Vec<Id> {

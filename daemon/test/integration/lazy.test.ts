@@ -251,3 +251,48 @@ describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (nee
     }
   });
 });
+
+describe.skipIf(!isRoot)('lazy volumes of several backends (need root)', () => {
+  test('share a device, and each is left to the kernel as soon as it can be', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const volume = lazyVolume(content, blobs, { files: 2 });
+    const volumes = WAYS.map((way, index) => ({ way, id: `v${index}` }));
+    for (const { way, id } of volumes) {
+      const { mount } = lazyVolume(content, blobs, { files: volume.files });
+      await helper.mountVolume({ volume: id, ...mount, ...way });
+    }
+    await helper.fillDevice({ device: volume.device, blob: volume.blob, blocks: volume.blocks });
+    await helper.retireVolume('v0');
+    const backends = (await helper.volumes()).map(({ backend }) => backend);
+    expect(backends).toEqual([null, 'fuse', null]);
+    dropCaches();
+    for (const { path } of await helper.volumes()) await expectBytes(path, volume);
+    await helper.umountVolume('v1');
+    expect(mountsBelow(join(root, 'fuse'))).toEqual([]);
+    dropCaches();
+    for (const { path } of await helper.volumes()) await expectBytes(path, volume);
+    for (const { id } of volumes) await helper.umountVolume(id);
+  });
+
+  test('are filled by the best that works here, unless they say otherwise', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    const { backends } = await helper.probe();
+    const first = lazyVolume(content, blobs, { files: 1 });
+    const auto = await helper.mountVolume({ volume: 'v1', ...first.mount, backend: 'auto' });
+    expect(auto.backend).toBe(backends[0]);
+    const second = lazyVolume(content, blobs, { files: 1 });
+    const looped = { ...second.mount, backend: 'auto', backing: 'loop' } as const;
+    expect(await helper.mountVolume({ volume: 'v2', ...looped })).toMatchObject({
+      backend: 'fuse',
+      backing: 'loop',
+    });
+    const impossible = helper.mountVolume({ volume: 'v3', ...looped, backend: 'fanotify' });
+    await expect(impossible).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(helper.mountVolume({ volume: 'v3', ...looped, backend: 'local' })).rejects.toMatchObject({
+      code: 'not_found',
+    });
+    for (const volume of ['v1', 'v2']) await helper.umountVolume(volume);
+  });
+});

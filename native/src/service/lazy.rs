@@ -10,7 +10,7 @@ use crate::ids::{ContentId, Id};
 use crate::mount::{self, loopdev, table};
 use crate::probe::probe;
 use crate::wire::{Backend, Backing, MountVolume, VolumeDevice, VolumeStatus};
-use crate::worker::filler::Filler;
+use crate::worker::filler::{Filler, Residency};
 
 impl Service {
     /// Lets the kernel read alone what is complete. Gives what the volume is from now on.
@@ -56,12 +56,17 @@ impl Service {
     fn is_read_through_file(&self, device: &ContentId) -> Result<bool> {
         let mounts = table::mounts()?;
         Ok(self.state.intents().volumes.values().any(|volume| {
-            volume.backend == Backend::Fuse
-                && mounts
-                    .get(&self.volume_path(&volume.volume))
-                    .is_some_and(|mount| backing_of(mount) == Backing::File)
-                && volume.devices.iter().any(|other| other.id == *device)
+            let backing = mounts.get(&self.volume_path(&volume.volume)).map(backing_of);
+            is_on_our_files(volume, backing) && volume.devices.iter().any(|other| other.id == *device)
         }))
+    }
+
+    /// How much is here of the devices that the volume reads with our help.
+    pub(super) fn residency(&self, volume: &MountVolume, backing: Option<Backing>) -> Vec<Residency> {
+        let Some(filler) = self.filling.filler() else { return Vec::new() };
+        let helped =
+            volume.devices.iter().filter(|device| !device.complete || is_on_our_files(volume, backing));
+        helped.filter_map(|device| filler.residency(&device.id)).collect()
     }
 
     /// Where no device is left that a mounted volume reads through us, our file system goes.
@@ -162,11 +167,14 @@ impl Service {
             .filter(|other| mounts.contains_key(&self.volume_path(&other.volume)))
             .flat_map(|other| other.devices.iter().map(|device| &device.id))
             .collect();
-        volume
-            .devices
-            .iter()
-            .filter(|device| !used.contains(&device.id))
-            .try_for_each(|device| filler.release(&device.id))?;
+        for device in &volume.devices {
+            if !used.contains(&device.id) {
+                filler.release(&device.id)?;
+            } else if device.complete && filler.residency(&device.id).is_some_and(Residency::is_whole) {
+                // Perhaps this volume was the last that could not do without us.
+                self.leave_to_kernel(&device.id)?;
+            }
+        }
         self.stop_serving_nobody()
     }
 
@@ -181,10 +189,9 @@ impl Service {
         let is_serving = filler.is_some_and(|filler| filler.is_serving());
         let mounts = table::mounts()?;
         let is_lost = |volume: &MountVolume| {
-            let mount = mounts.get(&self.volume_path(&volume.volume));
-            let is_on_files = mount.is_some_and(|mount| backing_of(mount) == Backing::File);
+            let backing = mounts.get(&self.volume_path(&volume.volume)).map(backing_of);
             volume.devices.iter().any(|device| !device.complete && !held.contains(&device.id))
-                || volume.backend == Backend::Fuse && is_on_files && !is_serving
+                || is_on_our_files(volume, backing) && !is_serving
         };
         let lost: Vec<MountVolume> =
             self.state.intents().volumes.values().filter(|volume| is_lost(volume)).cloned().collect();
@@ -205,4 +212,9 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Such a volume needs us for as long as it is mounted, whatever is here.
+fn is_on_our_files(volume: &MountVolume, backing: Option<Backing>) -> bool {
+    volume.backend == Backend::Fuse && backing == Some(Backing::File)
 }

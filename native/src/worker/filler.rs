@@ -59,6 +59,12 @@ pub struct Residency {
     pub present_blocks: u32,
 }
 
+impl Residency {
+    pub fn is_whole(self) -> bool {
+        self.present_blocks == self.blocks
+    }
+}
+
 /// A part of a device that somebody has come to read for the first time.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
