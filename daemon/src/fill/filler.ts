@@ -3,6 +3,7 @@ import {
   type Digest,
   DrakkarError,
   decodePieceTable,
+  isDrakkarError,
   type SnapshotConfig,
   toDrakkarError,
   type VolumeFile,
@@ -118,6 +119,22 @@ export class Filler implements AsyncDisposable {
       this.#devices.delete(device);
       this.#receipts.delete(device);
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /**
+   * Before devices are mounted it is known how their blocks are had. Where that can't be said now, readers will be told; what is wrong is not mounted.
+   * @throws `invalid_content` for a piece table that is none, or not of the device
+   */
+  async require(devices: readonly Digest[]): Promise<void> {
+    const opened = await Promise.allSettled(devices.map((device) => this.device(device)));
+    for (const [index, outcome] of opened.entries()) {
+      if (outcome.status === 'fulfilled') continue;
+      if (isDrakkarError(outcome.reason, 'invalid_content')) throw outcome.reason;
+      this.#modules.log.warn(
+        { device: devices[index], error: outcome.reason },
+        'a device has no source for now',
+      );
     }
   }
 

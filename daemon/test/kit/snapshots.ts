@@ -79,7 +79,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
       {
         native,
         store,
-        filler: { know: () => {}, forget: async () => {} },
+        filler: { know: () => {}, require: async () => {}, forget: async () => {} },
         completion: { add: () => {}, remove: () => {} },
         find: () => undefined,
         log,
