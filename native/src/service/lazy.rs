@@ -170,7 +170,9 @@ impl Service {
         for device in &volume.devices {
             if !used.contains(&device.id) {
                 filler.release(&device.id)?;
-            } else if device.complete && filler.residency(&device.id).is_some_and(Residency::is_whole) {
+            } else if device.complete
+                && filler.residency(&device.id).is_some_and(|residency| residency.is_whole())
+            {
                 // Perhaps this volume was the last that could not do without us.
                 self.leave_to_kernel(&device.id)?;
             }

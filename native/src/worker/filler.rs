@@ -60,7 +60,7 @@ pub struct Residency {
 }
 
 impl Residency {
-    pub fn is_whole(self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.present_blocks == self.blocks
     }
 }
