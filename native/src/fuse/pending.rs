@@ -96,6 +96,11 @@ impl Pending {
             .filter(|ticket| ticket.word != 0)
     }
 
+    /// Grows with every request that somebody takes.
+    pub fn taken(&self) -> u64 {
+        self.memory.u64(LAST_WORD_AT).load(Acquire)
+    }
+
     pub fn is_current(&self, ticket: Ticket) -> bool {
         self.memory.u64(word_at(ticket.slot)).load(Acquire) == ticket.word
     }

@@ -25,6 +25,9 @@ impl Holder {
 
     pub(super) fn set_worker(&mut self, worker: Option<Link>) {
         self.table.set_worker(worker.as_ref().map(|link| link.descriptor().as_raw_fd()));
+        if worker.is_some() {
+            self.refused_ms = 0;
+        }
         self.left_ms = if worker.is_some() { None } else { self.left_ms.or(Some(now_ms())) };
         self.worker = worker;
     }

@@ -40,6 +40,9 @@ const OWN_DESCRIPTORS: RawFd = 2 * SLOTS as RawFd;
 /// Beyond a reader's deadline, which is the worker's to keep: then the worker is dead or stuck.
 const WORKER_GRACE_MS: u64 = 2_000;
 
+/// The kernel's own second tries come within microseconds: see `worker::failures`.
+const SAME_READ_MS: u64 = 100;
+
 /// How often deadlines are looked at.
 const TICK_MS: u64 = 250;
 
@@ -69,6 +72,8 @@ struct Holder {
     worker: Option<Link>,
     /// Since when there has been no worker; what it would do can be seen from then on.
     left_ms: Option<u64>,
+    /// When an event was refused last since the worker had left it lying.
+    refused_ms: u64,
     requests: Option<Requests>,
 }
 
@@ -169,6 +174,7 @@ impl Holder {
             wake_worker: own(wake_worker)?,
             worker: None,
             left_ms: None,
+            refused_ms: 0,
             requests: None,
         })
     }
@@ -348,7 +354,7 @@ impl Holder {
                 }
                 if is_here {
                     self.answer(slot, event.number, true);
-                } else if self.is_left() {
+                } else if self.is_left() || now_ms().saturating_sub(self.refused_ms) < SAME_READ_MS {
                     self.answer(slot, event.number, false);
                 } else {
                     self.journal.wait(slot, index, offset, length, event.number);
@@ -393,6 +399,7 @@ impl Holder {
             let wait = self.journal.waiting(slot);
             let is_overdue = now.saturating_sub(wait.since_ms) > patience_ms;
             if is_overdue && self.journal.decide(slot, wait.sequence, false) {
+                self.refused_ms = now;
                 tracing::warn!(
                     device = wait.device,
                     offset = wait.offset,
@@ -404,7 +411,7 @@ impl Holder {
         let is_left = self.is_left();
         if let Some(requests) = &mut self.requests {
             requests.refuse_overdue(now, patience_ms);
-            if is_left {
+            if requests.are_stalled(now, patience_ms) || is_left {
                 requests.refuse_all();
             }
         }

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::fuse::abi::{LEAST_BUFFER_BYTES, opcode};
 use crate::fuse::connection::{Connection, Received};
 use crate::fuse::pending::Ticket;
@@ -19,11 +21,13 @@ pub struct Requests {
     connection: Connection,
     /// When each request was seen first.
     seen: HashMap<Ticket, u64>,
+    /// Since when requests wait in the kernel's queue and none is taken, and how many had been.
+    stalled: Option<(u64, u64)>,
 }
 
 impl Requests {
     pub fn of(connection: Connection) -> Self {
-        Self { connection, seen: HashMap::new() }
+        Self { connection, seen: HashMap::new(), stalled: None }
     }
 
     /// Leaves the descriptors open.
@@ -58,8 +62,25 @@ impl Requests {
         self.seen = seen;
     }
 
+    /// Whether requests wait in the kernel's queue for longer than `patience_ms`, while nobody takes any.
+    pub fn are_stalled(&mut self, now_ms: u64, patience_ms: u64) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut asked = [PollFd::new(self.connection.device(), PollFlags::IN)];
+        let waits = poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::IN);
+        let taken = self.connection.pending.taken();
+        let before = self.stalled.filter(|(_, taken_before)| *taken_before == taken);
+        self.stalled = waits.then(|| before.unwrap_or((now_ms, taken)));
+        self.stalled.is_some_and(|(since_ms, _)| now_ms.saturating_sub(since_ms) > patience_ms)
+    }
+
     /// Reads what waits in the kernel's queue, since nobody else does, and refuses it.
-    pub fn refuse_all(&self) {
+    pub fn refuse_all(&mut self) {
+        self.refuse_queue();
+        // What this process takes is no sign of life.
+        self.stalled = self.stalled.map(|(since_ms, _)| (since_ms, self.connection.pending.taken()));
+    }
+
+    fn refuse_queue(&self) {
         let pending = &self.connection.pending;
         let Some(mut ticket) = pending.claim() else { return };
         let mut rest = [0; LEAST_BUFFER_BYTES];

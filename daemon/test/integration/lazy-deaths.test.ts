@@ -1,0 +1,151 @@
+import { execFile, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { nativeHelper } from '@drakkar/daemon';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { killAll, killHolders, killSome } from '../kit/helper-processes.ts';
+import {
+  expectBytes,
+  expectBytesSoon,
+  expectUnmounted,
+  killHelper,
+  type LazyHost,
+  lazyHost,
+  WAYS,
+} from '../kit/lazy-host.ts';
+import { feed, lazyVolume } from '../kit/lazy-volume.ts';
+
+const isRoot = process.getuid?.() === 0;
+const run = promisify(execFile);
+const ROUNDS = 5;
+/** As short as can be where readers shall be given up. */
+const SHORT_DEADLINE_MS = 500;
+/** What a holder adds to the deadline of a worker that is away, and the ticks of both. */
+const HOLDER_GRACE_MS = 2_000 + 500;
+let host: LazyHost;
+let ending: AbortController;
+
+beforeEach(async () => {
+  host = await lazyHost();
+  ending = new AbortController();
+});
+
+afterEach(async () => {
+  ending.abort();
+  await host[Symbol.asyncDispose]();
+});
+
+describe.skipIf(!isRoot).each(WAYS)(
+  'what becomes of lazy volumes by $backend on a $backing (need root)',
+  (way) => {
+    const { backend } = way;
+
+    test('whichever of its processes are killed while readers wait, every byte is right', {
+      timeout: 120_000,
+    }, async () => {
+      await using _ = await host.start();
+      await using helper = nativeHelper(host.socket);
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const volume = lazyVolume(host.content, host.blobs, {
+          files: 4,
+          fileBytes: 512 * 1024,
+          blockBytes: 16 * 1024,
+        });
+        const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+        const round_ = new AbortController();
+        const feeding = feed(helper, [volume], round_.signal, () => delay(Math.random() * 20));
+        let isRead = false;
+        const reading = expectBytes(path, volume).finally(() => {
+          isRead = true;
+        });
+        while (!isRead) {
+          await delay(8 + Math.random() * 15);
+          killSome(helper, host.root);
+        }
+        await reading;
+        round_.abort();
+        await feeding;
+        await expectUnmounted(helper, 'v1');
+      }
+    });
+
+    test('with the source away a read fails in time, and once it is back the same read works', async () => {
+      await using _ = await host.start(SHORT_DEADLINE_MS);
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs, { files: 2 });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      const began = performance.now();
+      await expect(run('cat', [join(path, 'file-0')])).rejects.toThrow('Input/output error');
+      expect(performance.now() - began).toBeLessThan(4 * SHORT_DEADLINE_MS);
+      const blocks = volume.blocks.map(({ block }) => block);
+      const refusing = run('cat', [join(path, 'file-1')]);
+      const refused = expect(refusing).rejects.toThrow('Input/output error');
+      await helper.refuseBlocks(volume.device, blocks, 'nobody has it');
+      await refused;
+      void feed(helper, [volume], ending.signal);
+      await expectBytesSoon(path, volume);
+      await helper.umountVolume('v1');
+    });
+
+    test('where nobody is left who fills it a read fails in time, and the next helper goes on', {
+      timeout: 60_000,
+    }, async () => {
+      const first = await host.start(SHORT_DEADLINE_MS);
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs, { files: 2 });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      await killHelper(helper, first);
+      const began = performance.now();
+      await expect(run('cat', [join(path, 'file-0')])).rejects.toThrow('Input/output error');
+      expect(performance.now() - began).toBeLessThan(3 * (SHORT_DEADLINE_MS + HOLDER_GRACE_MS));
+      await using _ = await host.start();
+      void feed(helper, [volume], ending.signal);
+      await expectBytes(path, volume);
+      await expectUnmounted(helper, 'v1');
+    });
+
+    test('where a worker stands still a read fails in time, and works when it goes on', async () => {
+      await using _ = await host.start(SHORT_DEADLINE_MS);
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs, { files: 2 });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      const worker = helper.workerPid as number;
+      process.kill(worker, 'SIGSTOP');
+      try {
+        const began = performance.now();
+        await expect(run('cat', [join(path, 'file-0')])).rejects.toThrow('Input/output error');
+        expect(performance.now() - began).toBeLessThan(3 * (SHORT_DEADLINE_MS + HOLDER_GRACE_MS));
+      } finally {
+        process.kill(worker, 'SIGCONT');
+      }
+      void feed(helper, [volume], ending.signal);
+      await expectBytesSoon(path, volume);
+      await expectUnmounted(helper, 'v1');
+    });
+
+    test('when all its processes are dead volumes are detached at the next start, and mounted anew', async () => {
+      const first = await host.start();
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs, { files: 2 });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      const waiting = spawn('cat', [join(path, 'file-0')], { stdio: 'ignore' });
+      try {
+        await helper.volumes();
+        killAll([first.pid, helper.workerPid]);
+        await killHolders(host.root);
+        // By fanotify who reads now reads zeros: which is why a start detaches them before anything else.
+        if (backend === 'fuse') await expect(run('cat', [join(path, 'file-1')])).rejects.toThrow();
+        await using _ = await host.start();
+        expect(await helper.volumes()).toMatchObject([{ mounted: false, backend: null }]);
+        expect(host.mounts()).toEqual([]);
+        void feed(helper, [volume], ending.signal);
+        const again = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+        await expectBytes(again.path, volume);
+        await expectUnmounted(helper, 'v1');
+      } finally {
+        waiting.kill('SIGKILL');
+      }
+    });
+  },
+);
