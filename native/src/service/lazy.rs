@@ -25,7 +25,8 @@ impl Service {
             if !self.filling.filler().is_some_and(|filler| filler.held().contains(&device.id)) {
                 continue;
             }
-            if device.complete || self.filler()?.is_whole(&device.id)? {
+            // Whoever says that it is complete: others may read it with our help, and none of them shall read zeros.
+            if self.filler()?.is_whole(&device.id)? {
                 self.completed(&device.id)?;
                 self.leave_to_kernel(&device.id)?;
             }
@@ -170,9 +171,7 @@ impl Service {
         for device in &volume.devices {
             if !used.contains(&device.id) {
                 filler.release(&device.id)?;
-            } else if device.complete
-                && filler.residency(&device.id).is_some_and(|residency| residency.is_whole())
-            {
+            } else if device.complete && filler.is_whole(&device.id)? {
                 // Perhaps this volume was the last that could not do without us.
                 self.leave_to_kernel(&device.id)?;
             }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::map::PresenceMap;
@@ -26,17 +26,28 @@ pub struct Device {
     arrived_ms: AtomicU64,
     /// As a file that we serve; of its own file the holder knows.
     touched: Mutex<TouchedPages>,
+    /// Its whole is what its id says: this worker has seen it.
+    is_verified: AtomicBool,
 }
 
 impl Device {
     pub fn new(index: u32, spec: DeviceSpec, raw: File, map_file: File, map: PresenceMap) -> Self {
         let touched = Mutex::new(TouchedPages::of(spec.size_bytes));
-        Self { index, spec, raw, map_file, map, arrived_ms: AtomicU64::new(0), touched }
+        let (arrived_ms, is_verified) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { index, spec, raw, map_file, map, arrived_ms, touched, is_verified }
     }
 
     /// Whether this part, or some of it, is read for the first time, as far as this worker knows.
     pub fn touch(&self, offset: u64, length: u64) -> bool {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).touch(offset, length)
+    }
+
+    pub fn is_verified(&self) -> bool {
+        self.is_verified.load(Relaxed)
+    }
+
+    pub fn note_verified(&self) {
+        self.is_verified.store(true, Relaxed);
     }
 
     pub fn note_arrival(&self) {
