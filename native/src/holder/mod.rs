@@ -26,6 +26,7 @@ use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::fuse::connection::Connection;
 use crate::journal::{Journal, SLOTS, State, now_ms};
+use crate::sandbox;
 use crate::touches::{TouchedPages, Touches};
 use group::Group;
 use link::{Link, ToHolder};
@@ -87,6 +88,7 @@ pub fn run(socket: &Path, adopts: bool) -> Result<()> {
     let listener = own(&link::listen_at(socket)?)?;
     let mut succession = Succession::found()?;
     let mut holder = if adopts { Holder::adopt(listener)? } else { Holder::found(listener)? };
+    sandbox::confine_holder()?;
     let mut heirs = 0;
     loop {
         match succession.renew(&mut heirs) {

@@ -17,6 +17,8 @@ export async function requireDevices(metaPath: string, config: SnapshotConfig): 
   checkDevices(decodeHeader(header, size), config);
 }
 
+const NOTHING = { blocks: 0, unifiedBlock: 0 };
+
 /** The same for a header that has been read. Pure. */
 export function checkDevices(
   { blocks, devices }: Pick<Superblock, 'blocks' | 'devices'>,
@@ -28,10 +30,10 @@ export function checkDevices(
   const seen = new Set<string>();
   let end = blocks;
   for (const [index, { rawDigest, rawSizeBytes }] of config.devices.entries()) {
-    const slot = devices[index];
-    if (slot === undefined || slot.blocks * EROFS_BLOCK_BYTES !== rawSizeBytes) {
-      return refuse(
-        `device ${index + 1} has ${slot?.blocks} blocks in its meta and ${rawSizeBytes} bytes in its config`,
+    const slot = devices[index] ?? NOTHING;
+    if (slot.blocks !== rawSizeBytes / EROFS_BLOCK_BYTES) {
+      refuse(
+        `device ${index + 1} has ${slot.blocks} blocks in its meta and ${rawSizeBytes} bytes in its config`,
       );
     }
     if (seen.has(rawDigest)) refuse(`device ${index + 1} is listed twice`);
