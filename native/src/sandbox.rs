@@ -21,7 +21,7 @@ const OF_WORKER: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SYS_PTRACE);
 
-/// All that a holder ever does once it holds: it reads events, answers them, and speaks to one worker; it makes heirs, and notices that they
+/// All that a holder ever does once it holds: it reads events and requests, answers them, and speaks to one worker; it makes heirs, and notices that they
 /// died.
 const CALLS_OF_HOLDER: &[libc::c_long] = &[
     libc::SYS_accept4,
@@ -50,6 +50,7 @@ const CALLS_OF_HOLDER: &[libc::c_long] = &[
     libc::SYS_openat,
     libc::SYS_ppoll,
     libc::SYS_read,
+    libc::SYS_readv,
     libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigaction,
