@@ -9,5 +9,7 @@ export const PROTOCOL_VERSION = 1;
 export const FEATURE_NAMES = 1n;
 /** A supernode that keeps blobs apart by the piece tables that cut them. */
 export const FEATURE_TABLES = 2n;
+/** A supernode that knows snapshots, and what starts read of them. */
+export const FEATURE_SNAPSHOTS = 4n;
 /** What we can beyond that, bit by bit. */
-export const FEATURES = FEATURE_NAMES | FEATURE_TABLES;
+export const FEATURES = FEATURE_NAMES | FEATURE_TABLES | FEATURE_SNAPSHOTS;

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIpEECgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSABCCQoHbWVzc2FnZSKQAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhwKCUhlYXJ0YmVhdBIPCgd1cGxvYWRzGAEgASgNIjUKBEJsb2ISDgoGZGlnZXN0GAEgASgMEg4KBm9yaWdpbhgCIAEoCRINCgV0YWJsZRgDIAEoDCJpCgRXYW50EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNImkKBEhhdmUSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iTgoGRm9yZ2V0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHdhbnQYAiABKAgSDAoEaGF2ZRgDIAEoCCJPCgZSZXBvcnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFcGllY2UYAiABKA0SDAoEcGVlchgDIAEoCSJBCgdVc2VsZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHBlZXIYAiABKAkiSQoOT3JpZ2luUHJvZ3Jlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFYnl0ZXMYAiABKAQiOQoNT3JpZ2luUmVsZWFzZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYiJdCgROYW1lEgsKA2tleRgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBISCgpyZWFkX2J5dGVzGAQgASgEEhAKCGdpdmVzX3VwGAUgASgIIv0CCg1Gcm9tU3VwZXJub2RlEjAKB3dlbGNvbWUYASABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5XZWxjb21lSAASNgoKY2FuZGlkYXRlcxgCIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLkNhbmRpZGF0ZXNIABIwCgdyZXZva2VkGAMgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuUmV2b2tlZEgAEjcKC2NsdXN0ZXJfa2V5GAQgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2x1c3RlcktleUgAEjAKB3JlZnVzZWQYBSABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZWZ1c2VkSAASLAoFYWxpdmUYBiABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5BbGl2ZUgAEiwKBW5hbWVkGAcgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuTmFtZWRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIIjYKB1JlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxItgFCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABI5CgxyZXBvcnRfdHJhY2UYDiABKAsyIS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXBvcnRUcmFjZUgAQgkKB21lc3NhZ2UikAIKBUhlbGxvEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtqb2luX3NlY3JldBgEIAEoCRIMCgRuYW1lGAUgASgJEhQKDGRhdGFfYWRkcmVzcxgGIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgHIAMoCRI3CgZsYWJlbHMYCCADKAsyJy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWxsby5MYWJlbHNFbnRyeRIUCgx1cGxvYWRfc2xvdHMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIcCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDSI1CgRCbG9iEg4KBmRpZ2VzdBgBIAEoDBIOCgZvcmlnaW4YAiABKAkSDQoFdGFibGUYAyABKAwiaQoEV2FudBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJpCgRIYXZlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNIk4KBkZvcmdldBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgR3YW50GAIgASgIEgwKBGhhdmUYAyABKAgiTwoGUmVwb3J0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBXBpZWNlGAIgASgNEgwKBHBlZXIYAyABKAkiQQoHVXNlbGVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgRwZWVyGAIgASgJIkkKDk9yaWdpblByb2dyZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWJ5dGVzGAIgASgEIjkKDU9yaWdpblJlbGVhc2USKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2IiXQoETmFtZRILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSEgoKcmVhZF9ieXRlcxgEIAEoBBIQCghnaXZlc191cBgFIAEoCCKdAQoIU25hcHNob3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRIRCglkb2N1bWVudHMYAyADKAwSFAoMaW1hZ2VfY29uZmlnGAQgASgMEhAKCGFydGlmYWN0GAUgASgMEhAKCGVudmVsb3BlGAYgASgMEg4KBnRhYmxlcxgHIAMoDBIOCgZwdXNoZWQYCCABKAgiPAoIQW5ub3VuY2USMAoIc25hcHNob3QYASABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5TbmFwc2hvdCJsCgRGaW5kEg4KBm51bWJlchgBIAEoDRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHBsYXRmb3JtGAMgASgJEgwKBHJvb3QYBCABKAwSEQoJc3RhcnRfa2V5GAUgASgMEg0KBWJyaWVmGAYgASgIIiwKBExvc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIQCghtYW5pZmVzdBgCIAEoDCJoCgtSZXBvcnRUcmFjZRISCgpyZXBvc2l0b3J5GAEgASgJEhAKCG1hbmlmZXN0GAIgASgMEhAKCHBsYXRmb3JtGAMgASgJEhEKCXN0YXJ0X2tleRgEIAEoDBIOCgZyYW5nZXMYBSABKAwiqwMKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIInoKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDCI2CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJYgZwcm90bzM");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -82,6 +82,30 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: Name;
     case: "name";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Announce announce = 11;
+     */
+    value: Announce;
+    case: "announce";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Find find = 12;
+     */
+    value: Find;
+    case: "find";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Lost lost = 13;
+     */
+    value: Lost;
+    case: "lost";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.ReportTrace report_trace = 14;
+     */
+    value: ReportTrace;
+    case: "reportTrace";
   } | { case: undefined; value?: undefined };
 };
 
@@ -444,6 +468,204 @@ export const NameSchema: GenMessage<Name> = /*@__PURE__*/
   messageDesc(file_supernode, 11);
 
 /**
+ * A snapshot, with all that a host needs of it but its meta blob. Its parts prove each other, from what a tag means on: docs/PROTOCOL.md says how.
+ *
+ * @generated from message drakkar.supernode.v1.Snapshot
+ */
+export type Snapshot = Message<"drakkar.supernode.v1.Snapshot"> & {
+  /**
+   * `registry/repository`, as image references name it.
+   *
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * OS/ARCH[/VARIANT]
+   *
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+
+  /**
+   * What a tag means, then whatever leads from there to the image manifest, which is the last one.
+   *
+   * @generated from field: repeated bytes documents = 3;
+   */
+  documents: Uint8Array[];
+
+  /**
+   * @generated from field: bytes image_config = 4;
+   */
+  imageConfig: Uint8Array;
+
+  /**
+   * @generated from field: bytes artifact = 5;
+   */
+  artifact: Uint8Array;
+
+  /**
+   * @generated from field: bytes envelope = 6;
+   */
+  envelope: Uint8Array;
+
+  /**
+   * The piece tables of the meta and of each device, in this order.
+   *
+   * @generated from field: repeated bytes tables = 7;
+   */
+  tables: Uint8Array[];
+
+  /**
+   * The registry has its blobs, too.
+   *
+   * @generated from field: bool pushed = 8;
+   */
+  pushed: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Snapshot.
+ * Use `create(SnapshotSchema)` to create a new message.
+ */
+export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
+  messageDesc(file_supernode, 12);
+
+/**
+ * The sender has built a snapshot, or found it in a registry. Feature bit 2, as all that follows.
+ *
+ * @generated from message drakkar.supernode.v1.Announce
+ */
+export type Announce = Message<"drakkar.supernode.v1.Announce"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.Snapshot snapshot = 1;
+   */
+  snapshot?: Snapshot | undefined;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Announce.
+ * Use `create(AnnounceSchema)` to create a new message.
+ */
+export const AnnounceSchema: GenMessage<Announce> = /*@__PURE__*/
+  messageDesc(file_supernode, 13);
+
+/**
+ * Is there a snapshot of an image? Answered by `Found` with the same number, at once.
+ *
+ * @generated from message drakkar.supernode.v1.Find
+ */
+export type Find = Message<"drakkar.supernode.v1.Find"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * @generated from field: string repository = 2;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: string platform = 3;
+   */
+  platform: string;
+
+  /**
+   * sha256 of what a tag means: of an index, or of the manifest itself.
+   *
+   * @generated from field: bytes root = 4;
+   */
+  root: Uint8Array;
+
+  /**
+   * How it is to be started, 32 bytes; docs/PROTOCOL.md says how it is made.
+   *
+   * @generated from field: bytes start_key = 5;
+   */
+  startKey: Uint8Array;
+
+  /**
+   * Without the snapshot itself: only whether there is one, and what starts read.
+   *
+   * @generated from field: bool brief = 6;
+   */
+  brief: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Find.
+ * Use `create(FindSchema)` to create a new message.
+ */
+export const FindSchema: GenMessage<Find> = /*@__PURE__*/
+  messageDesc(file_supernode, 14);
+
+/**
+ * A snapshot that the sender was given cannot be had: nobody has its blobs.
+ *
+ * @generated from message drakkar.supernode.v1.Lost
+ */
+export type Lost = Message<"drakkar.supernode.v1.Lost"> & {
+  /**
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: bytes manifest = 2;
+   */
+  manifest: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Lost.
+ * Use `create(LostSchema)` to create a new message.
+ */
+export const LostSchema: GenMessage<Lost> = /*@__PURE__*/
+  messageDesc(file_supernode, 15);
+
+/**
+ * What one start has read of the devices of a snapshot, in the order in which it came to each part first.
+ *
+ * @generated from message drakkar.supernode.v1.ReportTrace
+ */
+export type ReportTrace = Message<"drakkar.supernode.v1.ReportTrace"> & {
+  /**
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: bytes manifest = 2;
+   */
+  manifest: Uint8Array;
+
+  /**
+   * @generated from field: string platform = 3;
+   */
+  platform: string;
+
+  /**
+   * @generated from field: bytes start_key = 4;
+   */
+  startKey: Uint8Array;
+
+  /**
+   * Of each range 12 bytes, little-endian: the device's slot, the first block of 4096 bytes, and how many there are.
+   *
+   * @generated from field: bytes ranges = 5;
+   */
+  ranges: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.ReportTrace.
+ * Use `create(ReportTraceSchema)` to create a new message.
+ */
+export const ReportTraceSchema: GenMessage<ReportTrace> = /*@__PURE__*/
+  messageDesc(file_supernode, 16);
+
+/**
  * @generated from message drakkar.supernode.v1.FromSupernode
  */
 export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
@@ -492,6 +714,12 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
      */
     value: Named;
     case: "named";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Found found = 8;
+     */
+    value: Found;
+    case: "found";
   } | { case: undefined; value?: undefined };
 };
 
@@ -500,7 +728,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 12);
+  messageDesc(file_supernode, 17);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -562,7 +790,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 13);
+  messageDesc(file_supernode, 18);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -598,7 +826,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 14);
+  messageDesc(file_supernode, 19);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -630,7 +858,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 15);
+  messageDesc(file_supernode, 20);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -647,7 +875,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 21);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -671,7 +899,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 17);
+  messageDesc(file_supernode, 22);
 
 /**
  * The answer to a heartbeat, or to every second one: who hears nothing for the time of four takes the supernode for gone.
@@ -692,7 +920,7 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 18);
+  messageDesc(file_supernode, 23);
 
 /**
  * What a name means. With neither a digest nor `yours`: somebody is finding it out.
@@ -728,7 +956,52 @@ export type Named = Message<"drakkar.supernode.v1.Named"> & {
  * Use `create(NamedSchema)` to create a new message.
  */
 export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
-  messageDesc(file_supernode, 19);
+  messageDesc(file_supernode, 24);
+
+/**
+ * The answer to a `Find`.
+ *
+ * @generated from message drakkar.supernode.v1.Found
+ */
+export type Found = Message<"drakkar.supernode.v1.Found"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * @generated from field: bool known = 2;
+   */
+  known: boolean;
+
+  /**
+   * Where it was asked for, and somebody has its blobs.
+   *
+   * @generated from field: drakkar.supernode.v1.Snapshot snapshot = 3;
+   */
+  snapshot?: Snapshot | undefined;
+
+  /**
+   * The cluster's word for who built it; empty where the cluster does not vouch for it.
+   *
+   * @generated from field: string voucher = 4;
+   */
+  voucher: string;
+
+  /**
+   * What starts read, in that order; as in `ReportTrace`.
+   *
+   * @generated from field: bytes learned = 5;
+   */
+  learned: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Found.
+ * Use `create(FoundSchema)` to create a new message.
+ */
+export const FoundSchema: GenMessage<Found> = /*@__PURE__*/
+  messageDesc(file_supernode, 25);
 
 /**
  * The stream ends after this.
@@ -757,5 +1030,5 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 20);
+  messageDesc(file_supernode, 26);
 
