@@ -33,6 +33,8 @@ export {
   type FromSupernode,
   FromSupernodeSchema,
   type Hello,
+  type Learn as LearnMessage,
+  type Lost as LostMessage,
   type Name as NameMessage,
   type Peer as PeerMessage,
   type ReportTrace as ReportTraceMessage,

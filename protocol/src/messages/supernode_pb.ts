@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxItgFCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABI5CgxyZXBvcnRfdHJhY2UYDiABKAsyIS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXBvcnRUcmFjZUgAQgkKB21lc3NhZ2UikAIKBUhlbGxvEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtqb2luX3NlY3JldBgEIAEoCRIMCgRuYW1lGAUgASgJEhQKDGRhdGFfYWRkcmVzcxgGIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgHIAMoCRI3CgZsYWJlbHMYCCADKAsyJy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWxsby5MYWJlbHNFbnRyeRIUCgx1cGxvYWRfc2xvdHMYCSABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIcCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDSI1CgRCbG9iEg4KBmRpZ2VzdBgBIAEoDBIOCgZvcmlnaW4YAiABKAkSDQoFdGFibGUYAyABKAwiaQoEV2FudBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJpCgRIYXZlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNIk4KBkZvcmdldBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgR3YW50GAIgASgIEgwKBGhhdmUYAyABKAgiTwoGUmVwb3J0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBXBpZWNlGAIgASgNEgwKBHBlZXIYAyABKAkiQQoHVXNlbGVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhIMCgRwZWVyGAIgASgJIkkKDk9yaWdpblByb2dyZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWJ5dGVzGAIgASgEIjkKDU9yaWdpblJlbGVhc2USKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2IiXQoETmFtZRILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSEgoKcmVhZF9ieXRlcxgEIAEoBBIQCghnaXZlc191cBgFIAEoCCKdAQoIU25hcHNob3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRIRCglkb2N1bWVudHMYAyADKAwSFAoMaW1hZ2VfY29uZmlnGAQgASgMEhAKCGFydGlmYWN0GAUgASgMEhAKCGVudmVsb3BlGAYgASgMEg4KBnRhYmxlcxgHIAMoDBIOCgZwdXNoZWQYCCABKAgiPAoIQW5ub3VuY2USMAoIc25hcHNob3QYASABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5TbmFwc2hvdCJsCgRGaW5kEg4KBm51bWJlchgBIAEoDRISCgpyZXBvc2l0b3J5GAIgASgJEhAKCHBsYXRmb3JtGAMgASgJEgwKBHJvb3QYBCABKAwSEQoJc3RhcnRfa2V5GAUgASgMEg0KBWJyaWVmGAYgASgIIiwKBExvc3QSEgoKcmVwb3NpdG9yeRgBIAEoCRIQCghtYW5pZmVzdBgCIAEoDCJoCgtSZXBvcnRUcmFjZRISCgpyZXBvc2l0b3J5GAEgASgJEhAKCG1hbmlmZXN0GAIgASgMEhAKCHBsYXRmb3JtGAMgASgJEhEKCXN0YXJ0X2tleRgEIAEoDBIOCgZyYW5nZXMYBSABKAwiqwMKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIInoKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDCI2CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJYgZwcm90bzM");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIoYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIAEIJCgdtZXNzYWdlIpACCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwiqwMKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIInoKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDCI2CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJYgZwcm90bzM");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -102,7 +102,13 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
     case: "lost";
   } | {
     /**
-     * @generated from field: drakkar.supernode.v1.ReportTrace report_trace = 14;
+     * @generated from field: drakkar.supernode.v1.Learn learn = 14;
+     */
+    value: Learn;
+    case: "learn";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.ReportTrace report_trace = 15;
      */
     value: ReportTrace;
     case: "reportTrace";
@@ -586,7 +592,7 @@ export type Find = Message<"drakkar.supernode.v1.Find"> & {
   startKey: Uint8Array;
 
   /**
-   * Without the snapshot itself: only whether there is one, and what starts read.
+   * Only whether there is one.
    *
    * @generated from field: bool brief = 6;
    */
@@ -625,35 +631,56 @@ export const LostSchema: GenMessage<Lost> = /*@__PURE__*/
   messageDesc(file_supernode, 15);
 
 /**
+ * What do starts of a snapshot read? Answered by `Found` with the same number, at once.
+ *
+ * @generated from message drakkar.supernode.v1.Learn
+ */
+export type Learn = Message<"drakkar.supernode.v1.Learn"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * sha256 of its raw meta, which says what lies where on which device.
+   *
+   * @generated from field: bytes layout = 2;
+   */
+  layout: Uint8Array;
+
+  /**
+   * @generated from field: bytes start_key = 3;
+   */
+  startKey: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Learn.
+ * Use `create(LearnSchema)` to create a new message.
+ */
+export const LearnSchema: GenMessage<Learn> = /*@__PURE__*/
+  messageDesc(file_supernode, 16);
+
+/**
  * What one start has read of the devices of a snapshot, in the order in which it came to each part first.
  *
  * @generated from message drakkar.supernode.v1.ReportTrace
  */
 export type ReportTrace = Message<"drakkar.supernode.v1.ReportTrace"> & {
   /**
-   * @generated from field: string repository = 1;
+   * @generated from field: bytes layout = 1;
    */
-  repository: string;
+  layout: Uint8Array;
 
   /**
-   * @generated from field: bytes manifest = 2;
-   */
-  manifest: Uint8Array;
-
-  /**
-   * @generated from field: string platform = 3;
-   */
-  platform: string;
-
-  /**
-   * @generated from field: bytes start_key = 4;
+   * @generated from field: bytes start_key = 2;
    */
   startKey: Uint8Array;
 
   /**
    * Of each range 12 bytes, little-endian: the device's slot, the first block of 4096 bytes, and how many there are.
    *
-   * @generated from field: bytes ranges = 5;
+   * @generated from field: bytes ranges = 3;
    */
   ranges: Uint8Array;
 };
@@ -663,7 +690,7 @@ export type ReportTrace = Message<"drakkar.supernode.v1.ReportTrace"> & {
  * Use `create(ReportTraceSchema)` to create a new message.
  */
 export const ReportTraceSchema: GenMessage<ReportTrace> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 17);
 
 /**
  * @generated from message drakkar.supernode.v1.FromSupernode
@@ -728,7 +755,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 17);
+  messageDesc(file_supernode, 18);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -790,7 +817,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 18);
+  messageDesc(file_supernode, 19);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -826,7 +853,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 19);
+  messageDesc(file_supernode, 20);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -858,7 +885,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 20);
+  messageDesc(file_supernode, 21);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -875,7 +902,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 21);
+  messageDesc(file_supernode, 22);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -899,7 +926,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 22);
+  messageDesc(file_supernode, 23);
 
 /**
  * The answer to a heartbeat, or to every second one: who hears nothing for the time of four takes the supernode for gone.
@@ -920,7 +947,7 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 23);
+  messageDesc(file_supernode, 24);
 
 /**
  * What a name means. With neither a digest nor `yours`: somebody is finding it out.
@@ -956,10 +983,10 @@ export type Named = Message<"drakkar.supernode.v1.Named"> & {
  * Use `create(NamedSchema)` to create a new message.
  */
 export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
-  messageDesc(file_supernode, 24);
+  messageDesc(file_supernode, 25);
 
 /**
- * The answer to a `Find`.
+ * The answer to a `Find` or `Learn`.
  *
  * @generated from message drakkar.supernode.v1.Found
  */
@@ -1001,7 +1028,7 @@ export type Found = Message<"drakkar.supernode.v1.Found"> & {
  * Use `create(FoundSchema)` to create a new message.
  */
 export const FoundSchema: GenMessage<Found> = /*@__PURE__*/
-  messageDesc(file_supernode, 25);
+  messageDesc(file_supernode, 26);
 
 /**
  * The stream ends after this.
@@ -1030,5 +1057,5 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 26);
+  messageDesc(file_supernode, 27);
 

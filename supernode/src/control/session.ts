@@ -25,13 +25,22 @@ import {
   rawOf,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { Channel, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
+import {
+  Channel,
+  MEMBER_MESSAGE_BYTES,
+  type PeerStream,
+  PROTOCOL_VERSION,
+  STRANGER_MESSAGE_BYTES,
+} from '@drakkar/wire';
+import type { SnapshotEvents } from '../snapshots/snapshots.ts';
 import type { NameAnswer, NameMeaning } from '../swarm/names.ts';
 import type { Host } from '../swarm/state.ts';
 import type { BlobSize } from '../swarm/swarm.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */
 export interface SessionEvents {
+  /** What is said about snapshots. */
+  readonly snapshots: SnapshotEvents;
   /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
@@ -69,8 +78,6 @@ type Welcome = FromSupernodeInit;
 
 const HELLO_MS = 10_000;
 const REFUSAL_MS = 1_000;
-/** A daemon's messages are short; the longest names 64 labels. */
-const MESSAGE_BYTES = 64 * 1024;
 const LIMITS = {
   name: 255,
   addresses: 8,
@@ -90,7 +97,8 @@ export class Session {
     this.peer = peer;
     this.#events = events;
     this.#channel = new Channel(stream, FromSupernodeSchema, FromDaemonSchema, {
-      messageBytes: MESSAGE_BYTES,
+      messageBytes: STRANGER_MESSAGE_BYTES,
+      laterMessageBytes: MEMBER_MESSAGE_BYTES,
     });
   }
 
@@ -114,6 +122,7 @@ export class Session {
       const first = await this.#channel.receive(AbortSignal.timeout(HELLO_MS));
       if (first?.message.case !== 'hello') throw malformed('the first message is no hello');
       this.send(this.#events.enter(this, introductionOf(this.peer, first.message.value)));
+      this.#channel.trust();
       for (;;) {
         const message = await this.#channel.receive();
         if (message === undefined || this.#isRefused) break;
@@ -174,6 +183,21 @@ export class Session {
         this.#events.name(peer, digestFromRaw(message.value.key), newsOf(message.value));
         break;
       }
+      case 'announce':
+        this.#events.snapshots.announce(peer, message.value.snapshot);
+        break;
+      case 'find':
+        this.send(this.#events.snapshots.find(message.value));
+        break;
+      case 'lost':
+        this.#events.snapshots.lost(peer, message.value);
+        break;
+      case 'learn':
+        this.send(this.#events.snapshots.learn(message.value));
+        break;
+      case 'reportTrace':
+        this.#events.snapshots.report(peer, message.value);
+        break;
       case 'hello':
         throw malformed('a second hello');
       case undefined:

@@ -57,6 +57,12 @@ export class Swarm {
     return { size, [Symbol.iterator]: () => this.#blobs.values() };
   }
 
+  /** Whether a host that is here has all of a blob. */
+  hasSeed({ name, sizeBytes, pieces }: BlobSize): boolean {
+    const swarm = this.#blobs.get(shapeOf(name, sizeBytes, pieces));
+    return swarm?.parts.values().some((part) => isSeed(swarm, part)) === true;
+  }
+
   /** The swarm of a blob in which a host takes part. */
   swarmOf(peer: PeerId, key: BlobKey): BlobSwarm | undefined {
     return this.#partsOf.get(peer)?.get(key);

@@ -1,0 +1,156 @@
+import { fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import {
+  decodeTrace,
+  digestFromRaw,
+  type FindMessage,
+  type FromSupernodeSchema,
+  type LearnMessage,
+  type LostMessage,
+  type PeerId,
+  parseRepository,
+  type ReportTraceMessage,
+  type SnapshotMessage,
+  SnapshotMessageSchema,
+} from '@drakkar/protocol';
+import type { Start, Traces } from '@drakkar/service';
+import type { Logger } from 'pino';
+import type { Authority } from '../members/authority.ts';
+import type { Members } from '../members/members.ts';
+import type { Swarm } from '../swarm/swarm.ts';
+import { type Announced, readAnnounced } from './announced.ts';
+import type { KnownSnapshot, SnapshotCatalogue } from './catalogue.ts';
+
+/** What daemons say about snapshots. What they say wrong of them is ignored; questions that are none throw. */
+export interface SnapshotEvents {
+  announce(peer: PeerId, snapshot: SnapshotMessage | undefined): void;
+  find(question: FindMessage): Answer;
+  learn(question: LearnMessage): Answer;
+  lost(peer: PeerId, lost: LostMessage): void;
+  report(peer: PeerId, traced: ReportTraceMessage): void;
+}
+
+type Answer = MessageInitShape<typeof FromSupernodeSchema>;
+
+/** A builder that stands for all members. */
+export const EVERY_MEMBER = '*';
+
+export interface SnapshotsOptions {
+  /** Whose snapshots the cluster vouches for: names, peers, or {@link EVERY_MEMBER}. */
+  readonly builders: readonly string[];
+}
+
+export interface SnapshotsModules {
+  readonly catalogue: SnapshotCatalogue;
+  readonly traces: Traces;
+  readonly authority: Pick<Authority, 'vouch'>;
+  readonly members: Pick<Members, 'find'>;
+  readonly swarm: Pick<Swarm, 'hasSeed'>;
+  readonly log: Logger;
+}
+
+/** What the cluster knows of snapshots: which there are, who vouches for them, and what starts read of them. */
+export class Snapshots implements SnapshotEvents {
+  readonly #options: SnapshotsOptions;
+  readonly #modules: SnapshotsModules;
+
+  constructor(options: SnapshotsOptions, modules: SnapshotsModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  announce(peer: PeerId, snapshot: SnapshotMessage | undefined): void {
+    const { catalogue, log } = this.#modules;
+    const nowMs = Date.now();
+    const announced = this.#read(peer, snapshot);
+    if (snapshot === undefined || announced === undefined) return;
+    const { registry, root, platform, manifest, builder } = announced;
+    const known = catalogue.find(registry, root, platform, nowMs);
+    // The first one stays, as long as it is as good.
+    const isKept =
+      known?.root === root &&
+      this.#isAvailable(known) &&
+      (this.#isBuilder(known.announcer) || !this.#isBuilder(peer));
+    if (isKept) return;
+    const message = toBinary(SnapshotMessageSchema, snapshot);
+    catalogue.put({ ...announced, announcer: peer, pushed: snapshot.pushed, message }, nowMs);
+    log.info({ peer, repository: snapshot.repository, manifest, builder }, 'a snapshot was announced');
+  }
+
+  find({ number, repository, platform, root, startKey, brief }: FindMessage): Answer {
+    const { catalogue, traces } = this.#modules;
+    const nowMs = Date.now();
+    const { registry } = parseRepository(repository);
+    const known = catalogue.find(registry, digestFromRaw(root), platform, nowMs);
+    if (known === undefined || !this.#isAvailable(known)) return found({ number });
+    if (brief) return found({ number, known: true });
+    return found({
+      number,
+      known: true,
+      snapshot: fromBinary(SnapshotMessageSchema, known.message),
+      voucher: this.#voucherOf(known, nowMs),
+      learned: traces.learned({ layout: known.layout, startKey: digestFromRaw(startKey) }),
+    });
+  }
+
+  learn({ number, layout, startKey }: LearnMessage): Answer {
+    const learned = this.#modules.traces.learned(startOf({ layout, startKey }));
+    return found({ number, known: learned.length > 0, learned });
+  }
+
+  /** Who could not have it may be the one to blame: it goes only where nobody is known who has all of it. */
+  lost(peer: PeerId, { repository, manifest: raw }: LostMessage): void {
+    const { catalogue, swarm, log } = this.#modules;
+    const { registry } = parseRepository(repository);
+    const manifest = digestFromRaw(raw);
+    const known = catalogue.findManifest(registry, manifest);
+    if (known?.blobs.every((blob) => swarm.hasSeed(blob)) !== false) return;
+    catalogue.drop(registry, manifest);
+    log.warn({ peer, repository, manifest }, 'a snapshot is lost: nobody has all of it');
+  }
+
+  report(peer: PeerId, { layout, startKey, ranges }: ReportTraceMessage): void {
+    this.#modules.traces.report(startOf({ layout, startKey }), peer, decodeTrace(ranges), Date.now());
+  }
+
+  /** A host is a member no longer, and what it has announced no longer believed. */
+  revoke(peer: PeerId): void {
+    const dropped = this.#modules.catalogue.dropOf(peer);
+    if (dropped > 0) this.#modules.log.info({ peer, dropped }, 'snapshots of a revoked host are forgotten');
+  }
+
+  #read(peer: PeerId, snapshot: SnapshotMessage | undefined): Announced | undefined {
+    try {
+      return snapshot === undefined ? undefined : readAnnounced(snapshot);
+    } catch (error) {
+      this.#modules.log.warn({ peer, error }, 'an announced snapshot is ignored');
+      return undefined;
+    }
+  }
+
+  /** Whether somebody can give all of it. */
+  #isAvailable({ pushed, blobs }: KnownSnapshot): boolean {
+    return pushed || blobs.every((blob) => this.#modules.swarm.hasSeed(blob));
+  }
+
+  #isBuilder(peer: PeerId): boolean {
+    const { builders } = this.#options;
+    const member = this.#modules.members.find(peer);
+    if (member === undefined || member.revokedAtMs !== null) return false;
+    return builders.some(
+      (builder) => builder === EVERY_MEMBER || builder === peer || builder === member.name,
+    );
+  }
+
+  #voucherOf({ announcer, manifest, platform, envelope, builder }: KnownSnapshot, nowMs: number): string {
+    if (!this.#isBuilder(announcer)) return '';
+    return this.#modules.authority.vouch({ manifest, platform, envelope, builder }, nowMs);
+  }
+}
+
+function startOf({ layout, startKey }: { layout: Uint8Array; startKey: Uint8Array }): Start {
+  return { layout: digestFromRaw(layout), startKey: digestFromRaw(startKey) };
+}
+
+const found = (value: Extract<NonNullable<Answer['message']>, { case: 'found' }>['value']): Answer => ({
+  message: { case: 'found', value },
+});
