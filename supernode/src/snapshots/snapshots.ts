@@ -65,9 +65,10 @@ export class Snapshots implements SnapshotEvents {
     if (snapshot === undefined || announced === undefined) return;
     const { registry, root, platform, manifest, builder } = announced;
     const known = catalogue.find(registry, root, platform, nowMs);
-    // The first one stays, as long as it is as good.
+    // The first one stays, as long as it is as good; who has announced it may have more to say.
     const isKept =
       known?.root === root &&
+      known.announcer !== peer &&
       this.#isAvailable(known) &&
       (this.#isBuilder(known.announcer) || !this.#isBuilder(peer));
     if (isKept) return;

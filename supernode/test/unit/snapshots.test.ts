@@ -116,7 +116,6 @@ describe('an announced snapshot', () => {
     const brief = cluster.find(rootOf(message), true);
     expect([brief.known, brief.snapshot, brief.voucher]).toEqual([true, undefined, '']);
   });
-  });
 
   test('is known after a restart', async () => {
     await using directory = await temporaryDirectory('snapshots');
