@@ -1,13 +1,30 @@
 import type { KeyObject } from 'node:crypto';
 import type { BuildResult } from '@drakkar/client';
-import { encodePublicKey, formatPlatform, type ImageReference, type SnapshotConfig } from '@drakkar/protocol';
+import {
+  type Digest,
+  encodePublicKey,
+  formatPlatform,
+  type ImageReference,
+  type SnapshotConfig,
+} from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
+import type { Announcer } from './announcer.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { askCluster, fetchGiven, type GivenSnapshot } from './cluster.ts';
 import { chooseEarlier } from './dictionary.ts';
-import { findSnapshot, restoreFiles } from './found.ts';
+import { restoreFiles } from './files.ts';
+import { findSnapshot } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
-import { type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import type { LearnedStarts } from './learned.ts';
+import {
+  type Cluster,
+  type Extent,
+  isLocal,
+  type Modules,
+  rawDigests,
+  type SnapshotParts,
+} from './modules.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Work } from './work.ts';
@@ -19,12 +36,25 @@ export interface AcquirerOptions extends BuildOptions {
   readonly buildUponEarlier: boolean;
   /** Whose snapshots are used; this host's own key is among them. */
   readonly trustedKeys: readonly KeyObject[];
+  /** Builders that the cluster vouches for are trusted, too. */
+  readonly trustCluster: boolean;
 }
 
 export interface AcquireOptions {
   /** Build even where a snapshot is known. */
   readonly rebuild: boolean;
   readonly extent: Extent;
+  /** How it is going to be started. */
+  readonly startKey: Digest;
+}
+
+export interface AcquirerModules extends Modules {
+  readonly images: Images;
+  readonly catalogue: Catalogue;
+  readonly learned: LearnedStarts;
+  /** The other hosts, where there are any. */
+  readonly cluster: Cluster | undefined;
+  readonly announcer: Announcer | undefined;
 }
 
 export interface Acquisition {
@@ -35,15 +65,15 @@ export interface Acquisition {
 
 type Acquired = Omit<Acquisition, 'image'>;
 
-/** Comes by the snapshot of an image: it is here, or in the image's registry, or it is built. */
+/** Comes by the snapshot of an image: it is here, or in the cluster, or in the image's registry, or it is built. */
 export class Acquirer {
   readonly #options: AcquirerOptions;
-  readonly #modules: Modules;
+  readonly #modules: AcquirerModules;
   readonly #images: Images;
   readonly #catalogue: Catalogue;
   readonly #flights = new SingleFlight<string, Acquired>();
 
-  constructor(options: AcquirerOptions, modules: Modules & { images: Images; catalogue: Catalogue }) {
+  constructor(options: AcquirerOptions, modules: AcquirerModules) {
     this.#options = options;
     this.#modules = modules;
     this.#images = modules.images;
@@ -67,19 +97,22 @@ export class Acquirer {
     return { image, ...acquired };
   }
 
-  push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {
-    return pushSnapshot(image, record, this.#modules, work);
+  async push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {
+    await pushSnapshot(image, record, this.#modules, work);
+    this.#modules.announcer?.announce(record, { isPushed: true });
   }
 
-  async #fetchOrBuild(image: Image, { rebuild, extent }: AcquireOptions, work: Work): Promise<Acquired> {
+  async #fetchOrBuild(image: Image, wanted: AcquireOptions, work: Work): Promise<Acquired> {
     const { record: known } = image;
+    const { rebuild, extent } = wanted;
     const restore = (config: SnapshotConfig) => restoreFiles(image, config, extent, this.#modules, work);
     if (known !== undefined && !rebuild && (await restore(known.config))) {
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
       return { record: known, found: 'here' };
     }
-    const resolved = await this.#images.manifest(image, work);
+    let given = await this.#ask(image, image.rootDigest, wanted, work);
+    const resolved = given?.resolved ?? (await this.#images.manifest(image, work));
     const platform = formatPlatform(image.platform);
     const same =
       known === undefined && !rebuild ? this.#catalogue.find(resolved.manifestDigest, platform) : undefined;
@@ -91,19 +124,55 @@ export class Acquirer {
       work.timeline.mark('meta-ready');
       return { record, found: 'here' };
     }
-    const imageConfig = await this.#images.config(image, resolved, work);
+    // Another index, or another name, for an image that the cluster may know.
+    if (resolved.manifestDigest !== image.rootDigest)
+      given ??= await this.#ask(image, resolved.manifestDigest, wanted, work);
+    const imageConfig = given?.imageConfig ?? (await this.#images.config(image, resolved, work));
     requirePlatform(image.name, imageConfig, image.platform);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
+    if (given !== undefined) {
+      const record = await this.#fetchGiven({ image, resolved, extent }, given, work, keep);
+      if (record !== undefined) {
+        this.#modules.learned.given(record.config, wanted.startKey, given.learned);
+        return { record, found: 'cluster' };
+      }
+    }
     if (this.#options.useRegistry && !rebuild) {
       const { trustedKeys } = this.#options;
-      const wanted = { image, resolved, trustedKeys, extent };
-      const record = await findSnapshot(wanted, this.#modules, work, keep);
-      if (record !== undefined) return { record, found: 'registry' };
+      const record = await findSnapshot({ image, resolved, trustedKeys, extent }, this.#modules, work, keep);
+      if (record !== undefined) return this.#announced({ record, found: 'registry' });
     }
     const earlier = this.#earlier(image, resolved);
     const subject = { image, resolved, imageConfig, earlier };
     const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
-    return { record, found: 'built' };
+    return this.#announced({ record, found: 'built' });
+  }
+
+  async #ask(
+    image: Image,
+    root: Digest,
+    { rebuild, startKey }: AcquireOptions,
+    work: Work,
+  ): Promise<GivenSnapshot | undefined> {
+    const { cluster, log } = this.#modules;
+    if (cluster === undefined || rebuild) return undefined;
+    return await askCluster(image, root, startKey, { cluster, log }, work);
+  }
+
+  async #fetchGiven(
+    wanted: Parameters<typeof fetchGiven>[0],
+    given: GivenSnapshot,
+    work: Work,
+    keep: (parts: SnapshotParts) => Promise<SnapshotRecord>,
+  ): Promise<SnapshotRecord | undefined> {
+    const { cluster, ...modules } = this.#modules;
+    if (cluster === undefined) return undefined;
+    return await fetchGiven(wanted, given, this.#options, { ...modules, cluster }, work, keep);
+  }
+
+  #announced(acquired: Acquired): Acquired {
+    this.#modules.announcer?.announce(acquired.record);
+    return acquired;
   }
 
   /** The snapshot upon which this one is built. */
@@ -122,7 +191,7 @@ export class Acquirer {
   /** The last step: once the record stands, the snapshot is known. */
   #keep(
     image: Image,
-    { manifestDigest, rootDigest, manifest }: ResolvedImage,
+    { manifestDigest, rootDigest, manifest, documents }: ResolvedImage,
     imageConfig: Uint8Array,
     parts: SnapshotParts,
     work: Work,
@@ -135,6 +204,7 @@ export class Acquirer {
       imageConfig,
       imageSizeBytes: manifest.layers.reduce((total, { size }) => total + size, 0),
       createdAtMs: Date.now(),
+      documents,
       ...parts,
     };
     this.#catalogue.put(record);

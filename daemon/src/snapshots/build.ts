@@ -16,7 +16,7 @@ import {
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
 import { type Earlier, openEarlier } from './dictionary.ts';
-import { fetchFiles } from './found.ts';
+import { fetchFiles } from './files.ts';
 import type { Image } from './images.ts';
 import { LayerSource } from './layer-source.ts';
 import type { Modules, SnapshotParts } from './modules.ts';
@@ -175,7 +175,7 @@ async function completeDevices(
   work: Work,
 ): Promise<void> {
   try {
-    await fetchFiles(image, devices, staging, modules, work, () => {});
+    await fetchFiles(devices, { image, source: 'registry', staging, onBytes: () => {} }, modules, work);
   } catch (error) {
     work.signal.throwIfAborted();
     modules.log.warn(

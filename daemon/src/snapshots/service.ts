@@ -28,6 +28,7 @@ import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { residencyOf } from './residency.ts';
+import { type StartCommand, startKeyOf } from './start-key.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -36,8 +37,8 @@ export interface ImageChoice {
   readonly platform?: string | undefined;
 }
 
-/** An image, and the process that will run a container of it. */
-export interface StartChoice extends ImageChoice {
+/** An image, how it is to be started, and the process that will run a container of it. */
+export interface StartChoice extends ImageChoice, StartCommand {
   readonly ownerPid?: number | undefined;
 }
 
@@ -84,7 +85,9 @@ export class SnapshotService {
 
   /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
   async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
-    const acquisition = await this.#acquire(choice, { rebuild: choice.rebuild, extent: 'whole' }, work);
+    const { rebuild } = choice;
+    const wanted = { rebuild, extent: 'whole', startKey: startKeyOf() } as const;
+    const acquisition = await this.#acquire(choice, wanted, work);
     const { record, found } = acquisition;
     if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
     const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
@@ -100,7 +103,8 @@ export class SnapshotService {
 
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
-    const wanted = { rebuild: false, extent: await this.#modules.volumes.extent(work) };
+    const extent = await this.#modules.volumes.extent(work);
+    const wanted = { rebuild: false, extent, startKey: startKeyOf(choice) };
     const { record, found, image } = await this.#acquire(choice, wanted, work);
     const before = this.#modules.filler.received(record.config).summary();
     const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
