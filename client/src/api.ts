@@ -165,6 +165,34 @@ export interface BuildResult extends SnapshotSummary {
   readonly marks: readonly Mark[];
 }
 
+/** What starts of a snapshot read, and how well the last ones on this host were foreseen. */
+export interface SnapshotTrace {
+  readonly image: string;
+  readonly manifestDigest: Digest;
+  /** In the order in which starts come to them; bytes of devices. */
+  readonly ranges: readonly TracedRange[];
+  /** The last one first. */
+  readonly starts: readonly ForeseenStart[];
+}
+
+export interface TracedRange {
+  /** Its slot, from 0. */
+  readonly device: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Files that lie there, without a slash before them; none where the snapshot's meta is not here. */
+  readonly paths: readonly string[];
+}
+
+/** In blocks of the snapshot. */
+export interface ForeseenStart {
+  readonly atMs: number;
+  readonly touchedBlocks: number;
+  readonly prefetchedBlocks: number;
+  /** Touched ones that were here before anybody waited for them. */
+  readonly hits: number;
+}
+
 export interface VerifyResult {
   readonly manifestDigest: Digest;
   readonly verifiedBytes: number;

@@ -3,7 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
-import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
+import {
+  DrakkarError,
+  decodePublicKey,
+  encodePublicKey,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import {
   collectLessOften,
   errorInLog,
@@ -35,6 +40,7 @@ import {
   type SnapshotRecord,
   SnapshotService,
   STAGING_HOLDER_PREFIX,
+  tracedFiles,
   Volumes,
   verifySnapshot,
 } from './snapshots/index.ts';
@@ -153,6 +159,8 @@ export async function startDaemon(
     catalogue,
     volumes,
     store,
+    learned,
+    filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler,
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),

@@ -53,6 +53,16 @@ export const commands = [
     run: (context, [name]) => verify(context, name),
   }),
   defineCommand({
+    name: 'snapshot trace',
+    summary: 'what starts of an image read, and how well the last ones were foreseen',
+    ...ONE,
+    async run(context, [name]) {
+      const trace = await (await context.client()).snapshotTrace(name, context.signal);
+      const { describeTrace } = await import('../output/trace.ts');
+      context.answer(trace, describeTrace(trace));
+    },
+  }),
+  defineCommand({
     name: 'snapshot mount',
     summary: 'mount a snapshot read-only and print where',
     ...ONE,

@@ -10,7 +10,7 @@ import {
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Announcer } from './announcer.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
-import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { type Catalogue, newestOf, type SnapshotRecord } from './catalogue.ts';
 import { askCluster, fetchGiven, type GivenSnapshot } from './cluster.ts';
 import { chooseEarlier } from './dictionary.ts';
 import { restoreFiles } from './files.ts';
@@ -25,6 +25,7 @@ import {
   rawDigests,
   type SnapshotParts,
 } from './modules.ts';
+import { startOrder } from './order.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Work } from './work.ts';
@@ -143,7 +144,8 @@ export class Acquirer {
       if (record !== undefined) return this.#announced({ record, found: 'registry' });
     }
     const earlier = this.#earlier(image, resolved);
-    const subject = { image, resolved, imageConfig, earlier };
+    const order = await startOrder(this.#last(image), this.#modules, work);
+    const subject = { image, resolved, imageConfig, earlier, order };
     const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
     return this.#announced({ record, found: 'built' });
   }
@@ -173,6 +175,12 @@ export class Acquirer {
   #announced(acquired: Acquired): Acquired {
     this.#modules.announcer?.announce(acquired.record);
     return acquired;
+  }
+
+  /** The last snapshot of the image's repository, perhaps of the very image. */
+  #last(image: Image): SnapshotRecord | undefined {
+    const platform = formatPlatform(image.platform);
+    return newestOf(this.#catalogue.list(), image.reference, platform, () => true);
   }
 
   /** The snapshot upon which this one is built. */

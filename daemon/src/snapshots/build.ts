@@ -12,6 +12,7 @@ import {
   buildSnapshot,
   composeArtifact,
   type DictionarySource,
+  type OrderedFile,
 } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
@@ -38,6 +39,8 @@ export interface BuildSubject {
   readonly imageConfig: Uint8Array;
   /** A snapshot whose devices may be referred to. */
   readonly earlier: SnapshotRecord | undefined;
+  /** What starts will read, in that order. */
+  readonly order: readonly OrderedFile[];
 }
 
 /** A build has to be done again, upon less of an earlier snapshot or upon none. */
@@ -118,7 +121,7 @@ function buildOnce<Kept>(
 }
 
 async function runBuilder(
-  { image, resolved, imageConfig }: BuildSubject,
+  { image, resolved, imageConfig, order }: BuildSubject,
   dictionary: DictionarySource | undefined,
   layers: LayerSource,
   options: BuildOptions,
@@ -143,6 +146,7 @@ async function runBuilder(
         limits: options.limits,
         stallTimeoutMs: options.stallTimeoutMs,
         ...(dictionary === undefined ? {} : { dictionary }),
+        ...(order.length === 0 ? {} : { order }),
       },
       {
         openLayer: (index, call) => layers.read(index, AbortSignal.any([signal, call.signal])),

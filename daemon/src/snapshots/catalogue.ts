@@ -1,5 +1,12 @@
 import { DatabaseSync } from 'node:sqlite';
-import { type Digest, digestFromHex, hexOf, parseReference, type SnapshotConfig } from '@drakkar/protocol';
+import {
+  type Digest,
+  digestFromHex,
+  hexOf,
+  parseReference,
+  type Repository,
+  type SnapshotConfig,
+} from '@drakkar/protocol';
 import type { DeviceSource } from '../fill/index.ts';
 import type { Source } from './files.ts';
 
@@ -143,6 +150,25 @@ function recordOf(row: Row): SnapshotRecord {
     createdAtMs: row.created_at_ms,
     documents: (JSON.parse(row.documents) as string[]).map((text) => Buffer.from(text, 'base64')),
   };
+}
+
+/** The newest of a repository's snapshots for a platform that is wanted. */
+export function newestOf(
+  records: readonly SnapshotRecord[],
+  { registry, repository }: Repository,
+  platform: string,
+  isWanted: (record: SnapshotRecord) => boolean,
+): SnapshotRecord | undefined {
+  return records
+    .filter((record) => {
+      const reference = parseReference(record.image);
+      const isTheirs = reference.registry === registry && reference.repository === repository;
+      return isTheirs && record.platform === platform && isWanted(record);
+    })
+    .reduce<SnapshotRecord | undefined>(
+      (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
+      undefined,
+    );
 }
 
 /** A snapshot that has a device, and where its blocks are had. */

@@ -1,7 +1,7 @@
-import { type Digest, isDrakkarError, parseReference, type VolumeFile } from '@drakkar/protocol';
+import { type Digest, isDrakkarError, type VolumeFile } from '@drakkar/protocol';
 import type { DictionarySource } from '@drakkar/snapshotter';
 import type { RepositoryName } from '../upstream/index.ts';
-import type { SnapshotRecord } from './catalogue.ts';
+import { newestOf, type SnapshotRecord } from './catalogue.ts';
 import type { Image } from './images.ts';
 import { blobsOf, chunkListOf, type Modules } from './modules.ts';
 import type { Work } from './work.ts';
@@ -24,24 +24,16 @@ export function chooseEarlier(
   records: readonly SnapshotRecord[],
   wanted: EarlierWanted,
 ): SnapshotRecord | undefined {
-  const { registry, repository } = wanted.repository;
-  return records
-    .filter(({ image, platform, manifestDigest, config, signer }) => {
-      const reference = parseReference(image);
-      return (
-        reference.registry === registry &&
-        reference.repository === repository &&
-        platform === wanted.platform &&
-        manifestDigest !== wanted.manifestDigest &&
-        config.blockBytes === wanted.blockBytes &&
-        config.chunks !== undefined &&
-        wanted.trustedSigners.has(signer)
-      );
-    })
-    .reduce<SnapshotRecord | undefined>(
-      (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
-      undefined,
-    );
+  return newestOf(
+    records,
+    wanted.repository,
+    wanted.platform,
+    ({ manifestDigest, config, signer }) =>
+      manifestDigest !== wanted.manifestDigest &&
+      config.blockBytes === wanted.blockBytes &&
+      config.chunks !== undefined &&
+      wanted.trustedSigners.has(signer),
+  );
 }
 
 /** A snapshot upon which another one is built. */

@@ -4,6 +4,7 @@ import type {
   Receipt,
   SnapshotDetail,
   SnapshotSummary,
+  SnapshotTrace,
   StartResult,
   StartStatus,
   VerifyResult,
@@ -17,6 +18,7 @@ import {
   isDrakkarError,
   parseImageConfig,
   parseReference,
+  type Trace,
   toDrakkarError,
 } from '@drakkar/protocol';
 import type { FlatStream } from '@drakkar/snapshotter';
@@ -26,6 +28,7 @@ import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
+import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { residencyOf } from './residency.ts';
 import { type StartCommand, startKeyOf } from './start-key.ts';
@@ -59,6 +62,9 @@ export interface ServiceModules {
   readonly filler: Pick<Filler, 'received'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
+  readonly learned: LearnedStarts;
+  /** Which files of a snapshot lie in ranges of its devices. */
+  filesIn(record: SnapshotRecord, ranges: Trace, options: Abortable): Promise<readonly (readonly string[])[]>;
   /** One block image of a snapshot, as bytes. */
   flatten(record: SnapshotRecord, options: Abortable): Promise<FlatStream>;
 }
@@ -182,6 +188,22 @@ export class SnapshotService {
     return { manifestDigest: record.manifestDigest, verifiedBytes };
   }
 
+  /** What starts of a snapshot read, and how well the last ones were foreseen. */
+  async trace(name: string, options: Abortable = {}): Promise<SnapshotTrace> {
+    const { learned, filesIn } = this.#modules;
+    const record = this.find(name);
+    const { config, image, manifestDigest } = record;
+    const signal = options.signal ?? new AbortController().signal;
+    const ranges = await learned.find(config, startKeyOf(), signal);
+    const files = ranges.length === 0 ? [] : await filesIn(record, ranges, { signal });
+    return {
+      image,
+      manifestDigest,
+      ranges: ranges.map((range, index) => ({ ...range, paths: (files[index] ?? []).map(readable) })),
+      starts: learned.starts(config),
+    };
+  }
+
   async flatImage(name: string, options: Abortable = {}): Promise<FlatStream> {
     return await this.#modules.flatten(this.find(name), options);
   }
@@ -261,6 +283,9 @@ export class SnapshotService {
     };
   }
 }
+
+/** Names have a character for each byte. */
+const readable = (path: string): string => Buffer.from(path, 'latin1').toString('utf8');
 
 /** What somebody reads or builds with at this moment stays, and goes when the space is needed. */
 function removeUnlessUsed(store: Store, digest: Digest): void {

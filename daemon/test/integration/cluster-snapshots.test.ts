@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -10,10 +11,11 @@ import {
   pushImage,
   tarArchive,
 } from '@drakkar/lab';
-import { formatPlatform, hostPlatform, parseReference } from '@drakkar/protocol';
+import { type DeviceRange, formatPlatform, hostPlatform, parseReference } from '@drakkar/protocol';
+import { type Inode, readErofs } from '@drakkar/snapshotter';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newReceipt } from '../../src/content/index.ts';
-import { startKeyOf } from '../../src/snapshots/index.ts';
+import { type SnapshotRecord, startKeyOf } from '../../src/snapshots/index.ts';
 import { filesOf, isLocal, type Cluster as KnownCluster } from '../../src/snapshots/modules.ts';
 import type { FoundSnapshot } from '../../src/swarm/index.ts';
 import { type Cluster, type ClusterHost, startCluster } from '../kit/cluster.ts';
@@ -271,6 +273,21 @@ describe('a snapshot that one host has built', () => {
 });
 
 describe('what starts read', () => {
+  test('lies together, in that order, when the image is built again or has a new version', async () => {
+    await start();
+    const name = await pushed(imageNamed('app'));
+    const { host, record } = await build(name);
+    const read = ['layer-1/file-3', 'layer-0/file-4'];
+    const trace = read.map((path) => placeOf(host, record, path));
+    host.learned.report(record.config, startKeyOf(), trace);
+    const again = await host.acquire(name, { rebuild: true });
+    expect(again.found).toBe('built');
+    const [first, second] = read.map((path) => placeOf(host, again.record, path));
+    expect(first?.offset).toBe(0);
+    expect(second).toMatchObject({ device: first?.device, offset: first?.length });
+    expect(host.warnings).toEqual([]);
+  });
+
   test('is learned by the cluster, and comes with the snapshot', async () => {
     await start();
     const name = await pushed(imageNamed('app'));
@@ -286,6 +303,14 @@ describe('what starts read', () => {
     const other = await addHost();
     const there = await other.host.acquire(name, { extent: 'meta' });
     expect(other.host.learned.listOf(there.record.config, key)).toEqual(trace);
+    expect(await other.host.service.trace(name)).toMatchObject({
+      manifestDigest: record.manifestDigest,
+      ranges: [
+        { ...trace[0], paths: [expect.stringContaining('layer-1/')] },
+        { ...trace[1], paths: ['layer-0/file-0', expect.stringContaining('layer-0/')] },
+      ],
+      starts: [],
+    });
     const third = await addHost();
     const { signal } = new AbortController();
     expect(await third.host.learned.find(record.config, startKeyOf({ command: ['sh'] }), signal)).toEqual(
@@ -293,6 +318,18 @@ describe('what starts read', () => {
     );
   });
 });
+
+/** Where a file of a snapshot lies. */
+function placeOf({ store }: SnapshotHost, { config }: SnapshotRecord, path: string): DeviceRange {
+  let inode: Inode | undefined = readErofs(readFileSync(store.pathOf(config.meta.rawDigest))).root;
+  for (const name of path.split('/')) {
+    inode = inode?.kind === 'directory' ? inode.entries.get(name) : undefined;
+  }
+  if (inode?.kind !== 'file') throw new Error(`there is no ${path}`);
+  const [run] = inode.content.runs;
+  const length = Math.ceil(inode.content.sizeBytes / 4096) * 4096;
+  return { device: run?.device ?? 0, offset: (run?.startBlock ?? 0) * 4096, length };
+}
 
 const changed = (found: FoundSnapshot, change: Partial<FoundSnapshot['snapshot']>): FoundSnapshot => ({
   ...found,
