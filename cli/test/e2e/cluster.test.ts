@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import {
+  type FaultyProxy,
+  noise,
+  pushImage,
+  type Registry,
+  startFaultyProxy,
+  startRegistry,
+  type TemporaryDirectory,
+  temporaryDirectory,
+} from '@drakkar/lab';
+import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Host, startHost } from '../kit/drakkar.ts';
+import { shellImage } from '../kit/image.ts';
+
+const isRoot = process.getuid?.() === 0;
+const LOOPBACK = '127.0.0.1';
+
+describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
+  let registry: Registry;
+  let proxy: FaultyProxy;
+  let directory: TemporaryDirectory;
+  let supernode: Supernode;
+  const hosts: Host[] = [];
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    proxy = await startFaultyProxy(registry.url);
+    directory = await temporaryDirectory('cluster');
+    supernode = await startSupernode(
+      supernodeConfiguration.complete({
+        stateDirectory: join(directory.path, 'supernode'),
+        address: LOOPBACK,
+        port: 0,
+        metrics: { port: 0 },
+        log: { level: 'error' },
+      }),
+    );
+  });
+
+  afterAll(async () => {
+    for (const host of hosts) await host[Symbol.asyncDispose]();
+    await supernode?.[Symbol.asyncDispose]();
+    await directory?.[Symbol.asyncDispose]();
+    await proxy?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+  });
+
+  async function addHost(name: string): Promise<Host> {
+    const host = await startHost({
+      swarm: {
+        supernode: supernode.status().address,
+        joinToken: supernode.joinToken,
+        name,
+        address: LOOPBACK,
+        controlPort: 0,
+        dataPort: 0,
+        mdns: false,
+      },
+      volumes: { background: 'off' },
+      native: { backend: 'fanotify' },
+    });
+    hosts.push(host);
+    await expect.poll(async () => (await host.client.status()).swarm?.supernode.up).toBe(true);
+    return host;
+  }
+
+  test('start lazily what one of them has built, though nothing was pushed and nobody is trusted', async () => {
+    // What no start reads, so that a lazy start need not fetch it.
+    const ballast = Array.from({ length: 8 }, (_, index) => ({
+      name: `ballast/${index}`,
+      data: noise(2_000_000, `${index}`),
+    }));
+    await pushImage(registry.url, shellImage({}, ballast), { repository: 'shell', tag: 'latest' });
+    const image = `${proxy.host}/shell:latest`;
+    const run = async (host: Host) => {
+      const { stdout, stderr } = await host.drakkar('--json', 'run', '--net', 'none', image);
+      expect(stderr).toContain('ready');
+      return JSON.parse(stdout);
+    };
+    const [builder, other] = [await addHost('builder'), await addHost('other')];
+    expect(await run(builder)).toMatchObject({ found: 'built' });
+    await expect.poll(announced).toBe(1);
+    const before = proxy.requests('GET');
+    const report = await run(other);
+    expect(report).toMatchObject({ found: 'cluster', exitCode: 0, receipt: { upstreamBytes: 0 } });
+    // All that the registry was asked is what the tag means.
+    expect(proxy.requests('GET')).toBe(before);
+    const [snapshot] = await other.client.snapshots();
+    expect(snapshot).toMatchObject({ origin: 'cluster', offlineReady: false });
+    expect(snapshot?.residency).toBeLessThan(0.5);
+    const moments = Object.fromEntries(
+      report.marks.map(({ name, atMs }: { name: string; atMs: number }) => [name, Math.round(atMs)]),
+    );
+    console.log('start on a host that had nothing, in ms:', moments);
+    expect(await run(other)).toMatchObject({ found: 'here' });
+    const { stdout } = await other.drakkar('--json', 'snapshot', 'trace', image);
+    expect(JSON.parse(stdout)).toMatchObject({ manifestDigest: report.manifestDigest });
+  });
+
+  /** How many snapshots the supernode knows. */
+  async function announced(): Promise<number> {
+    const text = await (await fetch(supernode.status().metricsUrl)).text();
+    return Number(/^drakkar_supernode_snapshots (\d+)$/m.exec(text)?.[1]);
+  }
+});
