@@ -3,12 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
-import {
-  DrakkarError,
-  decodePublicKey,
-  encodePublicKey,
-  toDrakkarError,
-} from '@drakkar/protocol';
+import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
 import {
   collectLessOften,
   errorInLog,
