@@ -35,6 +35,7 @@ import {
   type SnapshotRecord,
   SnapshotService,
   STAGING_HOLDER_PREFIX,
+  StartTracer,
   tracedFiles,
   Volumes,
   verifySnapshot,
@@ -48,6 +49,11 @@ const FILL_MARGIN_MS = 500;
 
 /** What is remembered of starts. */
 const TRACES_BYTES = 256 * 1024 * 1024;
+
+/** What is read later belongs to no start. */
+const LONGEST_TRACE_MS = 10_000;
+/** Of a device that has been completed in the background nobody sees what is read. */
+const BEFORE_COMPLETION_MS = 500;
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
 export interface Daemon extends AsyncDisposable {
@@ -148,6 +154,7 @@ export async function startDaemon(
     },
     { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
   );
+  const tracer = stack.use(new StartTracer({ traceMs: traceMs(config) }, { native, filler, learned, log }));
   const snapshots = new SnapshotService({
     images,
     acquirer,
@@ -155,6 +162,7 @@ export async function startDaemon(
     volumes,
     store,
     learned,
+    tracer,
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler,
     verify: (record, work) => verifySnapshot(record, store, work),
@@ -337,6 +345,12 @@ async function flatten(
     store.unpin(holder);
     throw error;
   }
+}
+
+/** How long what a start reads is taken down. */
+function traceMs({ volumes: { background, backgroundDelayMs } }: Config): number {
+  if (background === 'off') return LONGEST_TRACE_MS;
+  return Math.min(LONGEST_TRACE_MS, Math.max(0, backgroundDelayMs - BEFORE_COMPLETION_MS));
 }
 
 function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {

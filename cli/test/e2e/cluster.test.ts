@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { SnapshotTrace } from '@drakkar/client';
 import {
   type FaultyProxy,
   noise,
@@ -67,23 +68,12 @@ describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
   }
 
   test('start lazily what one of them has built, though nothing was pushed and nobody is trusted', async () => {
-    // What no start reads, so that a lazy start need not fetch it.
-    const ballast = Array.from({ length: 8 }, (_, index) => ({
-      name: `ballast/${index}`,
-      data: noise(2_000_000, `${index}`),
-    }));
-    await pushImage(registry.url, shellImage({}, ballast), { repository: 'shell', tag: 'latest' });
-    const image = `${proxy.host}/shell:latest`;
-    const run = async (host: Host) => {
-      const { stdout, stderr } = await host.drakkar('--json', 'run', '--net', 'none', image);
-      expect(stderr).toContain('ready');
-      return JSON.parse(stdout);
-    };
+    const image = await pushShell('shell');
     const [builder, other] = [await addHost('builder'), await addHost('other')];
-    expect(await run(builder)).toMatchObject({ found: 'built' });
+    expect(await run(builder, image)).toMatchObject({ found: 'built' });
     await expect.poll(announced).toBe(1);
     const before = proxy.requests('GET');
-    const report = await run(other);
+    const report = await run(other, image);
     expect(report).toMatchObject({ found: 'cluster', exitCode: 0, receipt: { upstreamBytes: 0 } });
     // All that the registry was asked is what the tag means.
     expect(proxy.requests('GET')).toBe(before);
@@ -94,10 +84,51 @@ describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
       report.marks.map(({ name, atMs }: { name: string; atMs: number }) => [name, Math.round(atMs)]),
     );
     console.log('start on a host that had nothing, in ms:', moments);
-    expect(await run(other)).toMatchObject({ found: 'here' });
-    const { stdout } = await other.drakkar('--json', 'snapshot', 'trace', image);
-    expect(JSON.parse(stdout)).toMatchObject({ manifestDigest: report.manifestDigest });
+    expect(await run(other, image)).toMatchObject({ found: 'here' });
   });
+
+  test('learn from each other what starts read, and fetch it before it is asked for', async () => {
+    const image = await pushShell('learning');
+    const [builder, first, second] = [
+      await addHost('learning-builder'),
+      await addHost('learning-first'),
+      await addHost('learning-second'),
+    ];
+    await run(builder, image);
+    await expect.poll(announced).toBe(2);
+    await run(first, image);
+    const traceOn = async (host: Host) =>
+      JSON.parse((await host.drakkar('--json', 'snapshot', 'trace', image)).stdout) as SnapshotTrace;
+    await expect.poll(async () => (await traceOn(first)).starts.length).toBe(1);
+    const learned = await traceOn(first);
+    expect(learned.starts[0]).toMatchObject({ prefetchedBlocks: 0, hits: 0 });
+    expect(learned.ranges.flatMap(({ paths }) => paths)).toContain('bin/dash');
+
+    expect(await run(second, image)).toMatchObject({ found: 'cluster' });
+    await expect.poll(async () => (await traceOn(second)).starts.length).toBe(1);
+    const [start] = (await traceOn(second)).starts;
+    expect(start?.prefetchedBlocks).toBeGreaterThan(0);
+    console.log('on the second host:', start);
+    const { stdout } = await second.drakkar('snapshot', 'trace', image);
+    expect(stdout).toMatch(/\/bin\/dash/);
+    expect(stdout).toMatch(/a start .* ago read .* blocks?: \d+ % were here/);
+  });
+
+  /** An image with much that no start reads. */
+  async function pushShell(repository: string): Promise<string> {
+    const ballast = Array.from({ length: 8 }, (_, index) => ({
+      name: `ballast/${index}`,
+      data: noise(2_000_000, `${repository} ${index}`),
+    }));
+    await pushImage(registry.url, shellImage({}, ballast), { repository, tag: 'latest' });
+    return `${proxy.host}/${repository}:latest`;
+  }
+
+  async function run(host: Host, image: string) {
+    const { stdout, stderr } = await host.drakkar('--json', 'run', '--net', 'none', image);
+    expect(stderr).toContain('ready');
+    return JSON.parse(stdout);
+  }
 
   /** How many snapshots the supernode knows. */
   async function announced(): Promise<number> {

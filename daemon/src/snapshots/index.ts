@@ -13,6 +13,7 @@ export type { Log } from './modules.ts';
 export { SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';
 export { type StartCommand, startKeyOf } from './start-key.ts';
+export { StartTracer } from './start-tracer.ts';
 export { tracedFiles } from './traced-files.ts';
 export { verifySnapshot } from './verify.ts';
 export { Volumes } from './volumes.ts';

@@ -32,6 +32,7 @@ import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { residencyOf } from './residency.ts';
 import { type StartCommand, startKeyOf } from './start-key.ts';
+import type { StartTracer } from './start-tracer.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -63,6 +64,7 @@ export interface ServiceModules {
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   readonly learned: LearnedStarts;
+  readonly tracer: Pick<StartTracer, 'begin' | 'ended'>;
   /** Which files of a snapshot lie in ranges of its devices. */
   filesIn(record: SnapshotRecord, ranges: Trace, options: Abortable): Promise<readonly (readonly string[])[]>;
   /** One block image of a snapshot, as bytes. */
@@ -135,8 +137,13 @@ export class SnapshotService {
     { image, record }: Pick<Acquisition, 'image' | 'record'>,
     work: Work,
   ): Promise<PreparedRootfs> {
-    const prepare = ({ config }: SnapshotRecord) =>
-      this.#modules.volumes.prepareStart({ config, image: image.reference }, choice.ownerPid, work);
+    const { volumes, tracer } = this.#modules;
+    const { ownerPid } = choice;
+    const { signal } = work;
+    const prepare = ({ config }: SnapshotRecord) => {
+      const onMounted = (status: VolumeStatus) => tracer.begin(config, wanted.startKey, status);
+      return volumes.prepareStart({ config, image: image.reference }, { ownerPid, onMounted, signal });
+    };
     try {
       return await prepare(record);
     } catch (error) {
@@ -166,6 +173,8 @@ export class SnapshotService {
   }
 
   async endStart(id: string, options: Abortable = {}): Promise<void> {
+    const start = this.#starts.get(id);
+    if (start !== undefined) this.#modules.tracer.ended(start.record.config);
     await this.#modules.volumes.endStart(id, options);
     this.#starts.delete(id);
   }

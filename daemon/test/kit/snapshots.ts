@@ -110,6 +110,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     ),
     store,
     learned,
+    tracer: { begin: () => {}, ended: () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),
