@@ -5,7 +5,8 @@ import {
   encodePublicKey,
   formatPlatform,
   type ImageReference,
-  type SnapshotConfig,
+  parseReference,
+  type VolumeFile,
 } from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Announcer } from './announcer.ts';
@@ -18,6 +19,7 @@ import { findSnapshot } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
 import type { LearnedStarts } from './learned.ts';
 import {
+  blobsOf,
   type Cluster,
   type Extent,
   isLocal,
@@ -85,7 +87,8 @@ export class Acquirer {
     const { store } = this.#modules;
     const { record } = image;
     const { rebuild, extent } = wanted;
-    if (record !== undefined && !rebuild && (await isLocal(record.config, extent, store))) {
+    const isKnown = record !== undefined && !rebuild;
+    if (isKnown && (await isLocal(record.config, extent, store)) && (await this.#isReachable(record, work))) {
       for (const digest of rawDigests(record.config)) store.touch(digest);
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
@@ -106,8 +109,10 @@ export class Acquirer {
   async #fetchOrBuild(image: Image, wanted: AcquireOptions, work: Work): Promise<Acquired> {
     const { record: known } = image;
     const { rebuild, extent } = wanted;
-    const restore = (config: SnapshotConfig) => restoreFiles(image, config, extent, this.#modules, work);
-    if (known !== undefined && !rebuild && (await restore(known.config))) {
+    const restore = async (record: SnapshotRecord) =>
+      (await this.#isReachable(record, work)) &&
+      (await restoreFiles(image, record.config, extent, this.#modules, work));
+    if (known !== undefined && !rebuild && (await restore(known))) {
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
       return { record: known, found: 'here' };
@@ -117,7 +122,7 @@ export class Acquirer {
     const platform = formatPlatform(image.platform);
     const same =
       known === undefined && !rebuild ? this.#catalogue.find(resolved.manifestDigest, platform) : undefined;
-    if (same !== undefined && (await restore(same.config))) {
+    if (same !== undefined && (await restore(same))) {
       // Another index, or another name, for the very image that is known here.
       const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
       this.#catalogue.put(record);
@@ -170,6 +175,22 @@ export class Acquirer {
     const { cluster, ...modules } = this.#modules;
     if (cluster === undefined) return undefined;
     return await fetchGiven(wanted, given, this.#options, { ...modules, cluster }, work, keep);
+  }
+
+  /** Whether what of a snapshot is not here can be had: one that was built is nowhere but on hosts, which may have gone. */
+  async #isReachable(
+    { origin, config, image, platform, rootDigest }: SnapshotRecord,
+    { signal }: Work,
+  ): Promise<boolean> {
+    const { cluster, store } = this.#modules;
+    const has = (digest: Digest) => store.stat(digest)?.complete === true;
+    const isHere = (file: VolumeFile) =>
+      has(file.rawDigest) || blobsOf(file).every(({ digest }) => has(digest));
+    if (origin === 'registry' || config.devices.every(isHere)) return true;
+    const question = { repository: parseReference(image), platform, root: rootDigest };
+    const layout = await cluster?.layoutOf(question, signal);
+    // A supernode that is away does not say, and hosts may be there.
+    return layout === config.meta.rawDigest || (layout === undefined && cluster !== undefined);
   }
 
   #announced(acquired: Acquired): Acquired {

@@ -73,9 +73,9 @@ export class Announcer implements AsyncDisposable {
     for (const record of own.slice(-MAX_ANNOUNCED)) {
       const { platform, rootDigest: root } = record;
       const question = { repository: parseReference(record.image), platform, root };
-      const isKnown = await cluster.isKnown(question, this.#ending.signal);
-      if (isKnown === undefined) return;
-      if (!isKnown) await this.#announce(record);
+      const layout = await cluster.layoutOf(question, this.#ending.signal);
+      if (layout === undefined) return;
+      if (layout === null) await this.#announce(record);
     }
   }
 

@@ -51,7 +51,7 @@ export type Content = Pick<WholeContent, 'read' | 'fetch' | 'openPieces' | 'offe
 /** What snapshots need of the cluster's other hosts. */
 export type Cluster = Pick<
   ClusterSnapshots,
-  'find' | 'isKnown' | 'announce' | 'lost' | 'learned' | 'reportTrace' | 'onUp'
+  'find' | 'layoutOf' | 'announce' | 'lost' | 'learned' | 'reportTrace' | 'onUp'
 >;
 
 /** Context and message; levels as in docs/ARCHITECTURE.md. */

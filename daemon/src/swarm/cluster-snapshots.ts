@@ -3,6 +3,7 @@ import {
   type DeviceRange,
   type Digest,
   decodeTrace,
+  digestFromRaw,
   encodeTrace,
   type FoundMessage,
   FromDaemonSchema,
@@ -114,13 +115,14 @@ export class ClusterSnapshots {
     };
   }
 
-  /** Whether the cluster knows one; `undefined` where nobody says. @throws `cancelled` */
-  async isKnown(question: ClusterQuestion, signal: AbortSignal): Promise<boolean | undefined> {
+  /** Raw digest of the meta of the one that the cluster knows; `null` where it knows none, `undefined` where nobody says. @throws `cancelled` */
+  async layoutOf(question: ClusterQuestion, signal: AbortSignal): Promise<Digest | null | undefined> {
     const answer = await this.#ask(signal, (number) => ({
       case: 'find',
       value: { ...encodeQuestion(question), number, brief: true },
     }));
-    return answer?.known;
+    if (answer === undefined) return undefined;
+    return answer.known ? digestFromRaw(answer.layout) : null;
   }
 
   /** @returns false for one that is too large to be told */

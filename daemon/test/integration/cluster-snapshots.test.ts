@@ -72,10 +72,10 @@ async function pushed(image: Parameters<typeof pushImage>[1], tag = 'latest'): P
 
 /** Whether the supernode knows a snapshot of it, as a host is told. */
 const isKnown = async ({ member }: Host, name: string, root: string) =>
-  await member.swarm.snapshots.isKnown(
+  typeof (await member.swarm.snapshots.layoutOf(
     { repository: parseReference(name), platform: formatPlatform(hostPlatform()), root: root as never },
     new AbortController().signal,
-  );
+  )) === 'string';
 
 /** One host builds it, and has told the cluster. */
 async function build(name: string, options: SnapshotHostOptions = {}) {
@@ -226,6 +226,19 @@ describe('a snapshot that one host has built', () => {
     await expect.poll(() => isKnown(other, name, record.rootDigest)).toBe(true);
   });
 
+  test('is used no longer where it is not all here and all who had it have gone', async () => {
+    await start();
+    const name = await pushed(imageNamed('app'));
+    const { member, host, record } = await build(name);
+    const [lazy, whole] = [await addHost(), await addHost()];
+    await lazy.host.acquire(name, { extent: 'meta' });
+    await whole.host.acquire(name);
+    for (const each of [whole.host, whole.member, host, member]) await each[Symbol.asyncDispose]();
+    await expect.poll(() => isKnown(lazy, name, record.rootDigest)).toBe(false);
+    expect((await lazy.host.acquire(name, { extent: 'meta' })).found).toBe('built');
+    expect((await lazy.host.acquire(name, { extent: 'meta' })).found).toBe('here');
+  });
+
   test('is built anew, and reported, where its blobs were evicted', async () => {
     await start();
     const name = await pushed(imageNamed('app'));
@@ -259,7 +272,7 @@ describe('a snapshot that one host has built', () => {
         const found = await snapshots.find(...question);
         return found && tamper(found);
       },
-      isKnown: async () => undefined,
+      layoutOf: async () => undefined,
       announce: () => true,
       lost: () => {},
       learned: async () => [],

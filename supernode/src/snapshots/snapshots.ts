@@ -9,6 +9,7 @@ import {
   type PeerId,
   parseRepository,
   type ReportTraceMessage,
+  rawOf,
   type SnapshotMessage,
   SnapshotMessageSchema,
 } from '@drakkar/protocol';
@@ -83,10 +84,12 @@ export class Snapshots implements SnapshotEvents {
     const { registry } = parseRepository(repository);
     const known = catalogue.find(registry, digestFromRaw(root), platform, nowMs);
     if (known === undefined || !this.#isAvailable(known)) return found({ number });
-    if (brief) return found({ number, known: true });
+    const layout = rawOf(known.layout);
+    if (brief) return found({ number, known: true, layout });
     return found({
       number,
       known: true,
+      layout,
       snapshot: fromBinary(SnapshotMessageSchema, known.message),
       voucher: this.#voucherOf(known, nowMs),
       learned: traces.learned({ layout: known.layout, startKey: digestFromRaw(startKey) }),

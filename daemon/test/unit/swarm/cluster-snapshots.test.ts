@@ -6,6 +6,7 @@ import {
   encodeTrace,
   type FoundMessage,
   FromSupernodeSchema,
+  rawOf,
   signVoucher,
   verifyVoucher,
 } from '@drakkar/protocol';
@@ -71,10 +72,18 @@ describe('what the cluster knows of snapshots', () => {
   test('is a snapshot, the cluster’s word for its builder, and what starts read', async () => {
     const sent = { ...snapshot, repository: 'docker.io/library/app' };
     const parts = { ...sent, documents: [...snapshot.documents], tables: [...snapshot.tables] };
-    const { snapshots } = asking({ known: true, snapshot: parts, voucher, learned: encodeTrace(learned) });
+    const { snapshots } = asking({
+      known: true,
+      snapshot: parts,
+      voucher,
+      learned: encodeTrace(learned),
+      layout: rawOf(digestOf('meta')),
+    });
     const found = await snapshots.find(question, startKey, signal);
     expect(found).toMatchObject({ snapshot, voucher: { builder: 'builder' }, learned });
-    expect(await snapshots.isKnown(question, signal)).toBe(true);
+    expect(await snapshots.layoutOf(question, signal)).toBe(digestOf('meta'));
+    const none = asking({ known: false });
+    expect(await none.snapshots.layoutOf(question, signal)).toBeNull();
     expect(await snapshots.learned({ layout: digestOf('meta'), startKey }, signal)).toEqual(learned);
   });
 
