@@ -18,15 +18,7 @@ import { restoreFiles } from './files.ts';
 import { findSnapshot } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
 import type { LearnedStarts } from './learned.ts';
-import {
-  blobsOf,
-  type Cluster,
-  type Extent,
-  isLocal,
-  type Modules,
-  rawDigests,
-  type SnapshotParts,
-} from './modules.ts';
+import { blobsOf, type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
 import { startOrder } from './order.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -55,8 +47,6 @@ export interface AcquirerModules extends Modules {
   readonly images: Images;
   readonly catalogue: Catalogue;
   readonly learned: LearnedStarts;
-  /** The other hosts, where there are any. */
-  readonly cluster: Cluster | undefined;
   readonly announcer: Announcer | undefined;
 }
 
@@ -137,7 +127,8 @@ export class Acquirer {
     requirePlatform(image.name, imageConfig, image.platform);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
     if (given !== undefined) {
-      const record = await this.#fetchGiven({ image, resolved, extent }, given, work, keep);
+      const found = { image, resolved, extent };
+      const record = await fetchGiven(found, given, this.#options, this.#modules, work, keep);
       if (record !== undefined) {
         this.#modules.learned.given(record.config, wanted.startKey, given.learned);
         return { record, found: 'cluster' };
@@ -161,20 +152,7 @@ export class Acquirer {
     { rebuild, startKey }: AcquireOptions,
     work: Work,
   ): Promise<GivenSnapshot | undefined> {
-    const { cluster, log } = this.#modules;
-    if (cluster === undefined || rebuild) return undefined;
-    return await askCluster(image, root, startKey, { cluster, log }, work);
-  }
-
-  async #fetchGiven(
-    wanted: Parameters<typeof fetchGiven>[0],
-    given: GivenSnapshot,
-    work: Work,
-    keep: (parts: SnapshotParts) => Promise<SnapshotRecord>,
-  ): Promise<SnapshotRecord | undefined> {
-    const { cluster, ...modules } = this.#modules;
-    if (cluster === undefined) return undefined;
-    return await fetchGiven(wanted, given, this.#options, { ...modules, cluster }, work, keep);
+    return rebuild ? undefined : await askCluster(image, root, startKey, this.#modules, work);
   }
 
   /** Whether what of a snapshot is not here can be had: one that was built is nowhere but on hosts, which may have gone. */
@@ -206,7 +184,7 @@ export class Acquirer {
 
   /** The snapshot upon which this one is built. */
   #earlier(image: Image, { manifestDigest }: ResolvedImage): SnapshotRecord | undefined {
-    const { buildUponEarlier, blockBytes, trustedKeys } = this.#options;
+    const { buildUponEarlier, blockBytes, trustedKeys, trustCluster } = this.#options;
     if (!buildUponEarlier) return undefined;
     return chooseEarlier(this.#catalogue.list(), {
       repository: image.reference,
@@ -214,6 +192,7 @@ export class Acquirer {
       manifestDigest,
       blockBytes,
       trustedSigners: new Set(trustedKeys.map(encodePublicKey)),
+      trustCluster,
     });
   }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Digest, parseReference } from '@drakkar/protocol';
 import { newReceipt } from '../content/index.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
-import { allDigests, blobsOf, type Cluster, filesOf, type Modules } from './modules.ts';
+import { allDigests, blobsOf, type Cluster, chunkListOf, filesOf, type Modules } from './modules.ts';
 
 export interface AnnouncerModules extends Pick<Modules, 'content' | 'store' | 'log'> {
   readonly catalogue: Pick<Catalogue, 'list'>;
@@ -93,6 +93,8 @@ export class Announcer implements AsyncDisposable {
     for (const { blobDigest, piecesDigest } of filesOf(config)) {
       await content.offerPieces(repository, blobDigest, piecesDigest);
     }
+    // Whoever builds the next version upon it wants this, too.
+    for (const { digest } of chunkListOf(config)) content.offer(repository, digest);
     const tables = await this.#tables(record);
     const snapshot = { repository, platform, documents, imageConfig, artifact, envelope, tables, pushed };
     const isTold = cluster.announce(snapshot);

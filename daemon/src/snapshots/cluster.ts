@@ -13,7 +13,7 @@ import type { FoundSnapshot } from '../swarm/index.ts';
 import { findImage, type ResolvedImage } from '../upstream/index.ts';
 import { type FindRequest, openSnapshot } from './found.ts';
 import type { Image } from './images.ts';
-import type { Cluster, Modules, SnapshotParts } from './modules.ts';
+import type { Modules, SnapshotParts } from './modules.ts';
 import type { Work } from './work.ts';
 
 /** What the cluster has said of an image, as far as it proves itself. */
@@ -36,13 +36,13 @@ export async function askCluster(
   image: Image,
   root: Digest,
   startKey: Digest,
-  { cluster, log }: { readonly cluster: Cluster; readonly log: Modules['log'] },
+  { cluster, log }: Pick<Modules, 'cluster' | 'log'>,
   work: Work,
 ): Promise<GivenSnapshot | undefined> {
   const { reference, platform } = image;
   try {
     const question = { repository: reference, platform: formatPlatform(platform), root };
-    const found = await cluster.find(question, startKey, work.signal);
+    const found = await cluster?.find(question, startKey, work.signal);
     if (found === undefined) return undefined;
     const { imageConfig } = found.snapshot;
     const resolved = await readDocuments(image, root, found.snapshot.documents);
@@ -75,7 +75,7 @@ export async function fetchGiven<Kept>(
   wanted: Omit<FindRequest, 'trustedKeys'>,
   { found }: GivenSnapshot,
   trust: ClusterTrust,
-  { cluster, ...modules }: Modules & { readonly cluster: Cluster },
+  modules: Modules,
   work: Work,
   keep: (parts: SnapshotParts) => Promise<Kept>,
 ): Promise<Kept | undefined> {
@@ -90,7 +90,7 @@ export async function fetchGiven<Kept>(
     work.signal.throwIfAborted();
     if (isDrakkarError(error, 'no_space')) throw error;
     modules.log.warn({ image: image.name, error }, 'a snapshot of the cluster is not used');
-    cluster.lost(image.reference, manifestDigest);
+    modules.cluster?.lost(image.reference, manifestDigest);
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { type Digest, isDrakkarError, type VolumeFile } from '@drakkar/protocol';
+import { type Digest, isDrakkarError, parseReference, type VolumeFile } from '@drakkar/protocol';
 import type { DictionarySource } from '@drakkar/snapshotter';
 import type { RepositoryName } from '../upstream/index.ts';
 import { newestOf, type SnapshotRecord } from './catalogue.ts';
@@ -14,6 +14,8 @@ export interface EarlierWanted {
   readonly blockBytes: number;
   /** Public keys of those whose snapshots are used. */
   readonly trustedSigners: ReadonlySet<string>;
+  /** Those that the cluster has given are used, whoever signed them. */
+  readonly trustCluster: boolean;
 }
 
 /**
@@ -28,11 +30,11 @@ export function chooseEarlier(
     records,
     wanted.repository,
     wanted.platform,
-    ({ manifestDigest, config, signer }) =>
+    ({ manifestDigest, config, signer, origin }) =>
       manifestDigest !== wanted.manifestDigest &&
       config.blockBytes === wanted.blockBytes &&
       config.chunks !== undefined &&
-      wanted.trustedSigners.has(signer),
+      (wanted.trustedSigners.has(signer) || (wanted.trustCluster && origin === 'cluster')),
   );
 }
 
@@ -62,8 +64,9 @@ export async function openEarlier(
   store.pin(list.digest, holder);
   try {
     await content.fetch({ image: image.reference, ...list }, work.receipt, { signal: work.signal });
+    const isWithOthers = await isInCluster(record, modules, work);
     const travels = await Promise.all(
-      config.devices.map((device) => canTravel(image, device, modules, work)),
+      config.devices.map((device) => isWithOthers || canTravel(image, device, modules, work)),
     );
     return {
       list: config.chunks,
@@ -78,6 +81,16 @@ export async function openEarlier(
     log.warn({ image: image.name, earlier: manifestDigest, error }, 'an earlier snapshot is not built upon');
     return undefined;
   }
+}
+
+/** Whether hosts of the cluster have all of it. */
+async function isInCluster(
+  { image, platform, rootDigest: root, config }: SnapshotRecord,
+  { cluster }: Modules,
+  work: Work,
+): Promise<boolean> {
+  const question = { repository: parseReference(image), platform, root };
+  return (await cluster?.layoutOf(question, work.signal)) === config.meta.rawDigest;
 }
 
 /** Whether a device's blobs are here, or its registry has them: else nobody could be given a snapshot that refers to it. */

@@ -46,7 +46,7 @@ export type Store = Pick<
 >;
 
 /** What snapshots need of the content service. */
-export type Content = Pick<WholeContent, 'read' | 'fetch' | 'openPieces' | 'offerPieces'>;
+export type Content = Pick<WholeContent, 'read' | 'fetch' | 'openPieces' | 'offer' | 'offerPieces'>;
 
 /** What snapshots need of the cluster's other hosts. */
 export type Cluster = Pick<
@@ -67,6 +67,8 @@ export interface Modules {
   readonly content: Content;
   readonly store: Store;
   readonly native: NativeHelper;
+  /** The other hosts, where there are any. */
+  readonly cluster: Cluster | undefined;
   readonly log: Log;
 }
 

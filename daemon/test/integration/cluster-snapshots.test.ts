@@ -226,6 +226,40 @@ describe('a snapshot that one host has built', () => {
     await expect.poll(() => isKnown(other, name, record.rootDigest)).toBe(true);
   });
 
+  test('is built upon by a host that has only started it, and what is built so is known to all', async () => {
+    await start();
+    const version = (number: number) =>
+      imageOf({
+        layers: [
+          layerOf(
+            tarArchive([
+              ...[0, 1, 2].map((index) => ({ name: `${index}`, data: noise(300_000, `part ${index}`) })),
+              { name: 'version', data: noise(20_000, `version ${number}`) },
+            ]),
+          ),
+        ],
+        architecture: hostArchitecture(),
+      });
+    const first = await pushed(version(1));
+    const { repository } = parseReference(first);
+    const next = version(2);
+    await pushImage(cluster.registry.url, next, { repository, tag: 'next' });
+    const builder = await build(first);
+    const other = await addHost();
+    await other.host.acquire(first, { extent: 'meta' });
+    const later = await other.host.acquire(first.replace(':latest', ':next'), { extent: 'meta' });
+    expect(later.found).toBe('built');
+    expect(other.host.warnings).toEqual([]);
+    const { devices } = later.record.config;
+    expect(devices.length).toBe(builder.record.config.devices.length + 1);
+    for (const device of builder.record.config.devices) expect(devices).toContainEqual(device);
+    await other.host.announcer?.settled();
+    expect(await builder.host.acquire(first.replace(':latest', ':next'), { extent: 'meta' })).toMatchObject({
+      found: 'cluster',
+      record: { config: later.record.config },
+    });
+  });
+
   test('is used no longer where it is not all here and all who had it have gone', async () => {
     await start();
     const name = await pushed(imageNamed('app'));
