@@ -78,7 +78,8 @@ export interface LinkEvents {
   advice(advice: SupernodeAdvice): void;
   revoked(peers: readonly PeerId[]): void;
   named(name: Named): void;
-  found(answer: FoundMessage): void;
+  /** @param holders whom to ask for the meta of what was found */
+  found(answer: FoundMessage, holders: readonly Candidate[]): void;
   /** The link came up or went down. */
   changed(): void;
   /** Complete content to announce. */
@@ -438,7 +439,10 @@ export class SupernodeLink implements AsyncDisposable {
         break;
       }
       case 'found':
-        this.#events.found(message.value);
+        this.#events.found(
+          message.value,
+          message.value.holders.flatMap((peer) => candidateOf(peer) ?? []),
+        );
         break;
       case 'revoked': {
         const peers = message.value.peers.filter(isPeerId);

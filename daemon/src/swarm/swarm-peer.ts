@@ -141,7 +141,10 @@ export async function startSwarmPeer(
           }
         },
         named: (name) => names.named(name),
-        found: (answer) => snapshots.found(answer),
+        found: (answer, holders) => {
+          for (const { peer, controlAddresses } of holders) swarm.meet(peer, controlAddresses);
+          snapshots.found(answer);
+        },
         changed: () => {
           swarm.linkChanged();
           names.linkChanged();

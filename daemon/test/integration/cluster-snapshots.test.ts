@@ -14,9 +14,15 @@ import {
 import { type DeviceRange, formatPlatform, hostPlatform, parseReference } from '@drakkar/protocol';
 import { type Inode, readErofs } from '@drakkar/snapshotter';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { newReceipt } from '../../src/content/index.ts';
+import { newReceipt, SMALLEST_SHARED_BYTES } from '../../src/content/index.ts';
 import { type SnapshotRecord, startKeyOf } from '../../src/snapshots/index.ts';
-import { filesOf, isLocal, type Cluster as KnownCluster } from '../../src/snapshots/modules.ts';
+import {
+  blobsOf,
+  chunkListOf,
+  filesOf,
+  isLocal,
+  type Cluster as KnownCluster,
+} from '../../src/snapshots/modules.ts';
 import type { FoundSnapshot } from '../../src/swarm/index.ts';
 import { type Cluster, type ClusterHost, startCluster } from '../kit/cluster.ts';
 import {
@@ -136,6 +142,23 @@ describe('a snapshot that one host has built', () => {
     const signal = AbortSignal.timeout(20_000);
     await blob.want([1], { urgent: true, signal });
     expect(receipt.summary()).toMatchObject({ upstreamBytes: 0, peerBytes: table.pieces[1]?.length });
+  });
+
+  test('has piece tables and a chunk list that come from hosts where they were evicted, however small', async () => {
+    await start();
+    const name = await pushed(imageNamed('app'));
+    const { record } = await build(name);
+    const { host } = await addHost();
+    const { config } = (await host.acquire(name, { extent: 'meta' })).record;
+    expect(config).toEqual(record.config);
+    const { signal } = new AbortController();
+    for (const { digest, sizeBytes } of [...config.devices.flatMap(blobsOf), ...chunkListOf(config)]) {
+      if (sizeBytes >= SMALLEST_SHARED_BYTES) continue;
+      if (host.store.has(digest)) host.store.remove(digest);
+      const receipt = newReceipt();
+      await host.content.fetch({ image: parseReference(name), digest, sizeBytes }, receipt, { signal });
+      expect(receipt.summary()).toMatchObject({ upstreamBytes: 0, peerBytes: sizeBytes });
+    }
   });
 
   test('is found under an index, and under another index by its manifest', async () => {

@@ -15,15 +15,8 @@ import type { SupernodeMetrics } from '../metrics.ts';
 import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
-import {
-  encodeCandidates,
-  type FromSupernodeInit,
-  type Introduction,
-  type NameNews,
-  namedMessage,
-  type Session,
-  type SessionEvents,
-} from './session.ts';
+import { encodeCandidates, type FromSupernodeInit, namedMessage } from './messages.ts';
+import type { Introduction, NameNews, Session, SessionEvents } from './session.ts';
 
 export interface ControlModules {
   readonly authority: Authority;
@@ -68,7 +61,7 @@ export class Control implements SessionEvents, Disposable {
     this.#config = config;
     this.#modules = modules;
     this.swarm = new Swarm(config.swarm, clockMs());
-    this.snapshots = new Snapshots(config.snapshots, { ...modules, swarm: this.swarm });
+    this.snapshots = new Snapshots(config.snapshots, { ...modules, swarm: this.swarm, now: clockMs });
     for (const [peer, untilMs] of modules.members.quarantined(Date.now()))
       this.swarm.quarantine(peer, untilMs);
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);

@@ -1,16 +1,12 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   areLabels,
   type BlobName,
   blobKeyOf,
-  CandidatesSchema,
   type Digest,
   DrakkarError,
   decodeBlobName,
   digestFromRaw,
   type EncodedBlobName,
-  encodeBlobName,
   type FromDaemon,
   FromDaemonSchema,
   FromSupernodeSchema,
@@ -22,7 +18,6 @@ import {
   type PeerId,
   parseHostPort,
   parsePeerId,
-  rawOf,
   toDrakkarError,
 } from '@drakkar/protocol';
 import {
@@ -33,9 +28,9 @@ import {
   STRANGER_MESSAGE_BYTES,
 } from '@drakkar/wire';
 import type { SnapshotEvents } from '../snapshots/snapshots.ts';
-import type { NameAnswer, NameMeaning } from '../swarm/names.ts';
-import type { Host } from '../swarm/state.ts';
+import type { NameMeaning } from '../swarm/names.ts';
 import type { BlobSize } from '../swarm/swarm.ts';
+import type { FromSupernodeInit } from './messages.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */
 export interface SessionEvents {
@@ -73,7 +68,6 @@ export interface Introduction {
   readonly uploadSlots: number;
 }
 
-export type FromSupernodeInit = MessageInitShape<typeof FromSupernodeSchema>;
 type Welcome = FromSupernodeInit;
 
 const HELLO_MS = 10_000;
@@ -247,55 +241,6 @@ function newsOf({ sizeBytes: size, digest, readBytes, givesUp }: NameMessage): N
   if (digest.length > 0) return { kind: 'tells', meaning: { digest: digestFromRaw(digest), sizeBytes } };
   if (givesUp) return { kind: 'gives up' };
   return readBytes > 0n ? { kind: 'reads', readBytes: Number(readBytes) } : { kind: 'asks', sizeBytes };
-}
-
-export const namedMessage = ({ key, meaning }: NameAnswer): FromSupernodeInit => {
-  const known = typeof meaning === 'string' ? undefined : meaning;
-  return {
-    message: {
-      case: 'named',
-      value: {
-        key: rawOf(key),
-        digest: known === undefined ? new Uint8Array() : rawOf(known.digest),
-        sizeBytes: BigInt(known?.sizeBytes ?? 0),
-        yours: meaning === 'yours',
-      },
-    },
-  };
-};
-
-/**
- * The encoded `Candidates`. A host's own part is encoded once, since it is told to many: fields of a message may follow each other in
- * any number of pieces. Source: protobuf's encoding, "Last One Wins" and "Repeated".
- */
-export function encodeCandidates(
-  blob: BlobName,
-  rest: { readonly grant: string; readonly upstream: boolean },
-  parents: readonly Host[],
-  seeds: ReadonlySet<PeerId>,
-): Uint8Array {
-  const head = create(CandidatesSchema, { blob: encodeBlobName(blob), ...rest });
-  const parts = [toBinary(CandidatesSchema, head), ...parents.map((host) => encodedPeer(host, seeds))];
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const field = FromSupernodeSchema.field.candidates.number;
-  const start = new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish();
-  return Buffer.concat([start, ...parts], start.length + length);
-}
-
-const ENCODED = { complete: new WeakMap<Host, Uint8Array>(), partial: new WeakMap<Host, Uint8Array>() };
-
-function encodedPeer(host: Host, seeds: ReadonlySet<PeerId>): Uint8Array {
-  const complete = seeds.has(host.peer);
-  const kept = complete ? ENCODED.complete : ENCODED.partial;
-  const known = kept.get(host);
-  if (known !== undefined) return known;
-  const { peer, dataAddress, controlAddresses } = host;
-  const alone = create(CandidatesSchema, {
-    peers: [{ peer, dataAddress, controlAddresses: [...controlAddresses], complete }],
-  });
-  const bytes = toBinary(CandidatesSchema, alone);
-  kept.set(host, bytes);
-  return bytes;
 }
 
 function malformed(why: string): DrakkarError {

@@ -1,9 +1,8 @@
-import { fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   decodeTrace,
   digestFromRaw,
   type FindMessage,
-  type FromSupernodeSchema,
   type LearnMessage,
   type LostMessage,
   type PeerId,
@@ -15,6 +14,7 @@ import {
 } from '@drakkar/protocol';
 import type { Start, Traces } from '@drakkar/service';
 import type { Logger } from 'pino';
+import type { FromSupernodeInit } from '../control/messages.ts';
 import type { Authority } from '../members/authority.ts';
 import type { Members } from '../members/members.ts';
 import type { Swarm } from '../swarm/swarm.ts';
@@ -30,7 +30,13 @@ export interface SnapshotEvents {
   report(peer: PeerId, traced: ReportTraceMessage): void;
 }
 
-type Answer = MessageInitShape<typeof FromSupernodeSchema>;
+type Answer = FromSupernodeInit;
+
+type FoundInit = Extract<NonNullable<Answer['message']>, { case: 'found' }>['value'];
+type Holder = NonNullable<FoundInit['holders']>[number];
+
+/** As many as a host asks at once. */
+const MAX_HOLDERS = 4;
 
 /** A builder that stands for all members. */
 export const EVERY_MEMBER = '*';
@@ -45,7 +51,9 @@ export interface SnapshotsModules {
   readonly traces: Traces;
   readonly authority: Pick<Authority, 'vouch'>;
   readonly members: Pick<Members, 'find'>;
-  readonly swarm: Pick<Swarm, 'hasSeed'>;
+  readonly swarm: Pick<Swarm, 'hasSeed' | 'seedsOf'>;
+  /** Milliseconds of the clock by which the swarm goes. */
+  now(): number;
   readonly log: Logger;
 }
 
@@ -93,6 +101,7 @@ export class Snapshots implements SnapshotEvents {
       snapshot: fromBinary(SnapshotMessageSchema, known.message),
       voucher: this.#voucherOf(known, nowMs),
       learned: traces.learned({ layout: known.layout, startKey: digestFromRaw(startKey) }),
+      holders: this.#holdersOf(known),
     });
   }
 
@@ -145,6 +154,18 @@ export class Snapshots implements SnapshotEvents {
     );
   }
 
+  /** Of the meta, which is what is asked for first. */
+  #holdersOf({ blobs: [meta] }: KnownSnapshot): Holder[] {
+    const { swarm, now } = this.#modules;
+    const seeds = meta === undefined ? [] : swarm.seedsOf(meta, now(), MAX_HOLDERS);
+    return seeds.map(({ peer, dataAddress, controlAddresses }) => ({
+      peer,
+      dataAddress,
+      controlAddresses: [...controlAddresses],
+      complete: true,
+    }));
+  }
+
   #voucherOf({ announcer, manifest, platform, envelope, builder }: KnownSnapshot, nowMs: number): string {
     if (!this.#isBuilder(announcer)) return '';
     return this.#modules.authority.vouch({ manifest, platform, envelope, builder }, nowMs);
@@ -155,6 +176,6 @@ function startOf({ layout, startKey }: { layout: Uint8Array; startKey: Uint8Arra
   return { layout: digestFromRaw(layout), startKey: digestFromRaw(startKey) };
 }
 
-const found = (value: Extract<NonNullable<Answer['message']>, { case: 'found' }>['value']): Answer => ({
+const found = (value: FoundInit): Answer => ({
   message: { case: 'found', value },
 });

@@ -70,7 +70,8 @@ async function startCluster(builders = ['*'], path?: string): Promise<Cluster> {
           revokedAtMs: revoked.has(peer) ? 1 : null,
         }),
       },
-      swarm: { hasSeed: ({ name }) => cluster.held?.has(name.digest) ?? true },
+      swarm: { hasSeed: ({ name }) => cluster.held?.has(name.digest) ?? true, seedsOf: () => [] },
+      now: () => 0,
       log: pino({ level: 'silent' }),
     },
   );
