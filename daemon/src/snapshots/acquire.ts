@@ -130,7 +130,7 @@ export class Acquirer {
       const found = { image, resolved, extent };
       const record = await fetchGiven(found, given, this.#options, this.#modules, work, keep);
       if (record !== undefined) {
-        this.#modules.learned.given(record.config, wanted.startKey, given.learned);
+        this.#modules.learned.given(record.config, wanted.startKey, given.found.learned);
         return { record, found: 'cluster' };
       }
     }
@@ -152,7 +152,12 @@ export class Acquirer {
     { rebuild, startKey }: AcquireOptions,
     work: Work,
   ): Promise<GivenSnapshot | undefined> {
-    return rebuild ? undefined : await askCluster(image, root, startKey, this.#modules, work);
+    if (rebuild) return undefined;
+    const [given, isGranted] = await Promise.all([
+      askCluster(image, root, startKey, this.#modules, work),
+      this.#images.isGranted(image, work),
+    ]);
+    return isGranted ? given : undefined;
   }
 
   /** Whether what of a snapshot is not here can be had: one that was built is nowhere but on hosts, which may have gone. */

@@ -1,6 +1,5 @@
 import type { KeyObject } from 'node:crypto';
 import {
-  type DeviceRange,
   type Digest,
   DrakkarError,
   decodePublicKey,
@@ -23,7 +22,6 @@ export interface GivenSnapshot {
   /** Named by the manifest. */
   readonly imageConfig: Uint8Array;
   readonly found: FoundSnapshot;
-  readonly learned: readonly DeviceRange[];
 }
 
 /**
@@ -49,7 +47,7 @@ export async function askCluster(
     if (digestOf(imageConfig) !== resolved.manifest.config.digest) {
       throw new DrakkarError('invalid_content', 'the cluster gives the config of another image');
     }
-    return { resolved, imageConfig, found, learned: found.learned };
+    return { resolved, imageConfig, found };
   } catch (error) {
     work.signal.throwIfAborted();
     log.warn({ image: image.name, error }, 'what the cluster says of a snapshot is not used');
@@ -90,7 +88,7 @@ export async function fetchGiven<Kept>(
     work.signal.throwIfAborted();
     if (isDrakkarError(error, 'no_space')) throw error;
     modules.log.warn({ image: image.name, error }, 'a snapshot of the cluster is not used');
-    modules.cluster?.lost(image.reference, manifestDigest);
+    if (!isDrakkarError(error, 'forbidden')) modules.cluster?.lost(image.reference, manifestDigest);
     return undefined;
   }
 }

@@ -6,11 +6,11 @@ import {
   digestFromRaw,
   encodeTrace,
   type FoundMessage,
-  FromDaemonSchema,
   formatRepository,
   parseRepository,
   type Repository,
   rawOf,
+  SnapshotMessageSchema,
   type Trace,
   type Voucher,
 } from '@drakkar/protocol';
@@ -126,13 +126,15 @@ export class ClusterSnapshots {
   }
 
   /** @returns false for one that is too large to be told */
-  announce({ repository, ...snapshot }: ClusterSnapshot): boolean {
-    const value = { snapshot: { ...snapshot, repository: formatRepository(repository) } };
-    const parts = { ...value.snapshot, documents: [...snapshot.documents], tables: [...snapshot.tables] };
-    const message = { case: 'announce', value: { snapshot: parts } } as const;
-    if (toBinary(FromDaemonSchema, create(FromDaemonSchema, { message })).length > MAX_ANNOUNCED_BYTES)
-      return false;
-    this.#link?.snapshots(message);
+  announce({ repository, documents, tables, ...rest }: ClusterSnapshot): boolean {
+    const snapshot = create(SnapshotMessageSchema, {
+      ...rest,
+      repository: formatRepository(repository),
+      documents: [...documents],
+      tables: [...tables],
+    });
+    if (toBinary(SnapshotMessageSchema, snapshot).length > MAX_ANNOUNCED_BYTES) return false;
+    this.#link?.snapshots({ case: 'announce', value: { snapshot } });
     return true;
   }
 

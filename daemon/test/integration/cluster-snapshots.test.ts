@@ -186,6 +186,17 @@ describe('a snapshot that one host has built', () => {
     );
   });
 
+  test('is given to nobody whom the registry does not give the image, though the digest is known', async () => {
+    await start();
+    const image = imageNamed('app');
+    const name = await pushed(image);
+    await build(name);
+    const { host } = await addHost();
+    const elsewhere = `${cluster.proxy.host}/apps/elsewhere@${image.manifest.digest}`;
+    await expect(host.acquire(elsewhere, { extent: 'meta' })).rejects.toMatchObject({ code: 'not_found' });
+    expect(host.catalogue.list()).toEqual([]);
+  });
+
   test('is known to a supernode that has been started again', async () => {
     await start();
     const name = await pushed(imageNamed('app'));
