@@ -7,7 +7,6 @@ import {
   type Registry,
   startFaultyProxy,
   startRegistry,
-  type TemporaryDirectory,
   temporaryDirectory,
 } from '@drakkar/lab';
 import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
@@ -19,34 +18,26 @@ const isRoot = process.getuid?.() === 0;
 const LOOPBACK = '127.0.0.1';
 
 describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
+  const running = new AsyncDisposableStack();
   let registry: Registry;
   let proxy: FaultyProxy;
-  let directory: TemporaryDirectory;
   let supernode: Supernode;
-  const hosts: Host[] = [];
 
   beforeAll(async () => {
-    registry = await startRegistry();
-    proxy = await startFaultyProxy(registry.url);
-    directory = await temporaryDirectory('cluster');
-    supernode = await startSupernode(
-      supernodeConfiguration.complete({
-        stateDirectory: join(directory.path, 'supernode'),
-        address: LOOPBACK,
-        port: 0,
-        metrics: { port: 0 },
-        log: { level: 'error' },
-      }),
-    );
+    registry = running.use(await startRegistry());
+    proxy = running.use(await startFaultyProxy(registry.url));
+    const { path } = running.use(await temporaryDirectory('cluster'));
+    const config = supernodeConfiguration.complete({
+      stateDirectory: join(path, 'supernode'),
+      address: LOOPBACK,
+      port: 0,
+      metrics: { port: 0 },
+      log: { level: 'error' },
+    });
+    supernode = running.use(await startSupernode(config));
   });
 
-  afterAll(async () => {
-    for (const host of hosts) await host[Symbol.asyncDispose]();
-    await supernode?.[Symbol.asyncDispose]();
-    await directory?.[Symbol.asyncDispose]();
-    await proxy?.[Symbol.asyncDispose]();
-    await registry?.[Symbol.asyncDispose]();
-  });
+  afterAll(() => running[Symbol.asyncDispose]());
 
   async function addHost(name: string): Promise<Host> {
     const host = await startHost({
@@ -62,7 +53,7 @@ describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
       volumes: { background: 'off' },
       native: { backend: 'fanotify' },
     });
-    hosts.push(host);
+    running.use(host);
     await expect.poll(async () => (await host.client.status()).swarm?.supernode.up).toBe(true);
     return host;
   }
