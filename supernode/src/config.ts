@@ -57,12 +57,14 @@ const supernodeSchema = z.strictObject({
         ),
       maxSnapshots: z
         .int()
-        .min(1)
+        .min(16)
         .default(10_000)
-        .describe('Snapshots that are known; the one that was asked for longest ago goes first.'),
+        .describe(
+          'Snapshots that are known; the one that was asked for longest ago goes first. One host announces no more than a quarter of them.',
+        ),
       maxBytes: z
         .int()
-        .min(1024 ** 2)
+        .min(16 * 1024 ** 2)
         .default(1024 ** 3)
         .describe('Bytes of what is known of snapshots, and as many of what starts read of them.'),
       keepMs: z

@@ -40,8 +40,13 @@ const SCHEMA = `
     UNIQUE (registry, root, platform)
   ) STRICT;
   CREATE INDEX IF NOT EXISTS by_manifest ON snapshots (registry, manifest, platform);
+  CREATE INDEX IF NOT EXISTS by_layout ON snapshots (layout);
+  CREATE INDEX IF NOT EXISTS by_announcer ON snapshots (announcer, used_at_ms, size_bytes);
   CREATE INDEX IF NOT EXISTS by_use ON snapshots (used_at_ms, size_bytes);
 `;
+
+/** No host's announcements drive out more than this part of everybody's. */
+const LARGEST_SHARE = 1 / 4;
 
 /** Use is noted no more often than this: a burst of starts is no burst of writes. */
 const USE_INTERVAL_MS = 60_000;
@@ -87,7 +92,8 @@ export class SnapshotCatalogue implements Disposable {
     this.#database
       .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
       .run(...names, pushed ? 1 : 0, JSON.stringify(blobs), nowMs, message.length, message);
-    this.#makeRoom();
+    this.#makeRoom('announcer = ?', LARGEST_SHARE, announcer);
+    this.#makeRoom('TRUE', 1);
   }
 
   /** The snapshot of what a tag means, or of a manifest, for a platform. */
@@ -105,6 +111,11 @@ export class SnapshotCatalogue implements Disposable {
   findManifest(registry: string, manifest: Digest): KnownSnapshot | undefined {
     const row = this.#row('registry = ? AND manifest = ?', registry, manifest);
     return row && snapshotOf(row);
+  }
+
+  /** Whether anybody may be given a snapshot of this layout. */
+  hasLayout(layout: Digest): boolean {
+    return this.#row('layout = ?', layout) !== undefined;
   }
 
   /** @returns how many were known */
@@ -134,15 +145,17 @@ export class SnapshotCatalogue implements Disposable {
     return found.get(...values) as unknown as Row | undefined;
   }
 
-  #makeRoom(): void {
+  /** Of some, those that were asked for longest ago go, until they take no more than a share of all. */
+  #makeRoom(where: string, share: number, ...values: readonly string[]): void {
     const { maxSnapshots, maxBytes } = this.#options;
-    const sum = this.#database.prepare('SELECT count(*) AS count, sum(size_bytes) AS bytes FROM snapshots');
+    const sum = this.#database.prepare(
+      `SELECT count(*) AS count, sum(size_bytes) AS bytes FROM snapshots WHERE ${where}`,
+    );
+    const oldest = `SELECT rowid FROM snapshots WHERE ${where} ORDER BY used_at_ms, rowid LIMIT 1`;
     for (;;) {
-      const { count, bytes } = sum.get() ?? {};
-      if (Number(count) <= maxSnapshots && Number(bytes ?? 0) <= maxBytes) return;
-      this.#database.exec(
-        'DELETE FROM snapshots WHERE rowid = (SELECT rowid FROM snapshots ORDER BY used_at_ms, rowid LIMIT 1)',
-      );
+      const { count, bytes } = sum.get(...values) ?? {};
+      if (Number(count) <= maxSnapshots * share && Number(bytes ?? 0) <= maxBytes * share) return;
+      this.#database.prepare(`DELETE FROM snapshots WHERE rowid = (${oldest})`).run(...values);
     }
   }
 }

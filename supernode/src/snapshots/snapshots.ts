@@ -122,7 +122,11 @@ export class Snapshots implements SnapshotEvents {
   }
 
   report(peer: PeerId, { layout, startKey, ranges }: ReportTraceMessage): void {
-    this.#modules.traces.report(startOf({ layout, startKey }), peer, decodeTrace(ranges), Date.now());
+    const { catalogue, traces } = this.#modules;
+    const start = startOf({ layout, startKey });
+    const trace = decodeTrace(ranges);
+    // What nobody is given nobody needs to learn about.
+    if (catalogue.hasLayout(start.layout)) traces.report(start, peer, trace, Date.now());
   }
 
   /** A host is a member no longer, and what it has announced no longer believed. */

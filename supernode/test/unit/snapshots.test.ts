@@ -223,6 +223,11 @@ describe('an announced snapshot', () => {
     const trace = [{ device: 0, offset: 8192, length: 4096 }];
     cluster.snapshots.report(b, { layout, startKey: START, ranges: encodeTrace(trace) } as never);
     expect(decodeTrace(cluster.find(rootOf(message)).learned)).toEqual(trace);
+    const unknown = rawOf(digestOf('no layout of any'));
+    cluster.snapshots.report(b, { layout: unknown, startKey: START, ranges: encodeTrace(trace) } as never);
+    expect(cluster.snapshots.learn({ number: 8, layout: unknown, startKey: START } as never)).toMatchObject({
+      message: { case: 'found', value: { known: false } },
+    });
     expect(cluster.snapshots.learn({ number: 9, layout, startKey: START } as never)).toMatchObject({
       message: { case: 'found', value: { number: 9, known: true } },
     });
@@ -232,7 +237,7 @@ describe('an announced snapshot', () => {
 describe('the catalogue', () => {
   const entry = (name: string, bytes: number) => ({
     ...readAnnounced(snapshotOf(name).message),
-    announcer: a,
+    announcer: peerIdOf(newKey()),
     pushed: false,
     message: Buffer.alloc(bytes),
   });
@@ -260,6 +265,19 @@ describe('the catalogue', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  test('gives no host more than a quarter of its room', () => {
+    using catalogue = new SnapshotCatalogue(':memory:', { maxSnapshots: 20, maxBytes: 20_000, keepMs: 1 });
+    const other = entry('other', 100);
+    catalogue.put({ ...other, announcer: b }, 0);
+    for (let index = 0; index < 8; index += 1)
+      catalogue.put({ ...entry(`many ${index}`, 100), announcer: a }, index + 1);
+    expect(catalogue.size).toBe(1 + 5);
+    for (let index = 0; index < 4; index += 1)
+      catalogue.put({ ...entry(`large ${index}`, 2_400), announcer: a }, index + 10);
+    expect(catalogue.size).toBe(1 + 2);
+    expect(catalogue.find(other.registry, other.root, PLATFORM, 20)).toBeDefined();
   });
 
   test('forgets what nobody has asked for in a long time', () => {
