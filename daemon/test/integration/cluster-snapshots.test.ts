@@ -186,6 +186,25 @@ describe('a snapshot that one host has built', () => {
     );
   });
 
+  test('and pushed is found in the cluster once a host that trusts its builder has it from the registry', async () => {
+    await start();
+    const name = await pushed(imageNamed('app'));
+    const key = builderKey();
+    const stranger = running.use(await startSnapshotHost({ keys: [key] }));
+    await stranger.push(await stranger.acquire(name));
+    const trusting = await addHost({ keys: [builderKey(), key] });
+    const { found, record } = await trusting.host.acquire(name, { extent: 'meta' });
+    expect(found).toBe('registry');
+    await expect.poll(() => isKnown(trusting, name, record.rootDigest)).toBe(true);
+    const { host } = await addHost();
+    const there = await host.acquire(name);
+    expect(there).toMatchObject({ found: 'cluster', record: { signer: record.signer } });
+    // No host has the devices.
+    expect(there.work.receipt.summary().upstreamBytes).toBeGreaterThan(0);
+    expect(compareTrees(await host.treeOf(record.config), await stranger.treeOf(record.config))).toEqual([]);
+    expect(host.warnings).toEqual([]);
+  });
+
   test('is given to nobody whom the registry does not give the image, though the digest is known', async () => {
     await start();
     const image = imageNamed('app');
