@@ -21,7 +21,7 @@ export interface Mark {
 
 /**
  * The moments of a start, in the order in which they pass:
- * `resolved` the tag is a digest · `snapshot-found` here or in the registry · `snapshot-built` · `meta-ready` everything
+ * `resolved` the tag is a digest · `snapshot-found` here, in the cluster or in the registry · `snapshot-built` · `meta-ready` everything
  * that the mount needs is local · `mounted` volume and overlay · `container-created` · `first-output` · `ended`.
  */
 export type MarkName =
@@ -132,7 +132,7 @@ export interface SnapshotSummary {
   readonly image: string;
   readonly manifestDigest: Digest;
   readonly platform: string;
-  readonly origin: 'built' | 'registry';
+  readonly origin: 'built' | 'registry' | 'cluster';
   readonly signer: string;
   readonly createdAtMs: number;
   readonly files: number;
@@ -158,11 +158,39 @@ export interface SnapshotDetail extends SnapshotSummary {
 
 export interface BuildResult extends SnapshotSummary {
   /** How it was come by this time. */
-  readonly found: 'here' | 'registry' | 'built';
+  readonly found: 'here' | 'cluster' | 'registry' | 'built';
   readonly artifactDigest: Digest;
   readonly pushed: boolean;
   readonly receipt: Receipt;
   readonly marks: readonly Mark[];
+}
+
+/** What starts of a snapshot read, and how well the last ones on this host were foreseen. */
+export interface SnapshotTrace {
+  readonly image: string;
+  readonly manifestDigest: Digest;
+  /** In the order in which starts come to them; bytes of devices. */
+  readonly ranges: readonly TracedRange[];
+  /** The last one first. */
+  readonly starts: readonly ForeseenStart[];
+}
+
+export interface TracedRange {
+  /** Its slot, from 0. */
+  readonly device: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Files that lie there, without a slash before them; none where the snapshot's meta is not here. */
+  readonly paths: readonly string[];
+}
+
+/** In blocks of the snapshot. */
+export interface ForeseenStart {
+  readonly atMs: number;
+  readonly touchedBlocks: number;
+  readonly prefetchedBlocks: number;
+  /** Touched ones that were here before anybody waited for them. */
+  readonly hits: number;
 }
 
 export interface VerifyResult {
@@ -177,6 +205,9 @@ export interface MountResult {
 }
 
 export interface StartRequest extends ImageRequest {
+  /** What runs instead of the image's own entrypoint and command, where something does: it says what the start will read. */
+  readonly entrypoint?: readonly string[] | undefined;
+  readonly command?: readonly string[] | undefined;
   /** The process that runs the container: once it has ended, and its container too, the root file system may go. */
   readonly ownerPid?: number | undefined;
 }

@@ -14,6 +14,7 @@ import type {
   PullResult,
   SnapshotDetail,
   SnapshotSummary,
+  SnapshotTrace,
   StartRequest,
   StartResult,
   StartStatus,
@@ -153,6 +154,11 @@ export class AdminClient extends SocketClient {
 
   verifySnapshot(name: string, call: AdminCall<VerifyResult> = {}): Promise<VerifyResult> {
     return this.#events('POST', snapshotPath(name, '/verify'), {}, call);
+  }
+
+  /** What starts of it read. */
+  snapshotTrace(name: string, signal?: AbortSignal): Promise<SnapshotTrace> {
+    return this.json('GET', snapshotPath(name, '/trace'), signal);
   }
 
   mountSnapshot(name: string, signal?: AbortSignal): Promise<MountResult> {

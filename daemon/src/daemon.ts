@@ -4,7 +4,14 @@ import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
 import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
-import { collectLessOften, errorInLog, loadKey, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
+import {
+  collectLessOften,
+  errorInLog,
+  loadKey,
+  releaseMemoryWhenIdle,
+  serveMetrics,
+  Traces,
+} from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
 import { type Logger, pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -19,13 +26,17 @@ import { type NativeHelper, nativeHelper } from './native.ts';
 import { pullImage } from './pull.ts';
 import {
   Acquirer,
+  Announcer,
   Catalogue,
   findDevice,
   findVolume,
   Images,
+  LearnedStarts,
   type SnapshotRecord,
   SnapshotService,
   STAGING_HOLDER_PREFIX,
+  StartTracer,
+  tracedFiles,
   Volumes,
   verifySnapshot,
 } from './snapshots/index.ts';
@@ -35,6 +46,14 @@ import { createFileClient, createRegistryClient, type StoredCredential } from '.
 
 /** Before the helper itself gives up, a reader is told why. */
 const FILL_MARGIN_MS = 500;
+
+/** What is remembered of starts. */
+const TRACES_BYTES = 256 * 1024 * 1024;
+
+/** What is read later belongs to no start. */
+const LONGEST_TRACE_MS = 10_000;
+/** Of a device that has been completed in the background nobody sees what is read. */
+const BEFORE_COMPLETION_MS = 500;
 
 /** A running daemon. Disposing it stops everything it started; mounts stay, for the next one. */
 export interface Daemon extends AsyncDisposable {
@@ -114,6 +133,14 @@ export async function startDaemon(
     { backend, backing },
     { native, store, filler, completion, log, find: (volume) => findVolume(catalogue, volume) },
   );
+  const traces = stack.use(
+    new Traces(join(config.stateDirectory, 'traces.sqlite'), { maxBytes: TRACES_BYTES }),
+  );
+  const cluster = swarm?.snapshots;
+  const learned = new LearnedStarts(traces, cluster);
+  const announcer =
+    cluster === undefined ? undefined : stack.use(new Announcer({ cluster, catalogue, content, store, log }));
+  announcer?.start();
   const acquirer = new Acquirer(
     {
       blockBytes: config.snapshots.blockBytes,
@@ -123,15 +150,20 @@ export async function startDaemon(
       buildUponEarlier: config.snapshots.buildUponEarlier,
       builderKey,
       trustedKeys: [builderPublicKey, ...config.snapshots.trustedBuilders.map(decodePublicKey)],
+      trustCluster: config.snapshots.trustCluster,
     },
-    { registry: client, content, store, native, log, images, catalogue },
+    { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
   );
+  const tracer = stack.use(new StartTracer({ traceMs: traceMs(config) }, { native, filler, learned, log }));
   const snapshots = new SnapshotService({
     images,
     acquirer,
     catalogue,
     volumes,
     store,
+    learned,
+    tracer,
+    filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler,
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),
@@ -313,6 +345,12 @@ async function flatten(
     store.unpin(holder);
     throw error;
   }
+}
+
+/** How long what a start reads is taken down. */
+function traceMs({ volumes: { background, backgroundDelayMs } }: Config): number {
+  if (background === 'off') return LONGEST_TRACE_MS;
+  return Math.min(LONGEST_TRACE_MS, Math.max(0, backgroundDelayMs - BEFORE_COMPLETION_MS));
 }
 
 function buildLimits({ snapshots }: Config): { entries: number; totalBytes: number; fileBytes: number } {

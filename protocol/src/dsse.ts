@@ -74,12 +74,7 @@ export function verifyEnvelope(
   payloadType: string,
   trustedKeys: readonly KeyObject[],
 ): VerifiedEnvelope {
-  let parsed: z.infer<typeof envelopeSchema>;
-  try {
-    parsed = envelopeSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch (cause) {
-    throw new DrakkarError('invalid_content', 'this is not a DSSE envelope', { cause });
-  }
+  const parsed = parseEnvelope(bytes);
   if (parsed.payloadType !== payloadType) {
     throw new DrakkarError('invalid_content', `the envelope holds ${parsed.payloadType}, not ${payloadType}`);
   }
@@ -99,4 +94,17 @@ export function verifyEnvelope(
       hint: 'add the builder’s public key to snapshots.trustedBuilders if you trust it',
     },
   );
+}
+
+/** Which keys an envelope claims to be signed by. It proves nothing: see {@link verifyEnvelope}. @throws `invalid_content` */
+export function claimedSigners(bytes: Uint8Array): string[] {
+  return parseEnvelope(bytes).signatures.flatMap(({ keyid }) => keyid ?? []);
+}
+
+function parseEnvelope(bytes: Uint8Array): z.infer<typeof envelopeSchema> {
+  try {
+    return envelopeSchema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  } catch (cause) {
+    throw new DrakkarError('invalid_content', 'this is not a DSSE envelope', { cause });
+  }
 }

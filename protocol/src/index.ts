@@ -22,19 +22,28 @@ export * from './dsse.ts';
 export * from './host-port.ts';
 export * from './identity.ts';
 export * from './locality.ts';
+export * from './merge-traces.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
   CandidatesSchema,
+  type Find as FindMessage,
+  type Found as FoundMessage,
   type FromDaemon,
   FromDaemonSchema,
   type FromSupernode,
   FromSupernodeSchema,
   type Hello,
+  type Learn as LearnMessage,
+  type Lost as LostMessage,
   type Name as NameMessage,
   type Peer as PeerMessage,
+  type ReportTrace as ReportTraceMessage,
+  type Snapshot as SnapshotMessage,
+  SnapshotSchema as SnapshotMessageSchema,
 } from './messages/supernode_pb.ts';
 export * from './oci.ts';
 export * from './pieces.ts';
 export * from './reference.ts';
 export * from './snapshot.ts';
 export * from './statement.ts';
+export * from './trace.ts';

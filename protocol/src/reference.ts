@@ -81,3 +81,21 @@ export function formatReference(reference: ImageReference): string {
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
   return `${reference.registry}/${reference.repository}${tag}${digest}`;
 }
+
+/** A repository of a registry. */
+export type Repository = Pick<ImageReference, 'registry' | 'repository'>;
+
+/** The canonical text: `registry/repository`. */
+export function formatRepository({ registry, repository }: Repository): string {
+  return `${registry}/${repository}`;
+}
+
+/** @throws `invalid_argument` for anything but the canonical text */
+export function parseRepository(text: string): Repository {
+  const { registry, repository } = parseReference(text);
+  if (formatRepository({ registry, repository }) === text) return { registry, repository };
+  throw new DrakkarError(
+    'invalid_argument',
+    `${JSON.stringify(text.slice(0, 300))} is not the name of a repository`,
+  );
+}

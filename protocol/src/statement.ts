@@ -59,9 +59,25 @@ const succession = {
   schema: z.strictObject({ key: peerId, issuedAtMs: timeMs }),
 } as const;
 
+/** That a member which may build snapshots has said that this builder made this one. */
+const voucher = {
+  name: 'voucher',
+  schema: z.strictObject({
+    /** Of the image manifest. */
+    manifest: z.custom<Digest>(isDigest, 'is not a digest'),
+    platform: z.string().max(100),
+    /** Of the signed config. */
+    envelope: z.custom<Digest>(isDigest, 'is not a digest'),
+    /** The public key, as configuration names it. */
+    builder: z.string().max(64),
+    expiresAtMs: timeMs,
+  }),
+} as const;
+
 export type Membership = z.infer<typeof membership.schema>;
 export type Grant = z.infer<typeof grant.schema>;
 export type Succession = z.infer<typeof succession.schema>;
+export type Voucher = z.infer<typeof voucher.schema>;
 
 /** The keys whose statements a member believes: the cluster's, named as peers are. */
 export type ClusterKeys = readonly PeerId[];
@@ -81,6 +97,8 @@ export function signGrants(statements: readonly Grant[], clusterKey: KeyObject):
 }
 export const signSuccession = (statement: Succession, clusterKey: KeyObject) =>
   signStatement(succession, statement, clusterKey);
+export const signVoucher = (statement: Voucher, clusterKey: KeyObject) =>
+  signStatement(voucher, statement, clusterKey);
 
 /** @throws `unauthorized` unless a cluster key signed it and it holds now */
 export function verifyMembership(text: string, keys: ClusterKeys, nowMs: number): Membership {
@@ -104,6 +122,13 @@ export function verifyGrant(text: string, keys: ClusterKeys, nowMs: number): Gra
 /** @throws `unauthorized` unless one of the keys that are believed so far signed it */
 export function verifySuccession(text: string, keys: ClusterKeys): Succession {
   return verifyStatement(succession, text, keys);
+}
+
+/** @throws `unauthorized` unless a cluster key signed it and it holds now */
+export function verifyVoucher(text: string, keys: ClusterKeys, nowMs: number): Voucher {
+  const statement = verifyStatement(voucher, text, keys);
+  requireCurrent('the voucher', statement.expiresAtMs, nowMs);
+  return statement;
 }
 
 function signStatement<Statement>(kind: Kind<Statement>, statement: Statement, key: KeyObject): string {

@@ -29,3 +29,4 @@ export { errorInLog } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';
+export { type Start, type TracedStart, type TraceFigures, Traces, type TracesOptions } from './traces.ts';

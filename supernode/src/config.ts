@@ -10,6 +10,7 @@ import {
   port,
 } from '@drakkar/service';
 import { z } from 'zod';
+import { EVERY_MEMBER } from './snapshots/snapshots.ts';
 import { SWARM_DEFAULTS } from './swarm/options.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -21,7 +22,7 @@ const supernodeSchema = z.strictObject({
       `is too long: the admin socket in it may have ${MAX_SOCKET_BYTES} bytes`,
     )
     .default('/var/lib/drakkar/supernode')
-    .describe('Keys, members and quarantine.'),
+    .describe('Keys, members, quarantine, and what is known of snapshots.'),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') })
     .prefault({})
@@ -46,6 +47,34 @@ const supernodeSchema = z.strictObject({
     .min(1_000)
     .default(30 * 60_000)
     .describe('How long a permission to fetch a blob is good.'),
+  snapshots: z
+    .strictObject({
+      builders: z
+        .array(z.string().min(1).max(255))
+        .default([EVERY_MEMBER])
+        .describe(
+          'Whose snapshots all hosts may use: peers, host names, or `*` for every member. A host gives itself its name; who is not every host’s friend is named by its peer.',
+        ),
+      maxSnapshots: z
+        .int()
+        .min(16)
+        .default(10_000)
+        .describe(
+          'Snapshots that are known; the one that was asked for longest ago goes first. One host announces no more than a quarter of them.',
+        ),
+      maxBytes: z
+        .int()
+        .min(16 * 1024 ** 2)
+        .default(1024 ** 3)
+        .describe('Bytes of what is known of snapshots, and as many of what starts read of them.'),
+      keepMs: z
+        .int()
+        .min(60_000)
+        .default(90 * DAY_MS)
+        .describe('A snapshot that nobody has asked for so long is forgotten.'),
+    })
+    .prefault({})
+    .describe('Snapshots that hosts have built, and tell each other of.'),
   swarm: z
     .strictObject({
       candidates: z.int().min(1).max(64).default(SWARM_DEFAULTS.candidates).describe('Parents of a child.'),
@@ -102,7 +131,7 @@ export const supernodeConfiguration = defineConfiguration({
   other: {
     whose: 'a daemon’s',
     settings: [
-      ...['mirror', 'registries', 'files', 'store', 'snapshots', 'native'],
+      ...['mirror', 'registries', 'files', 'store', 'native'],
       ...['swarm.supernode', 'swarm.joinToken', 'swarm.joinTokenFile', 'swarm.name', 'swarm.labels'],
       ...['swarm.address', 'swarm.advertise', 'swarm.controlPort', 'swarm.dataPort', 'swarm.mdns'],
     ],

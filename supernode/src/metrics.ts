@@ -13,6 +13,7 @@ export function createSupernodeMetrics(state: {
   hosts(): number;
   blobs(): number;
   names(): number;
+  snapshots(): number;
 }): SupernodeMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -38,6 +39,14 @@ export function createSupernodeMetrics(state: {
     registers,
     collect() {
       this.set(state.names());
+    },
+  });
+  new Gauge({
+    name: 'drakkar_supernode_snapshots',
+    help: 'Snapshots that hosts have announced.',
+    registers,
+    collect() {
+      this.set(state.snapshots());
     },
   });
   return {

@@ -6,7 +6,14 @@ import {
   type SwarmHostSummary,
 } from '@drakkar/client';
 import { formatHostPort } from '@drakkar/protocol';
-import { errorInLog, loadKey, makeDirectory, releaseMemoryWhenIdle, serveMetrics } from '@drakkar/service';
+import {
+  errorInLog,
+  loadKey,
+  makeDirectory,
+  releaseMemoryWhenIdle,
+  serveMetrics,
+  Traces,
+} from '@drakkar/service';
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
@@ -18,6 +25,7 @@ import { Authority } from './members/authority.ts';
 import { forget, forgetAway } from './members/forget.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
+import { SnapshotCatalogue } from './snapshots/catalogue.ts';
 import { isSeed } from './swarm/state.ts';
 
 /** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
@@ -44,12 +52,19 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const authority = await Authority.open(config, members, keys);
   const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
 
+  const { maxBytes } = config.snapshots;
+  const catalogue = stack.use(
+    new SnapshotCatalogue(join(config.stateDirectory, 'snapshots.sqlite'), config.snapshots),
+  );
+  const traces = stack.use(new Traces(join(config.stateDirectory, 'traces.sqlite'), { maxBytes }));
+
   const metrics = createSupernodeMetrics({
     hosts: () => control.swarm.hosts.size,
     blobs: () => control.swarm.blobs.size,
     names: () => control.names.size,
+    snapshots: () => catalogue.size,
   });
-  const control = stack.use(new Control(config, { authority, members, metrics, log }));
+  const control = stack.use(new Control(config, { authority, members, metrics, log, catalogue, traces }));
   // Heartbeats are work, too.
   stack.use(releaseMemoryWhenIdle(0.2));
   const node = stack.use(

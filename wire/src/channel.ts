@@ -13,6 +13,8 @@ import { type LengthPrefixedStream, lpStream } from '@libp2p/utils';
 export interface ChannelLimits {
   /** Of one message that comes in. A longer one ends the stream before it is read. */
   readonly messageBytes: number;
+  /** The same once {@link Channel.trust} was called. */
+  readonly laterMessageBytes?: number;
   /** Of what waits to be sent to a peer that does not read. Beyond that the stream ends. */
   readonly queuedBytes: number;
 }
@@ -26,6 +28,8 @@ export class Channel<Sent extends DescMessage, Received extends DescMessage> {
   readonly #sent: Sent;
   readonly #received: Received;
   readonly #limits: ChannelLimits;
+  /** Looked at before each message is read. */
+  readonly #framing: { maxDataLength: number };
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #sending: Promise<void> | undefined;
@@ -35,10 +39,19 @@ export class Channel<Sent extends DescMessage, Received extends DescMessage> {
     this.#stream = stream;
     this.#sent = sent;
     this.#received = received;
-    this.#framed = lpStream(stream, {
-      maxDataLength: this.#limits.messageBytes,
-      maxBufferSize: 2 * this.#limits.messageBytes,
-    });
+    const { messageBytes, laterMessageBytes = messageBytes } = this.#limits;
+    const framing = {
+      maxDataLength: messageBytes,
+      maxLengthLength: lengthOfLength(laterMessageBytes),
+      maxBufferSize: 2 * laterMessageBytes,
+    };
+    this.#framing = framing;
+    this.#framed = lpStream(stream, framing);
+  }
+
+  /** Whoever speaks is known now, and may say more in one message. */
+  trust(): void {
+    this.#framing.maxDataLength = this.#limits.laterMessageBytes ?? this.#limits.messageBytes;
   }
 
   get isOpen(): boolean {
@@ -112,4 +125,9 @@ export class Channel<Sent extends DescMessage, Received extends DescMessage> {
       this.#sending = undefined;
     }
   }
+}
+
+/** Of an unsigned varint, in which 7 bits of each byte count. */
+function lengthOfLength(bytes: number): number {
+  return Math.ceil(bytes.toString(2).length / 7);
 }

@@ -17,9 +17,12 @@ export { Channel } from './channel.ts';
 export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
 export {
   FEATURE_NAMES,
+  FEATURE_SNAPSHOTS,
   FEATURE_TABLES,
   FEATURES,
   HAVE_PROTOCOL,
+  MEMBER_MESSAGE_BYTES,
   PROTOCOL_VERSION,
+  STRANGER_MESSAGE_BYTES,
   SUPERNODE_PROTOCOL,
 } from './protocols.ts';

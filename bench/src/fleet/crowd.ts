@@ -53,6 +53,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
         answered?.(performance.now());
       },
       named: () => {},
+      found: () => {},
       revoked: () => {},
       changed: () => {},
       complete: () => [],

@@ -21,7 +21,7 @@ const ONE = { notes: NAMES, positionals: ['<snapshot>'], options: {} } as const;
 export const commands = [
   defineCommand({
     name: 'snapshot build',
-    summary: 'make sure that a snapshot is here: known, found in the registry, or built',
+    summary: 'make sure that a snapshot is here: known, found in the cluster or the registry, or built',
     positionals: ['<image>'],
     options: {
       platform: PLATFORM,
@@ -51,6 +51,16 @@ export const commands = [
     summary: 'read every byte of a snapshot and check it against its signed digests',
     ...ONE,
     run: (context, [name]) => verify(context, name),
+  }),
+  defineCommand({
+    name: 'snapshot trace',
+    summary: 'what starts of an image read, and how well the last ones were foreseen',
+    ...ONE,
+    async run(context, [name]) {
+      const trace = await (await context.client()).snapshotTrace(name, context.signal);
+      const { describeTrace } = await import('../output/trace.ts');
+      context.answer(trace, describeTrace(trace));
+    },
   }),
   defineCommand({
     name: 'snapshot mount',
@@ -101,7 +111,12 @@ async function build(context: Context, request: BuildSnapshotRequest): Promise<v
   const client = await context.client();
   const startedMs = performance.now();
   const result = await showing<BuildResult>(context, (call) => client.buildSnapshot(request, call));
-  const found = { here: 'was here', registry: 'found in the registry', built: 'built' }[result.found];
+  const found = {
+    here: 'was here',
+    cluster: 'found in the cluster',
+    registry: 'found in the registry',
+    built: 'built',
+  }[result.found];
   context.answer(
     result,
     `${result.manifestDigest}  ${found} in ${formatDuration(performance.now() - startedMs)}\n` +

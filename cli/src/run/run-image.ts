@@ -35,7 +35,13 @@ export async function runImage(
   }
   const client = await context.client();
   const startedMs = performance.now();
-  const request = { image, platform: flags.platform, ownerPid: process.pid };
+  const request = {
+    image,
+    platform: flags.platform,
+    entrypoint: flags.entrypoint === undefined ? undefined : [flags.entrypoint],
+    command: command.length === 0 ? undefined : command,
+    ownerPid: process.pid,
+  };
   let loading: Promise<typeof import('./launch.ts')> | undefined;
   const load = () => {
     loading ??= import('./launch.ts');

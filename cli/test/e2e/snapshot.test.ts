@@ -152,7 +152,7 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     await host.kill('daemon');
     rmSync(join(host.state, 'volumes', config.devices.at(-1)?.rawDigest.slice(7) ?? ''));
     await host.start();
-    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ local: false });
+    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ offlineReady: false });
     expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
     expect(await host.client.snapshot(manifestDigest)).toMatchObject({ offlineReady: true });
     expect((await json('snapshot', 'verify', manifestDigest)).verifiedBytes).toBeGreaterThan(0);

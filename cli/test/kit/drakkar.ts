@@ -210,7 +210,7 @@ export async function startHost(
       } finally {
         if (daemon !== undefined) await gone(daemon, 'SIGTERM');
         await helper?.[Symbol.asyncDispose]();
-        await rm(directory, { recursive: true, force: true });
+        await rm(directory, { recursive: true, force: true, maxRetries: 10 });
       }
     },
   };

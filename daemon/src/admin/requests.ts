@@ -35,4 +35,14 @@ export const buildRequestSchema = z.strictObject({
   rebuild: z.boolean().default(false),
 });
 
-export const startRequestSchema = z.strictObject({ ...image, ownerPid: z.int().min(1).optional() });
+const words = z
+  .array(z.string().max(128 * 1024))
+  .max(4096)
+  .optional();
+
+export const startRequestSchema = z.strictObject({
+  ...image,
+  entrypoint: words,
+  command: words,
+  ownerPid: z.int().min(1).optional(),
+});

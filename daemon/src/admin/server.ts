@@ -89,6 +89,9 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
     await snapshots.umount(byName.parse(request.params).name, { signal: leaves(reply) });
     return reply.code(204).send();
   });
+  server.get('/v1/snapshots/:name/trace', (request, reply) =>
+    snapshots.trace(byName.parse(request.params).name, { signal: leaves(reply) }),
+  );
   server.get('/v1/snapshots/:name/flat', async (request, reply) => {
     const { name } = byName.parse(request.params);
     const { sizeBytes, bytes } = await snapshots.flatImage(name, { signal: leaves(reply) });

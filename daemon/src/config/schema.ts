@@ -230,6 +230,12 @@ export const configSchema = z.strictObject({
         .describe(
           'Public keys (base64) whose snapshots are used. This host’s own key always is; `drakkar doctor` prints it.',
         ),
+      trustCluster: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Use snapshots of builders that the cluster vouches for: of all its members, unless `snapshots.builders` of the supernode says otherwise.',
+        ),
       maxEntries: z.int().min(1).default(DEFAULT_BUILD_LIMITS.entries).describe('Tar entries of one image.'),
       maxRawBytes: byteSize
         .prefault(DEFAULT_BUILD_LIMITS.totalBytes)

@@ -204,17 +204,21 @@ class SharedContent implements Content {
     }
   }
 
-  async offerPieces({ registry: origin }: RepositoryName, digest: Digest, table: Digest): Promise<void> {
+  async offerPieces(image: RepositoryName, digest: Digest, table: Digest): Promise<void> {
     const { store, swarm } = this.#modules;
-    const both = [digest, table].flatMap((each) => store.stat(each) ?? []);
-    if (both.filter(({ complete }) => complete).length < 2) return;
+    if (![digest, table].every((each) => store.stat(each)?.complete === true)) return;
     const cut = tableCut(await store.pieceTable(table));
-    for (const { digest: each, sizeBytes } of both) {
-      store.addOrigin(each, origin);
-      swarm?.offer({ digest: each, origin }, fixedCut(sizeBytes));
-    }
+    for (const each of [digest, table]) this.offer(image, each);
     store.setTable(digest, table);
-    swarm?.offer({ digest, origin, table }, cut);
+    swarm?.offer({ digest, origin: image.registry, table }, cut);
+  }
+
+  offer({ registry: origin }: RepositoryName, digest: Digest): void {
+    const { store, swarm } = this.#modules;
+    const stored = store.stat(digest);
+    if (stored?.complete !== true) return;
+    store.addOrigin(digest, origin);
+    swarm?.offer({ digest, origin }, fixedCut(stored.sizeBytes));
   }
 
   async close(): Promise<void> {

@@ -151,6 +151,8 @@ export interface Content extends AsyncDisposable {
    * that gave both or was given them. Does nothing where one of the two is not here.
    */
   offerPieces(image: RepositoryName, digest: Digest, table: Digest): Promise<void>;
+  /** Other hosts may have a complete blob under the name of a registry, as with {@link offerPieces}. Does nothing where it is not here. */
+  offer(image: RepositoryName, digest: Digest): void;
   /** Whether a blob is on its way. */
   isArriving(digest: Digest): boolean;
   /** Ends all downloads; what they have is kept. */

@@ -200,7 +200,7 @@ export class Download {
         throw error;
       }
     }
-    const stream = (await this.#isShared()) ? undefined : await this.source.open({}, this.#ending.signal);
+    const stream = (await this.#isShared()) ? undefined : await this.#openWhole();
     try {
       const sizeBytes = stream === undefined ? this.#sizeBytes : this.#agreedSize(stream.sizeBytes);
       if (sizeBytes === undefined) {
@@ -247,8 +247,7 @@ export class Download {
     const { sizeBytes } = this.request;
     if (sizeBytes !== undefined && sizeBytes < SMALLEST_SHARED_BYTES) return false;
     const found = await this.source.size(this.#ending.signal).catch((error) => {
-      // The host itself asks for what a manifest has named: others may have it though the registry is away.
-      if (this.isForMirror || sizeBytes === undefined || !isAway(error)) throw error;
+      if (sizeBytes === undefined || !this.#mayBeElsewhere(error)) throw error;
       return sizeBytes;
     });
     const agreed = this.#agreedSize(found);
@@ -257,6 +256,30 @@ export class Download {
     this.#sizeBytes = agreed;
     this.#swarm = swarm;
     return true;
+  }
+
+  /** All of it from upstream; `undefined` where only others may have it. */
+  async #openWhole(): Promise<BlobStream | undefined> {
+    const { swarm } = this.#modules;
+    const { sizeBytes } = this.request;
+    try {
+      return await this.source.open({}, this.#ending.signal);
+    } catch (error) {
+      const isShared = this.#mayBeElsewhere(error) && !isAway(error);
+      if (swarm === undefined || sizeBytes === undefined || !isShared) throw error;
+      this.#sizeBytes = sizeBytes;
+      this.#swarm = swarm;
+      return undefined;
+    }
+  }
+
+  /**
+   * The host itself asks for what a manifest or a snapshot has named: others may have it though the registry is away, or was never given
+   * what a host has built.
+   */
+  #mayBeElsewhere(error: unknown): boolean {
+    if (this.isForMirror) return false;
+    return isAway(error) || (this.source.kind === 'registry' && isDrakkarError(error, 'not_found'));
   }
 
   #agreedSize(found: number | undefined): number | undefined {

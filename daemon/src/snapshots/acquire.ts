@@ -1,13 +1,25 @@
 import type { KeyObject } from 'node:crypto';
 import type { BuildResult } from '@drakkar/client';
-import { encodePublicKey, formatPlatform, type ImageReference, type SnapshotConfig } from '@drakkar/protocol';
+import {
+  type Digest,
+  encodePublicKey,
+  formatPlatform,
+  type ImageReference,
+  parseReference,
+  type VolumeFile,
+} from '@drakkar/protocol';
 import type { ResolvedImage } from '../upstream/index.ts';
+import type { Announcer } from './announcer.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
-import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { type Catalogue, newestOf, type SnapshotRecord } from './catalogue.ts';
+import { askCluster, fetchGiven, type GivenSnapshot } from './cluster.ts';
 import { chooseEarlier } from './dictionary.ts';
-import { findSnapshot, restoreFiles } from './found.ts';
+import { restoreFiles } from './files.ts';
+import { findSnapshot } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
-import { type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import type { LearnedStarts } from './learned.ts';
+import { blobsOf, type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import { startOrder } from './order.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Work } from './work.ts';
@@ -19,12 +31,23 @@ export interface AcquirerOptions extends BuildOptions {
   readonly buildUponEarlier: boolean;
   /** Whose snapshots are used; this host's own key is among them. */
   readonly trustedKeys: readonly KeyObject[];
+  /** Builders that the cluster vouches for are trusted, too. */
+  readonly trustCluster: boolean;
 }
 
 export interface AcquireOptions {
   /** Build even where a snapshot is known. */
   readonly rebuild: boolean;
   readonly extent: Extent;
+  /** How it is going to be started. */
+  readonly startKey: Digest;
+}
+
+export interface AcquirerModules extends Modules {
+  readonly images: Images;
+  readonly catalogue: Catalogue;
+  readonly learned: LearnedStarts;
+  readonly announcer: Announcer | undefined;
 }
 
 export interface Acquisition {
@@ -35,15 +58,15 @@ export interface Acquisition {
 
 type Acquired = Omit<Acquisition, 'image'>;
 
-/** Comes by the snapshot of an image: it is here, or in the image's registry, or it is built. */
+/** Comes by the snapshot of an image: it is here, or in the cluster, or in the image's registry, or it is built. */
 export class Acquirer {
   readonly #options: AcquirerOptions;
-  readonly #modules: Modules;
+  readonly #modules: AcquirerModules;
   readonly #images: Images;
   readonly #catalogue: Catalogue;
   readonly #flights = new SingleFlight<string, Acquired>();
 
-  constructor(options: AcquirerOptions, modules: Modules & { images: Images; catalogue: Catalogue }) {
+  constructor(options: AcquirerOptions, modules: AcquirerModules) {
     this.#options = options;
     this.#modules = modules;
     this.#images = modules.images;
@@ -54,7 +77,8 @@ export class Acquirer {
     const { store } = this.#modules;
     const { record } = image;
     const { rebuild, extent } = wanted;
-    if (record !== undefined && !rebuild && (await isLocal(record.config, extent, store))) {
+    const isKnown = record !== undefined && !rebuild;
+    if (isKnown && (await isLocal(record.config, extent, store)) && (await this.#isReachable(record, work))) {
       for (const digest of rawDigests(record.config)) store.touch(digest);
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
@@ -67,23 +91,28 @@ export class Acquirer {
     return { image, ...acquired };
   }
 
-  push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {
-    return pushSnapshot(image, record, this.#modules, work);
+  async push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {
+    await pushSnapshot(image, record, this.#modules, work);
+    this.#modules.announcer?.announce(record, { isPushed: true });
   }
 
-  async #fetchOrBuild(image: Image, { rebuild, extent }: AcquireOptions, work: Work): Promise<Acquired> {
+  async #fetchOrBuild(image: Image, wanted: AcquireOptions, work: Work): Promise<Acquired> {
     const { record: known } = image;
-    const restore = (config: SnapshotConfig) => restoreFiles(image, config, extent, this.#modules, work);
-    if (known !== undefined && !rebuild && (await restore(known.config))) {
+    const { rebuild, extent } = wanted;
+    const restore = async (record: SnapshotRecord) =>
+      (await this.#isReachable(record, work)) &&
+      (await restoreFiles(image, record.config, extent, this.#modules, work));
+    if (known !== undefined && !rebuild && (await restore(known))) {
       work.timeline.mark('snapshot-found');
       work.timeline.mark('meta-ready');
       return { record: known, found: 'here' };
     }
-    const resolved = await this.#images.manifest(image, work);
+    let given = await this.#ask(image, image.rootDigest, wanted, work);
+    const resolved = given?.resolved ?? (await this.#images.manifest(image, work));
     const platform = formatPlatform(image.platform);
     const same =
       known === undefined && !rebuild ? this.#catalogue.find(resolved.manifestDigest, platform) : undefined;
-    if (same !== undefined && (await restore(same.config))) {
+    if (same !== undefined && (await restore(same))) {
       // Another index, or another name, for the very image that is known here.
       const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
       this.#catalogue.put(record);
@@ -91,24 +120,76 @@ export class Acquirer {
       work.timeline.mark('meta-ready');
       return { record, found: 'here' };
     }
-    const imageConfig = await this.#images.config(image, resolved, work);
+    // Another index, or another name, for an image that the cluster may know.
+    if (resolved.manifestDigest !== image.rootDigest)
+      given ??= await this.#ask(image, resolved.manifestDigest, wanted, work);
+    const imageConfig = given?.imageConfig ?? (await this.#images.config(image, resolved, work));
     requirePlatform(image.name, imageConfig, image.platform);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
+    if (given !== undefined) {
+      const found = { image, resolved, extent };
+      const record = await fetchGiven(found, given, this.#options, this.#modules, work, keep);
+      if (record !== undefined) {
+        this.#modules.learned.given(record.config, wanted.startKey, given.found.learned);
+        return { record, found: 'cluster' };
+      }
+    }
     if (this.#options.useRegistry && !rebuild) {
       const { trustedKeys } = this.#options;
-      const wanted = { image, resolved, trustedKeys, extent };
-      const record = await findSnapshot(wanted, this.#modules, work, keep);
-      if (record !== undefined) return { record, found: 'registry' };
+      const record = await findSnapshot({ image, resolved, trustedKeys, extent }, this.#modules, work, keep);
+      if (record !== undefined) return this.#announced({ record, found: 'registry' });
     }
     const earlier = this.#earlier(image, resolved);
-    const subject = { image, resolved, imageConfig, earlier };
+    const order = await startOrder(this.#last(image), this.#modules, work);
+    const subject = { image, resolved, imageConfig, earlier, order };
     const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
-    return { record, found: 'built' };
+    return this.#announced({ record, found: 'built' });
+  }
+
+  async #ask(
+    image: Image,
+    root: Digest,
+    { rebuild, startKey }: AcquireOptions,
+    work: Work,
+  ): Promise<GivenSnapshot | undefined> {
+    if (rebuild) return undefined;
+    const [given, isGranted] = await Promise.all([
+      askCluster(image, root, startKey, this.#modules, work),
+      this.#images.isGranted(image, work),
+    ]);
+    return isGranted ? given : undefined;
+  }
+
+  /** Whether what of a snapshot is not here can be had: one that was built is nowhere but on hosts, which may have gone. */
+  async #isReachable(
+    { origin, config, image, platform, rootDigest }: SnapshotRecord,
+    { signal }: Work,
+  ): Promise<boolean> {
+    const { cluster, store } = this.#modules;
+    const has = (digest: Digest) => store.stat(digest)?.complete === true;
+    const isHere = (file: VolumeFile) =>
+      has(file.rawDigest) || blobsOf(file).every(({ digest }) => has(digest));
+    if (origin === 'registry' || config.devices.every(isHere)) return true;
+    const question = { repository: parseReference(image), platform, root: rootDigest };
+    const layout = await cluster?.layoutOf(question, signal);
+    // A supernode that is away does not say, and hosts may be there.
+    return layout === config.meta.rawDigest || (layout === undefined && cluster !== undefined);
+  }
+
+  #announced(acquired: Acquired): Acquired {
+    this.#modules.announcer?.announce(acquired.record);
+    return acquired;
+  }
+
+  /** The last snapshot of the image's repository, perhaps of the very image. */
+  #last(image: Image): SnapshotRecord | undefined {
+    const platform = formatPlatform(image.platform);
+    return newestOf(this.#catalogue.list(), image.reference, platform, () => true);
   }
 
   /** The snapshot upon which this one is built. */
   #earlier(image: Image, { manifestDigest }: ResolvedImage): SnapshotRecord | undefined {
-    const { buildUponEarlier, blockBytes, trustedKeys } = this.#options;
+    const { buildUponEarlier, blockBytes, trustedKeys, trustCluster } = this.#options;
     if (!buildUponEarlier) return undefined;
     return chooseEarlier(this.#catalogue.list(), {
       repository: image.reference,
@@ -116,13 +197,14 @@ export class Acquirer {
       manifestDigest,
       blockBytes,
       trustedSigners: new Set(trustedKeys.map(encodePublicKey)),
+      trustCluster,
     });
   }
 
   /** The last step: once the record stands, the snapshot is known. */
   #keep(
     image: Image,
-    { manifestDigest, rootDigest, manifest }: ResolvedImage,
+    { manifestDigest, rootDigest, manifest, documents }: ResolvedImage,
     imageConfig: Uint8Array,
     parts: SnapshotParts,
     work: Work,
@@ -135,6 +217,7 @@ export class Acquirer {
       imageConfig,
       imageSizeBytes: manifest.layers.reduce((total, { size }) => total + size, 0),
       createdAtMs: Date.now(),
+      documents,
       ...parts,
     };
     this.#catalogue.put(record);

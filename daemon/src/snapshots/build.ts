@@ -12,11 +12,12 @@ import {
   buildSnapshot,
   composeArtifact,
   type DictionarySource,
+  type OrderedFile,
 } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
 import { type Earlier, openEarlier } from './dictionary.ts';
-import { fetchFiles } from './found.ts';
+import { fetchFiles } from './files.ts';
 import type { Image } from './images.ts';
 import { LayerSource } from './layer-source.ts';
 import type { Modules, SnapshotParts } from './modules.ts';
@@ -38,6 +39,8 @@ export interface BuildSubject {
   readonly imageConfig: Uint8Array;
   /** A snapshot whose devices may be referred to. */
   readonly earlier: SnapshotRecord | undefined;
+  /** What starts will read, in that order. */
+  readonly order: readonly OrderedFile[];
 }
 
 /** A build has to be done again, upon less of an earlier snapshot or upon none. */
@@ -118,7 +121,7 @@ function buildOnce<Kept>(
 }
 
 async function runBuilder(
-  { image, resolved, imageConfig }: BuildSubject,
+  { image, resolved, imageConfig, order }: BuildSubject,
   dictionary: DictionarySource | undefined,
   layers: LayerSource,
   options: BuildOptions,
@@ -143,6 +146,7 @@ async function runBuilder(
         limits: options.limits,
         stallTimeoutMs: options.stallTimeoutMs,
         ...(dictionary === undefined ? {} : { dictionary }),
+        ...(order.length === 0 ? {} : { order }),
       },
       {
         openLayer: (index, call) => layers.read(index, AbortSignal.any([signal, call.signal])),
@@ -175,7 +179,7 @@ async function completeDevices(
   work: Work,
 ): Promise<void> {
   try {
-    await fetchFiles(image, devices, staging, modules, work, () => {});
+    await fetchFiles(devices, { image, source: 'registry', staging, onBytes: () => {} }, modules, work);
   } catch (error) {
     work.signal.throwIfAborted();
     modules.log.warn(

@@ -1,6 +1,14 @@
 import { DatabaseSync } from 'node:sqlite';
-import { type Digest, digestFromHex, hexOf, parseReference, type SnapshotConfig } from '@drakkar/protocol';
+import {
+  type Digest,
+  digestFromHex,
+  hexOf,
+  parseReference,
+  type Repository,
+  type SnapshotConfig,
+} from '@drakkar/protocol';
 import type { DeviceSource } from '../fill/index.ts';
+import type { Source } from './files.ts';
 
 /** A snapshot that this host knows. Whether its files are here is the store's to say. */
 export interface SnapshotRecord {
@@ -19,9 +27,11 @@ export interface SnapshotRecord {
   /** The signed config as it travels, and the artifact manifest that names it. */
   readonly envelope: Uint8Array;
   readonly artifact: Uint8Array;
+  /** From what the image's name meant to its manifest, each naming the next; none where they were not kept. */
+  readonly documents: readonly Uint8Array[];
   /** Public key of the builder who signed it. */
   readonly signer: string;
-  readonly origin: 'built' | 'registry';
+  readonly origin: 'built' | Source;
   readonly createdAtMs: number;
 }
 
@@ -38,7 +48,8 @@ const SCHEMA = `
     artifact BLOB NOT NULL,
     signer TEXT NOT NULL,
     origin TEXT NOT NULL,
-    created_at_ms INTEGER NOT NULL
+    created_at_ms INTEGER NOT NULL,
+    documents TEXT NOT NULL DEFAULT '[]'
   ) STRICT, WITHOUT ROWID;
 `;
 
@@ -55,6 +66,7 @@ interface Row {
   signer: string;
   origin: string;
   created_at_ms: number;
+  documents: string;
 }
 
 /** The snapshots of this host, in `<state>/snapshots.sqlite`. A record is written last, so what is listed is whole. */
@@ -65,6 +77,10 @@ export class Catalogue implements Disposable {
     this.#database = new DatabaseSync(path);
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     this.#database.exec(SCHEMA);
+    const columns = this.#database.prepare('PRAGMA table_info(snapshots)').all();
+    if (columns.every(({ name }) => name !== 'documents')) {
+      this.#database.exec("ALTER TABLE snapshots ADD COLUMN documents TEXT NOT NULL DEFAULT '[]'");
+    }
   }
 
   get(manifestDigest: Digest): SnapshotRecord | undefined {
@@ -91,7 +107,7 @@ export class Catalogue implements Disposable {
 
   put(record: SnapshotRecord): void {
     this.#database
-      .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+      .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
       .run(
         hexOf(record.manifestDigest),
         hexOf(record.rootDigest),
@@ -105,6 +121,7 @@ export class Catalogue implements Disposable {
         record.signer,
         record.origin,
         record.createdAtMs,
+        JSON.stringify(record.documents.map((bytes) => Buffer.from(bytes).toString('base64'))),
       );
   }
 
@@ -129,9 +146,29 @@ function recordOf(row: Row): SnapshotRecord {
     envelope: row.envelope,
     artifact: row.artifact,
     signer: row.signer,
-    origin: row.origin === 'registry' ? 'registry' : 'built',
+    origin: row.origin === 'registry' || row.origin === 'cluster' ? row.origin : 'built',
     createdAtMs: row.created_at_ms,
+    documents: (JSON.parse(row.documents) as string[]).map((text) => Buffer.from(text, 'base64')),
   };
+}
+
+/** The newest of a repository's snapshots for a platform that is wanted. */
+export function newestOf(
+  records: readonly SnapshotRecord[],
+  { registry, repository }: Repository,
+  platform: string,
+  isWanted: (record: SnapshotRecord) => boolean,
+): SnapshotRecord | undefined {
+  return records
+    .filter((record) => {
+      const reference = parseReference(record.image);
+      const isTheirs = reference.registry === registry && reference.repository === repository;
+      return isTheirs && record.platform === platform && isWanted(record);
+    })
+    .reduce<SnapshotRecord | undefined>(
+      (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
+      undefined,
+    );
 }
 
 /** A snapshot that has a device, and where its blocks are had. */

@@ -1,7 +1,7 @@
 import { type Digest, isDrakkarError, parseReference, type VolumeFile } from '@drakkar/protocol';
 import type { DictionarySource } from '@drakkar/snapshotter';
 import type { RepositoryName } from '../upstream/index.ts';
-import type { SnapshotRecord } from './catalogue.ts';
+import { newestOf, type SnapshotRecord } from './catalogue.ts';
 import type { Image } from './images.ts';
 import { blobsOf, chunkListOf, type Modules } from './modules.ts';
 import type { Work } from './work.ts';
@@ -14,6 +14,8 @@ export interface EarlierWanted {
   readonly blockBytes: number;
   /** Public keys of those whose snapshots are used. */
   readonly trustedSigners: ReadonlySet<string>;
+  /** Those that the cluster has given are used, whoever signed them. */
+  readonly trustCluster: boolean;
 }
 
 /**
@@ -24,24 +26,16 @@ export function chooseEarlier(
   records: readonly SnapshotRecord[],
   wanted: EarlierWanted,
 ): SnapshotRecord | undefined {
-  const { registry, repository } = wanted.repository;
-  return records
-    .filter(({ image, platform, manifestDigest, config, signer }) => {
-      const reference = parseReference(image);
-      return (
-        reference.registry === registry &&
-        reference.repository === repository &&
-        platform === wanted.platform &&
-        manifestDigest !== wanted.manifestDigest &&
-        config.blockBytes === wanted.blockBytes &&
-        config.chunks !== undefined &&
-        wanted.trustedSigners.has(signer)
-      );
-    })
-    .reduce<SnapshotRecord | undefined>(
-      (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
-      undefined,
-    );
+  return newestOf(
+    records,
+    wanted.repository,
+    wanted.platform,
+    ({ manifestDigest, config, signer, origin }) =>
+      manifestDigest !== wanted.manifestDigest &&
+      config.blockBytes === wanted.blockBytes &&
+      config.chunks !== undefined &&
+      (wanted.trustedSigners.has(signer) || (wanted.trustCluster && origin === 'cluster')),
+  );
 }
 
 /** A snapshot upon which another one is built. */
@@ -70,8 +64,9 @@ export async function openEarlier(
   store.pin(list.digest, holder);
   try {
     await content.fetch({ image: image.reference, ...list }, work.receipt, { signal: work.signal });
+    const isWithOthers = await isInCluster(record, modules, work);
     const travels = await Promise.all(
-      config.devices.map((device) => canTravel(image, device, modules, work)),
+      config.devices.map((device) => isWithOthers || canTravel(image, device, modules, work)),
     );
     return {
       list: config.chunks,
@@ -86,6 +81,16 @@ export async function openEarlier(
     log.warn({ image: image.name, earlier: manifestDigest, error }, 'an earlier snapshot is not built upon');
     return undefined;
   }
+}
+
+/** Whether hosts of the cluster have all of it. */
+async function isInCluster(
+  { image, platform, rootDigest: root, config }: SnapshotRecord,
+  { cluster }: Modules,
+  work: Work,
+): Promise<boolean> {
+  const question = { repository: parseReference(image), platform, root };
+  return (await cluster?.layoutOf(question, work.signal)) === config.meta.rawDigest;
 }
 
 /** Whether a device's blobs are here, or its registry has them: else nobody could be given a snapshot that refers to it. */

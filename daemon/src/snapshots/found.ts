@@ -1,31 +1,19 @@
 import type { KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type Descriptor,
   type Digest,
-  decodePieceTable,
-  hexOf,
+  digestOf,
   isDrakkarError,
   MAX_SNAPSHOT_CONFIG_BYTES,
   SNAPSHOT_MEDIA_TYPES,
   type SnapshotConfig,
-  type VolumeFile,
 } from '@drakkar/protocol';
-import { expandBlob, openArtifact, parseArtifact, requireDevices } from '@drakkar/snapshotter';
+import { openArtifact, parseArtifact, requireDevices } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
+import { fetchFiles, type Source } from './files.ts';
 import type { Image } from './images.ts';
-import {
-  allDigests,
-  blobsOf,
-  type Extent,
-  filesWithin,
-  isLocal,
-  type Modules,
-  rawDigests,
-  type SnapshotParts,
-} from './modules.ts';
-import { type Staging, staged } from './staging.ts';
+import { blobsOf, type Extent, filesOf, filesWithin, type Modules, type SnapshotParts } from './modules.ts';
+import { staged } from './staging.ts';
 import type { Work } from './work.ts';
 
 /** A DSSE envelope is its payload in base64 and a few signatures. */
@@ -40,6 +28,15 @@ export interface FindRequest {
   readonly trustedKeys: readonly KeyObject[];
   /** What of it is fetched. */
   readonly extent: Extent;
+}
+
+/** A snapshot's artifact, and whom its blobs are had from. */
+export interface FoundArtifact {
+  readonly artifact: Uint8Array;
+  readonly envelope: Uint8Array;
+  /** Piece tables, where they came with it. */
+  readonly tables?: readonly Uint8Array[];
+  readonly source: Source;
 }
 
 /**
@@ -68,7 +65,8 @@ export async function findSnapshot<Kept>(
   }
   for (const { digest } of candidates.slice(0, MAX_CANDIDATES)) {
     try {
-      return await fetchSnapshot(wanted, digest, modules, work, keep);
+      const found = await fetchArtifact(image, digest, modules, work);
+      return await openSnapshot(wanted, found, modules, work, keep);
     } catch (error) {
       work.signal.throwIfAborted();
       if (isDrakkarError(error, 'no_space')) throw error;
@@ -78,20 +76,34 @@ export async function findSnapshot<Kept>(
   return undefined;
 }
 
-async function fetchSnapshot<Kept>(
-  { image, resolved, trustedKeys, extent }: FindRequest,
+async function fetchArtifact(
+  image: Image,
   artifactDigest: Digest,
-  modules: Modules,
+  { registry }: Modules,
   work: Work,
-  keep: (parts: SnapshotParts) => Promise<Kept>,
-): Promise<Kept> {
-  const { registry, store } = modules;
+): Promise<FoundArtifact> {
   const { bytes: artifact } = await registry.fetchManifest(image.reference, artifactDigest, work);
   const { digest: envelopeDigest } = parseArtifact(artifact).config;
   const envelope = await registry.fetchBlob(image.reference, envelopeDigest, MAX_ENVELOPE_BYTES, work);
   work.receipt.fromUpstream(artifact.length + envelope.length);
+  return { artifact, envelope, source: 'registry' };
+}
+
+/**
+ * Verifies a snapshot and fetches what is wanted of its files.
+ *
+ * @throws `forbidden` where no trusted builder signed it; `invalid_content`; why its files can't be had
+ */
+export async function openSnapshot<Kept>(
+  { image, resolved, trustedKeys, extent }: FindRequest,
+  { artifact, envelope, tables = [], source }: FoundArtifact,
+  modules: Modules,
+  work: Work,
+  keep: (parts: SnapshotParts) => Promise<Kept>,
+): Promise<Kept> {
   const subject = resolved.manifestDigest;
   const { config, signer } = openArtifact({ artifact, envelope, subject, trustedKeys });
+  await keepTables(image, config, tables, modules);
   work.timeline.mark('snapshot-found');
   const files = filesWithin(config, extent);
   const totalBytes = files.flatMap(blobsOf).reduce((total, { sizeBytes }) => total + sizeBytes, 0);
@@ -100,76 +112,22 @@ async function fetchSnapshot<Kept>(
     doneBytes += bytes;
     work.progress('download', doneBytes, totalBytes);
   };
-  return staged(store, async (staging) => {
-    await fetchFiles(image, files, staging, modules, work, onBytes);
-    await requireDevices(store.pathOf(config.meta.rawDigest), config);
-    return keep({ config, envelope, artifact, signer, origin: 'registry' });
+  return staged(modules.store, async (staging) => {
+    await fetchFiles(files, { image, source, staging, onBytes }, modules, work);
+    await requireDevices(modules.store.pathOf(config.meta.rawDigest), config);
+    return keep({ config, envelope, artifact, signer, origin: source });
   });
 }
 
-/**
- * Brings back raw files that were evicted, from blobs that still are in the store. Nobody has to be asked.
- *
- * @returns whether all that is wanted is here now
- */
-export async function restoreFiles(
-  image: Image,
+/** Those that the signed config names; whoever wants pieces of its blobs asks for them by these. */
+async function keepTables(
+  { reference }: Image,
   config: SnapshotConfig,
-  extent: Extent,
-  modules: Modules,
-  work: Work,
-): Promise<boolean> {
-  const { store } = modules;
-  await store.verify(allDigests(config));
-  const evicted = filesWithin(config, extent).filter(({ rawDigest }) => !store.has(rawDigest, 'volume'));
-  if (!evicted.flatMap(blobsOf).every(({ digest }) => store.has(digest))) return false;
-  return staged(store, async (staging) => {
-    for (const digest of rawDigests(config)) store.pin(digest, staging.holder);
-    for (const file of evicted) await fetchFile(image, file, staging, modules, work, () => {});
-    return isLocal(config, extent, store);
-  });
-}
-
-/**
- * Fetches those files of a snapshot that are not here. All are pinned for the staging.
- *
- * @param onBytes called with each number of bytes that has arrived
- */
-export async function fetchFiles(
-  image: Image,
-  files: readonly VolumeFile[],
-  staging: Staging,
-  modules: Modules,
-  work: Work,
-  onBytes: (bytes: number) => void,
+  tables: readonly Uint8Array[],
+  { store }: Modules,
 ): Promise<void> {
-  const { store } = modules;
-  for (const file of files) {
-    store.pin(file.rawDigest, staging.holder);
-    await store.verify([file.rawDigest]);
-    if (!store.has(file.rawDigest, 'volume')) await fetchFile(image, file, staging, modules, work, onBytes);
-  }
-}
-
-/** Fetches one file's blobs and makes its raw form. */
-async function fetchFile(
-  image: Image,
-  file: VolumeFile,
-  { directory, reservation, holder }: Staging,
-  { content, store }: Modules,
-  work: Work,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  for (const blob of blobsOf(file)) {
-    store.pin(blob.digest, holder);
-    const request = { image: image.reference, ...blob };
-    await content.fetch(request, work.receipt, { signal: work.signal, onBytes });
-  }
-  await content.offerPieces(image.reference, file.blobDigest, file.piecesDigest);
-  const table = decodePieceTable(await readFile(store.pathOf(file.piecesDigest)));
-  const outputPath = join(directory, hexOf(file.rawDigest));
-  reservation.grow(file.rawSizeBytes);
-  const blobPath = store.pathOf(file.blobDigest);
-  await expandBlob({ blobPath, table, file, outputPath }, { signal: work.signal });
-  await store.adopt(outputPath, file.rawDigest, file.rawSizeBytes, 'volume', reservation, holder);
+  const named = new Set(filesOf(config).map(({ piecesDigest }) => piecesDigest));
+  const wanted = tables.filter((table) => named.has(digestOf(table)));
+  const { pieces } = SNAPSHOT_MEDIA_TYPES;
+  await Promise.all(wanted.map((table) => store.put(table, pieces, reference.registry)));
 }

@@ -76,6 +76,20 @@ export class Images {
     return { reference, name, platform, rootDigest: digest, tagAgeMs, record };
   }
 
+  /** Whether its registry would give this host the image: who has it already must not decide that. */
+  async isGranted({ reference }: Image, { signal }: Work): Promise<boolean> {
+    // A tag has been asked for, or was not long ago.
+    if (reference.digest === undefined) return true;
+    try {
+      await this.#registry.resolve(reference, reference.digest, { signal });
+      return true;
+    } catch {
+      // Whoever asks it for the manifest hears why.
+      signal.throwIfAborted();
+      return false;
+    }
+  }
+
   /** The manifest itself, which a snapshot that has to be fetched or built starts from. */
   manifest(image: Image, work: Work): Promise<ResolvedImage> {
     const reference = { ...image.reference, digest: image.rootDigest };

@@ -2,6 +2,7 @@ import type { Digest, SnapshotConfig, VolumeFile } from '@drakkar/protocol';
 import type { Content as WholeContent } from '../content/index.ts';
 import type { NativeHelper } from '../native.ts';
 import type { Store as WholeStore } from '../store/index.ts';
+import type { ClusterSnapshots } from '../swarm/index.ts';
 import type { RegistryClient } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
 
@@ -30,6 +31,7 @@ export type Store = Pick<
   | 'stat'
   | 'verify'
   | 'pathOf'
+  | 'put'
   | 'reserve'
   | 'adopt'
   | 'prepareVolume'
@@ -44,7 +46,13 @@ export type Store = Pick<
 >;
 
 /** What snapshots need of the content service. */
-export type Content = Pick<WholeContent, 'read' | 'fetch' | 'offerPieces'>;
+export type Content = Pick<WholeContent, 'read' | 'fetch' | 'openPieces' | 'offer' | 'offerPieces'>;
+
+/** What snapshots need of the cluster's other hosts. */
+export type Cluster = Pick<
+  ClusterSnapshots,
+  'find' | 'layoutOf' | 'announce' | 'lost' | 'learned' | 'reportTrace' | 'onUp'
+>;
 
 /** Context and message; levels as in docs/ARCHITECTURE.md. */
 export interface Log {
@@ -59,6 +67,8 @@ export interface Modules {
   readonly content: Content;
   readonly store: Store;
   readonly native: NativeHelper;
+  /** The other hosts, where there are any. */
+  readonly cluster: Cluster | undefined;
   readonly log: Log;
 }
 
@@ -96,7 +106,7 @@ export interface TravellingBlob {
 }
 
 /** One file as it travels. */
-export function blobsOf(file: VolumeFile): TravellingBlob[] {
+export function blobsOf(file: VolumeFile): [blob: TravellingBlob, pieces: TravellingBlob] {
   return [
     { digest: file.blobDigest, sizeBytes: file.blobSizeBytes },
     { digest: file.piecesDigest, sizeBytes: file.piecesSizeBytes },

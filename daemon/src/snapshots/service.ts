@@ -4,6 +4,7 @@ import type {
   Receipt,
   SnapshotDetail,
   SnapshotSummary,
+  SnapshotTrace,
   StartResult,
   StartStatus,
   VerifyResult,
@@ -17,6 +18,7 @@ import {
   isDrakkarError,
   parseImageConfig,
   parseReference,
+  type Trace,
   toDrakkarError,
 } from '@drakkar/protocol';
 import type { FlatStream } from '@drakkar/snapshotter';
@@ -26,8 +28,11 @@ import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
+import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
 import { residencyOf } from './residency.ts';
+import { type StartCommand, startKeyOf } from './start-key.ts';
+import type { StartTracer } from './start-tracer.ts';
 import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
@@ -36,8 +41,8 @@ export interface ImageChoice {
   readonly platform?: string | undefined;
 }
 
-/** An image, and the process that will run a container of it. */
-export interface StartChoice extends ImageChoice {
+/** An image, how it is to be started, and the process that will run a container of it. */
+export interface StartChoice extends ImageChoice, StartCommand {
   readonly ownerPid?: number | undefined;
 }
 
@@ -58,6 +63,10 @@ export interface ServiceModules {
   readonly filler: Pick<Filler, 'received'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
+  readonly learned: LearnedStarts;
+  readonly tracer: Pick<StartTracer, 'begin' | 'ended'>;
+  /** Which files of a snapshot lie in ranges of its devices. */
+  filesIn(record: SnapshotRecord, ranges: Trace, options: Abortable): Promise<readonly (readonly string[])[]>;
   /** One block image of a snapshot, as bytes. */
   flatten(record: SnapshotRecord, options: Abortable): Promise<FlatStream>;
 }
@@ -84,7 +93,9 @@ export class SnapshotService {
 
   /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
   async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
-    const acquisition = await this.#acquire(choice, { rebuild: choice.rebuild, extent: 'whole' }, work);
+    const { rebuild } = choice;
+    const wanted = { rebuild, extent: 'whole', startKey: startKeyOf() } as const;
+    const acquisition = await this.#acquire(choice, wanted, work);
     const { record, found } = acquisition;
     if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
     const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
@@ -100,7 +111,8 @@ export class SnapshotService {
 
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
-    const wanted = { rebuild: false, extent: await this.#modules.volumes.extent(work) };
+    const extent = await this.#modules.volumes.extent(work);
+    const wanted = { rebuild: false, extent, startKey: startKeyOf(choice) };
     const { record, found, image } = await this.#acquire(choice, wanted, work);
     const before = this.#modules.filler.received(record.config).summary();
     const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
@@ -125,8 +137,13 @@ export class SnapshotService {
     { image, record }: Pick<Acquisition, 'image' | 'record'>,
     work: Work,
   ): Promise<PreparedRootfs> {
-    const prepare = ({ config }: SnapshotRecord) =>
-      this.#modules.volumes.prepareStart({ config, image: image.reference }, choice.ownerPid, work);
+    const { volumes, tracer } = this.#modules;
+    const { ownerPid } = choice;
+    const { signal } = work;
+    const prepare = ({ config }: SnapshotRecord) => {
+      const onMounted = (status: VolumeStatus) => tracer.begin(config, wanted.startKey, status);
+      return volumes.prepareStart({ config, image: image.reference }, { ownerPid, onMounted, signal });
+    };
     try {
       return await prepare(record);
     } catch (error) {
@@ -156,6 +173,8 @@ export class SnapshotService {
   }
 
   async endStart(id: string, options: Abortable = {}): Promise<void> {
+    const start = this.#starts.get(id);
+    if (start !== undefined) this.#modules.tracer.ended(start.record.config);
     await this.#modules.volumes.endStart(id, options);
     this.#starts.delete(id);
   }
@@ -176,6 +195,22 @@ export class SnapshotService {
     const record = this.find(name);
     const verifiedBytes = await this.#modules.verify(record, work);
     return { manifestDigest: record.manifestDigest, verifiedBytes };
+  }
+
+  /** What starts of a snapshot read, and how well the last ones were foreseen. */
+  async trace(name: string, options: Abortable = {}): Promise<SnapshotTrace> {
+    const { learned, filesIn } = this.#modules;
+    const record = this.find(name);
+    const { config, image, manifestDigest } = record;
+    const signal = options.signal ?? new AbortController().signal;
+    const ranges = await learned.find(config, startKeyOf(), signal);
+    const files = ranges.length === 0 ? [] : await filesIn(record, ranges, { signal });
+    return {
+      image,
+      manifestDigest,
+      ranges: ranges.map((range, index) => ({ ...range, paths: (files[index] ?? []).map(readable) })),
+      starts: learned.starts(config),
+    };
   }
 
   async flatImage(name: string, options: Abortable = {}): Promise<FlatStream> {
@@ -257,6 +292,9 @@ export class SnapshotService {
     };
   }
 }
+
+/** Names have a character for each byte. */
+const readable = (path: string): string => Buffer.from(path, 'latin1').toString('utf8');
 
 /** What somebody reads or builds with at this moment stays, and goes when the space is needed. */
 function removeUnlessUsed(store: Store, digest: Digest): void {

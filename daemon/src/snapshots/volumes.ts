@@ -42,6 +42,13 @@ export interface VolumesModules {
   readonly log: Log;
 }
 
+export interface StartOptions extends Abortable {
+  /** The process that will run the container. */
+  readonly ownerPid?: number | undefined;
+  /** The volume was not mounted, and is from now on. */
+  readonly onMounted?: (status: VolumeStatus) => void;
+}
+
 export interface PreparedRootfs {
   readonly id: string;
   readonly rootfs: string;
@@ -154,14 +161,13 @@ export class Volumes {
   }
 
   /** A writable root file system over a mounted snapshot, for as long as its owner's process lives. */
-  prepareStart(
-    mountable: Mountable,
-    ownerPid: number | undefined,
-    options: Abortable = {},
-  ): Promise<PreparedRootfs> {
+  prepareStart(mountable: Mountable, options: StartOptions = {}): Promise<PreparedRootfs> {
     const volume = volumeId(mountable.config);
+    const { ownerPid, onMounted } = options;
     return this.#turns.run(volume, async () => {
-      await this.#mount(mountable, options);
+      const wasMounted = this.#store.holders().includes(HOLDER_PREFIX + volume);
+      const status = await this.#mount(mountable, options);
+      if (!wasMounted) onMounted?.(status);
       const prepared = await this.#prepareOverlay(volume, options);
       if (ownerPid !== undefined) this.#owners.set(prepared.id, ownerPid);
       return prepared;

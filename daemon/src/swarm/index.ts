@@ -4,7 +4,14 @@
  * `SwarmPeer` is the whole: a link to the supernode, a server and a client of pieces, and an {@link Exchange} for each blob about
  * which hosts speak at the moment. What decides is pure: `PiecePicker` which piece to ask whom for, `SuperSeed` what to show to whom.
  */
+
 export { certificateFor } from './certificate.ts';
+export {
+  type ClusterQuestion,
+  type ClusterSnapshot,
+  ClusterSnapshots,
+  type FoundSnapshot,
+} from './cluster-snapshots.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { SwarmDownload, SwarmPieces } from './exchanges.ts';
 export type { BlobShape } from './fetcher.ts';

@@ -8,9 +8,11 @@ import {
   type JoinToken,
   type Membership,
   type PeerId,
+  type Voucher,
   verifyGrant,
   verifyMembership,
   verifySuccession,
+  verifyVoucher,
 } from '@drakkar/protocol';
 import { z } from 'zod';
 import type { Log } from '../snapshots/modules.ts';
@@ -124,6 +126,11 @@ export class Standing {
       keep(this.#names, peer, membership.name, KEPT_PROOFS);
       return membership.expiresAtMs;
     });
+  }
+
+  /** What the cluster vouches for. @throws `unauthorized` unless it does so now */
+  voucher(text: string): Voucher {
+    return verifyVoucher(text, this.#document.clusterKeys, Date.now());
   }
 
   /** As the membership says that the peer has shown. */

@@ -10,6 +10,7 @@ import {
   digestFromRaw,
   ERROR_CODES,
   encodeBlobName,
+  type FoundMessage,
   FromDaemonSchema,
   type FromSupernode,
   FromSupernodeSchema,
@@ -28,6 +29,7 @@ import {
   Channel,
   type ControlNode,
   FEATURE_NAMES,
+  FEATURE_SNAPSHOTS,
   FEATURE_TABLES,
   FEATURES,
   PROTOCOL_VERSION,
@@ -76,6 +78,8 @@ export interface LinkEvents {
   advice(advice: SupernodeAdvice): void;
   revoked(peers: readonly PeerId[]): void;
   named(name: Named): void;
+  /** @param holders whom to ask for the meta of what was found */
+  found(answer: FoundMessage, holders: readonly Candidate[]): void;
   /** The link came up or went down. */
   changed(): void;
   /** Complete content to announce. */
@@ -96,6 +100,11 @@ interface Announcement extends AnnouncedBlob {
 }
 
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
+/** What a host says and asks about snapshots. */
+export type SnapshotsSaid = Extract<
+  FromDaemonInit,
+  { readonly case: 'announce' | 'find' | 'lost' | 'learn' | 'reportTrace' }
+>;
 /** What a host says about a name; all it leaves out is nothing. */
 interface NameNews {
   readonly sizeBytes?: bigint;
@@ -185,6 +194,11 @@ export class SupernodeLink implements AsyncDisposable {
     return this.isUp && (this.#features & FEATURE_NAMES) !== 0n;
   }
 
+  /** Whether there is a supernode that knows snapshots. */
+  get knowsSnapshots(): boolean {
+    return this.isUp && (this.#features & FEATURE_SNAPSHOTS) !== 0n;
+  }
+
   /** How long the supernode has been away; 0 while it is there. */
   get downMs(): number {
     return this.isUp ? 0 : performance.now() - this.#downSinceMs;
@@ -260,6 +274,10 @@ export class SupernodeLink implements AsyncDisposable {
 
   name(key: Digest, news: NameNews): void {
     if (this.knowsNames) this.#send({ case: 'name', value: { key: rawOf(key), ...news } });
+  }
+
+  snapshots(message: SnapshotsSaid): void {
+    if (this.knowsSnapshots) this.#send(message);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -420,6 +438,12 @@ export class SupernodeLink implements AsyncDisposable {
         this.#events.named({ key: digestFromRaw(key), meaning: known ?? (yours ? 'yours' : 'wait') });
         break;
       }
+      case 'found':
+        this.#events.found(
+          message.value,
+          message.value.holders.flatMap((peer) => candidateOf(peer) ?? []),
+        );
+        break;
       case 'revoked': {
         const peers = message.value.peers.filter(isPeerId);
         this.#standing.addRevoked(peers);

@@ -15,6 +15,7 @@ import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
 import type { ContentRemoved, Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
+import { ClusterSnapshots } from './cluster-snapshots.ts';
 import { DataClient } from './data-client.ts';
 import { servePieces } from './data-server.ts';
 import type { LocalPieces, PieceSink } from './exchange.ts';
@@ -53,6 +54,8 @@ export interface SwarmPeerModules {
 export interface SwarmPeer extends AsyncDisposable {
   /** What content is called by who does not know its digest. */
   readonly names: Names;
+  /** Snapshots that other hosts have, and what starts read of them. */
+  readonly snapshots: ClusterSnapshots;
   status(): SwarmStatus;
   /** Goes to the supernode, which makes this host a member and sends others to it. */
   join(): void;
@@ -98,6 +101,7 @@ export async function startSwarmPeer(
   const client = stack.use(new DataClient(certificate));
   const swarm = new Exchanges(modules);
   const names = new Names();
+  const snapshots = new ClusterSnapshots(standing);
   stack.defer(() => swarm.end());
   const server = stack.use(
     await servePieces(
@@ -137,9 +141,14 @@ export async function startSwarmPeer(
           }
         },
         named: (name) => names.named(name),
+        found: (answer, holders) => {
+          for (const { peer, controlAddresses } of holders) swarm.meet(peer, controlAddresses);
+          snapshots.found(answer);
+        },
         changed: () => {
           swarm.linkChanged();
           names.linkChanged();
+          snapshots.linkChanged();
         },
         complete: () => swarm.complete(),
         uploads: () => server.uploads,
@@ -147,6 +156,7 @@ export async function startSwarmPeer(
     }),
   );
   names.begin(link);
+  snapshots.begin(link);
   swarm.begin({
     self: node.peer,
     node,
@@ -172,6 +182,7 @@ export async function startSwarmPeer(
   const running = stack.move();
   return {
     names,
+    snapshots,
     status: () => ({
       peer: node.peer,
       supernode: {

@@ -24,6 +24,8 @@ export interface ResolvedImage {
   readonly mediaType: string;
   readonly manifest: Manifest;
   readonly manifestBytes: Buffer;
+  /** What the reference names, then whatever leads from there to the manifest, which is the last one. */
+  readonly documents: readonly Buffer[];
 }
 
 /** Documents fetched to resolve one image, at most: an index may offer several nested ones. */
@@ -48,7 +50,7 @@ export async function findImage(
 
   const visit = async (
     fetched: FetchedManifest,
-    path: readonly Digest[],
+    path: readonly FetchedManifest[],
   ): Promise<ResolvedImage | undefined> => {
     const document = parse(fetched, image);
     if (document.kind === 'manifest') {
@@ -60,6 +62,7 @@ export async function findImage(
         mediaType,
         manifest: document.manifest,
         manifestBytes,
+        documents: [...path, fetched].map(({ bytes }) => bytes),
       };
     }
     if (path.length >= OCI_LIMITS.indexDepth) {
@@ -71,9 +74,9 @@ export async function findImage(
     for (const entry of document.index.manifests) {
       if (entry.platform !== undefined) offered.add(formatPlatform(entry.platform));
     }
-    const inside = [...path, fetched.digest];
+    const inside = [...path, fetched];
     for (const { digest } of candidates(document.index, platform)) {
-      if (inside.includes(digest)) {
+      if (inside.some((index) => index.digest === digest)) {
         throw new DrakkarError('invalid_content', `${image}: the index ${digest} holds itself`);
       }
       documents += 1;

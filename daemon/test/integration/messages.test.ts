@@ -203,6 +203,7 @@ describe('a supernode that says', () => {
         advice: (advice) => advices.push(advice),
         revoked: () => {},
         named: () => {},
+        found: () => {},
         changed: () => {
           changes += 1;
         },

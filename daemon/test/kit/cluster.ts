@@ -1,7 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
+import { ADMIN_SOCKET_NAME, SupernodeClient } from '@drakkar/client';
 import {
   type FaultyProxy,
+  freePort,
   type Registry,
   startFaultyProxy,
   startRegistry,
@@ -18,6 +20,7 @@ import { HASTY } from './stack.ts';
 
 /** What a daemon has between its registry, the other hosts and its disk. */
 export interface ClusterHost extends AsyncDisposable {
+  readonly client: RegistryClient;
   readonly store: Store;
   readonly swarm: SwarmPeer;
   readonly content: Content;
@@ -40,6 +43,10 @@ export interface Cluster extends AsyncDisposable {
   readonly image: { readonly registry: string; readonly repository: string };
   readonly join: { readonly supernode: string; readonly joinToken: string };
   readonly supernode: AsyncDisposable;
+  /** Speaks with the supernode as its operator does. */
+  readonly operator: SupernodeClient;
+  /** Ends the supernode, and starts it again where it was. */
+  restartSupernode(meanwhile?: (directory: string) => Promise<void>): Promise<void>;
   readonly client: RegistryClient;
   host(options?: HostOptions): Promise<ClusterHost>;
   /** A blob that the registry has. */
@@ -54,20 +61,23 @@ const LIMITS = {
   memoryBytes: 2 ** 30,
 };
 
-export async function startCluster(): Promise<Cluster> {
+/** @param options of the supernode */
+export async function startCluster(options: { readonly snapshots?: object } = {}): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
   const registry = stack.use(await startRegistry());
   const proxy = stack.use(await startFaultyProxy(registry.url));
   const { path } = stack.use(await temporaryDirectory('cluster'));
   const address = '127.0.0.1';
   const config = supernodeConfiguration.complete({
+    ...options,
     stateDirectory: join(path, 'supernode'),
     address,
-    port: 0,
+    port: await freePort(),
     metrics: { address, port: 0 },
     log: { level: 'error' },
   });
-  const supernode = stack.use(await startSupernode(config));
+  let supernode = await startSupernode(config);
+  stack.defer(async () => await supernode[Symbol.asyncDispose]());
   const join_ = { supernode: supernode.status().address, joinToken: supernode.joinToken };
   const client = stack.use(createRegistryClient(HASTY));
   const image = { registry: proxy.host, repository: 'library/thing' };
@@ -103,7 +113,7 @@ export async function startCluster(): Promise<Cluster> {
     swarm.join();
     while (!swarm.status().supernode.up) await new Promise((resolve) => setTimeout(resolve, 5));
     const running = parts.move();
-    return { store, swarm, content, directory, [Symbol.asyncDispose]: () => running.disposeAsync() };
+    return { client, store, swarm, content, directory, [Symbol.asyncDispose]: () => running.disposeAsync() };
   };
   const running = stack.move();
   return {
@@ -111,7 +121,15 @@ export async function startCluster(): Promise<Cluster> {
     proxy,
     image,
     join: join_,
-    supernode,
+    get supernode() {
+      return supernode;
+    },
+    operator: new SupernodeClient(join(config.stateDirectory, ADMIN_SOCKET_NAME)),
+    async restartSupernode(meanwhile) {
+      await supernode[Symbol.asyncDispose]();
+      await meanwhile?.(config.stateDirectory);
+      supernode = await startSupernode(config);
+    },
     client,
     host,
     async push(lengths) {

@@ -50,6 +50,7 @@ export async function startLiar(
         advice: () => {},
         revoked: () => {},
         named: () => {},
+        found: () => {},
         changed: () => {},
         complete: () => [{ name, sizeBytes, pieces }],
         uploads: () => 0,

@@ -29,6 +29,7 @@ export const record = (name: string, changed: Partial<SnapshotRecord> = {}): Sna
   config: config(name),
   envelope: Buffer.from('e'),
   artifact: Buffer.from('a'),
+  documents: [Buffer.from('m')],
   signer: 'key',
   origin: 'built',
   createdAtMs: 1,

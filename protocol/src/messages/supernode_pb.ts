@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIpEECgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSABCCQoHbWVzc2FnZSKQAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhwKCUhlYXJ0YmVhdBIPCgd1cGxvYWRzGAEgASgNIjUKBEJsb2ISDgoGZGlnZXN0GAEgASgMEg4KBm9yaWdpbhgCIAEoCRINCgV0YWJsZRgDIAEoDCJpCgRXYW50EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGcGllY2VzGAMgASgNEhMKC2hhdmVfcGllY2VzGAQgASgNImkKBEhhdmUSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iTgoGRm9yZ2V0EigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHdhbnQYAiABKAgSDAoEaGF2ZRgDIAEoCCJPCgZSZXBvcnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFcGllY2UYAiABKA0SDAoEcGVlchgDIAEoCSJBCgdVc2VsZXNzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEgwKBHBlZXIYAiABKAkiSQoOT3JpZ2luUHJvZ3Jlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFYnl0ZXMYAiABKAQiOQoNT3JpZ2luUmVsZWFzZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYiJdCgROYW1lEgsKA2tleRgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBISCgpyZWFkX2J5dGVzGAQgASgEEhAKCGdpdmVzX3VwGAUgASgIIv0CCg1Gcm9tU3VwZXJub2RlEjAKB3dlbGNvbWUYASABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5XZWxjb21lSAASNgoKY2FuZGlkYXRlcxgCIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLkNhbmRpZGF0ZXNIABIwCgdyZXZva2VkGAMgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuUmV2b2tlZEgAEjcKC2NsdXN0ZXJfa2V5GAQgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2x1c3RlcktleUgAEjAKB3JlZnVzZWQYBSABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZWZ1c2VkSAASLAoFYWxpdmUYBiABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5BbGl2ZUgAEiwKBW5hbWVkGAcgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuTmFtZWRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIIjYKB1JlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIoYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIAEIJCgdtZXNzYWdlIpACCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwiqwMKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIIrcBCgVGb3VuZBIOCgZudW1iZXIYASABKA0SDQoFa25vd24YAiABKAgSMAoIc25hcHNob3QYAyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5TbmFwc2hvdBIPCgd2b3VjaGVyGAQgASgJEg8KB2xlYXJuZWQYBSABKAwSDgoGbGF5b3V0GAYgASgMEisKB2hvbGRlcnMYByADKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5QZWVyIjYKB1JlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -82,6 +82,36 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: Name;
     case: "name";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Announce announce = 11;
+     */
+    value: Announce;
+    case: "announce";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Find find = 12;
+     */
+    value: Find;
+    case: "find";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Lost lost = 13;
+     */
+    value: Lost;
+    case: "lost";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Learn learn = 14;
+     */
+    value: Learn;
+    case: "learn";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.ReportTrace report_trace = 15;
+     */
+    value: ReportTrace;
+    case: "reportTrace";
   } | { case: undefined; value?: undefined };
 };
 
@@ -444,6 +474,225 @@ export const NameSchema: GenMessage<Name> = /*@__PURE__*/
   messageDesc(file_supernode, 11);
 
 /**
+ * A snapshot, with all that a host needs of it but its meta blob. Its parts prove each other, from what a tag means on: docs/PROTOCOL.md says how.
+ *
+ * @generated from message drakkar.supernode.v1.Snapshot
+ */
+export type Snapshot = Message<"drakkar.supernode.v1.Snapshot"> & {
+  /**
+   * `registry/repository`, as image references name it.
+   *
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * OS/ARCH[/VARIANT]
+   *
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+
+  /**
+   * What a tag means, then whatever leads from there to the image manifest, which is the last one.
+   *
+   * @generated from field: repeated bytes documents = 3;
+   */
+  documents: Uint8Array[];
+
+  /**
+   * @generated from field: bytes image_config = 4;
+   */
+  imageConfig: Uint8Array;
+
+  /**
+   * @generated from field: bytes artifact = 5;
+   */
+  artifact: Uint8Array;
+
+  /**
+   * @generated from field: bytes envelope = 6;
+   */
+  envelope: Uint8Array;
+
+  /**
+   * The piece tables of the meta and of each device, in this order.
+   *
+   * @generated from field: repeated bytes tables = 7;
+   */
+  tables: Uint8Array[];
+
+  /**
+   * The registry has its blobs, too.
+   *
+   * @generated from field: bool pushed = 8;
+   */
+  pushed: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Snapshot.
+ * Use `create(SnapshotSchema)` to create a new message.
+ */
+export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
+  messageDesc(file_supernode, 12);
+
+/**
+ * The sender has built a snapshot, or found it in a registry. Feature bit 2, as all that follows.
+ *
+ * @generated from message drakkar.supernode.v1.Announce
+ */
+export type Announce = Message<"drakkar.supernode.v1.Announce"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.Snapshot snapshot = 1;
+   */
+  snapshot?: Snapshot | undefined;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Announce.
+ * Use `create(AnnounceSchema)` to create a new message.
+ */
+export const AnnounceSchema: GenMessage<Announce> = /*@__PURE__*/
+  messageDesc(file_supernode, 13);
+
+/**
+ * Is there a snapshot of an image? Answered by `Found` with the same number, at once.
+ *
+ * @generated from message drakkar.supernode.v1.Find
+ */
+export type Find = Message<"drakkar.supernode.v1.Find"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * @generated from field: string repository = 2;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: string platform = 3;
+   */
+  platform: string;
+
+  /**
+   * sha256 of what a tag means: of an index, or of the manifest itself.
+   *
+   * @generated from field: bytes root = 4;
+   */
+  root: Uint8Array;
+
+  /**
+   * How it is to be started, 32 bytes; docs/PROTOCOL.md says how it is made.
+   *
+   * @generated from field: bytes start_key = 5;
+   */
+  startKey: Uint8Array;
+
+  /**
+   * Only whether there is one.
+   *
+   * @generated from field: bool brief = 6;
+   */
+  brief: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Find.
+ * Use `create(FindSchema)` to create a new message.
+ */
+export const FindSchema: GenMessage<Find> = /*@__PURE__*/
+  messageDesc(file_supernode, 14);
+
+/**
+ * A snapshot that the sender was given cannot be had: nobody has its blobs.
+ *
+ * @generated from message drakkar.supernode.v1.Lost
+ */
+export type Lost = Message<"drakkar.supernode.v1.Lost"> & {
+  /**
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: bytes manifest = 2;
+   */
+  manifest: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Lost.
+ * Use `create(LostSchema)` to create a new message.
+ */
+export const LostSchema: GenMessage<Lost> = /*@__PURE__*/
+  messageDesc(file_supernode, 15);
+
+/**
+ * What do starts of a snapshot read? Answered by `Found` with the same number, at once.
+ *
+ * @generated from message drakkar.supernode.v1.Learn
+ */
+export type Learn = Message<"drakkar.supernode.v1.Learn"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * sha256 of its raw meta, which says what lies where on which device.
+   *
+   * @generated from field: bytes layout = 2;
+   */
+  layout: Uint8Array;
+
+  /**
+   * @generated from field: bytes start_key = 3;
+   */
+  startKey: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Learn.
+ * Use `create(LearnSchema)` to create a new message.
+ */
+export const LearnSchema: GenMessage<Learn> = /*@__PURE__*/
+  messageDesc(file_supernode, 16);
+
+/**
+ * What one start has read of the devices of a snapshot, in the order in which it came to each part first.
+ *
+ * @generated from message drakkar.supernode.v1.ReportTrace
+ */
+export type ReportTrace = Message<"drakkar.supernode.v1.ReportTrace"> & {
+  /**
+   * @generated from field: bytes layout = 1;
+   */
+  layout: Uint8Array;
+
+  /**
+   * @generated from field: bytes start_key = 2;
+   */
+  startKey: Uint8Array;
+
+  /**
+   * Of each range 12 bytes, little-endian: the device's slot, the first block of 4096 bytes, and how many there are.
+   *
+   * @generated from field: bytes ranges = 3;
+   */
+  ranges: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.ReportTrace.
+ * Use `create(ReportTraceSchema)` to create a new message.
+ */
+export const ReportTraceSchema: GenMessage<ReportTrace> = /*@__PURE__*/
+  messageDesc(file_supernode, 17);
+
+/**
  * @generated from message drakkar.supernode.v1.FromSupernode
  */
 export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
@@ -492,6 +741,12 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
      */
     value: Named;
     case: "named";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Found found = 8;
+     */
+    value: Found;
+    case: "found";
   } | { case: undefined; value?: undefined };
 };
 
@@ -500,7 +755,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 12);
+  messageDesc(file_supernode, 18);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -562,7 +817,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 13);
+  messageDesc(file_supernode, 19);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -598,7 +853,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 14);
+  messageDesc(file_supernode, 20);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -630,7 +885,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 15);
+  messageDesc(file_supernode, 21);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -647,7 +902,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 22);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -671,7 +926,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 17);
+  messageDesc(file_supernode, 23);
 
 /**
  * The answer to a heartbeat, or to every second one: who hears nothing for the time of four takes the supernode for gone.
@@ -692,7 +947,7 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 18);
+  messageDesc(file_supernode, 24);
 
 /**
  * What a name means. With neither a digest nor `yours`: somebody is finding it out.
@@ -728,7 +983,66 @@ export type Named = Message<"drakkar.supernode.v1.Named"> & {
  * Use `create(NamedSchema)` to create a new message.
  */
 export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
-  messageDesc(file_supernode, 19);
+  messageDesc(file_supernode, 25);
+
+/**
+ * The answer to a `Find` or `Learn`.
+ *
+ * @generated from message drakkar.supernode.v1.Found
+ */
+export type Found = Message<"drakkar.supernode.v1.Found"> & {
+  /**
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * @generated from field: bool known = 2;
+   */
+  known: boolean;
+
+  /**
+   * Where it was asked for, and somebody has its blobs.
+   *
+   * @generated from field: drakkar.supernode.v1.Snapshot snapshot = 3;
+   */
+  snapshot?: Snapshot | undefined;
+
+  /**
+   * The cluster's word for who built it; empty where the cluster does not vouch for it.
+   *
+   * @generated from field: string voucher = 4;
+   */
+  voucher: string;
+
+  /**
+   * What starts read, in that order; as in `ReportTrace`.
+   *
+   * @generated from field: bytes learned = 5;
+   */
+  learned: Uint8Array;
+
+  /**
+   * Of the snapshot that is known: sha256 of its raw meta.
+   *
+   * @generated from field: bytes layout = 6;
+   */
+  layout: Uint8Array;
+
+  /**
+   * Some who have all of its meta: they can be asked before `Candidates` for it come.
+   *
+   * @generated from field: repeated drakkar.supernode.v1.Peer holders = 7;
+   */
+  holders: Peer[];
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Found.
+ * Use `create(FoundSchema)` to create a new message.
+ */
+export const FoundSchema: GenMessage<Found> = /*@__PURE__*/
+  messageDesc(file_supernode, 26);
 
 /**
  * The stream ends after this.
@@ -757,5 +1071,5 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 20);
+  messageDesc(file_supernode, 27);
 

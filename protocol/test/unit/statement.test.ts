@@ -16,9 +16,11 @@ import {
   signGrants,
   signMembership,
   signSuccession,
+  signVoucher,
   verifyGrant,
   verifyMembership,
   verifySuccession,
+  verifyVoucher,
 } from '../../src/index.ts';
 
 const keyPair = () => generateKeyPairSync('ed25519');
@@ -159,4 +161,27 @@ test('a join token is what it was made of, and nothing else is one', () => {
       expect(() => parseJoinToken(text)).toThrow(/join token/);
     }),
   );
+});
+
+describe('a voucher', () => {
+  const voucher = {
+    manifest: digestOf('manifest'),
+    platform: 'linux/amd64',
+    envelope: digestOf('envelope'),
+    builder: 'key',
+    expiresAtMs: NOW,
+  };
+
+  test('is believed from the cluster’s key alone, for its time, and is no other statement', () => {
+    const text = signVoucher(voucher, cluster);
+    expect(verifyVoucher(text, keys, NOW)).toEqual(voucher);
+    expect(() => verifyVoucher(text, [clusterKeyName(keyPair().privateKey)], NOW)).toThrow(/another key/);
+    expect(() => verifyVoucher(text, keys, NOW + CLOCK_TOLERANCE_MS)).toThrow(/ended/);
+    expect(() => verifyVoucher(signMembership(membership, cluster), keys, NOW)).toThrow(/another key/);
+    const [payload = '', signature] = text.split('.');
+    const forged = Buffer.from(
+      Buffer.from(payload, 'base64url').toString().replace('"key"', '"own"'),
+    ).toString('base64url');
+    expect(() => verifyVoucher(`${forged}.${signature}`, keys, NOW)).toThrow(/another key/);
+  });
 });

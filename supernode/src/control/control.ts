@@ -12,23 +12,19 @@ import type { SupernodeConfig } from '../config.ts';
 import { type Authority, revokedError } from '../members/authority.ts';
 import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
+import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
-import {
-  encodeCandidates,
-  type FromSupernodeInit,
-  type Introduction,
-  type NameNews,
-  namedMessage,
-  type Session,
-  type SessionEvents,
-} from './session.ts';
+import { encodeCandidates, type FromSupernodeInit, namedMessage } from './messages.ts';
+import type { Introduction, NameNews, Session, SessionEvents } from './session.ts';
 
 export interface ControlModules {
   readonly authority: Authority;
   readonly members: Members;
   readonly metrics: SupernodeMetrics;
   readonly log: Logger;
+  readonly catalogue: SnapshotsModules['catalogue'];
+  readonly traces: SnapshotsModules['traces'];
 }
 
 /** What happens close together is answered together. */
@@ -49,6 +45,7 @@ export const clockMs = (): number => performance.now();
 export class Control implements SessionEvents, Disposable {
   readonly swarm: Swarm;
   readonly names = new Names();
+  readonly snapshots: Snapshots;
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -64,6 +61,7 @@ export class Control implements SessionEvents, Disposable {
     this.#config = config;
     this.#modules = modules;
     this.swarm = new Swarm(config.swarm, clockMs());
+    this.snapshots = new Snapshots(config.snapshots, { ...modules, swarm: this.swarm, now: clockMs });
     for (const [peer, untilMs] of modules.members.quarantined(Date.now()))
       this.swarm.quarantine(peer, untilMs);
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
@@ -183,6 +181,7 @@ export class Control implements SessionEvents, Disposable {
   /** Tells everybody, and ends its session. */
   revoke(peer: PeerId): void {
     this.#tellAll({ message: { case: 'revoked', value: { peers: [peer] } } });
+    this.snapshots.revoke(peer);
     const session = this.#sessions.get(peer);
     if (session === undefined) return;
     session.refuse(revokedError(peer));
@@ -281,6 +280,7 @@ export class Control implements SessionEvents, Disposable {
     const nowMs = Date.now();
     const { members, authority } = this.#modules;
     members.seen(this.#sessions.keys(), nowMs);
+    this.#modules.catalogue.expire(nowMs);
     for (const [peer, session] of this.#sessions) {
       const member = members.find(peer);
       if (member === undefined || member.revokedAtMs !== null) continue;

@@ -1,16 +1,12 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   areLabels,
   type BlobName,
   blobKeyOf,
-  CandidatesSchema,
   type Digest,
   DrakkarError,
   decodeBlobName,
   digestFromRaw,
   type EncodedBlobName,
-  encodeBlobName,
   type FromDaemon,
   FromDaemonSchema,
   FromSupernodeSchema,
@@ -22,16 +18,24 @@ import {
   type PeerId,
   parseHostPort,
   parsePeerId,
-  rawOf,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { Channel, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
-import type { NameAnswer, NameMeaning } from '../swarm/names.ts';
-import type { Host } from '../swarm/state.ts';
+import {
+  Channel,
+  MEMBER_MESSAGE_BYTES,
+  type PeerStream,
+  PROTOCOL_VERSION,
+  STRANGER_MESSAGE_BYTES,
+} from '@drakkar/wire';
+import type { SnapshotEvents } from '../snapshots/snapshots.ts';
+import type { NameMeaning } from '../swarm/names.ts';
 import type { BlobSize } from '../swarm/swarm.ts';
+import type { FromSupernodeInit } from './messages.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */
 export interface SessionEvents {
+  /** What is said about snapshots. */
+  readonly snapshots: SnapshotEvents;
   /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
@@ -64,13 +68,10 @@ export interface Introduction {
   readonly uploadSlots: number;
 }
 
-export type FromSupernodeInit = MessageInitShape<typeof FromSupernodeSchema>;
 type Welcome = FromSupernodeInit;
 
 const HELLO_MS = 10_000;
 const REFUSAL_MS = 1_000;
-/** A daemon's messages are short; the longest names 64 labels. */
-const MESSAGE_BYTES = 64 * 1024;
 const LIMITS = {
   name: 255,
   addresses: 8,
@@ -90,7 +91,8 @@ export class Session {
     this.peer = peer;
     this.#events = events;
     this.#channel = new Channel(stream, FromSupernodeSchema, FromDaemonSchema, {
-      messageBytes: MESSAGE_BYTES,
+      messageBytes: STRANGER_MESSAGE_BYTES,
+      laterMessageBytes: MEMBER_MESSAGE_BYTES,
     });
   }
 
@@ -114,6 +116,7 @@ export class Session {
       const first = await this.#channel.receive(AbortSignal.timeout(HELLO_MS));
       if (first?.message.case !== 'hello') throw malformed('the first message is no hello');
       this.send(this.#events.enter(this, introductionOf(this.peer, first.message.value)));
+      this.#channel.trust();
       for (;;) {
         const message = await this.#channel.receive();
         if (message === undefined || this.#isRefused) break;
@@ -174,6 +177,21 @@ export class Session {
         this.#events.name(peer, digestFromRaw(message.value.key), newsOf(message.value));
         break;
       }
+      case 'announce':
+        this.#events.snapshots.announce(peer, message.value.snapshot);
+        break;
+      case 'find':
+        this.send(this.#events.snapshots.find(message.value));
+        break;
+      case 'lost':
+        this.#events.snapshots.lost(peer, message.value);
+        break;
+      case 'learn':
+        this.send(this.#events.snapshots.learn(message.value));
+        break;
+      case 'reportTrace':
+        this.#events.snapshots.report(peer, message.value);
+        break;
       case 'hello':
         throw malformed('a second hello');
       case undefined:
@@ -223,55 +241,6 @@ function newsOf({ sizeBytes: size, digest, readBytes, givesUp }: NameMessage): N
   if (digest.length > 0) return { kind: 'tells', meaning: { digest: digestFromRaw(digest), sizeBytes } };
   if (givesUp) return { kind: 'gives up' };
   return readBytes > 0n ? { kind: 'reads', readBytes: Number(readBytes) } : { kind: 'asks', sizeBytes };
-}
-
-export const namedMessage = ({ key, meaning }: NameAnswer): FromSupernodeInit => {
-  const known = typeof meaning === 'string' ? undefined : meaning;
-  return {
-    message: {
-      case: 'named',
-      value: {
-        key: rawOf(key),
-        digest: known === undefined ? new Uint8Array() : rawOf(known.digest),
-        sizeBytes: BigInt(known?.sizeBytes ?? 0),
-        yours: meaning === 'yours',
-      },
-    },
-  };
-};
-
-/**
- * The encoded `Candidates`. A host's own part is encoded once, since it is told to many: fields of a message may follow each other in
- * any number of pieces. Source: protobuf's encoding, "Last One Wins" and "Repeated".
- */
-export function encodeCandidates(
-  blob: BlobName,
-  rest: { readonly grant: string; readonly upstream: boolean },
-  parents: readonly Host[],
-  seeds: ReadonlySet<PeerId>,
-): Uint8Array {
-  const head = create(CandidatesSchema, { blob: encodeBlobName(blob), ...rest });
-  const parts = [toBinary(CandidatesSchema, head), ...parents.map((host) => encodedPeer(host, seeds))];
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const field = FromSupernodeSchema.field.candidates.number;
-  const start = new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish();
-  return Buffer.concat([start, ...parts], start.length + length);
-}
-
-const ENCODED = { complete: new WeakMap<Host, Uint8Array>(), partial: new WeakMap<Host, Uint8Array>() };
-
-function encodedPeer(host: Host, seeds: ReadonlySet<PeerId>): Uint8Array {
-  const complete = seeds.has(host.peer);
-  const kept = complete ? ENCODED.complete : ENCODED.partial;
-  const known = kept.get(host);
-  if (known !== undefined) return known;
-  const { peer, dataAddress, controlAddresses } = host;
-  const alone = create(CandidatesSchema, {
-    peers: [{ peer, dataAddress, controlAddresses: [...controlAddresses], complete }],
-  });
-  const bytes = toBinary(CandidatesSchema, alone);
-  kept.set(host, bytes);
-  return bytes;
 }
 
 function malformed(why: string): DrakkarError {

@@ -18,6 +18,8 @@ import {
   signGrants,
   signMembership,
   signSuccession,
+  signVoucher,
+  type Voucher,
   verifyMembership,
   verifySuccession,
 } from '@drakkar/protocol';
@@ -186,6 +188,11 @@ export class Authority {
       this.#grants.delete(oldest);
     }
     return texts;
+  }
+
+  /** The cluster's word for who has built a snapshot. */
+  vouch(statement: Omit<Voucher, 'expiresAtMs'>, nowMs: number): string {
+    return signVoucher({ ...statement, expiresAtMs: nowMs + this.#options.grantMs }, this.#key);
   }
 
   #isCurrent(membership: string, nowMs: number): boolean {

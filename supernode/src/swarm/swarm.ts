@@ -18,6 +18,9 @@ export interface BlobSize {
   readonly pieces: number;
 }
 
+/** Of those that have all of a blob so many are compared. */
+const SEEDS_LOOKED_AT = 64;
+
 /** What became of a report: nothing, nothing new, one more against a peer, or the one that puts it into quarantine. */
 export type Verdict = 'unfounded' | 'repeated' | 'noted' | 'quarantined';
 
@@ -55,6 +58,27 @@ export class Swarm {
   get blobs(): Iterable<BlobSwarm> & { readonly size: number } {
     const { size } = this.#blobs;
     return { size, [Symbol.iterator]: () => this.#blobs.values() };
+  }
+
+  /** Some hosts, the idlest of those that are looked at, that have all of a blob and may be asked for it. */
+  seedsOf({ name, sizeBytes, pieces }: BlobSize, nowMs: number, most: number): Host[] {
+    const swarm = this.#blobs.get(shapeOf(name, sizeBytes, pieces));
+    if (swarm === undefined) return [];
+    return swarm.parts
+      .entries()
+      .filter(([peer, part]) => isSeed(swarm, part) && !this.isQuarantined(peer, nowMs))
+      .map(([peer]) => this.#hosts.get(peer))
+      .filter((host) => host !== undefined)
+      .take(SEEDS_LOOKED_AT)
+      .toArray()
+      .sort((one, other) => loadOf(one) - loadOf(other))
+      .slice(0, most);
+  }
+
+  /** Whether a host that is here has all of a blob. */
+  hasSeed({ name, sizeBytes, pieces }: BlobSize): boolean {
+    const swarm = this.#blobs.get(shapeOf(name, sizeBytes, pieces));
+    return swarm?.parts.values().some((part) => isSeed(swarm, part)) === true;
   }
 
   /** The swarm of a blob in which a host takes part. */
@@ -449,6 +473,8 @@ export class Swarm {
 
 /** Of one child: more than it ever deals with. */
 const MAX_NAMED = 512;
+
+const loadOf = ({ uploads, uploadSlots }: Host): number => uploads / Math.max(1, uploadSlots);
 
 const shapeOf = (name: BlobName, sizeBytes: number, pieces: number): string =>
   `${blobKeyOf(name)} ${sizeBytes} ${pieces}`;

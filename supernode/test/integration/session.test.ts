@@ -34,6 +34,14 @@ const HELLO = {
   uploadSlots: 8,
 };
 const hello: Said = { case: 'hello', value: HELLO };
+const long = new Uint8Array(900_000);
+const SNAPSHOTS_SAID: readonly Said[] = [
+  { case: 'announce', value: { snapshot: { repository: 'docker.io/library/debian', tables: [long] } } },
+  { case: 'find', value: { number: 1, repository: 'docker.io/library/debian', root: blob.digest } },
+  { case: 'lost', value: { repository: 'docker.io/library/debian', manifest: blob.digest } },
+  { case: 'learn', value: { number: 2, layout: blob.digest, startKey: blob.digest } },
+  { case: 'reportTrace', value: { layout: blob.digest, startKey: blob.digest } },
+];
 const SAID: readonly Said[] = [
   hello,
   { case: 'heartbeat', value: { uploads: 3 } },
@@ -76,6 +84,13 @@ beforeAll(async () => {
     originProgress: call('originProgress'),
     originRelease: call('originRelease'),
     name: call('name'),
+    snapshots: {
+      announce: call('announce'),
+      find: ({ number }: { number: number }) => ({ message: { case: 'found' as const, value: { number } } }),
+      learn: ({ number }: { number: number }) => ({ message: { case: 'found' as const, value: { number } } }),
+      lost: call('lost'),
+      report: call('report'),
+    },
   };
   await supernode.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, events).run());
 });
@@ -127,7 +142,9 @@ const edits = fc.array(
   }),
   { minLength: 1, maxLength: 4 },
 );
-const mutated = fc.tuple(fc.constantFrom(...SAID), edits).map(([said, all]) => mutate(encoded(said), all));
+const mutated = fc
+  .tuple(fc.constantFrom(...SAID, ...SNAPSHOTS_SAID.slice(1)), edits)
+  .map(([said, all]) => mutate(encoded(said), all));
 const noise = fc.uint8Array({ maxLength: 300 });
 const CLEAR = ['invalid_argument', 'invalid_content', 'unavailable'];
 
@@ -154,6 +171,18 @@ describe('a daemon’s session', () => {
       'name 3',
       'leave 1',
     ]);
+  });
+
+  test('takes what is said about snapshots, however long, and answers what is asked', async () => {
+    const all = Buffer.concat([hello, ...SNAPSHOTS_SAID].map((said) => framed(encoded(said))));
+    expect((await speak(all)).answers).toEqual(['welcome', 'found', 'found']);
+    expect(calls).toEqual(['announce 2', 'lost 2', 'report 2', 'leave 1']);
+    const tooLong = { snapshot: { tables: [long, long] } };
+    const { refusal } = await speak(
+      framed(encoded(hello)),
+      framed(encoded({ case: 'announce', value: tooLong })),
+    );
+    expect(refusal?.message).toContain('stream broke');
   });
 
   test('ends with a clear word, or without one, whatever bytes are sent as messages', async () => {

@@ -55,6 +55,21 @@ describe('a swarm', () => {
     expect(later.find(({ to }) => to === peer(4))?.seeds).toEqual(new Set([peer(1)]));
   });
 
+  test('says who has all of a blob, the idlest first, but for who is in quarantine', () => {
+    const swarm = swarmOf(5);
+    for (const seed of [1, 2, 3, 4]) swarm.have(peer(seed), blob, blob.pieces, 1);
+    swarm.have(peer(5), blob, blob.pieces - 1, 1);
+    swarm.heartbeat(peer(1), 4, 2);
+    swarm.heartbeat(peer(3), 2, 2);
+    swarm.quarantine(peer(4), 100);
+    const seeds = (nowMs: number, most: number) => swarm.seedsOf(blob, nowMs, most).map((each) => each.peer);
+    expect(seeds(3, 8)).toEqual([peer(2), peer(3), peer(1)]);
+    expect(seeds(3, 1)).toEqual([peer(2)]);
+    expect(seeds(101, 8)).toContain(peer(4));
+    expect(swarm.seedsOf({ ...blob, pieces: 11 }, 3, 8)).toEqual([]);
+    expect([swarm.hasSeed(blob), swarm.hasSeed({ ...blob, sizeBytes: 999 })]).toEqual([true, false]);
+  });
+
   test('keeps two cuts of one blob apart, and who lies about the number of pieces from the rest', () => {
     const swarm = swarmOf(4);
     const cut = { ...blob, name: { ...blob.name, table: digestOf('table') }, pieces: 40 };

@@ -32,6 +32,8 @@ const URGENT_RANGE_BYTES = 2 * 1024 * 1024;
 const ORDERED_RANGE_BYTES = 8 * 1024 * 1024;
 /** What upstream failed to give while a peer may is asked for there again. */
 const RETRY_MS = 1_000;
+/** Upstream has said that it has nothing of the blob: it is asked again, where it must be, no sooner than this. */
+const ABSENT_MS = 30_000;
 /** How often it is looked whether time has changed what may be done. */
 const POLL_MS = 50;
 /** Where nothing is wanted for so long, others get the lease, and what is here is made durable. */
@@ -64,6 +66,8 @@ export class PieceDownload {
   #path = '';
   #users = 0;
   #isWatching = false;
+  /** What upstream has said that has nothing of it. */
+  #absence: { readonly error: DrakkarError; readonly untilMs: number } | undefined;
   #finishing: Promise<void> | undefined;
   #rest: NodeJS.Timeout | undefined;
 
@@ -281,6 +285,8 @@ export class PieceDownload {
   /** Upstream did not give these. */
   #failed(pieces: readonly number[], cause: unknown): void {
     const error = toDrakkarError(cause, 'unavailable');
+    const isNew = error.code === 'not_found' && error !== this.#absence?.error;
+    if (isNew) this.#absence = { error, untilMs: performance.now() + ABSENT_MS };
     this.#swarm?.failedUpstream(...pieces);
     for (const piece of pieces) this.#wants.postpone(piece, error, performance.now() + RETRY_MS);
     this.#settle();
@@ -338,6 +344,15 @@ export class PieceDownload {
     isUpstreams: (wanted: WantedPiece) => boolean,
   ): void {
     const nowMs = performance.now();
+    if (this.#absence !== undefined && nowMs < this.#absence.untilMs) {
+      const vain = [...wanted].filter((each) => each.failure === undefined && isUpstreams(each));
+      if (vain.length > 0)
+        this.#failed(
+          vain.map(({ piece }) => piece),
+          this.#absence.error,
+        );
+      return;
+    }
     const isFree = (each: WantedPiece | undefined): boolean =>
       each !== undefined && each.restsUntilMs <= nowMs && !this.#upstream.isReading(each.piece);
     for (const each of wanted) {

@@ -13,6 +13,7 @@ const wanted = {
   manifestDigest: digestOf('new'),
   blockBytes: 524_288,
   trustedSigners: new Set(['key']),
+  trustCluster: false,
 };
 
 describe('the snapshot upon which another one is built', () => {
@@ -24,6 +25,14 @@ describe('the snapshot upon which another one is built', () => {
     ];
     expect(chooseEarlier(records, wanted)?.manifestDigest).toBe(digestOf('newest'));
     expect(chooseEarlier([], wanted)).toBeUndefined();
+  });
+
+  test('may be the cluster’s, where that is trusted', () => {
+    const given = known('x', { signer: 'stranger', origin: 'cluster' });
+    expect(chooseEarlier([given], wanted)).toBeUndefined();
+    expect(chooseEarlier([given], { ...wanted, trustCluster: true })).toBe(given);
+    const pushed = known('x', { signer: 'stranger', origin: 'registry' });
+    expect(chooseEarlier([pushed], { ...wanted, trustCluster: true })).toBeUndefined();
   });
 
   test.each([

@@ -106,9 +106,12 @@ describe('volumes', () => {
   test('a caller who leaves while the root file system is made leaves none behind', async () => {
     await using at = await scene();
     const leaving = new AbortController();
-    const starting = at.volumes.prepareStart({ config: at.config, image }, undefined, {
-      signal: leaving.signal,
-    });
+    const starting = at.volumes.prepareStart(
+      { config: at.config, image },
+      {
+        signal: leaving.signal,
+      },
+    );
     leaving.abort(new DrakkarError('cancelled', 'left'));
     await expect(starting).rejects.toMatchObject({ code: 'cancelled' });
     expect(at.helper.overlays.size).toBe(0);
