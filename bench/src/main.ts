@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { describeClaim, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
+import { coldStart } from './scenarios/cold-start.ts';
 import { control } from './scenarios/control.ts';
 import { distribute } from './scenarios/distribute.ts';
 import { idle } from './scenarios/idle.ts';
@@ -21,6 +22,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   wire,
   control,
   idle,
+  'cold-start': coldStart,
 };
 
 const { values, positionals } = parseArgs({

@@ -4,6 +4,17 @@ export interface Sample {
   /** User and system time of everything that did the work; absent where it was not measured. */
   readonly cpuMs?: number;
   readonly peakRssBytes?: number;
+  /** What came to the host meanwhile. */
+  readonly moved?: Moved;
+}
+
+/** Bytes that came to a host. */
+export interface Moved {
+  /** Over its link, headers included. */
+  readonly linkBytes: number;
+  /** Of blobs, as the daemon counts them: from the registry, and from other hosts. */
+  readonly upstreamBytes?: number;
+  readonly peerBytes?: number;
 }
 
 export interface Contender {
@@ -46,4 +57,14 @@ export function median(values: readonly number[]): number {
 export function ratio(one: Series, other: Series, figure: (sample: Sample) => number | undefined): number {
   const values = (series: Series) => series.samples.map(figure).filter((value) => value !== undefined);
   return median(values(one)) / median(values(other));
+}
+
+/** The median of a figure of one series, by its name. NaN where nothing was measured. */
+export function medianOf(
+  series: readonly Series[],
+  name: string,
+  figure: (sample: Sample) => number | undefined,
+): number {
+  const samples = series.find((candidate) => candidate.name === name)?.samples ?? [];
+  return median(samples.map(figure).filter((value) => value !== undefined));
 }
