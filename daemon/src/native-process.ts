@@ -36,6 +36,8 @@ const MAX_OUTPUT_CHARACTERS = 4096;
 /** A running helper of our own; disposing it ends the process. Mounts are not its to remove then: unmount them before. */
 export interface Helper extends AsyncDisposable {
   readonly pid: number;
+  /** What it has said last. */
+  readonly words: string;
   /** Its last words, once it has ended. */
   readonly ended: Promise<string>;
 }
@@ -117,7 +119,14 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
     await end(child);
     throw error;
   }
-  return { pid: child.pid ?? 0, ended, [Symbol.asyncDispose]: () => end(child) };
+  return {
+    pid: child.pid ?? 0,
+    get words() {
+      return output;
+    },
+    ended,
+    [Symbol.asyncDispose]: () => end(child),
+  };
 }
 
 function anotherHelper(words: string): DrakkarError {

@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -31,11 +32,44 @@ export interface Host extends AsyncDisposable {
   start(): Promise<void>;
   /** Kills a part with SIGKILL, and waits until it is gone. */
   kill(part: 'daemon' | 'helper'): Promise<void>;
+  /** Kills everything of it at once: daemon, helper, and who holds volumes for the next helper. Mounts stay. */
+  killAll(): Promise<void>;
+  /** What is left after a power cut: what is on the disk. Everything starts again. */
+  reboot(): Promise<void>;
+  /** What daemon and helper have said last. */
+  readonly words: string;
 }
 
 export interface HostOptions {
   /** The user that runs the daemon; the helper and the commands stay root. Default: root. */
   readonly uid?: number;
+}
+
+const readDeadlineOf = (config: { native?: { readDeadlineMs?: number } }) => {
+  const readDeadlineMs = config.native?.readDeadlineMs;
+  return readDeadlineMs === undefined ? {} : { readDeadlineMs };
+};
+
+/** Of a helper with this root directory: those that its launcher started, and those that hold volumes. */
+function processesOf(root: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const words = /^\d+$/.test(name) ? readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0') : [];
+      const isOurs = words.some((word) => word === root || word.startsWith(`${root}/`));
+      return isOurs && ['work', 'hold'].includes(words[1] ?? '') ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Where a map of present blocks says in which boot it was last used. See native/src/device/map.rs. */
+const BOOT_AT = 40;
+
+function pretendOtherBoot(map: string): void {
+  const descriptor = openSync(map, 'r+');
+  writeSync(descriptor, randomBytes(8), 0, 8, BOOT_AT);
+  closeSync(descriptor);
 }
 
 /** Runs a program as an ordinary user. Where this tree lies in a directory that others can't enter, reading is allowed. */
@@ -70,6 +104,8 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
   const client = new AdminClient(socket);
   let helper: Helper | undefined;
   let daemon: ReturnType<typeof spawn> | undefined;
+  let words = '';
+  let earlierWords = '';
   const gone = async (child: ReturnType<typeof spawn>, signal: NodeJS.Signals) => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const closed = once(child, 'close');
@@ -103,6 +139,7 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
         blobs: join(state, 'blobs', 'sha256'),
         socket: nativeSocket,
         uid,
+        ...readDeadlineOf(config),
         signal: AbortSignal.timeout(START_DEADLINE_MS),
       });
       if (daemon !== undefined) return;
@@ -111,9 +148,8 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
         stdio: ['ignore', 'ignore', 'pipe'],
       });
       daemon = child;
-      let words = '';
       child.stderr.on('data', (bytes) => {
-        words = (words + bytes).slice(-4000);
+        words = (words + bytes).slice(-16_000);
       });
       const deadline = AbortSignal.timeout(START_DEADLINE_MS);
       while (!(await client.status().then(Boolean, () => false))) {
@@ -131,6 +167,29 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
         await gone(daemon, 'SIGKILL');
         daemon = undefined;
       }
+    },
+    async killAll() {
+      const left = helper;
+      earlierWords += left?.words ?? '';
+      helper = undefined;
+      const pids = [left?.pid ?? 0, daemon?.pid ?? 0, ...processesOf(join(directory, 'native'))];
+      for (const pid of pids) if (pid > 0) process.kill(pid, 'SIGKILL');
+      if (daemon !== undefined) await gone(daemon, 'SIGKILL');
+      daemon = undefined;
+      await left?.ended;
+    },
+    async reboot() {
+      await host.killAll();
+      const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').reverse();
+      for (const path of mounts.map((line) => line.split(' ')[4] ?? '')) {
+        if (path.startsWith(directory)) execFileSync('umount', ['--lazy', path]);
+      }
+      const maps = join(directory, 'native', 'devices');
+      for (const name of existsSync(maps) ? readdirSync(maps) : []) pretendOtherBoot(join(maps, name));
+      await host.start();
+    },
+    get words() {
+      return earlierWords + (helper?.words ?? '') + words;
     },
     async [Symbol.asyncDispose]() {
       try {

@@ -13,6 +13,7 @@ import type { Log } from '../snapshots/index.ts';
 import type { RepositoryName } from '../upstream/index.ts';
 import { DeviceFill } from './device-fill.ts';
 import { FillLanes } from './lanes.ts';
+import { blocksToPrefetch, type SlotRange } from './prefetch.ts';
 
 export interface FillerOptions {
   /** How long readers wait. What has not come by then is refused. */
@@ -73,6 +74,31 @@ export class Filler implements AsyncDisposable {
   /** The devices of a snapshot may be filled from its image's repository from now on. */
   know(image: RepositoryName, config: SnapshotConfig): void {
     for (const file of config.devices) this.#sources.set(file.rawDigest, { image, config, file });
+  }
+
+  /**
+   * Brings what starts are known to read, before they ask. What can't be had now is left to readers, who are told.
+   * @returns when everything is here or can't be had
+   */
+  async prefetch(config: SnapshotConfig, list: Iterable<SlotRange>, signal?: AbortSignal): Promise<void> {
+    const { devices, blockBytes } = config;
+    const counts = devices.map(({ rawSizeBytes }) => Math.ceil(rawSizeBytes / blockBytes));
+    const ending = this.#ending.signal;
+    const until = signal === undefined ? ending : AbortSignal.any([signal, ending]);
+    await Promise.all(
+      blocksToPrefetch(list, counts, blockBytes).map(async (blocks, slot) => {
+        const file = devices[slot];
+        if (file === undefined || blocks.length === 0) return;
+        try {
+          await (await this.device(file.rawDigest)).bring(blocks, 'soon', until);
+        } catch (error) {
+          this.#modules.log.debug(
+            { device: file.rawDigest, error },
+            'not all of the prefetch list can be had',
+          );
+        }
+      }),
+    );
   }
 
   /** Nobody uses these devices any more. */

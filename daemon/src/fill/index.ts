@@ -6,6 +6,7 @@
  * - `device-fill`  brings the blocks of one device, each once
  * - `completion`   completes volumes in the background, until they need nobody
  * - `lanes`        the way of blocks into devices
+ * - `prefetch`     a learned list as blocks
  * - `read-ahead`   what to fetch ahead of who reads in order
  *
  * @example
@@ -19,3 +20,4 @@ export { Completion, type CompletionOptions } from './completion.ts';
 export { DeviceFill } from './device-fill.ts';
 export { type DeviceSource, Filler, type FillerModules, type FillerOptions } from './filler.ts';
 export type { Urgency } from './lanes.ts';
+export { blocksToPrefetch, type SlotRange } from './prefetch.ts';
