@@ -63,7 +63,7 @@ const SUBJECTS: readonly Subject[] = [
 ];
 
 /** Hosts that start the same images: one more stands here for each way to start that is compared. */
-const CLIENTS: readonly Client[] = [{ name: 'drakkar', settings: {}, coldTarget: 2 }];
+const CLIENTS: readonly Client[] = [{ name: 'drakkar', settings: { native: { backend: 'fanotify' } }, coldTarget: 2 }];
 
 const CONTAINERD = 'containerd';
 /** At a link of 1 Gbit/s. */
