@@ -193,6 +193,15 @@ export interface StartResult {
   readonly marks: readonly Mark[];
 }
 
+/** How a start is doing. */
+export interface StartStatus {
+  /** What has come for it so far, also while its container runs. */
+  readonly receipt: Receipt;
+  /** As of its snapshot. */
+  readonly residency: number;
+  readonly offlineReady: boolean;
+}
+
 export interface BlobSummary {
   readonly digest: Digest;
   /** The URL, without its query, that a file was fetched from; else the registry or server. `null` for what was made here. */

@@ -16,6 +16,7 @@ import type {
   SnapshotSummary,
   StartRequest,
   StartResult,
+  StartStatus,
   SupernodeStatus,
   SwarmBlobSummary,
   SwarmHostSummary,
@@ -173,6 +174,10 @@ export class AdminClient extends SocketClient {
 
   start(body: StartRequest, call: AdminCall<StartResult> = {}): Promise<StartResult> {
     return this.#events('POST', '/v1/starts', body, call);
+  }
+
+  startStatus(id: string, signal?: AbortSignal): Promise<StartStatus> {
+    return this.json('GET', `/v1/starts/${encodeURIComponent(id)}`, signal);
   }
 
   async endStart(id: string, signal?: AbortSignal): Promise<void> {

@@ -132,6 +132,7 @@ export async function startDaemon(
     catalogue,
     volumes,
     store,
+    filler,
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),
   });

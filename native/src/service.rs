@@ -32,6 +32,9 @@ const LOCK_NAME: &str = "lock";
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
+/// Snapshots that are mounted, or are meant to be. Each is one line in the kernel's table of mounts; overlays over them are not counted.
+const MAX_VOLUMES: usize = 1024;
+
 pub struct Service {
     root: PathBuf,
     content: ContentDir,
@@ -87,7 +90,12 @@ impl Service {
                 format!("volume {} has {} devices; the limit is 64", wanted.volume, wanted.devices.len());
             return Err(Error::new(Code::LimitExceeded, message));
         }
-        let known = self.state.intents().volumes.get(&wanted.volume);
+        let volumes = &self.state.intents().volumes;
+        let known = volumes.get(&wanted.volume);
+        if known.is_none() && volumes.len() >= MAX_VOLUMES {
+            return Err(Error::new(Code::LimitExceeded, format!("there are {MAX_VOLUMES} volumes already"))
+                .hint("unmount those that nobody uses"));
+        }
         if known.is_some_and(|known| !known.is_same_snapshot(&wanted)) {
             let message = format!("volume {} is another snapshot", wanted.volume);
             return Err(Error::new(Code::AlreadyExists, message).hint("unmount it first, or use another id"));

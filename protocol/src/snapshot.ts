@@ -32,12 +32,18 @@ export const MAX_CHUNK_LIST_BYTES = 128 * 1024 * 1024;
 
 const digestSchema = z.custom<Digest>(isDigest, 'not a sha256 digest');
 const sizeSchema = z.int().min(0);
+/** Whole blocks of EROFS, and no more than it can address with 32 bits. */
+const rawSizeSchema = z
+  .int()
+  .min(EROFS_BLOCK_BYTES)
+  .max(0xffffffff * EROFS_BLOCK_BYTES)
+  .multipleOf(EROFS_BLOCK_BYTES);
 
 /** One file of a snapshot in both its forms: raw as it is mounted, and compressed as it travels. */
 const volumeFileSchema = z.object({
   /** sha256 and size of the raw form: the EROFS meta image, or the device. A multiple of 4096. */
   rawDigest: digestSchema,
-  rawSizeBytes: sizeSchema,
+  rawSizeBytes: rawSizeSchema,
   /** sha256 and size of the zstd seekable blob. */
   blobDigest: digestSchema,
   blobSizeBytes: sizeSchema,

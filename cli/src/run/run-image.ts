@@ -1,4 +1,4 @@
-import type { Mark, StartResult } from '@drakkar/client';
+import type { Mark, StartResult, StartStatus } from '@drakkar/client';
 import { DrakkarError, toDrakkarError } from '@drakkar/errors';
 import { type Context, showing } from '../context.ts';
 import type { Outputs, RunFlags } from './request.ts';
@@ -49,12 +49,18 @@ export async function runImage(
     // The daemon's clock began when our request arrived; what came before belongs to the first stretch.
     const mark = (name: Mark['name']) => void marks.push({ name, atMs: performance.now() - startedMs });
     const { launch } = await load();
+    /** What had come by then. */
+    let atOutput: Promise<StartStatus | undefined> | undefined;
     const exitCode = await launch(start, command, flags, outputs, {
       created: () => mark('container-created'),
-      firstOutput: () => mark('first-output'),
+      firstOutput: () => {
+        mark('first-output');
+        atOutput = client.startStatus(start.id).catch(() => undefined);
+      },
     });
     mark('ended');
-    const { manifestDigest, found, receipt } = start;
+    const { manifestDigest, found } = start;
+    const receipt = (await atOutput)?.receipt ?? start.receipt;
     return { image: start.image, manifestDigest, found, receipt, exitCode, marks };
   } finally {
     await client.endStart(start.id).catch((cause: unknown) => {

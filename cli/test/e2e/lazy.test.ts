@@ -1,12 +1,18 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type FaultyProxy, type Registry, startFaultyProxy, startRegistry } from '@drakkar/lab';
+import {
+  type FaultyProxy,
+  type Registry,
+  startFaultyProxy,
+  startRegistry,
+  temporaryDirectory,
+} from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Host, startHost } from '../kit/drakkar.ts';
+import { type Host, type HostOptions, startHost } from '../kit/drakkar.ts';
 import { push, shellImage } from '../kit/image.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -20,6 +26,24 @@ const read = (path: string): Promise<string> =>
     ({ stdout }) => `sha256:${stdout.slice(0, 64)}`,
     ({ stderr }) => String(stderr).trim(),
   );
+
+/** A file system of its own. */
+async function smallDisk(sizeBytes: number): Promise<AsyncDisposable & { readonly path: string }> {
+  const directory = await temporaryDirectory('disk');
+  const [image, path] = [join(directory.path, 'image'), join(directory.path, 'mounted')];
+  mkdirSync(path);
+  writeFileSync(image, '');
+  truncateSync(image, sizeBytes);
+  execFileSync('mkfs.ext4', ['-q', '-m', '0', image]);
+  execFileSync('mount', ['-o', 'loop', image, path]);
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      execFileSync('umount', [path]);
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+}
 
 const dropCaches = () => execFileSync('sh', ['-c', 'sync; echo 3 > /proc/sys/vm/drop_caches']);
 
@@ -50,13 +74,16 @@ describe.skipIf(!isRoot)('a host that has nothing of an image (needs root)', () 
     return image.replace(registry.host, proxy.host);
   }
 
-  const lazyHost = (config: { volumes?: object; native?: object } = {}): Promise<Host> =>
-    startHost({
-      log: { level: 'info' },
-      snapshots: { trustedBuilders: [builderKey] },
-      volumes: { background: 'off', ...config.volumes },
-      native: { backend: 'fanotify', readDeadlineMs: DEADLINE_MS, ...config.native },
-    });
+  const lazyHost = (config: { volumes?: object } = {}, options: HostOptions = {}): Promise<Host> =>
+    startHost(
+      {
+        log: { level: 'info' },
+        snapshots: { trustedBuilders: [builderKey] },
+        volumes: { background: 'off', ...config.volumes },
+        native: { backend: 'fanotify', readDeadlineMs: DEADLINE_MS },
+      },
+      options,
+    );
 
   /** Starts a container, so that the snapshot is known and mounted. @returns where its volume is mounted */
   async function started(host: Host, image: string): Promise<string> {
@@ -126,6 +153,20 @@ describe.skipIf(!isRoot)('a host that has nothing of an image (needs root)', () 
     } finally {
       proxy.fault = () => undefined;
     }
+    expect(await read(file)).toBe(digestOf(data));
+  });
+
+  test('gets an error while its disk is full, and the bytes when there is room again', async () => {
+    const data = randomBytes(16 * MEBIBYTE);
+    const image = await snapshotOf('full', { 'data/big': data });
+    await using disk = await smallDisk(96 * MEBIBYTE);
+    await using host = await lazyHost({}, { parent: disk.path });
+    const file = join(await started(host, image), 'data/big');
+    const ballast = join(disk.path, 'ballast');
+    const { bavail, bsize } = statfsSync(disk.path);
+    execFileSync('fallocate', ['--length', `${bavail * bsize - 3 * MEBIBYTE}`, ballast]);
+    expect(await read(file)).toContain('Input/output error');
+    rmSync(ballast);
     expect(await read(file)).toBe(digestOf(data));
   });
 

@@ -36,6 +36,8 @@ export interface Host extends AsyncDisposable {
   killAll(): Promise<void>;
   /** What is left after a power cut: what is on the disk. Everything starts again. */
   reboot(): Promise<void>;
+  /** Processes of the helper: its launcher, the worker, and who holds volumes. */
+  readonly nativePids: readonly number[];
   /** What daemon and helper have said last. */
   readonly words: string;
 }
@@ -43,6 +45,8 @@ export interface Host extends AsyncDisposable {
 export interface HostOptions {
   /** The user that runs the daemon; the helper and the commands stay root. Default: root. */
   readonly uid?: number;
+  /** Where its directory is made: on which disk. */
+  readonly parent?: string;
 }
 
 const readDeadlineOf = (config: { native?: { readDeadlineMs?: number } }) => {
@@ -83,8 +87,11 @@ function asUser(uid: number, command: readonly string[]): string[] {
   return ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...capabilities, '--', ...command];
 }
 
-export async function startHost(config: object = {}, { uid = 0 }: HostOptions = {}): Promise<Host> {
-  const directory = await mkdtemp('/var/tmp/drakkar-test-');
+export async function startHost(
+  config: object = {},
+  { uid = 0, parent = '/var/tmp' }: HostOptions = {},
+): Promise<Host> {
+  const directory = await mkdtemp(join(parent, 'drakkar-test-'));
   const state = join(directory, 'state');
   const nativeSocket = join(directory, 'native.sock');
   const configFile = join(directory, 'config.json');
@@ -187,6 +194,9 @@ export async function startHost(config: object = {}, { uid = 0 }: HostOptions = 
       const maps = join(directory, 'native', 'devices');
       for (const name of existsSync(maps) ? readdirSync(maps) : []) pretendOtherBoot(join(maps, name));
       await host.start();
+    },
+    get nativePids() {
+      return [helper?.pid ?? 0, ...processesOf(join(directory, 'native'))].filter((pid) => pid > 0);
     },
     get words() {
       return earlierWords + (helper?.words ?? '') + words;

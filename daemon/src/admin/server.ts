@@ -98,6 +98,9 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
     const body = startRequestSchema.parse(request.body);
     return stream(request, reply, log, (work) => snapshots.start(body, work));
   });
+  server.get('/v1/starts/:id', (request, reply) =>
+    snapshots.startStatus(byId.parse(request.params).id, { signal: leaves(reply) }),
+  );
   server.delete('/v1/starts/:id', async (request, reply) => {
     await snapshots.endStart(byId.parse(request.params).id, { signal: leaves(reply) });
     return reply.code(204).send();

@@ -28,4 +28,4 @@ export type {
 } from './contract.ts';
 export { LARGEST_UNCONFIRMED_SHARE, SMALLEST_SHARED_BYTES } from './download.ts';
 export { CONTENT_DEFAULTS, type ContentOptions } from './options.ts';
-export { newReceipt, ReceiptCounter } from './receipt.ts';
+export { addReceipts, newReceipt, ReceiptCounter, receivedSince } from './receipt.ts';

@@ -116,3 +116,31 @@ export class ReceiptCounter {
 }
 
 export const newReceipt = (): ReceiptCounter => new ReceiptCounter();
+
+/** What has come since an earlier look at the same receipt. Pure. */
+export function receivedSince(before: Receipt, now: Receipt): Receipt {
+  return combined(now, before, -1);
+}
+
+/** What has come for two parts of one request. Pure. */
+export function addReceipts(one: Receipt, other: Receipt): Receipt {
+  return combined(one, other, 1);
+}
+
+function combined(one: Receipt, other: Receipt, sign: 1 | -1): Receipt {
+  const peers = new Map(one.peers.map((share) => [share.peer, share]));
+  for (const share of other.peers) {
+    const bytes = (peers.get(share.peer)?.bytes ?? 0) + sign * share.bytes;
+    peers.set(share.peer, { ...share, bytes });
+  }
+  return {
+    storeBytes: one.storeBytes + sign * other.storeBytes,
+    upstreamBytes: one.upstreamBytes + sign * other.upstreamBytes,
+    peerBytes: one.peerBytes + sign * other.peerBytes,
+    joinedBytes: one.joinedBytes + sign * other.joinedBytes,
+    discardedBytes: one.discardedBytes + sign * other.discardedBytes,
+    peers: [...peers.values()].filter(({ bytes }) => bytes > 0).sort((a, b) => b.bytes - a.bytes),
+    stalls: one.stalls + sign * other.stalls,
+    firstByteMs: one.firstByteMs ?? other.firstByteMs,
+  };
+}

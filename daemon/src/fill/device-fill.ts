@@ -1,5 +1,5 @@
 import { type Digest, DrakkarError, type VolumeFile } from '@drakkar/protocol';
-import type { PieceBlob } from '../content/index.ts';
+import type { PieceBlob, ReceiptCounter } from '../content/index.ts';
 import type { FillLanes, Urgency } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
 
@@ -15,14 +15,21 @@ interface Bringing {
 export class DeviceFill implements AsyncDisposable {
   readonly file: VolumeFile;
   readonly blockCount: number;
+  /** What has come for it, and from where. */
+  readonly receipt: ReceiptCounter;
   readonly #blob: PieceBlob;
   readonly #lanes: FillLanes;
   readonly #ahead: ReadAhead;
   readonly #bringing = new Map<number, Bringing>();
 
   /** @throws `invalid_content` where the table has another number of blocks than the device */
-  constructor(file: VolumeFile, blockBytes: number, blob: PieceBlob, lanes: FillLanes) {
+  constructor(
+    file: VolumeFile,
+    blockBytes: number,
+    { blob, receipt, lanes }: { blob: PieceBlob; receipt: ReceiptCounter; lanes: FillLanes },
+  ) {
     this.file = file;
+    this.receipt = receipt;
     // The last piece of a snapshot's blob is its seek table.
     this.blockCount = blob.table.pieces.length - 1;
     if (this.blockCount !== Math.ceil(file.rawSizeBytes / blockBytes)) {

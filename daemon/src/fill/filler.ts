@@ -3,6 +3,7 @@ import {
   type Digest,
   DrakkarError,
   decodePieceTable,
+  isDrakkarError,
   type SnapshotConfig,
   toDrakkarError,
   type VolumeFile,
@@ -40,7 +41,7 @@ export interface DeviceSource {
 }
 
 /** Before the helper is listened to again. */
-const RETRY_MS = 200;
+const RETRY_MS = 20;
 
 /** The daemon's part in lazy volumes: hears what readers wait for, has it fetched, and gives it to the helper. */
 export class Filler implements AsyncDisposable {
@@ -49,9 +50,8 @@ export class Filler implements AsyncDisposable {
   readonly #lanes: FillLanes;
   readonly #sources = new Map<Digest, DeviceSource>();
   readonly #devices = new Map<Digest, Promise<DeviceFill>>();
+  readonly #receipts = new Map<Digest, ReceiptCounter>();
   readonly #ending = new AbortController();
-  /** What all devices have brought, whoever waited. */
-  readonly receipt: ReceiptCounter = newReceipt();
   #listening: Promise<void> | undefined;
   #wishedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -101,13 +101,40 @@ export class Filler implements AsyncDisposable {
     );
   }
 
+  /** What has come for the devices of a snapshot while they were filled. */
+  received({ devices }: SnapshotConfig): ReceiptCounter {
+    const total = newReceipt();
+    for (const { rawDigest } of devices) {
+      const receipt = this.#receipts.get(rawDigest);
+      if (receipt !== undefined) total.add(receipt);
+    }
+    return total;
+  }
+
   /** Nobody uses these devices any more. */
   async forget(devices: Iterable<Digest>): Promise<void> {
     for (const device of devices) {
       this.#sources.delete(device);
       const opened = this.#devices.get(device);
       this.#devices.delete(device);
+      this.#receipts.delete(device);
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /**
+   * Before devices are mounted it is known how their blocks are had. Where that can't be said now, readers will be told; what is wrong is not mounted.
+   * @throws `invalid_content` for a piece table that is none, or not of the device
+   */
+  async require(devices: readonly Digest[]): Promise<void> {
+    const opened = await Promise.allSettled(devices.map((device) => this.device(device)));
+    for (const [index, outcome] of opened.entries()) {
+      if (outcome.status === 'fulfilled') continue;
+      if (isDrakkarError(outcome.reason, 'invalid_content')) throw outcome.reason;
+      this.#modules.log.warn(
+        { device: devices[index], error: outcome.reason },
+        'a device has no source for now',
+      );
     }
   }
 
@@ -173,10 +200,13 @@ export class Filler implements AsyncDisposable {
     const { image, file, config } = source;
     const { piecesDigest: digest, piecesSizeBytes } = file;
     const { signal } = this.#ending;
-    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, this.receipt, { signal });
+    const receipt = newReceipt();
+    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, receipt, { signal });
     const table = decodePieceTable(await readTable(digest));
     const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
-    const blob = await content.openPieces(request, { digest, table }, this.receipt);
-    return new DeviceFill(file, config.blockBytes, blob, this.#lanes);
+    const blob = await content.openPieces(request, { digest, table }, receipt);
+    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
+    this.#receipts.set(device, receipt);
+    return opened;
   }
 }

@@ -1,4 +1,5 @@
-import type { Digest, DrakkarError } from '@drakkar/protocol';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Digest, type DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { BlockSource, NativeHelper } from '../native.ts';
 
 /** How soon a block is needed: a reader waits for it, one is likely to, or nobody. */
@@ -8,6 +9,9 @@ const URGENCIES: readonly Urgency[] = ['urgent', 'soon', 'rest'];
 
 /** Blocks of one call: enough that the call costs little, few enough that what is urgent has its turn soon. */
 const BLOCKS_OF_CALL = 8;
+
+const HELPER_PATIENCE_MS = 10_000;
+const HELPER_POLL_MS = 20;
 
 /** A block whose piece is in the store, and that is to be put into its device. */
 export interface BlockToFill {
@@ -70,8 +74,9 @@ export class FillLanes {
     const [first] = entries;
     if (first === undefined) return;
     const { device, blob } = first;
+    const wanted = { device, blob, blocks: entries.map(({ source }) => source) };
     try {
-      const failed = await lane.fillDevice({ device, blob, blocks: entries.map(({ source }) => source) });
+      const failed = await untilItIsThere(() => lane.fillDevice(wanted));
       const errors = new Map<number, DrakkarError>(failed.map(({ block, error }) => [block, error]));
       for (const { source, done } of entries) {
         const error = errors.get(source.block);
@@ -80,6 +85,17 @@ export class FillLanes {
       }
     } catch (error) {
       for (const { done } of entries) done.reject(error);
+    }
+  }
+}
+
+/** A helper that was killed is back in a moment, and its readers wait for it. @throws `unavailable` where it is not */
+async function untilItIsThere<Value>(call: () => Promise<Value>): Promise<Value> {
+  for (const endMs = performance.now() + HELPER_PATIENCE_MS; ; await sleep(HELPER_POLL_MS)) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isDrakkarError(error, 'unavailable') || performance.now() > endMs) throw error;
     }
   }
 }

@@ -12,7 +12,7 @@ import {
   type SnapshotConfig,
   type VolumeFile,
 } from '@drakkar/protocol';
-import { expandBlob, openArtifact, parseArtifact } from '@drakkar/snapshotter';
+import { expandBlob, openArtifact, parseArtifact, requireDevices } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Image } from './images.ts';
 import {
@@ -102,6 +102,7 @@ async function fetchSnapshot<Kept>(
   };
   return staged(store, async (staging) => {
     await fetchFiles(image, files, staging, modules, work, onBytes);
+    await requireDevices(store.pathOf(config.meta.rawDigest), config);
     return keep({ config, envelope, artifact, signer, origin: 'registry' });
   });
 }

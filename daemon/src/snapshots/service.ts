@@ -1,9 +1,11 @@
 import type {
   BuildResult,
   MountResult,
+  Receipt,
   SnapshotDetail,
   SnapshotSummary,
   StartResult,
+  StartStatus,
   VerifyResult,
 } from '@drakkar/client';
 import {
@@ -18,6 +20,8 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import type { FlatStream } from '@drakkar/snapshotter';
+import { addReceipts, type ReceiptCounter, receivedSince } from '../content/index.ts';
+import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
@@ -37,12 +41,21 @@ export interface StartChoice extends ImageChoice {
   readonly ownerPid?: number | undefined;
 }
 
+/** A container that may be running. */
+interface Start {
+  readonly record: SnapshotRecord;
+  readonly receipt: ReceiptCounter;
+  /** What had come for its devices before it began. */
+  readonly before: Receipt;
+}
+
 export interface ServiceModules {
   readonly images: Images;
   readonly acquirer: Acquirer;
   readonly catalogue: Catalogue;
   readonly volumes: Volumes;
   readonly store: Store;
+  readonly filler: Pick<Filler, 'received'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   /** One block image of a snapshot, as bytes. */
@@ -52,6 +65,7 @@ export interface ServiceModules {
 /** Everything that can be done with snapshots on this host; the admin API is this over HTTP. */
 export class SnapshotService {
   readonly #modules: ServiceModules;
+  readonly #starts = new Map<string, Start>();
 
   constructor(modules: ServiceModules) {
     this.#modules = modules;
@@ -88,8 +102,10 @@ export class SnapshotService {
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
     const wanted = { rebuild: false, extent: await this.#modules.volumes.extent(work) };
     const { record, found, image } = await this.#acquire(choice, wanted, work);
+    const before = this.#modules.filler.received(record.config).summary();
     const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
     work.timeline.mark('mounted');
+    this.#starts.set(id, { record, receipt: work.receipt, before });
     return {
       id,
       rootfs,
@@ -120,8 +136,28 @@ export class SnapshotService {
     }
   }
 
-  endStart(id: string, options: Abortable = {}): Promise<void> {
-    return this.#modules.volumes.endStart(id, options);
+  /** @throws `not_found` for a start that this daemon has not made, or that has ended */
+  async startStatus(id: string, options: Abortable = {}): Promise<StartStatus> {
+    const start = this.#starts.get(id);
+    if (start === undefined) {
+      throw new DrakkarError(
+        'not_found',
+        `there is no start ${JSON.stringify(id.slice(0, 100))} of this daemon`,
+      );
+    }
+    const { config } = start.record;
+    const mounted = await this.#modules.volumes.mounted(options);
+    const filled = this.#modules.filler.received(config).summary();
+    const since = receivedSince(start.before, filled);
+    return {
+      receipt: addReceipts(start.receipt.summary(), since),
+      ...residencyOf(config, this.#modules.store, mounted.get(volumeId(config))),
+    };
+  }
+
+  async endStart(id: string, options: Abortable = {}): Promise<void> {
+    await this.#modules.volumes.endStart(id, options);
+    this.#starts.delete(id);
   }
 
   async mount(name: string, options: Abortable = {}): Promise<MountResult> {

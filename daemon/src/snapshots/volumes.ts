@@ -35,7 +35,7 @@ export interface VolumesOptions {
 export interface VolumesModules {
   readonly native: NativeHelper;
   readonly store: Store;
-  readonly filler: Pick<Filler, 'know' | 'forget'>;
+  readonly filler: Pick<Filler, 'know' | 'require' | 'forget'>;
   readonly completion: Pick<Completion, 'add' | 'remove'>;
   /** The snapshot of a volume that an earlier daemon has mounted. */
   readonly find: (volume: string) => SnapshotConfig | undefined;
@@ -240,11 +240,13 @@ export class Volumes {
       for (const digest of rawDigests(config)) this.#store.pin(digest, HOLDER_PREFIX + volume);
       await this.#store.verify(rawDigests(config));
       this.#store.pathOf(config.meta.rawDigest);
+      const devices = this.#devices(mountable, HOLDER_PREFIX + volume);
+      await this.#filler.require(devices.filter(({ complete }) => !complete).map(({ digest }) => digest));
       const status = await this.#native.mountVolume(
         {
           volume,
           meta: config.meta.rawDigest,
-          devices: this.#devices(mountable, HOLDER_PREFIX + volume),
+          devices,
           blockBytes: config.blockBytes,
           ...this.#options,
         },

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { listTree, type Tree, temporaryDirectory } from '@drakkar/lab';
 import type { SnapshotConfig } from '@drakkar/protocol';
+import { newReceipt } from '../../src/content/index.ts';
 import { nativeHelper } from '../../src/native.ts';
 import type { Acquisition } from '../../src/snapshots/acquire.ts';
 import {
@@ -78,13 +79,14 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
       {
         native,
         store,
-        filler: { know: () => {}, forget: async () => {} },
+        filler: { know: () => {}, require: async () => {}, forget: async () => {} },
         completion: { add: () => {}, remove: () => {} },
         find: () => undefined,
         log,
       },
     ),
     store,
+    filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
   });

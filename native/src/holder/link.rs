@@ -40,7 +40,7 @@ pub enum ToHolder {
     Hold { spec: DeviceSpec, index: Option<u32> },
     /// Nobody reads it any more, or the kernel does so without us. Answered with [`ToWorker::Done`].
     Release { index: u32 },
-    /// The worker ends, and so does the holder where it holds nothing. Not answered.
+    /// The worker ends, and so does a holder that holds nothing. Not answered.
     Goodbye,
 }
 

@@ -111,6 +111,9 @@ impl Succession {
     /// Nobody shall come after this holder.
     pub fn end(&self) {
         self.memory.u32(PROVIDED_AT).store(ENDED, Release);
+        let word = self.memory.u32(HOLDER_AT).as_ptr();
+        // SAFETY: the word lies in memory that stays mapped.
+        unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
     }
 
     /// Has the kernel tell the heirs of this process's end.

@@ -287,7 +287,9 @@ impl Filler {
 
     pub fn goodbye(&self) {
         self.settle();
-        self.holding.goodbye();
+        if self.held().is_empty() {
+            self.holding.goodbye();
+        }
     }
 
     fn take_events(&self) {

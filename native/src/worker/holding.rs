@@ -124,9 +124,11 @@ impl Holding {
         let _ = rustix::io::write(&self.wake_holder, &1u64.to_ne_bytes());
     }
 
-    /// The worker ends.
+    /// The worker ends. Returns when a holder that holds nothing has ended as well.
     pub fn goodbye(&self) {
-        let _ = self.link().send(&ToHolder::Goodbye, &[]);
+        let link = self.link();
+        let _ = link.send(&ToHolder::Goodbye, &[]);
+        let _ = link.receive_within::<ToWorker>(ANSWER_DEADLINE);
     }
 
     /// Waits until the holder has died with all its heirs.

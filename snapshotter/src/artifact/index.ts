@@ -9,4 +9,5 @@
  * ```
  */
 export { type ComposedArtifact, type ComposeRequest, composeArtifact } from './compose.ts';
+export { checkDevices, requireDevices } from './devices.ts';
 export { type OpenedArtifact, type OpenRequest, openArtifact, parseArtifact } from './open.ts';

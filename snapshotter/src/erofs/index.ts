@@ -21,5 +21,5 @@ export { blocksOf } from './format.ts';
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from './layout.ts';
 export { DEFAULT_READ_LIMITS, type ReadImage, type ReadLimits, readErofs } from './read.ts';
 export { RunList } from './runs.ts';
-export type { DeviceSlot, Superblock } from './superblock.ts';
+export { type DeviceSlot, decodeHeader, headerBytes, type Superblock } from './superblock.ts';
 export { type ImageRequest, type PlannedImage, planErofs } from './write.ts';

@@ -77,13 +77,17 @@ function checksumOf(image: Uint8Array): number {
   return rawCrc32c(covered);
 }
 
-/** @throws `invalid_content` for what is no EROFS image, is damaged, or uses features that we never write */
-export function decodeHeader(image: Buffer): Superblock {
+/**
+ * @param image from its start, at least to the end of the device table
+ * @param sizeBytes of the whole image
+ * @throws `invalid_content` for what is no EROFS image, is damaged, or uses features that we never write
+ */
+export function decodeHeader(image: Buffer, sizeBytes: number = image.length): Superblock {
   const refuse = (why: string): never => {
     throw new DrakkarError('invalid_content', `the EROFS superblock ${why}`);
   };
-  if (image.length < BLOCK_BYTES || image.length % BLOCK_BYTES !== 0) {
-    refuse(`stands in ${image.length} bytes, which are not whole blocks`);
+  if (image.length < BLOCK_BYTES || sizeBytes % BLOCK_BYTES !== 0) {
+    refuse(`stands in ${sizeBytes} bytes, which are not whole blocks`);
   }
   const sb = image.subarray(SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET + SUPERBLOCK_BYTES);
   if (sb.readUInt32LE(0) !== SUPERBLOCK_MAGIC) refuse('has the wrong magic number');
@@ -97,7 +101,7 @@ export function decodeHeader(image: Buffer): Superblock {
   if (sb.readUInt32LE(80) !== wanted) refuse('has unexpected features');
   if (deviceCount > MAX_DEVICES) refuse(`has ${deviceCount} devices; the limit is ${MAX_DEVICES}`);
   const blocks = sb.readUInt32LE(36);
-  if (blocks * BLOCK_BYTES !== image.length) refuse(`claims ${blocks} blocks for ${image.length} bytes`);
+  if (blocks * BLOCK_BYTES !== sizeBytes) refuse(`claims ${blocks} blocks for ${sizeBytes} bytes`);
   const tableAt = sb.readUInt16LE(88) * DEVICE_SLOT_BYTES;
   if (tableAt + deviceCount * DEVICE_SLOT_BYTES > image.length) refuse('has a device table beyond the image');
   const devices: DeviceSlot[] = [];

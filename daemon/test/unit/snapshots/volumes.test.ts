@@ -62,7 +62,7 @@ async function scene() {
     {
       native: helper.client,
       store,
-      filler: { know: () => {}, forget: async () => {} },
+      filler: { know: () => {}, require: async () => {}, forget: async () => {} },
       completion: { add: () => {}, remove: () => {} },
       find: () => undefined,
       log,

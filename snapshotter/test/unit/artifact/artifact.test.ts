@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { digestOf, isDrakkarError, MEDIA_TYPES, type SnapshotConfig } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { composeArtifact, openArtifact, parseArtifact } from '../../../src/artifact/index.ts';
+import { checkDevices, composeArtifact, openArtifact, parseArtifact } from '../../../src/artifact/index.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const stranger = generateKeyPairSync('ed25519');
@@ -107,5 +107,27 @@ describe('a snapshot artifact', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('the devices of a snapshot', () => {
+  const slots = [
+    { blocks: 2, unifiedBlock: 5 },
+    { blocks: 2, unifiedBlock: 7 },
+  ];
+
+  it('are those that its meta points into', () => {
+    expect(() => checkDevices({ blocks: 5, devices: slots }, config)).not.toThrow();
+  });
+
+  it.each([
+    ['fewer', { devices: slots.slice(1) }, config],
+    ['of another size', { devices: [{ blocks: 3, unifiedBlock: 5 }, ...slots.slice(1)] }, config],
+    ['over the meta', { devices: slots, blocks: 6 }, config],
+    ['over each other', { devices: [slots[0], { blocks: 2, unifiedBlock: 6 }] }, config],
+    ['twice the same', { devices: slots }, { devices: [fileOf('a'), fileOf('a')] }],
+  ])('are refused when they are %s', (_, header, other) => {
+    const superblock = { blocks: 5, ...header } as Parameters<typeof checkDevices>[0];
+    expect(() => checkDevices(superblock, other)).toThrow(/not consistent/);
   });
 });
