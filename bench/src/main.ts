@@ -11,6 +11,7 @@ import { idle } from './scenarios/idle.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { start } from './scenarios/start.ts';
+import { update } from './scenarios/update.ts';
 import { wire } from './scenarios/wire.ts';
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -23,6 +24,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   control,
   idle,
   'cold-start': coldStart,
+  update,
 };
 
 const { values, positionals } = parseArgs({

@@ -57,14 +57,6 @@ export async function emptyHost({ client }: FleetHost): Promise<void> {
   if (left.length > 0) throw new Error(`a host that should be empty has ${left[0]?.digest}`);
 }
 
-/** Bytes of blobs that have come to a host since its daemon started: from the registry, and from other hosts. */
-export async function fetchedBytes({
-  client,
-}: FleetHost): Promise<{ readonly upstreamBytes: number; readonly peerBytes: number }> {
-  const { traffic, swarm } = await client.status();
-  return { upstreamBytes: traffic.upstreamBytes, peerBytes: swarm?.receivedBytes ?? 0 };
-}
-
 async function until(holds: () => Promise<boolean>): Promise<void> {
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   while (!(await holds())) await sleep(LOOK_MS, undefined, { signal: deadline });

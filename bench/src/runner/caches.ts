@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { nativeProgram } from '@drakkar/daemon';
 
 /** `$@` are files and directories that are in use all the time: they are read again. */
 const SCRIPT = `
 sync
 echo 3 > /proc/sys/vm/drop_caches
-test $# = 0 || find "$@" -type f -exec cat {} + > /dev/null
+test $# = 0 || find -L "$@" -type f -exec cat {} + > /dev/null
 `;
 
 /**
@@ -17,8 +19,14 @@ export async function dropCaches(kept: readonly string[] = []): Promise<void> {
   await promisify(execFile)('sh', ['-euc', SCRIPT, 'sh', ...kept]);
 }
 
-/** Files of programs on the path. */
+const TREE = join(import.meta.dirname, '../../..');
+/** What the `drakkar` command is made of, as it lies in this tree. */
+const COMMAND = ['cli/src', 'client/src', 'errors/src', 'node_modules/.cache'].map((path) =>
+  join(TREE, path),
+);
+
+/** Files of our own programs and of others on the path. */
 export async function programFiles(names: readonly string[]): Promise<string[]> {
-  const { stdout } = await promisify(execFile)('sh', ['-euc', 'command -v "$@"', 'sh', ...names]);
-  return stdout.trim().split('\n');
+  const { stdout } = await promisify(execFile)('sh', ['-euc', 'for name; do command -v "$name"; done', 'sh', ...names]);
+  return [process.execPath, nativeProgram(), ...COMMAND, ...stdout.trim().split('\n')];
 }

@@ -1,25 +1,14 @@
 import { type Containerd, startContainerd } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
-import {
-  emptyHost,
-  fetchedBytes,
-  type SeededFleet,
-  startSeededFleet,
-  untilComplete,
-} from '../fleet/seeded.ts';
+import { countedStart, movedTo, placeOf } from '../fleet/moved.ts';
+import type { Place } from '../fleet/network.ts';
+import { emptyHost, type SeededFleet, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
 import { ctrRun } from '../runner/containerd.ts';
 import { firstOutput } from '../runner/first-output.ts';
 import { type BenchImage, pushDebian } from '../runner/images.ts';
 import { atLeast, atMost, type Claim, type Result } from '../runner/results.ts';
-import {
-  type Contender,
-  type Moved,
-  medianOf,
-  type Sample,
-  type Series,
-  takeSamples,
-} from '../runner/samples.ts';
+import { type Contender, medianOf, type Series, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
 interface Link {
@@ -48,7 +37,7 @@ interface Client {
 }
 
 const LINKS: readonly Link[] = [
-  { name: '1g', title: '1 Gbit/s', rate: 1e9, maxRounds: 5, beyondTarget: 10 },
+  { name: '1g', title: '1 Gbit/s', rate: 1e9, maxRounds: 4, beyondTarget: 10 },
   { name: '100m', title: '100 Mbit/s', rate: 100e6, maxRounds: 3, beyondTarget: 8 },
 ];
 
@@ -63,9 +52,12 @@ const SUBJECTS: readonly Subject[] = [
 ];
 
 /** Hosts that start the same images: one more stands here for each way to start that is compared. */
-const CLIENTS: readonly Client[] = [{ name: 'drakkar', settings: { native: { backend: 'fanotify' } }, coldTarget: 2 }];
+const CLIENTS: readonly Client[] = [
+  { name: 'drakkar', settings: { native: { backend: 'fanotify' } }, coldTarget: 2 },
+];
 
 const CONTAINERD = 'containerd';
+const PROGRAMS = ['runc', 'ctr', 'containerd', 'containerd-shim-runc-v2'];
 /** At a link of 1 Gbit/s. */
 const COLD_TARGET_MS: Readonly<Record<string, number>> = { python: 1000, node: 1000 };
 const MOVED_TARGET_PERCENT = 25;
@@ -119,7 +111,7 @@ async function contendersOf(
   containerd: Containerd,
   image: BenchImage,
 ): Promise<Contender[]> {
-  const programs = [process.execPath, ...(await programFiles(['runc', 'ctr', 'containerd']))];
+  const programs = await programFiles(PROGRAMS);
   const settle = () => dropCaches([...programs, fleet.registry.directory, seed.stateDirectory]);
   return [
     ...CLIENTS.flatMap(({ name }, index) => {
@@ -137,17 +129,16 @@ function drakkarContenders(
   settle: () => Promise<void>,
 ): Contender[] {
   const line = host.command(['run', '--net', 'none', reference]);
-  const counters = async () => ({
-    linkBytes: await placeOf(host).receivedBytes(),
-    ...(await fetchedBytes(host)),
-  });
   return [
     {
       name: `${name}, cold`,
       async measure() {
         await emptyHost(host);
         await settle();
-        return await countedStart(counters, (atOutput) => firstOutput(line, atOutput));
+        return await countedStart(
+          () => movedTo(host),
+          (atOutput) => firstOutput(line, atOutput),
+        );
       },
     },
     {
@@ -169,7 +160,7 @@ function drakkarContenders(
 
 function containerdContenders(
   containerd: Containerd,
-  place: ReturnType<typeof placeOf>,
+  place: Place,
   { reference }: BenchImage,
   settle: () => Promise<void>,
 ): Contender[] {
@@ -199,29 +190,6 @@ function containerdContenders(
       },
     },
   ];
-}
-
-/** A start, and what had come to the host when it said something. */
-async function countedStart(
-  counters: () => Promise<Moved>,
-  start: (atOutput: () => Promise<void>) => Promise<number>,
-): Promise<Sample> {
-  const before = await counters();
-  let after = before;
-  const wallMs = await start(async () => {
-    after = await counters();
-  });
-  return { wallMs, moved: movedBetween(before, after) };
-}
-
-function movedBetween(before: Moved, after: Moved): Moved {
-  const linkBytes = after.linkBytes - before.linkBytes;
-  if (after.upstreamBytes === undefined || after.peerBytes === undefined) return { linkBytes };
-  return {
-    linkBytes,
-    upstreamBytes: after.upstreamBytes - (before.upstreamBytes ?? 0),
-    peerBytes: after.peerBytes - (before.peerBytes ?? 0),
-  };
 }
 
 async function warmUp(contenders: readonly Contender[]): Promise<void> {
@@ -268,9 +236,4 @@ function claimsOf(
       MOVED_TARGET_PERCENT,
     ),
   ];
-}
-
-function placeOf(host: FleetHost | undefined): NonNullable<FleetHost['place']> {
-  if (host?.place === undefined) throw new Error('a host without a place');
-  return host.place;
 }
