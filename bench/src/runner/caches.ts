@@ -27,6 +27,11 @@ const COMMAND = ['cli/src', 'client/src', 'errors/src', 'node_modules/.cache'].m
 
 /** Files of our own programs and of others on the path. */
 export async function programFiles(names: readonly string[]): Promise<string[]> {
-  const { stdout } = await promisify(execFile)('sh', ['-euc', 'for name; do command -v "$name"; done', 'sh', ...names]);
+  const { stdout } = await promisify(execFile)('sh', [
+    '-euc',
+    'for name; do command -v "$name"; done',
+    'sh',
+    ...names,
+  ]);
   return [process.execPath, nativeProgram(), ...COMMAND, ...stdout.trim().split('\n')];
 }
