@@ -9,7 +9,7 @@ import type { Series } from './samples.ts';
 export interface Claim {
   readonly what: string;
   readonly figure: number;
-  readonly unit: '×' | 'ms' | 'MiB' | '%';
+  readonly unit: '×' | 'ms' | 's' | 'MiB' | 'MB/s' | '%';
   readonly target: number;
   readonly holds: boolean;
 }

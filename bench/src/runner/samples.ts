@@ -53,6 +53,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
+/** What so large a share of the values does not pass. NaN of none. @param share 0 … 1 */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
 /** The median of `one` over that of `other`, by one figure of their samples. */
 export function ratio(one: Series, other: Series, figure: (sample: Sample) => number | undefined): number {
   const values = (series: Series) => series.samples.map(figure).filter((value) => value !== undefined);

@@ -24,6 +24,8 @@ import type { Scenario } from '../scenario.ts';
 const PACKAGES = ['python3', 'python3-numpy'];
 const BIG_FILE = 'big';
 const BIG_BYTES = 256 * 1024 ** 2;
+/** Of the tree, so that one sample takes long enough. */
+const WALKS = 5;
 
 interface Workload {
   readonly name: string;
@@ -63,7 +65,7 @@ const sequential = { pattern: 'read', engine: 'psync', blockBytes: 128 * 1024 } 
 const random = { pattern: 'randread', engine: 'psync', blockBytes: 4096 } as const;
 
 const WORKLOADS: readonly Workload[] = [
-  { name: 'sequential', title: 'sequential reads', read: fio({ ...sequential, readBytes: 8 * BIG_BYTES }) },
+  { name: 'sequential', title: 'sequential reads', read: fio({ ...sequential, readBytes: 32 * BIG_BYTES }) },
   { name: 'random', title: 'random 4 KiB reads', read: fio({ ...random, readBytes: 4 * BIG_BYTES }) },
   {
     name: 'mmap',
@@ -85,8 +87,6 @@ const WORKLOADS: readonly Workload[] = [
     read: fio({ ...random, readBytes: BIG_BYTES / 8 }),
   },
 ];
-
-const WALKS = 5;
 
 function walk(command: string): Workload['read'] {
   const script = `for walk in $(seq ${WALKS}); do ${command} > /dev/null; done`;
