@@ -30,7 +30,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-update-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const seeded = stack.use(await startSeededFleet({ rate: RATE, namespaces: true, clients: [{}] }));
+  const seeded = stack.use(await startSeededFleet({ rate: RATE, namespaces: true, clients: [{ native: { backend: 'fanotify' } }] }));
   const { fleet, seed } = seeded;
   const [host] = seeded.clients;
   if (host === undefined) throw new Error('a fleet without clients');
