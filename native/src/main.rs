@@ -22,6 +22,7 @@ mod memory;
 mod mount;
 mod options;
 mod probe;
+mod sandbox;
 mod server;
 mod service;
 mod state;
@@ -111,6 +112,7 @@ fn serve(options: Options) -> Result<()> {
     log_to_stderr(true);
     let socket = options.socket.clone();
     let uid = options.uid;
+    sandbox::confine_worker()?;
     let signals = Signals::block();
     let service = service::Service::open(options)?;
     end_in_order(signals, service.filling())?;

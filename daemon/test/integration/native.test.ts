@@ -27,6 +27,9 @@ import { isAnswered } from '@drakkar/service';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type SampleVolume, sampleVolume } from '../kit/erofs.ts';
 
+const [CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE, CAP_SYS_ADMIN] = [
+  0, 1, 3, 6, 7, 19, 21,
+];
 const isRoot = process.getuid?.() === 0;
 
 let directory: TemporaryDirectory;
@@ -312,6 +315,26 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
       backends: ['local'],
     });
     expect(existsSync(nativeProgram())).toBe(true);
+  });
+
+  test('does with the least capabilities, and behind a filter of system calls', async () => {
+    await using _ = await start();
+    await using helper = nativeHelper(socket);
+    await helper.volumes();
+    const status = readFileSync(`/proc/${helper.workerPid}/status`, 'utf8');
+    const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1]}`);
+    const bits = Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (mask >> BigInt(bit)) & 1n);
+    // Source: include/uapi/linux/capability.h.
+    expect(bits).toEqual([
+      CAP_CHOWN,
+      CAP_DAC_OVERRIDE,
+      CAP_FOWNER,
+      CAP_SETGID,
+      CAP_SETUID,
+      CAP_SYS_PTRACE,
+      CAP_SYS_ADMIN,
+    ]);
+    expect(status).toMatch(/^Seccomp:\s*2$/m);
   });
 
   test('who starts a helper where another listens is told so, and gets none', async () => {

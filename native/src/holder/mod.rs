@@ -23,6 +23,7 @@ use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::journal::{Journal, SLOTS, State, now_ms};
+use crate::sandbox;
 use crate::touches::{TouchedPages, Touches};
 use group::Group;
 use link::{Link, ToHolder, ToWorker};
@@ -76,6 +77,7 @@ pub fn run(socket: &Path, adopts: bool) -> Result<()> {
     let listener = own(&link::listen_at(socket)?)?;
     let mut succession = Succession::found()?;
     let mut holder = if adopts { Holder::adopt(listener)? } else { Holder::found(listener)? };
+    sandbox::confine_holder()?;
     let mut heirs = 0;
     loop {
         match succession.renew(&mut heirs) {
