@@ -52,14 +52,15 @@ interface Place {
   readonly prepare: Prepare;
 }
 
-/**
- * Five hundred root file systems of eight images on one host that has nothing of them, eight at a time. The images have the layers of Debian
- * with Python in common, and a layer of 8 MiB each for itself; another host, over loopback, has their snapshots.
- *
- * *Mounts*: each is prepared and mounted, and one file of it read. *Containers*: each is prepared, and runc starts a container on it that prints a file
- * and ends; all have ended at the end. Against the same over overlayfs, with the layers unpacked on the same disk, and the same bundles. Before each all
- * caches are dropped but those of running programs and of the other host.
- */
+const METHOD = [
+  `On one host that has nothing of the images, ${AT_A_TIME} at a time. The images have the layers of Debian with Python in common, and a layer of 8 MiB each for itself; another host, over loopback, has their snapshots.`,
+  'Against the same over overlayfs, with the layers unpacked on the same disk before.',
+  'All caches are dropped before, but those of running programs, the registry and the other host.',
+].join(' ');
+const CONTAINERS_METHOD =
+  'runc starts a container from the same bundle on each root file system; it prints a file and ends. The time is that of all, to their ends.';
+
+/** Five hundred containers at once on an empty host. */
 export const burst: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-burst-');
   await using stack = new AsyncDisposableStack();
@@ -105,6 +106,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
     {
       name: 'burst-mounts',
       title: `${CONTAINERS} root file systems of ${IMAGES} images, each with one file read`,
+      method: METHOD,
       series: mounts,
       input,
       claims: [atMost(`${CONTAINERS} root file systems, cold`, mountMs / 1000, 's', MOUNT_TARGET_S)],
@@ -112,6 +114,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
     {
       name: 'burst-containers',
       title: `${CONTAINERS} containers of ${IMAGES} images`,
+      method: `${METHOD} ${CONTAINERS_METHOD}`,
       series: containers,
       input,
       claims: [

@@ -3,6 +3,7 @@ import type { FleetHost } from '../fleet/fleet.ts';
 import { countedStart, movedTo, placeOf } from '../fleet/moved.ts';
 import type { Place } from '../fleet/network.ts';
 import { emptyHost, type SeededFleet, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
+import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
 import { ctrRun } from '../runner/containerd.ts';
 import { firstOutput } from '../runner/first-output.ts';
@@ -52,9 +53,11 @@ const SUBJECTS: readonly Subject[] = [
 ];
 
 /** Hosts that start the same images: one more stands here for each way to start that is compared. */
-const CLIENTS: readonly Client[] = [
-  { name: 'drakkar', settings: { native: { backend: 'fanotify' } }, coldTarget: 2 },
-];
+const CLIENTS: readonly Client[] = LAZY_BACKENDS.map(({ name }) => ({
+  name: `drakkar, ${name}`,
+  settings: { native: { backend: name } },
+  coldTarget: 2,
+}));
 
 const CONTAINERD = 'containerd';
 const PROGRAMS = ['runc', 'ctr', 'containerd', 'containerd-shim-runc-v2'];
@@ -63,19 +66,17 @@ const COLD_TARGET_MS: Readonly<Record<string, number>> = { python: 1000, node: 1
 const MOVED_TARGET_PERCENT = 25;
 const MEBIBYTE = 1024 ** 2;
 
-/**
- * From nothing to the first output of a container, over a link of a given rate.
- *
- * A registry, a supernode, a seed that has made and pushed the image's snapshot, and a client are in network namespaces, each behind a link of that
- * rate, both ways. In turn, round after round: `cold` the client's daemon runs and has nothing of the image, `drakkar run`
- * starts it; `warm` the same again when the volume is complete and the kernel reads it alone; `warm, disk` the same with all caches
- * dropped. Then the same with containerd through the same link from the same registry: `ctr images pull` and
- * `ctr run`; `ctr run` again; and again with caches dropped. Before each start but the warm one all caches are dropped, and
- * what other machines or running programs have in memory is read again: the registry, the seed's store, the programs themselves.
- * One cold start of each, which nobody counts, warms up daemon and containerd. No container has a network.
- *
- * What a client moved is counted at the first output: on its link, and by its daemon. A claim on time is about medians.
- */
+const METHOD = [
+  'A registry, a supernode, a seed that has made and pushed the image’s snapshot, and a client are in network namespaces, each but the supernode behind a link of that rate, both ways.',
+  'Cold: the client’s daemon runs and has nothing of the image, and `drakkar run` starts it.',
+  'Warm: the same once more when the volume is complete and the kernel reads it alone; “warm, disk” the same with all caches dropped.',
+  'Then containerd through the same link from the same registry: `ctr images pull` with overlayfs and `ctr run`; `ctr run` once more; and once more with all caches dropped.',
+  'Before each start but the warm ones all caches are dropped, and what other machines and running programs have in memory is read again: the registry, the seed’s store, the programs.',
+  'One cold start of each, which is not counted, warms up daemon and containerd. No container has a network.',
+  'What has come is counted at the first output, on the client’s link and by its daemon.',
+].join(' ');
+
+/** From nothing to the first output of a container, over links of given rates, against containerd. */
 export const coldStart: Scenario = async ({ rounds, onSample }) => {
   const results: Result[] = [];
   for (const link of LINKS) {
@@ -97,6 +98,7 @@ export const coldStart: Scenario = async ({ rounds, onSample }) => {
       results.push({
         name: `cold-start-${link.name}-${subject.name}`,
         title: `Cold start over ${link.title}: ${subject.packages.join(', ')}, ${Math.round(image.sizeBytes / MEBIBYTE)} MiB compressed`,
+        method: METHOD,
         series,
         input: { ...image, rawSizeBytes, blobSizeBytes, rate: link.rate, command: subject.command },
         claims: CLIENTS.flatMap((client) => claimsOf(client, link, subject, image, series)),

@@ -7,11 +7,11 @@ import { gunzipSync } from 'node:zlib';
 import { debianImage, imageOf, layerOf, pushImage, tarArchive } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
 import { emptyHost, type SeededFleet, startSeededFleet } from '../fleet/seeded.ts';
+import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { median, quantile, type Sample, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const BACKENDS = ['fanotify', 'fuse'] as const;
 const PACKAGES = ['default-jre-headless'];
 const REPOSITORY = 'bench/fill';
 const FILE = 'big';
@@ -21,21 +21,25 @@ const STRIDE_BYTES = 1024 ** 2;
 /** Prime, and no divisor of any number of blocks that there is: it visits all of them, far from one another. */
 const LEAP = 7919;
 
-/**
- * How quickly what is missing from a volume comes, on two hosts over loopback; nothing is completed in the background.
- *
- * The image has one file: the uncompressed layers of a Debian image, one after the other, which compress as programs do.
- * *Throughput*: the host has nothing, the other one all; the file is read from its start to its end by `dd`, with the image's container never started.
- * *Answer*: the host has the blobs and no block of the device; single reads of 4 KiB of blocks that are not there, in no order, one after the other.
- */
+const METHOD =
+  'Hosts over loopback, nothing is completed in the background. The image has one file: the uncompressed layers of a Debian image, which compress as programs do.';
+const THROUGHPUT_METHOD =
+  'The host has nothing, another one has all; `dd` reads the file from its start to its end.';
+const ANSWER_METHOD =
+  'The host has the compressed device and no block of it; 4 KiB of each second block are read, far from one another, one after the other.';
+
+/** How quickly what is missing from a volume comes: in bulk from another host, and block by block from the local store. */
 export const fill: Scenario = async ({ rounds, onSample }) => {
   await using seeded = await startSeededFleet({
-    clients: BACKENDS.map((backend) => ({ native: { backend }, volumes: { background: 'off' } })),
+    clients: LAZY_BACKENDS.map(({ name: backend }) => ({
+      native: { backend },
+      volumes: { background: 'off' },
+    })),
   });
   const sizeBytes = await pushFile(seeded);
   const reference = `${seeded.fleet.registry.host}/${REPOSITORY}:latest`;
   await seeded.seed.client.buildSnapshot({ image: reference, push: true });
-  const hosts = BACKENDS.flatMap((backend, index) => {
+  const hosts = LAZY_BACKENDS.flatMap(({ name: backend }, index) => {
     const host = seeded.clients[index];
     return host === undefined ? [] : [{ name: `drakkar, ${backend}`, host }];
   });
@@ -68,6 +72,7 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
     {
       name: 'fill-throughput',
       title: `A file of ${Math.round(sizeBytes / 1e6)} MB that another host has, read from a volume over loopback`,
+      method: `${METHOD} ${THROUGHPUT_METHOD}`,
       series: throughput,
       input,
       claims: throughput.map(({ name, samples }) =>
@@ -77,6 +82,7 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
     {
       name: 'fill-answer',
       title: 'From a read to its answer: a missing block whose piece is in the local store',
+      method: `${METHOD} ${ANSWER_METHOD}`,
       series: answers,
       input,
       claims: answers.flatMap(({ name, samples }) => [

@@ -13,6 +13,7 @@ import {
   startRegistry,
   tarArchive,
 } from '@drakkar/lab';
+import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { dropCaches } from '../runner/caches.ts';
 import { runFio } from '../runner/fio.ts';
 import { type BenchMachine, startBenchMachine } from '../runner/machine.ts';
@@ -46,12 +47,6 @@ interface Reader {
 
 const OVERLAYFS = 'overlayfs';
 const RETIRED = 'drakkar, retired';
-
-/** Volumes that are filled and kept as they are. */
-const FILLED = [
-  { backend: 'fanotify', target: 1 },
-  { backend: 'fuse', target: 0.9 },
-] as const;
 
 /** What is filled and not retired, of the speed of the same file without a mark. */
 const MARKED_TARGET = 0.8;
@@ -97,13 +92,13 @@ function walk(command: string): Workload['read'] {
   };
 }
 
-/**
- * Reads of a container's root file system when all of the image is here, against overlayfs over the same tree, unpacked on the same disk.
- *
- * All are overlays: over unpacked layers; over a volume that the kernel reads alone; over volumes that were filled by
- * reading every file once and are not retired (`volumes.background: off`), one a backend. Each workload visits them in turn. Warm: everything has
- * been read once before, and fio leaves the caches alone. From the disk: all caches are dropped before each.
- */
+const METHOD = [
+  'What a container would read, when all of its image is here. All are overlays: over layers that are unpacked on the same disk; over a volume that the kernel reads alone;',
+  'over volumes that were filled by reading every file once and are not retired (`volumes.background: off`), one a backend.',
+  'Warm: everything has been read once before, and fio leaves the caches alone. From the disk: all caches are dropped before each.',
+].join(' ');
+
+/** Reads of a container's root file system, against overlayfs over the same tree. */
 export const read: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-read-');
   await using stack = new AsyncDisposableStack();
@@ -120,7 +115,7 @@ export const read: Scenario = async ({ rounds, onSample }) => {
   const { path } = stack.use(await startRootfs(builder, reference));
   readers.push({ name: RETIRED, target: 1, rootfs: path });
   const { builderPublicKey } = await builder.client.status();
-  for (const { backend, target } of FILLED) {
+  for (const { name: backend, readTarget: target } of LAZY_BACKENDS) {
     const machine = stack.use(
       await startBenchMachine({
         snapshots: { trustedBuilders: [builderPublicKey] },
@@ -179,6 +174,7 @@ async function measure(
   return {
     name: `read-${name}`,
     title: `A container’s files: ${title}`,
+    method: METHOD,
     series,
     input: { packages: PACKAGES, bigFileBytes: BIG_BYTES, isCold },
     claims: isCold

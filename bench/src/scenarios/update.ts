@@ -19,18 +19,20 @@ const RATE = 1e9;
 const MAX_ROUNDS = 5;
 const MEBIBYTE = 1024 ** 2;
 
-/**
- * A host that has run an image runs the next version of it, in which one package has changed: every page of every file of it.
- *
- * The seed makes the snapshot of the second version upon that of the first. In turn: a client that has all of the first version and
- * nothing else starts the second, and what has come is counted at the first output and again when the volume is complete; containerd,
- * which has the first version, pulls the second and starts it. What came is what came over the link, headers included.
- */
+const METHOD = [
+  'In the second version one package has changed: every page of every file of it. The seed makes its snapshot upon that of the first.',
+  'A client that has all of the first version and nothing else starts the second; what has come over its link, headers included, is counted at the first output and again when the volume is complete.',
+  'containerd, which has the first version, pulls the second and starts it.',
+].join(' ');
+
+/** A host that has run an image runs the next version of it. */
 export const update: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-update-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const seeded = stack.use(await startSeededFleet({ rate: RATE, namespaces: true, clients: [{ native: { backend: 'fanotify' } }] }));
+  const seeded = stack.use(
+    await startSeededFleet({ rate: RATE, namespaces: true, clients: [{ native: { backend: 'fanotify' } }] }),
+  );
   const { fleet, seed } = seeded;
   const [host] = seeded.clients;
   if (host === undefined) throw new Error('a fleet without clients');
@@ -97,6 +99,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   const result: Result = {
     name: 'update',
     title: `From one version to the next, ${Math.round(changed.changedBytes / MEBIBYTE)} MiB changed, over 1 Gbit/s`,
+    method: METHOD,
     series,
     input: { first, second, changed: CHANGED, ...changed, rate: RATE },
     claims: [
