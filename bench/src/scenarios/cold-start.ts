@@ -68,7 +68,7 @@ const MEBIBYTE = 1024 ** 2;
 
 const METHOD = [
   'A registry, a supernode, a seed that has made and pushed the image’s snapshot, and a client are in network namespaces, each but the supernode behind a link of that rate, both ways.',
-  'Cold: the client’s daemon runs and has nothing of the image, and `drakkar run` starts it.',
+  'Cold: the client’s daemon runs, neither it nor any other client has anything of the image, and `drakkar run` starts it.',
   'Warm: the same once more when the volume is complete and the kernel reads it alone; “warm, disk” the same with all caches dropped.',
   'Then containerd through the same link from the same registry: `ctr images pull` with overlayfs and `ctr run`; `ctr run` once more; and once more with all caches dropped.',
   'Before each start but the warm ones all caches are dropped, and what other machines and running programs have in memory is read again: the registry, the seed’s store, the programs.',
@@ -115,10 +115,14 @@ async function contendersOf(
 ): Promise<Contender[]> {
   const programs = await programFiles(PROGRAMS);
   const settle = () => dropCaches([...programs, fleet.registry.directory, seed.stateDirectory]);
+  const settleEmpty = async () => {
+    for (const client of clients) await emptyHost(client);
+    await settle();
+  };
   return [
     ...CLIENTS.flatMap(({ name }, index) => {
       const host = clients[index];
-      return host === undefined ? [] : drakkarContenders(name, host, image, settle);
+      return host === undefined ? [] : drakkarContenders(name, host, image, { settle, settleEmpty });
     }),
     ...containerdContenders(containerd, placeOf(clients[0]), image, settle),
   ];
@@ -128,15 +132,14 @@ function drakkarContenders(
   name: string,
   host: FleetHost,
   { reference }: BenchImage,
-  settle: () => Promise<void>,
+  { settle, settleEmpty }: Readonly<Record<'settle' | 'settleEmpty', () => Promise<void>>>,
 ): Contender[] {
   const line = host.command(['run', '--net', 'none', reference]);
   return [
     {
       name: `${name}, cold`,
       async measure() {
-        await emptyHost(host);
-        await settle();
+        await settleEmpty();
         return await countedStart(
           () => movedTo(host),
           (atOutput) => firstOutput(line, atOutput),

@@ -79,7 +79,7 @@ const WORKLOADS: readonly Workload[] = [
     name: 'random-disk',
     title: 'random 4 KiB reads from the disk',
     isCold: true,
-    read: fio({ ...random, readBytes: BIG_BYTES / 8 }),
+    read: fio({ ...random, readBytes: BIG_BYTES / 4 }),
   },
 ];
 
