@@ -4,12 +4,17 @@ import { parseArgs } from 'node:util';
 import { describeClaim, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
+import { burst } from './scenarios/burst.ts';
+import { coldStart } from './scenarios/cold-start.ts';
 import { control } from './scenarios/control.ts';
 import { distribute } from './scenarios/distribute.ts';
+import { fill } from './scenarios/fill.ts';
 import { idle } from './scenarios/idle.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
+import { read } from './scenarios/read.ts';
 import { start } from './scenarios/start.ts';
+import { update } from './scenarios/update.ts';
 import { wire } from './scenarios/wire.ts';
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -21,6 +26,11 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   wire,
   control,
   idle,
+  'cold-start': coldStart,
+  update,
+  read,
+  fill,
+  burst,
 };
 
 const { values, positionals } = parseArgs({

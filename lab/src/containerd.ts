@@ -14,7 +14,7 @@ export interface ContainerdOptions {
   readonly extraConfig?: string;
   /** Where `containerd` and `ctr` are, when not on the path. */
   readonly programs?: string;
-  /** A command line that runs in another place, as a network namespace. */
+  /** A command line that runs in another place, as a network namespace: containerd, and `ctr`, which is what pulls. */
   readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
 }
 
@@ -73,14 +73,11 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   const { programs = '', within = (...line) => line } = options;
   const child = startChild(...within(join(programs, 'containerd'), ['--config', config]));
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
-    const { stdout } = await run(
-      join(programs, 'ctr'),
-      ['--address', address, '--namespace', NAMESPACE, ...args],
-      {
-        maxBuffer: OUTPUT_BYTES,
-        ...(signal === undefined ? {} : { signal }),
-      },
-    );
+    const line = ['--address', address, '--namespace', NAMESPACE, ...args];
+    const { stdout } = await run(...within(join(programs, 'ctr'), line), {
+      maxBuffer: OUTPUT_BYTES,
+      ...(signal === undefined ? {} : { signal }),
+    });
     return stdout;
   };
   try {

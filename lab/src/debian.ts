@@ -1,25 +1,16 @@
-import { execFile, spawn } from 'node:child_process';
-import { createReadStream } from 'node:fs';
+import { execFile } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { createGunzip } from 'node:zlib';
-import { type Digest, Digester, digestOf, errnoOf } from '@drakkar/protocol';
+import { digestOf, errnoOf } from '@drakkar/protocol';
 import { labCacheDirectory, makeWhole } from './cache.ts';
+import { type DebianLayer, describeLayer, tarGzip } from './layer-file.ts';
 
 /** A realistic image on disk: the layers of a Debian system with some packages. */
 export interface DebianImage {
   /** Files of the layers, gzip, lowest first. */
   readonly layers: readonly DebianLayer[];
   /** Compressed bytes of all layers. */
-  readonly sizeBytes: number;
-}
-
-export interface DebianLayer {
-  readonly path: string;
-  readonly digest: Digest;
-  readonly diffId: Digest;
   readonly sizeBytes: number;
 }
 
@@ -88,29 +79,6 @@ async function existing(root: string, patterns: readonly string[]): Promise<stri
     root,
   ]);
   return stdout.split('\n').filter((line) => line !== '');
-}
-
-function tarGzip(root: string, members: readonly string[], path: string): Promise<void> {
-  const command =
-    'root=$1; out=$2; shift 2; tar -C "$root" --sort=name --xattrs --numeric-owner -cf - "$@" | gzip -n -6 > "$out"';
-  return new Promise((resolve, reject) => {
-    const child = spawn('sh', ['-c', command, 'sh', root, path, ...members], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(`tar ended with ${code}`))));
-  });
-}
-
-async function describeLayer(path: string): Promise<DebianLayer> {
-  const compressed = new Digester();
-  const raw = new Digester();
-  const source = createReadStream(path);
-  source.on('data', (bytes) => compressed.update(bytes as Buffer));
-  await pipeline(source, createGunzip(), async (bytes: AsyncIterable<Buffer>) => {
-    for await (const part of bytes) raw.update(part);
-  });
-  return { path, digest: compressed.digest(), diffId: raw.digest(), sizeBytes: compressed.sizeBytes };
 }
 
 async function readImage(directory: string): Promise<DebianImage | undefined> {

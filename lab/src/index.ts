@@ -5,12 +5,14 @@
  * @packageDocumentation
  */
 export * from './cache.ts';
+export * from './changed-layer.ts';
 export * from './child.ts';
 export * from './containerd.ts';
 export * from './containerd-2.ts';
 export * from './debian.ts';
 export * from './faulty-proxy.ts';
 export * from './image.ts';
+export type { DebianLayer } from './layer-file.ts';
 export * from './mutate.ts';
 export * from './noise.ts';
 export * from './ports.ts';

@@ -11,6 +11,8 @@ import {
   startRegistry,
   untilReady,
 } from '@drakkar/lab';
+import { nativeSocketOf, startHelperIn } from '../runner/helper.ts';
+import { eachOf } from '../runner/parallel.ts';
 import { type Network, type Place, startNetwork } from './network.ts';
 
 export interface FleetOptions {
@@ -22,7 +24,9 @@ export interface FleetOptions {
   /** In namespaces of their own; else all on loopback, which needs no root. */
   readonly namespaces?: boolean;
   readonly registry?: RegistryOptions;
-  /** Further settings of every daemon's configuration. */
+  /** Hosts can mount snapshots: each has a native helper beside its daemon. Needs root. */
+  readonly volumes?: boolean;
+  /** Further settings of every daemon's configuration, asked for whenever it starts. */
   readonly daemon?: (index: number) => Readonly<Record<string, object>>;
   /** Of each daemon's environment, beside our own. */
   readonly environment?: (index: number) => Readonly<Record<string, string>>;
@@ -46,6 +50,8 @@ export interface FleetHost extends Member {
   readonly index: number;
   readonly client: AdminClient;
   readonly stateDirectory: string;
+  /** The argument list that runs the `drakkar` command against this host's daemon. */
+  command(args: readonly string[]): string[];
 }
 
 export interface Fleet extends AsyncDisposable {
@@ -94,6 +100,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       const rack = isFar ? 'b' : 'a';
       const diskBytes = options.diskBytes?.(index);
       if (diskBytes !== undefined) stack.use(await mountDisk(homeOf(directory, index), diskBytes));
+      if (options.volumes) stack.use(await startHelperIn(homeOf(directory, index)));
       const member = await hostOf(directory, index, place, {
         ...options,
         join: join_,
@@ -104,12 +111,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     }),
   );
   stack.defer(async () => void (await Promise.all(hosts.map((host) => host.kill('SIGTERM')))));
-  // A few at a time: each needs a second of a core to begin.
-  const starting = hosts.values();
-  const startNext = async () => {
-    for (const host of starting) await host.start();
-  };
-  await Promise.all(Array.from({ length: STARTING }, startNext));
+  // Each needs a second of a core to begin.
+  await eachOf(hosts, STARTING, (host) => host.start());
   const running = stack.move();
   return {
     registry,
@@ -180,9 +183,9 @@ async function hostOf(
   const stateDirectory = join(home, STATE);
   await mkdir(stateDirectory, { recursive: true });
   const file = join(home, 'config.yaml');
-  const { swarm = {}, ...more } = options.daemon?.(index) ?? {};
-  const configure = () =>
-    writeFile(
+  const configure = () => {
+    const { swarm = {}, native = {}, ...more } = options.daemon?.(index) ?? {};
+    return writeFile(
       file,
       JSON.stringify({
         stateDirectory,
@@ -190,7 +193,7 @@ async function hostOf(
         mirror: { port: 0 },
         metrics: { port: 0 },
         registries: { plainHttp: [options.registry], dockerConfigFile: null },
-        native: { socket: join(home, 'native.sock') },
+        native: { socket: nativeSocketOf(home), ...native },
         swarm: {
           ...options.join,
           name: `host-${index}`,
@@ -204,11 +207,14 @@ async function hostOf(
         ...more,
       }),
     );
-  const client = new AdminClient(join(stateDirectory, ADMIN_SOCKET_NAME));
+  };
+  const socket = join(stateDirectory, ADMIN_SOCKET_NAME);
+  const client = new AdminClient(socket);
   const ask = async () => void (await client.status());
   const environment = options.environment?.(index);
   const member = memberOf(place, ['daemon', '--config', file], configure, ask, environment);
-  return Object.assign(member, { index, client, stateDirectory });
+  const command = (args: readonly string[]) => [process.execPath, ENTRY, '--socket', socket, ...args];
+  return Object.assign(member, { index, client, stateDirectory, command });
 }
 
 function memberOf(

@@ -19,6 +19,8 @@ export interface Place {
   within(command: string, args: readonly string[]): readonly [string, readonly string[]];
   /** Bytes that it has put on its link, headers included. */
   sentBytes(): Promise<number>;
+  /** Bytes that have come over its link. */
+  receivedBytes(): Promise<number>;
   /** Takes the place from the network, or puts it back. */
   plug(isPlugged: boolean): Promise<void>;
   /** Lets nothing pass between this place and another, or lets it pass again; what is sent is lost without a word. */
@@ -107,8 +109,9 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
       return {
         name,
         address,
-        within: (command, args) => ['ip', ['netns', 'exec', name, command, ...args]],
+        within: (command, args) => ['nsenter', [`--net=/run/netns/${name}`, command, ...args]],
         sentBytes: async () => (await countersOf(outer)).received,
+        receivedBytes: async () => (await countersOf(outer)).sent,
         plug: (isPlugged) => ip('link', 'set', outer, isPlugged ? 'up' : 'down'),
         part: async (other, isParted) => {
           const how = isParted ? 'add' : 'del';

@@ -1,4 +1,4 @@
-import { debianImage, imageOf, layerOfFile, pushImage, type Registry } from '@drakkar/lab';
+import { type DebianLayer, debianImage, imageOf, layerOfFile, pushImage, type Registry } from '@drakkar/lab';
 
 /** An image in a registry of the benchmark's own. */
 export interface BenchImage {
@@ -17,17 +17,26 @@ export async function pushDebian(
   packages: readonly string[],
   command: readonly string[],
 ): Promise<BenchImage> {
-  const debian = await debianImage({ packages, onStep: (what) => process.stderr.write(`${what}\n`) });
+  const { layers } = await debianImage({ packages, onStep: (what) => process.stderr.write(`${what}\n`) });
+  const repository = `bench/${packages.join('-')}`;
+  return { ...(await pushLayers(registry, layers, { repository, tag: 'latest', command })), packages };
+}
+
+/** Pushes an image of layers that lie in files. */
+export async function pushLayers(
+  registry: Registry,
+  layers: readonly DebianLayer[],
+  options: { readonly repository: string; readonly tag: string; readonly command: readonly string[] },
+): Promise<Omit<BenchImage, 'packages'>> {
+  const { repository, tag, command } = options;
   const image = imageOf({
-    layers: debian.layers.map(layerOfFile),
+    layers: layers.map(layerOfFile),
     config: { config: { Cmd: command, Env: [IMAGE_PATH] } },
   });
-  const repository = `bench/${packages.join('-')}`;
-  await pushImage(registry.url, image, { repository, tag: 'latest' });
+  await pushImage(registry.url, image, { repository, tag });
   return {
-    reference: `${registry.host}/${repository}:latest`,
-    packages,
-    sizeBytes: debian.sizeBytes,
-    layers: debian.layers.length,
+    reference: `${registry.host}/${repository}:${tag}`,
+    sizeBytes: layers.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
+    layers: layers.length,
   };
 }

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
-import { startHelper } from '@drakkar/daemon';
+import { nativeSocketOf, startHelperIn } from './helper.ts';
 
 const CLI = join(import.meta.dirname, '../../../cli/src/main.js');
 const START_DEADLINE_MS = 30_000;
@@ -19,32 +19,27 @@ export interface BenchMachine extends AsyncDisposable {
   command(args: readonly string[]): string[];
 }
 
-/** Ends with its scope, with everything that it mounted. */
-export async function startBenchMachine(): Promise<BenchMachine> {
+/**
+ * Ends with its scope, with everything that it mounted.
+ *
+ * @param settings of the daemon's configuration, beside our own
+ */
+export async function startBenchMachine(
+  settings: Readonly<Record<string, object>> = {},
+): Promise<BenchMachine> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp('/var/tmp/drakkar-bench-');
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const state = join(directory, 'state');
-  const nativeSocket = join(directory, 'native.sock');
-  const content = join(state, 'volumes');
-  await mkdir(content, { recursive: true });
-  stack.use(
-    await startHelper({
-      root: join(directory, 'native'),
-      content,
-      blobs: join(state, 'blobs', 'sha256'),
-      socket: nativeSocket,
-      uid: process.getuid?.() ?? 0,
-      signal: AbortSignal.timeout(START_DEADLINE_MS),
-    }),
-  );
+  stack.use(await startHelperIn(directory));
   const config = join(directory, 'config.json');
   const document = {
     stateDirectory: state,
     mirror: { port: 0 },
     metrics: { port: 0 },
-    native: { socket: nativeSocket },
     log: { level: 'warn' },
+    ...settings,
+    native: { socket: nativeSocketOf(directory), ...settings.native },
   };
   await writeFile(config, JSON.stringify(document));
   const daemon = spawn(process.execPath, [CLI, '--config', config, 'daemon'], {
@@ -61,11 +56,6 @@ export async function startBenchMachine(): Promise<BenchMachine> {
   const deadline = AbortSignal.timeout(START_DEADLINE_MS);
   while (!(await client.status().then(Boolean, () => false)))
     await delay(20, undefined, { signal: deadline });
-  stack.defer(async () => {
-    for (const snapshot of await client.snapshots()) {
-      if (snapshot.path !== null) await client.umountSnapshot(snapshot.manifestDigest);
-    }
-  });
   const running = stack.move();
   return {
     directory,

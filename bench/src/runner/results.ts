@@ -9,7 +9,7 @@ import type { Series } from './samples.ts';
 export interface Claim {
   readonly what: string;
   readonly figure: number;
-  readonly unit: '×' | 'ms' | 'MiB' | '%';
+  readonly unit: '×' | 'ms' | 's' | 'MiB' | 'MB/s' | '%';
   readonly target: number;
   readonly holds: boolean;
 }
@@ -28,6 +28,8 @@ export interface Result {
   /** File name in bench/results. */
   readonly name: string;
   readonly title: string;
+  /** How it was measured, in plain sentences. */
+  readonly method?: string;
   readonly series: readonly Series[];
   readonly claims: readonly Claim[];
   /** What was measured on: the image, its size. */
@@ -56,6 +58,7 @@ export async function keepResult(result: Result, loadBefore: number): Promise<vo
 const documentSchema = z.object({
   name: z.string(),
   title: z.string(),
+  method: z.string().optional(),
   measuredAt: z.string(),
   claims: z.array(
     z.object({
@@ -81,6 +84,7 @@ export async function summarise(): Promise<void> {
       return [
         `## ${result.title}`,
         '',
+        ...(result.method === undefined ? [] : [result.method, '']),
         '| what | median | target | |',
         '| --- | --- | --- | --- |',
         ...rows,

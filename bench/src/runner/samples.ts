@@ -4,6 +4,17 @@ export interface Sample {
   /** User and system time of everything that did the work; absent where it was not measured. */
   readonly cpuMs?: number;
   readonly peakRssBytes?: number;
+  /** What came to the host meanwhile. */
+  readonly moved?: Moved;
+}
+
+/** Bytes that came to a host. */
+export interface Moved {
+  /** Over its link, headers included. */
+  readonly linkBytes: number;
+  /** Of blobs, as the daemon counts them: from the registry, and from other hosts. */
+  readonly upstreamBytes?: number;
+  readonly peerBytes?: number;
 }
 
 export interface Contender {
@@ -42,8 +53,24 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
+/** What so large a share of the values does not pass. NaN of none. @param share 0 … 1 */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
 /** The median of `one` over that of `other`, by one figure of their samples. */
 export function ratio(one: Series, other: Series, figure: (sample: Sample) => number | undefined): number {
   const values = (series: Series) => series.samples.map(figure).filter((value) => value !== undefined);
   return median(values(one)) / median(values(other));
+}
+
+/** The median of a figure of one series, by its name. NaN where nothing was measured. */
+export function medianOf(
+  series: readonly Series[],
+  name: string,
+  figure: (sample: Sample) => number | undefined,
+): number {
+  const samples = series.find((candidate) => candidate.name === name)?.samples ?? [];
+  return median(samples.map(figure).filter((value) => value !== undefined));
 }

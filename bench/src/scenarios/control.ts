@@ -7,6 +7,7 @@ import { type CrowdOrders, type CrowdReport, LAYERS } from '../fleet/crowd-order
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
+import { quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
 const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
@@ -95,15 +96,14 @@ async function load(fleet: Fleet, crowds: readonly Crowd[], pauseMs: number): Pr
   const before = { cpuMs: await cpuMsOf(pid), ...(await countersOf(fleet)) };
   const reports = await Promise.all(crowds.map((crowd) => crowd.order(`ask ${LOAD_SECONDS} ${pauseMs}`)));
   const after = { cpuMs: await cpuMsOf(pid), ...(await countersOf(fleet)) };
-  const answers = reports.flatMap(({ answerMs }) => answerMs).sort((a, b) => a - b);
-  const quantile = (share: number) => answers[Math.floor(answers.length * share)] ?? Number.NaN;
+  const answers = reports.flatMap(({ answerMs }) => answerMs);
   return {
     cpuMs: after.cpuMs - before.cpuMs,
     announcements: after.announcements - before.announcements,
     choices: after.choices - before.choices,
     answers: answers.length,
-    p50Ms: quantile(0.5),
-    p99Ms: quantile(0.99),
+    p50Ms: quantile(answers, 0.5),
+    p99Ms: quantile(answers, 0.99),
   };
 }
 

@@ -1,7 +1,4 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
-  type Containerd,
   imageOf,
   layerOf,
   pushImage,
@@ -10,10 +7,12 @@ import {
   startRegistry,
   tarArchive,
 } from '@drakkar/lab';
+import { ctrRun } from '../runner/containerd.ts';
+import { firstOutput } from '../runner/first-output.ts';
 import { pushDebian } from '../runner/images.ts';
 import { type BenchMachine, startBenchMachine } from '../runner/machine.ts';
 import { atMost, type Result } from '../runner/results.ts';
-import { median, ratio, type Sample, takeSamples } from '../runner/samples.ts';
+import { median, ratio, takeSamples } from '../runner/samples.ts';
 import type { Scenario, ScenarioOptions } from '../scenario.ts';
 
 /** A start from what is local, against `ctr run` on an unpacked overlayfs; and how long a mount takes. */
@@ -37,11 +36,13 @@ async function measureStart(
     [
       {
         name: 'ctr run, overlayfs',
-        measure: (round) => firstOutput(ctrRun(containerd, image.reference, round)),
+        measure: async () => ({ wallMs: await firstOutput(ctrRun(containerd, image.reference)) }),
       },
       {
         name: 'drakkar run',
-        measure: () => firstOutput(machine.command(['run', '--net', 'none', image.reference])),
+        measure: async () => ({
+          wallMs: await firstOutput(machine.command(['run', '--net', 'none', image.reference])),
+        }),
       },
     ],
     Math.max(options.rounds, 10),
@@ -63,24 +64,6 @@ async function measureStart(
       ),
     ],
   };
-}
-
-function ctrRun(containerd: Containerd, reference: string, round: number): string[] {
-  const where = ['--address', containerd.address, '--namespace', containerd.namespace];
-  return ['ctr', ...where, 'run', '--rm', reference, `bench-${round}`];
-}
-
-/** From the command line to the first byte on stdout. */
-async function firstOutput([program = '', ...args]: readonly string[]): Promise<Sample> {
-  const startedMs = performance.now();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let wallMs: number | undefined;
-  child.stdout.on('data', () => {
-    wallMs ??= performance.now() - startedMs;
-  });
-  const [code] = await once(child, 'close');
-  if (code !== 0 || wallMs === undefined) throw new Error(`${program} ended with ${code} and said nothing`);
-  return { wallMs };
 }
 
 const FILE_COUNTS = [1_000, 100_000];

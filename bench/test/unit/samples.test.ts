@@ -1,6 +1,8 @@
 import { atLeast, atMost, drawBars, median, ratio, takeSamples } from '@drakkar/bench';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { movedBetween } from '../../src/fleet/moved.ts';
+import { medianOf, quantile } from '../../src/runner/samples.ts';
 import { childTimesMs } from '../../src/scenarios/build.ts';
 
 test('the median is the middle, and lies between the extremes', () => {
@@ -13,6 +15,37 @@ test('the median is the middle, and lies between the extremes', () => {
       expect(median(values)).toBeLessThanOrEqual(Math.max(...values));
     }),
   );
+});
+
+test('a quantile is one of the values, and no larger share lies below it', () => {
+  expect(quantile([], 0.5)).toBeNaN();
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer(), { minLength: 1 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (values, share) => {
+        const value = quantile(values, share);
+        expect(values).toContain(value);
+        expect(values.filter((other) => other < value).length).toBeLessThanOrEqual(values.length * share);
+      },
+    ),
+  );
+});
+
+test('the median of a series is found by its name, and there is none of one that was not measured', () => {
+  const series = [{ name: 'a', samples: [{ wallMs: 1 }, { wallMs: 3, cpuMs: 5 }] }];
+  expect(medianOf(series, 'a', ({ wallMs }) => wallMs)).toBe(2);
+  expect(medianOf(series, 'a', ({ cpuMs }) => cpuMs)).toBe(5);
+  expect(medianOf(series, 'b', ({ wallMs }) => wallMs)).toBeNaN();
+});
+
+test('what moved is what came in between, of each source that was counted', () => {
+  expect(movedBetween({ linkBytes: 5 }, { linkBytes: 8 })).toEqual({ linkBytes: 3 });
+  const [before, after] = [
+    { linkBytes: 5, upstreamBytes: 1, peerBytes: 2 },
+    { linkBytes: 50, upstreamBytes: 4, peerBytes: 20 },
+  ];
+  expect(movedBetween(before, after)).toEqual({ linkBytes: 45, upstreamBytes: 3, peerBytes: 18 });
 });
 
 test('contenders run in turn', async () => {

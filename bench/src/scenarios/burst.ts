@@ -1,0 +1,211 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  debianImage,
+  type ImageLayer,
+  imageOf,
+  layerOf,
+  layerOfFile,
+  noise,
+  pushImage,
+  type Registry,
+  tarArchive,
+} from '@drakkar/lab';
+import type { FleetHost } from '../fleet/fleet.ts';
+import { emptyHost, startSeededFleet } from '../fleet/seeded.ts';
+import { dropCaches, programFiles } from '../runner/caches.ts';
+import { startRunner } from '../runner/container.ts';
+import { mountOverlay, type Rootfs, unpackLayers } from '../runner/overlay.ts';
+import { eachOf } from '../runner/parallel.ts';
+import { atMost, type Result } from '../runner/results.ts';
+import { type Contender, median, ratio, takeSamples } from '../runner/samples.ts';
+import type { Scenario } from '../scenario.ts';
+
+const PACKAGES = ['python3'];
+const IMAGES = 8;
+const CONTAINERS = 500;
+/** Begun and not ready, at the same time. */
+const AT_A_TIME = 8;
+const OWN_BYTES = 8 * 1024 ** 2;
+/** In the layer that an image has for itself. */
+const OWN_FILE = 'own/name';
+const COMMAND = ['/bin/cat', `/${OWN_FILE}`];
+const MAX_ROUNDS = 3;
+const MOUNT_TARGET_S = 30;
+
+interface BurstImage {
+  readonly reference: string;
+  readonly layers: readonly ImageLayer[];
+}
+
+/** Gives a root file system of one of the images. */
+type Prepare = (image: number) => Promise<Rootfs>;
+
+/** What is done with a root file system as soon as it is there. */
+type Use = (rootfs: string, container: number) => Promise<void>;
+
+/** Where root file systems come from. */
+interface Place {
+  readonly name: string;
+  /** Before anything is measured: as cold as it may be. */
+  empty(): Promise<void>;
+  readonly prepare: Prepare;
+}
+
+const METHOD = [
+  `On one host that has nothing of the images, ${AT_A_TIME} at a time. The images have the layers of Debian with Python in common, and a layer of 8 MiB each for itself; another host, over loopback, has their snapshots.`,
+  'Against the same over overlayfs, with the layers unpacked on the same disk before.',
+  'All caches are dropped before, but those of running programs, the registry and the other host.',
+].join(' ');
+const CONTAINERS_METHOD =
+  'runc starts a container from the same bundle on each root file system; it prints a file and ends. The time is that of all, to their ends.';
+
+/** Five hundred containers at once on an empty host. */
+export const burst: Scenario = async ({ rounds, onSample }) => {
+  const directory = await mkdtemp('/var/tmp/drakkar-burst-');
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const settings = { native: { backend: 'fanotify' } };
+  const { fleet, seed, clients } = stack.use(await startSeededFleet({ clients: [settings] }));
+  const [host] = clients;
+  if (host === undefined) throw new Error('a fleet without clients');
+  const images = await pushImages(fleet.registry);
+  for (const { reference } of images) await seed.client.buildSnapshot({ image: reference, push: true });
+  const kept = [...(await programFiles(['runc'])), seed.stateDirectory, fleet.registry.directory];
+  const settle = () => dropCaches(kept);
+  const places = [
+    await unpackedPlace(images, join(directory, 'unpacked'), settle),
+    drakkarPlace(images, host, settle),
+  ];
+  const runner = await startRunner(join(directory, 'containers'));
+  let runs = 0;
+  const readOne: Use = async (rootfs) => void (await readFile(join(rootfs, OWN_FILE)));
+  const runOne: Use = async (rootfs, container) =>
+    void (await runner.run(`bench-${process.pid}-${runs}-${container}`, rootfs, COMMAND));
+  const measure = (use: Use) =>
+    takeSamples(
+      places.map((place) => contenderOf(place, use, () => (runs += 1))),
+      Math.min(rounds, MAX_ROUNDS),
+      onSample,
+    );
+  const input = {
+    packages: PACKAGES,
+    images: IMAGES,
+    containers: CONTAINERS,
+    atATime: AT_A_TIME,
+    command: COMMAND,
+  };
+  const mounts = await measure(readOne);
+  const containers = await measure(runOne);
+  const [, ours] = mounts;
+  const [unpacked, started] = containers;
+  if (ours === undefined || unpacked === undefined || started === undefined)
+    throw new Error('two places make two series');
+  const mountMs = median(ours.samples.map(({ wallMs }) => wallMs));
+  const results: Result[] = [
+    {
+      name: 'burst-mounts',
+      title: `${CONTAINERS} root file systems of ${IMAGES} images, each with one file read`,
+      method: METHOD,
+      series: mounts,
+      input,
+      claims: [atMost(`${CONTAINERS} root file systems, cold`, mountMs / 1000, 's', MOUNT_TARGET_S)],
+    },
+    {
+      name: 'burst-containers',
+      title: `${CONTAINERS} containers of ${IMAGES} images`,
+      method: `${METHOD} ${CONTAINERS_METHOD}`,
+      series: containers,
+      input,
+      claims: [
+        atMost(
+          `${CONTAINERS} containers, cold, against unpacked overlayfs`,
+          ratio(started, unpacked, ({ wallMs }) => wallMs),
+          '×',
+          1.3,
+        ),
+      ],
+    },
+  ];
+  return results;
+};
+
+async function pushImages(registry: Registry): Promise<BurstImage[]> {
+  const { layers } = await debianImage({ packages: PACKAGES });
+  const images: BurstImage[] = [];
+  for (let index = 0; index < IMAGES; index += 1) {
+    const own = tarArchive([
+      { name: OWN_FILE, data: `image ${index}\n` },
+      { name: 'own/data', data: noise(OWN_BYTES, `burst ${index}`) },
+    ]);
+    const all = [...layers.map(layerOfFile), layerOf(own, { compression: 'none' })];
+    const repository = `bench/burst-${index}`;
+    await pushImage(registry.url, imageOf({ layers: all }), { repository, tag: 'latest' });
+    images.push({ reference: `${registry.host}/${repository}:latest`, layers: all });
+  }
+  return images;
+}
+
+function drakkarPlace(images: readonly BurstImage[], host: FleetHost, settle: () => Promise<void>): Place {
+  return {
+    name: 'drakkar, cold',
+    async empty() {
+      await emptyHost(host);
+      await settle();
+    },
+    async prepare(image) {
+      const { id, rootfs } = await host.client.start({ image: imageAt(images, image).reference });
+      return { path: rootfs, [Symbol.asyncDispose]: () => host.client.endStart(id) };
+    },
+  };
+}
+
+async function unpackedPlace(
+  images: readonly BurstImage[],
+  directory: string,
+  empty: () => Promise<void>,
+): Promise<Place> {
+  const unpacked = new Map<ImageLayer['digest'], string>();
+  for (const layer of images.flatMap(({ layers }) => layers)) {
+    if (unpacked.has(layer.digest)) continue;
+    const [path = ''] = await unpackLayers([layer], join(directory, `${unpacked.size}`));
+    unpacked.set(layer.digest, path);
+  }
+  let overlays = 0;
+  return {
+    name: 'overlayfs, unpacked',
+    empty,
+    prepare(image) {
+      overlays += 1;
+      const lower = imageAt(images, image).layers.map(({ digest }) => unpacked.get(digest) ?? '');
+      return mountOverlay(lower, join(directory, `overlay-${overlays}`));
+    },
+  };
+}
+
+function contenderOf({ name, empty, prepare }: Place, use: Use, onBegin: () => void): Contender {
+  return {
+    name,
+    async measure() {
+      onBegin();
+      await empty();
+      await using mounted = new AsyncDisposableStack();
+      const startedMs = performance.now();
+      await eachOf(
+        Array.from({ length: CONTAINERS }, (_, index) => index),
+        AT_A_TIME,
+        async (container) => {
+          const rootfs = mounted.use(await prepare(container % IMAGES));
+          await use(rootfs.path, container);
+        },
+      );
+      return { wallMs: performance.now() - startedMs };
+    },
+  };
+}
+
+function imageAt(images: readonly BurstImage[], index: number): BurstImage {
+  const image = images[index];
+  if (image === undefined) throw new RangeError(`there is no image ${index}`);
+  return image;
+}

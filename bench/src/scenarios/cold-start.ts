@@ -1,0 +1,244 @@
+import { type Containerd, startContainerd } from '@drakkar/lab';
+import type { FleetHost } from '../fleet/fleet.ts';
+import { countedStart, movedTo, placeOf } from '../fleet/moved.ts';
+import type { Place } from '../fleet/network.ts';
+import { emptyHost, type SeededFleet, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
+import { LAZY_BACKENDS } from '../runner/backends.ts';
+import { dropCaches, programFiles } from '../runner/caches.ts';
+import { ctrRun } from '../runner/containerd.ts';
+import { firstOutput } from '../runner/first-output.ts';
+import { type BenchImage, pushDebian } from '../runner/images.ts';
+import { atLeast, atMost, type Claim, type Result } from '../runner/results.ts';
+import { type Contender, medianOf, type Series, takeSamples } from '../runner/samples.ts';
+import type { Scenario } from '../scenario.ts';
+
+interface Link {
+  readonly name: string;
+  readonly title: string;
+  /** Bits per second. */
+  readonly rate: number;
+  /** What takes longer is repeated less. */
+  readonly maxRounds: number;
+  /** How many times less time beyond its own warm start than containerd a cold start takes. */
+  readonly beyondTarget: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly packages: readonly string[];
+  readonly command: readonly string[];
+}
+
+/** A client, and how its daemon differs from what is the default. */
+interface Client {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, object>>;
+  /** A cold start against its warm one. */
+  readonly coldTarget: number;
+}
+
+const LINKS: readonly Link[] = [
+  { name: '1g', title: '1 Gbit/s', rate: 1e9, maxRounds: 4, beyondTarget: 10 },
+  { name: '100m', title: '100 Mbit/s', rate: 100e6, maxRounds: 3, beyondTarget: 8 },
+];
+
+const SUBJECTS: readonly Subject[] = [
+  {
+    name: 'python',
+    packages: ['python3', 'python3-numpy'],
+    command: ['python3', '-c', 'import numpy; print(numpy.arange(9).sum(), flush=True)'],
+  },
+  { name: 'node', packages: ['nodejs'], command: ['node', '-e', 'console.log("ready")'] },
+  { name: 'jvm', packages: ['default-jre-headless'], command: ['java', '--version'] },
+];
+
+/** Hosts that start the same images: one more stands here for each way to start that is compared. */
+const CLIENTS: readonly Client[] = LAZY_BACKENDS.map(({ name }) => ({
+  name: `drakkar, ${name}`,
+  settings: { native: { backend: name } },
+  coldTarget: 2,
+}));
+
+const CONTAINERD = 'containerd';
+const PROGRAMS = ['runc', 'ctr', 'containerd', 'containerd-shim-runc-v2'];
+/** At a link of 1 Gbit/s. */
+const COLD_TARGET_MS: Readonly<Record<string, number>> = { python: 1000, node: 1000 };
+const MOVED_TARGET_PERCENT = 25;
+const MEBIBYTE = 1024 ** 2;
+
+const METHOD = [
+  'A registry, a supernode, a seed that has made and pushed the image’s snapshot, and a client are in network namespaces, each but the supernode behind a link of that rate, both ways.',
+  'Cold: the client’s daemon runs, neither it nor any other client has anything of the image, and `drakkar run` starts it.',
+  'Warm: the same once more when the volume is complete and the kernel reads it alone; “warm, disk” the same with all caches dropped.',
+  'Then containerd through the same link from the same registry: `ctr images pull` with overlayfs and `ctr run`; `ctr run` once more; and once more with all caches dropped.',
+  'Before each start but the warm ones all caches are dropped, and what other machines and running programs have in memory is read again: the registry, the seed’s store, the programs.',
+  'One cold start of each, which is not counted, warms up daemon and containerd. No container has a network.',
+  'What has come is counted at the first output, on the client’s link and by its daemon.',
+].join(' ');
+
+/** From nothing to the first output of a container, over links of given rates, against containerd. */
+export const coldStart: Scenario = async ({ rounds, onSample }) => {
+  const results: Result[] = [];
+  for (const link of LINKS) {
+    await using seeded = await startSeededFleet({
+      rate: link.rate,
+      namespaces: true,
+      clients: CLIENTS.map(({ settings }) => settings),
+    });
+    await using containerd = await startContainerd({ within: placeOf(seeded.clients[0]).within });
+    for (const [index, subject] of SUBJECTS.entries()) {
+      const image = await pushDebian(seeded.fleet.registry, subject.packages, subject.command);
+      const { rawSizeBytes, blobSizeBytes } = await seeded.seed.client.buildSnapshot({
+        image: image.reference,
+        push: true,
+      });
+      const contenders = await contendersOf(seeded, containerd, image);
+      if (index === 0) await warmUp(contenders);
+      const series = await takeSamples(contenders, Math.min(rounds, link.maxRounds), onSample);
+      results.push({
+        name: `cold-start-${link.name}-${subject.name}`,
+        title: `Cold start over ${link.title}: ${subject.packages.join(', ')}, ${Math.round(image.sizeBytes / MEBIBYTE)} MiB compressed`,
+        method: METHOD,
+        series,
+        input: { ...image, rawSizeBytes, blobSizeBytes, rate: link.rate, command: subject.command },
+        claims: CLIENTS.flatMap((client) => claimsOf(client, link, subject, image, series)),
+      });
+    }
+  }
+  return results;
+};
+
+async function contendersOf(
+  { fleet, seed, clients }: SeededFleet,
+  containerd: Containerd,
+  image: BenchImage,
+): Promise<Contender[]> {
+  const programs = await programFiles(PROGRAMS);
+  const settle = () => dropCaches([...programs, fleet.registry.directory, seed.stateDirectory]);
+  const settleEmpty = async () => {
+    for (const client of clients) await emptyHost(client);
+    await settle();
+  };
+  return [
+    ...CLIENTS.flatMap(({ name }, index) => {
+      const host = clients[index];
+      return host === undefined ? [] : drakkarContenders(name, host, image, { settle, settleEmpty });
+    }),
+    ...containerdContenders(containerd, placeOf(clients[0]), image, settle),
+  ];
+}
+
+function drakkarContenders(
+  name: string,
+  host: FleetHost,
+  { reference }: BenchImage,
+  { settle, settleEmpty }: Readonly<Record<'settle' | 'settleEmpty', () => Promise<void>>>,
+): Contender[] {
+  const line = host.command(['run', '--net', 'none', reference]);
+  return [
+    {
+      name: `${name}, cold`,
+      async measure() {
+        await settleEmpty();
+        return await countedStart(
+          () => movedTo(host),
+          (atOutput) => firstOutput(line, atOutput),
+        );
+      },
+    },
+    {
+      name: `${name}, warm`,
+      async measure() {
+        await untilComplete(host);
+        return { wallMs: await firstOutput(line) };
+      },
+    },
+    {
+      name: `${name}, warm, disk`,
+      async measure() {
+        await settle();
+        return { wallMs: await firstOutput(line) };
+      },
+    },
+  ];
+}
+
+function containerdContenders(
+  containerd: Containerd,
+  place: Place,
+  { reference }: BenchImage,
+  settle: () => Promise<void>,
+): Contender[] {
+  const start = (atOutput?: () => Promise<void>) => firstOutput(ctrRun(containerd, reference), atOutput);
+  const counters = async () => ({ linkBytes: await place.receivedBytes() });
+  return [
+    {
+      name: `${CONTAINERD}, cold`,
+      async measure() {
+        // Nothing is said where it has none.
+        await containerd.ctr(['images', 'rm', '--sync', reference]);
+        await settle();
+        return await countedStart(counters, async (atOutput) => {
+          const startedMs = performance.now();
+          await containerd.pull(reference);
+          const pulledMs = performance.now() - startedMs;
+          return pulledMs + (await start(atOutput));
+        });
+      },
+    },
+    { name: `${CONTAINERD}, warm`, measure: async () => ({ wallMs: await start() }) },
+    {
+      name: `${CONTAINERD}, warm, disk`,
+      async measure() {
+        await settle();
+        return { wallMs: await start() };
+      },
+    },
+  ];
+}
+
+async function warmUp(contenders: readonly Contender[]): Promise<void> {
+  for (const { name, measure } of contenders) {
+    process.stderr.write(`warming up: ${name}\n`);
+    await measure(0);
+  }
+}
+
+function claimsOf(
+  { name, coldTarget }: Client,
+  link: Link,
+  subject: Subject,
+  image: BenchImage,
+  series: readonly Series[],
+): Claim[] {
+  const wall = (which: string) => medianOf(series, which, ({ wallMs }) => wallMs);
+  const beyond = (who: string) => wall(`${who}, cold`) - wall(`${who}, warm`);
+  const linkBytes = medianOf(series, `${name}, cold`, ({ moved }) => moved?.linkBytes);
+  const about = `${subject.name}, ${link.title}, ${name}`;
+  const coldMs = link.name === '1g' ? COLD_TARGET_MS[subject.name] : undefined;
+  return [
+    ...(coldMs === undefined ? [] : [atMost(`${about}: cold start`, wall(`${name}, cold`), 'ms', coldMs)]),
+    ...(link.name === '1g'
+      ? [
+          atMost(
+            `${about}: cold, against warm`,
+            wall(`${name}, cold`) / wall(`${name}, warm`),
+            '×',
+            coldTarget,
+          ),
+        ]
+      : []),
+    atLeast(
+      `${about}: time beyond the warm start, containerd’s against ours`,
+      beyond(CONTAINERD) / beyond(name),
+      '×',
+      link.beyondTarget,
+    ),
+    atMost(
+      `${about}: moved until the first output, of the compressed image`,
+      (100 * linkBytes) / image.sizeBytes,
+      '%',
+      MOVED_TARGET_PERCENT,
+    ),
+  ];
+}

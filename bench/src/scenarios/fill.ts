@@ -1,0 +1,155 @@
+import { execFile } from 'node:child_process';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { gunzipSync } from 'node:zlib';
+import { debianImage, imageOf, layerOf, pushImage, tarArchive } from '@drakkar/lab';
+import type { FleetHost } from '../fleet/fleet.ts';
+import { emptyHost, type SeededFleet, startSeededFleet } from '../fleet/seeded.ts';
+import { LAZY_BACKENDS } from '../runner/backends.ts';
+import { atLeast, atMost, type Result } from '../runner/results.ts';
+import { median, quantile, type Sample, takeSamples } from '../runner/samples.ts';
+import type { Scenario } from '../scenario.ts';
+
+const PACKAGES = ['default-jre-headless'];
+const REPOSITORY = 'bench/fill';
+const FILE = 'big';
+const READ_BYTES = 4096;
+/** Every other block of 512 KiB is read, so that nobody takes the reader for a sequential one. */
+const STRIDE_BYTES = 1024 ** 2;
+/** Prime, and no divisor of any number of blocks that there is: it visits all of them, far from one another. */
+const LEAP = 7919;
+
+const METHOD =
+  'Hosts over loopback, nothing is completed in the background. The image has one file: the uncompressed layers of a Debian image, which compress as programs do.';
+const THROUGHPUT_METHOD =
+  'The host has nothing, another one has all; `dd` reads the file from its start to its end.';
+const ANSWER_METHOD =
+  'The host has the compressed device and no block of it; 4 KiB of each second block are read, far from one another, one after the other.';
+
+/** How quickly what is missing from a volume comes: in bulk from another host, and block by block from the local store. */
+export const fill: Scenario = async ({ rounds, onSample }) => {
+  await using seeded = await startSeededFleet({
+    clients: LAZY_BACKENDS.map(({ name: backend }) => ({
+      native: { backend },
+      volumes: { background: 'off' },
+    })),
+  });
+  const sizeBytes = await pushFile(seeded);
+  const reference = `${seeded.fleet.registry.host}/${REPOSITORY}:latest`;
+  await seeded.seed.client.buildSnapshot({ image: reference, push: true });
+  const hosts = LAZY_BACKENDS.flatMap(({ name: backend }, index) => {
+    const host = seeded.clients[index];
+    return host === undefined ? [] : [{ name: `drakkar, ${backend}`, host }];
+  });
+  const throughput = await takeSamples(
+    hosts.map(({ name, host }) => ({
+      name,
+      async measure() {
+        await emptyHost(host);
+        return { wallMs: await inRootfs(host, reference, (rootfs) => readAll(join(rootfs, FILE))) };
+      },
+    })),
+    rounds,
+    onSample,
+  );
+  const answers = hosts.map(({ name }) => ({ name, samples: [] as Sample[] }));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [index, { name, host }] of hosts.entries()) {
+      await emptyHost(host);
+      await fetchBlobs(seeded, host, reference);
+      const answerMs = await inRootfs(host, reference, async (rootfs) =>
+        readApart(join(rootfs, FILE), sizeBytes),
+      );
+      answers[index]?.samples.push(...answerMs.map((wallMs) => ({ wallMs })));
+      onSample(name, round, { wallMs: median(answerMs) });
+    }
+  }
+  const input = { packages: PACKAGES, sizeBytes };
+  const wallsOf = (samples: readonly Sample[]) => samples.map(({ wallMs }) => wallMs);
+  const results: Result[] = [
+    {
+      name: 'fill-throughput',
+      title: `A file of ${Math.round(sizeBytes / 1e6)} MB that another host has, read from a volume over loopback`,
+      method: `${METHOD} ${THROUGHPUT_METHOD}`,
+      series: throughput,
+      input,
+      claims: throughput.map(({ name, samples }) =>
+        atLeast(`cold fill, ${name}`, sizeBytes / 1000 / median(wallsOf(samples)), 'MB/s', 400),
+      ),
+    },
+    {
+      name: 'fill-answer',
+      title: 'From a read to its answer: a missing block whose piece is in the local store',
+      method: `${METHOD} ${ANSWER_METHOD}`,
+      series: answers,
+      input,
+      claims: answers.flatMap(({ name, samples }) => [
+        atMost(`missing block, ${name}: p50`, quantile(wallsOf(samples), 0.5), 'ms', 1.5),
+        atMost(`missing block, ${name}: p99`, quantile(wallsOf(samples), 0.99), 'ms', 5),
+      ]),
+    },
+  ];
+  return results;
+};
+
+/** @returns the size of the file */
+async function pushFile({ fleet }: SeededFleet): Promise<number> {
+  const { layers } = await debianImage({ packages: PACKAGES });
+  const parts: Buffer[] = [];
+  for (const { path } of layers) parts.push(gunzipSync(await readFile(path)));
+  const data = Buffer.concat(parts);
+  const layer = layerOf(tarArchive([{ name: FILE, data }]), { compression: 'none' });
+  await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), {
+    repository: REPOSITORY,
+    tag: 'latest',
+  });
+  return data.length;
+}
+
+async function inRootfs<Value>(
+  { client }: FleetHost,
+  image: string,
+  task: (rootfs: string) => Promise<Value>,
+): Promise<Value> {
+  const { id, rootfs } = await client.start({ image });
+  try {
+    return await task(rootfs);
+  } finally {
+    await client.endStart(id);
+  }
+}
+
+async function readAll(path: string): Promise<number> {
+  const startedMs = performance.now();
+  await promisify(execFile)('dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none']);
+  return performance.now() - startedMs;
+}
+
+/** Brings the compressed devices into the store of a host, through its mirror. */
+async function fetchBlobs({ fleet, seed }: SeededFleet, host: FleetHost, reference: string): Promise<void> {
+  const { config } = await seed.client.snapshot(reference);
+  const { mirrorUrl } = await host.client.status();
+  for (const { blobDigest } of config.devices) {
+    const url = `${mirrorUrl}/v2/${REPOSITORY}/blobs/${blobDigest}?ns=${fleet.registry.host}`;
+    await promisify(execFile)('curl', ['--silent', '--fail', '--noproxy', '*', '--output', '/dev/null', url]);
+  }
+}
+
+/** Reads a few bytes of many blocks. It waits for each, and so does this process. @returns milliseconds of each read */
+function readApart(path: string, sizeBytes: number): number[] {
+  const file = openSync(path, 'r');
+  const buffer = Buffer.alloc(READ_BYTES);
+  const places = Math.floor(sizeBytes / STRIDE_BYTES);
+  try {
+    return Array.from({ length: places }, (_, index) => {
+      const place = (index * LEAP) % places;
+      const startedMs = performance.now();
+      readSync(file, buffer, 0, READ_BYTES, place * STRIDE_BYTES);
+      return performance.now() - startedMs;
+    });
+  } finally {
+    closeSync(file);
+  }
+}
