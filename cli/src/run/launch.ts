@@ -19,11 +19,11 @@ export async function launch(
   outputs: Outputs,
   events: ContainerEvents,
 ): Promise<number> {
-  const user = resolveUser(
-    flags.user ?? imageConfig.config?.User ?? '',
+  const [passwd, group] = await Promise.all([
     readInRootfs(rootfs, '/etc/passwd'),
     readInRootfs(rootfs, '/etc/group'),
-  );
+  ]);
+  const user = resolveUser(flags.user ?? imageConfig.config?.User ?? '', passwd, group);
   const options: RunOptions = {
     command,
     entrypoint: flags.entrypoint,

@@ -1,4 +1,5 @@
-import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { constants, lstatSync, readlinkSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '@drakkar/errors';
 
@@ -10,21 +11,17 @@ const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
  * Reads a text file of a container's root file system. Links are resolved inside the root, whatever they say, so that an
- * image can't make us read the host's files. A file that is not there is empty. It blocks: the container waits for it anyway,
- * and a dozen trips to the thread pool take 4 ms.
+ * image can't make us read the host's files. A file that is not there is empty. Finding it blocks: that is metadata, which is here, and a dozen trips
+ * to the thread pool take 4 ms. Reading does not: its bytes may be on their way, and it may be this process that brings them.
  */
-export function readInRootfs(rootfs: string, path: string): string {
+export async function readInRootfs(rootfs: string, path: string): Promise<string> {
   const resolved = resolveInRootfs(rootfs, path);
   // Opening a device is an act of its own: it may arm a watchdog or rewind a tape. Nobody else writes here yet.
   const stat = resolved === undefined ? undefined : lstatSync(resolved, { throwIfNoEntry: false });
   if (resolved === undefined || stat?.isFile() !== true) return '';
-  const file = openSync(resolved, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const buffer = Buffer.alloc(Math.min(stat.size, MAX_FILE_BYTES));
-    return buffer.toString('utf8', 0, readSync(file, buffer));
-  } finally {
-    closeSync(file);
-  }
+  await using file = await open(resolved, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const buffer = Buffer.alloc(Math.min(stat.size, MAX_FILE_BYTES));
+  return buffer.toString('utf8', 0, (await file.read(buffer)).bytesRead);
 }
 
 /** The host's path of a container's path, or `undefined` where it has too many links. */

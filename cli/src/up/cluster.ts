@@ -11,8 +11,17 @@ export interface Cluster {
   /** The file with which `drakkar hosts` and `drakkar supernode …` find it. */
   readonly supernodeConfig: string;
   /** Of a daemon that is a member. */
-  hostConfig(folder: string, name: string, nativeSocket?: string): Config;
+  hostConfig(folder: string, name: string, settings?: HostSettings): Config;
 }
+
+export interface HostSettings {
+  readonly nativeSocket?: string;
+  /** Bytes per second that reach it. */
+  readonly linkRate?: number;
+}
+
+/** Nobody watches a demo for long. */
+const BACKGROUND_DELAY_MS = 1_000;
 
 const LOOPBACK = '127.0.0.1';
 
@@ -30,7 +39,7 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
   const { address } = supernode.status();
   return {
     supernodeConfig,
-    hostConfig: (folder, name, nativeSocket) =>
+    hostConfig: (folder, name, { nativeSocket, linkRate } = {}) =>
       configuration.complete({
         stateDirectory: join(directory, folder),
         mirror: { port: 0 },
@@ -43,7 +52,9 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
           controlPort: 0,
           dataPort: 0,
           mdns: false,
+          ...(linkRate === undefined ? {} : { downloadRate: linkRate, upstreamRate: linkRate }),
         },
+        volumes: { backgroundDelayMs: BACKGROUND_DELAY_MS },
         // The screen is the demo's own.
         log: { level: 'warn' },
         native: { socket: nativeSocket ?? join(directory, `${name}.sock`) },

@@ -2,12 +2,14 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { AdminClient } from '@drakkar/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AdminClient, type SnapshotSummary } from '@drakkar/client';
+import { nativeHelper } from '@drakkar/daemon';
 import { startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
 import { type RunReport, runImage } from '../run/run-image.ts';
-import { pullOn, startCluster } from './cluster.ts';
+import { type Cluster, pullOn, startCluster } from './cluster.ts';
 import {
   type ContainerdStart,
   GRACE_MS,
@@ -15,7 +17,7 @@ import {
   startWithContainerd,
 } from './containerd-start.ts';
 import { type DemoImage, pushDemoImage } from './demo-image.ts';
-import { type DemoResult, demoScreen } from './screen.ts';
+import { type DemoResult, demoScreen, type ThirdHost } from './screen.ts';
 import { startMachine } from './up.ts';
 
 export interface DemoOptions {
@@ -24,6 +26,11 @@ export interface DemoOptions {
   /** End when it has been shown. */
   readonly once: boolean;
 }
+
+/** 1 Gbit/s, in bytes per second. */
+const LINK_RATE = 125_000_000;
+const LOOK_MS = 200;
+const KILL_EVERY_MS = 200;
 
 /** On a disk, unlike /tmp on many machines; removed at the end. */
 const DEMO_PARENT = '/var/tmp';
@@ -46,7 +53,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
 
   context.say('starting supernode, helper and daemon');
   const cluster = await startCluster(directory, scope);
-  const config = cluster.hostConfig('state', 'host-1', join(directory, 'native.sock'));
+  const config = cluster.hostConfig('state', 'host-1', { nativeSocket: join(directory, 'native.sock') });
   const machine = scope.use(await startMachine(config, context.signal, context.say));
   const here: Context = { ...context, client: async () => new AdminClient(machine.socket) };
 
@@ -55,12 +62,10 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   context.say('starting it again');
   const warm = await start(here, image);
 
-  context.say('pulling it on two more hosts, which get it from this one and from each other');
-  const others = await Promise.all(
-    ['host-2', 'host-3'].map((name) =>
-      pullOn(cluster.hostConfig(name, name), image.reference, context, scope),
-    ),
-  );
+  context.say('pulling all of it on a second host, behind a link of 1 Gbit/s');
+  const second = cluster.hostConfig('host-2', 'host-2', { linkRate: LINK_RATE });
+  const pulled = await pullOn(second, image.reference, context, scope);
+  const third = await startThird(directory, cluster, image, context, scope);
 
   const result: DemoResult = {
     image: image.reference,
@@ -68,7 +73,8 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
     cold: cold.report,
     warm: warm.report,
     output: cold.output,
-    others,
+    pulled,
+    third,
   };
   const places = {
     state: config.stateDirectory,
@@ -78,6 +84,66 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   };
   context.answer(result, demoScreen(result, places, options.once));
   if (!options.once && !context.signal.aborted) await once(context.signal, 'abort');
+}
+
+/** On a host that has nothing: the start, a worker that is killed while a container reads, and how the rest arrives. */
+async function startThird(
+  directory: string,
+  cluster: Cluster,
+  image: DemoImage,
+  context: Context,
+  scope: AsyncDisposableStack,
+): Promise<ThirdHost> {
+  context.say('starting it on a third host, which has nothing of it, behind such a link');
+  const nativeSocket = join(directory, 'third.sock');
+  const config = cluster.hostConfig('host-3/state', 'host-3', { nativeSocket, linkRate: LINK_RATE });
+  const machine = scope.use(await startMachine(config, context.signal, context.say));
+  const client = new AdminClient(machine.socket);
+  const there: Context = { ...context, client: async () => client };
+  const { report } = await start(there, image);
+  const startedMs = performance.now();
+  const residencyAtOutput = (await snapshotOf(client, report)).residency;
+  const reader = image.reader === undefined ? undefined : await readWhileKilling(there, image, nativeSocket);
+  let shown = -1;
+  for (;;) {
+    const { residency, offlineReady } = await snapshotOf(client, report);
+    const percent = Math.floor(residency * 100);
+    if (percent !== shown) context.say(`host 3 has ${percent} % of it`);
+    shown = percent;
+    if (offlineReady) break;
+    await sleep(LOOK_MS, undefined, { signal: context.signal });
+  }
+  return { report, residencyAtOutput, reader, completeAfterMs: performance.now() - startedMs };
+}
+
+/** A container that reads every file of the image, and the helper's worker, which is killed meanwhile. */
+async function readWhileKilling(
+  context: Context,
+  image: DemoImage,
+  nativeSocket: string,
+): Promise<{ readonly words: string; readonly kills: number }> {
+  context.say('reading all of its files there in a container, and killing the helper’s worker meanwhile');
+  await using helper = nativeHelper(nativeSocket);
+  const reading = start(context, image, image.reader);
+  let isRead = false;
+  const done = reading.finally(() => {
+    isRead = true;
+  });
+  done.catch(() => {});
+  let kills = 0;
+  while (!isRead && !context.signal.aborted) {
+    await sleep(KILL_EVERY_MS);
+    await helper.volumes().catch(() => undefined);
+    if (isRead || helper.workerPid === null) continue;
+    process.kill(helper.workerPid, 'SIGKILL');
+    kills += 1;
+    context.say(`killed process ${helper.workerPid}, the helper’s worker`);
+  }
+  return { words: (await done).output, kills };
+}
+
+async function snapshotOf(client: AdminClient, { manifestDigest }: RunReport): Promise<SnapshotSummary> {
+  return await client.snapshot(manifestDigest);
 }
 
 async function demoImage(
@@ -105,7 +171,11 @@ async function withContainerd(image: DemoImage, signal: AbortSignal): Promise<Co
 }
 
 /** Runs a container of it until it ends, or until it has said something, as servers do. */
-async function start(context: Context, image: DemoImage): Promise<{ report: RunReport; output: string }> {
+async function start(
+  context: Context,
+  image: DemoImage,
+  command: readonly string[] = [],
+): Promise<{ report: RunReport; output: string }> {
   const stdout = new PassThrough();
   const parts: Buffer[] = [];
   const ending = new AbortController();
@@ -115,7 +185,7 @@ async function start(context: Context, image: DemoImage): Promise<{ report: RunR
   stdout.once('data', () => void setTimeout(end, GRACE_MS).unref());
   const flags = { env: [], net: 'none' as const };
   const outputs = { stdout, stderr: process.stderr, kill: AbortSignal.any([ending.signal, context.signal]) };
-  const report = await runImage(context, image.reference, [], flags, outputs).finally(() =>
+  const report = await runImage(context, image.reference, [...command], flags, outputs).finally(() =>
     clearTimeout(timer),
   );
   const output = Buffer.concat(parts).toString('utf8').trim();

@@ -1,5 +1,5 @@
 import type { PullResult } from '@drakkar/client';
-import { formatDuration } from '../output/format.ts';
+import { formatCount, formatDuration } from '../output/format.ts';
 import { describeReceipt } from '../output/receipt.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
 import type { RunReport } from '../run/run-image.ts';
@@ -12,8 +12,20 @@ export interface DemoResult {
   readonly cold: RunReport;
   readonly warm: RunReport;
   readonly output: string;
-  /** The second and the third host, which pull at the same time. */
-  readonly others: readonly PullResult[];
+  /** The second host, which pulls all of it. */
+  readonly pulled: PullResult;
+  /** The third host, which has nothing and starts it all the same. */
+  readonly third: ThirdHost;
+}
+
+export interface ThirdHost {
+  readonly report: RunReport;
+  /** How much of it was there when its container had said something: 0 … 1. */
+  readonly residencyAtOutput: number;
+  /** What a container said that read all files while the helper's worker was killed so often. */
+  readonly reader: { readonly words: string; readonly kills: number } | undefined;
+  /** From the first output on, until all of it was there. */
+  readonly completeAfterMs: number;
 }
 
 export interface DemoPlaces {
@@ -44,6 +56,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     },
     lane('drakkar, cold', result.cold),
     lane('drakkar, warm', result.warm),
+    lane('drakkar, lazy', result.third.report),
   ];
   const totalMs = Math.max(...lanes.map(endOf));
   const nameWidth = Math.max(...lanes.map(({ name }) => name.length));
@@ -72,17 +85,31 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     '',
     ...drawn,
     '',
-    'two more hosts pull it at the same time',
+    'two more hosts, each behind a link of 1 Gbit/s',
     '',
-    ...result.others.map(
-      ({ elapsedMs, receipt }, index) =>
-        `  host ${index + 2}  ${formatDuration(elapsedMs).padEnd(8)}  ${describeReceipt(receipt)}`,
-    ),
+    ...hosts(result),
     '',
     `  mirror for containerd  ${places.mirrorUrl}`,
     `  state                  ${places.state}`,
     ...next,
   ].join('\n');
+}
+
+function hosts({ pulled, third }: DemoResult): string[] {
+  const { report, reader, residencyAtOutput, completeAfterMs } = third;
+  const firstOutput = report.marks.find(({ name }) => name === 'first-output')?.atMs ?? 0;
+  const read =
+    reader === undefined
+      ? []
+      : [
+          `          then a container read ${reader.words} of it while the helper’s worker was killed ${formatCount(reader.kills, 'time')}`,
+        ];
+  return [
+    `  host 2  pulls all of it   ${formatDuration(pulled.elapsedMs).padEnd(8)} ${describeReceipt(pulled.receipt)}`,
+    `  host 3  starts it lazily  ${formatDuration(firstOutput).padEnd(8)} ${describeReceipt(report.receipt)}`,
+    `          ${Math.round(residencyAtOutput * 100)} % of it was there at its first output, all of it ${formatDuration(completeAfterMs)} later`,
+    ...read,
+  ];
 }
 
 function lane(name: string, report: RunReport): Lane {
