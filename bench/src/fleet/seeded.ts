@@ -26,19 +26,13 @@ export async function startSeededFleet({
   clients: settings,
   ...options
 }: SeededOptions): Promise<SeededFleet> {
-  const trusted: string[] = [];
   await using stack = new AsyncDisposableStack();
-  const daemon = (index: number) => ({ snapshots: { trustedBuilders: trusted }, ...settings[index - 1] });
+  const daemon = (index: number) => settings[index - 1] ?? {};
   const fleet = stack.use(
     await startFleet({ ...options, hosts: 1 + settings.length, volumes: true, daemon }),
   );
   const [seed, ...clients] = fleet.hosts;
   if (seed === undefined) throw new Error('a fleet without hosts');
-  trusted.push((await seed.client.status()).builderPublicKey);
-  for (const client of clients) {
-    await client.kill('SIGTERM');
-    await client.start();
-  }
   for (const { client } of fleet.hosts) {
     const isUp = async () => (await client.status()).swarm?.supernode.up === true;
     if (!(await holdsWithin(DEADLINE_MS, isUp))) throw new Error('a host did not reach its supernode');
@@ -62,6 +56,19 @@ export async function untilComplete({ client }: FleetHost): Promise<void> {
     RETIRE_MS,
     all(({ offlineReady }) => offlineReady),
   );
+}
+
+/** Returns when it is known what starts of an image read: a start of it has told. */
+export async function untilLearned({ client }: FleetHost, image: string): Promise<void> {
+  const isKnown = async () => (await client.snapshotTrace(image)).ranges.length > 0;
+  if (!(await holdsWithin(DEADLINE_MS, isKnown)))
+    throw new Error(`nobody knows what starts of ${image} read`);
+}
+
+/** @throws where a host had to make a snapshot itself */
+export async function expectGiven({ client }: FleetHost): Promise<void> {
+  const built = (await client.snapshots()).find(({ origin }) => origin === 'built');
+  if (built !== undefined) throw new Error(`${built.image} was built where it should have been given`);
 }
 
 /** Takes everything from a host but what its daemon knows of others. @throws when something is in use */

@@ -65,12 +65,11 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-burst-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const settings = { native: { backend: 'fanotify' } };
-  const { fleet, seed, clients } = stack.use(await startSeededFleet({ clients: [settings] }));
+  const { fleet, seed, clients } = stack.use(await startSeededFleet({ clients: [{}] }));
   const [host] = clients;
   if (host === undefined) throw new Error('a fleet without clients');
   const images = await pushImages(fleet.registry);
-  for (const { reference } of images) await seed.client.buildSnapshot({ image: reference, push: true });
+  for (const { reference } of images) await seed.client.buildSnapshot({ image: reference });
   const kept = [...(await programFiles(['runc'])), seed.stateDirectory, fleet.registry.directory];
   const settle = () => dropCaches(kept);
   const places = [

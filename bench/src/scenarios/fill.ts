@@ -38,7 +38,7 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
   });
   const sizeBytes = await pushFile(seeded);
   const reference = `${seeded.fleet.registry.host}/${REPOSITORY}:latest`;
-  await seeded.seed.client.buildSnapshot({ image: reference, push: true });
+  await seeded.seed.client.buildSnapshot({ image: reference });
   const hosts = LAZY_BACKENDS.flatMap(({ name: backend }, index) => {
     const host = seeded.clients[index];
     return host === undefined ? [] : [{ name: `drakkar, ${backend}`, host }];
