@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { SnapshotSummary } from '@drakkar/client';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from './fleet.ts';
 
 export interface SeededOptions extends Pick<FleetOptions, 'rate' | 'namespaces'> {
@@ -14,6 +15,8 @@ export interface SeededFleet extends AsyncDisposable {
 }
 
 const DEADLINE_MS = 300_000;
+/** After the last block has come: all is synced and hashed. Some volumes are retired only when they are next mounted. */
+const RETIRE_MS = 3_000;
 const LOOK_MS = 50;
 /** Manifests and configs may stay where an image has been: they are small. */
 const SMALL_BYTES = 256 * 1024;
@@ -23,28 +26,49 @@ export async function startSeededFleet({
   clients: settings,
   ...options
 }: SeededOptions): Promise<SeededFleet> {
-  const trusted: string[] = [];
   await using stack = new AsyncDisposableStack();
-  const daemon = (index: number) => ({ snapshots: { trustedBuilders: trusted }, ...settings[index - 1] });
+  const daemon = (index: number) => settings[index - 1] ?? {};
   const fleet = stack.use(
     await startFleet({ ...options, hosts: 1 + settings.length, volumes: true, daemon }),
   );
   const [seed, ...clients] = fleet.hosts;
   if (seed === undefined) throw new Error('a fleet without hosts');
-  trusted.push((await seed.client.status()).builderPublicKey);
-  for (const client of clients) {
-    await client.kill('SIGTERM');
-    await client.start();
+  for (const { client } of fleet.hosts) {
+    const isUp = async () => (await client.status()).swarm?.supernode.up === true;
+    if (!(await holdsWithin(DEADLINE_MS, isUp))) throw new Error('a host did not reach its supernode');
   }
-  for (const host of fleet.hosts)
-    await until(async () => (await host.client.status()).swarm?.supernode.up === true);
   const running = stack.move();
   return { fleet, seed, clients, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-/** Returns when the host has all of every snapshot, and the kernel reads them alone. */
+/** Returns when the host has all of every snapshot and, where its backend lets it be so at once, the kernel reads them alone. */
 export async function untilComplete({ client }: FleetHost): Promise<void> {
-  await until(async () => (await client.snapshots()).every(({ offlineReady }) => offlineReady));
+  const all = (holds: (snapshot: SnapshotSummary) => boolean) => async () =>
+    (await client.snapshots()).every(holds);
+  if (
+    !(await holdsWithin(
+      DEADLINE_MS,
+      all(({ residency }) => residency === 1),
+    ))
+  )
+    throw new Error('a volume was not completed');
+  await holdsWithin(
+    RETIRE_MS,
+    all(({ offlineReady }) => offlineReady),
+  );
+}
+
+/** Returns when it is known what starts of an image read: a start of it has told. */
+export async function untilLearned({ client }: FleetHost, image: string): Promise<void> {
+  const isKnown = async () => (await client.snapshotTrace(image)).ranges.length > 0;
+  if (!(await holdsWithin(DEADLINE_MS, isKnown)))
+    throw new Error(`nobody knows what starts of ${image} read`);
+}
+
+/** @throws where a host had to make a snapshot itself */
+export async function expectGiven({ client }: FleetHost): Promise<void> {
+  const built = (await client.snapshots()).find(({ origin }) => origin === 'built');
+  if (built !== undefined) throw new Error(`${built.image} was built where it should have been given`);
 }
 
 /** Takes everything from a host but what its daemon knows of others. @throws when something is in use */
@@ -57,7 +81,8 @@ export async function emptyHost({ client }: FleetHost): Promise<void> {
   if (left.length > 0) throw new Error(`a host that should be empty has ${left[0]?.digest}`);
 }
 
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(DEADLINE_MS);
-  while (!(await holds())) await sleep(LOOK_MS, undefined, { signal: deadline });
+async function holdsWithin(deadlineMs: number, holds: () => Promise<boolean>): Promise<boolean> {
+  for (const endMs = performance.now() + deadlineMs; performance.now() < endMs; await sleep(LOOK_MS))
+    if (await holds()) return true;
+  return false;
 }

@@ -1,4 +1,13 @@
-import { type DebianLayer, debianImage, imageOf, layerOfFile, pushImage, type Registry } from '@drakkar/lab';
+import {
+  debianImage,
+  type ImageLayer,
+  imageOf,
+  layerOf,
+  layerOfFile,
+  pushImage,
+  type Registry,
+  tarArchive,
+} from '@drakkar/lab';
 
 /** An image in a registry of the benchmark's own. */
 export interface BenchImage {
@@ -11,28 +20,32 @@ export interface BenchImage {
 
 const IMAGE_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Pushes a Debian image with some packages. It prints one word and ends. */
+/**
+ * Pushes a Debian image with some packages. It prints one word and ends.
+ *
+ * @param mark stands in a layer more, so that nobody knows anything of this very image
+ */
 export async function pushDebian(
   registry: Registry,
   packages: readonly string[],
   command: readonly string[],
+  mark?: string,
 ): Promise<BenchImage> {
   const { layers } = await debianImage({ packages, onStep: (what) => process.stderr.write(`${what}\n`) });
-  const repository = `bench/${packages.join('-')}`;
-  return { ...(await pushLayers(registry, layers, { repository, tag: 'latest', command })), packages };
+  const marks = mark === undefined ? [] : [layerOf(tarArchive([{ name: 'mark', data: mark }]))];
+  const repository = ['bench/', packages.join('-'), ...(mark === undefined ? [] : ['-', mark])].join('');
+  const all = [...layers.map(layerOfFile), ...marks];
+  return { ...(await pushLayers(registry, all, { repository, tag: 'latest', command })), packages };
 }
 
-/** Pushes an image of layers that lie in files. */
+/** Pushes an image of layers of Debian. */
 export async function pushLayers(
   registry: Registry,
-  layers: readonly DebianLayer[],
+  layers: readonly ImageLayer[],
   options: { readonly repository: string; readonly tag: string; readonly command: readonly string[] },
 ): Promise<Omit<BenchImage, 'packages'>> {
   const { repository, tag, command } = options;
-  const image = imageOf({
-    layers: layers.map(layerOfFile),
-    config: { config: { Cmd: command, Env: [IMAGE_PATH] } },
-  });
+  const image = imageOf({ layers, config: { config: { Cmd: command, Env: [IMAGE_PATH] } } });
   await pushImage(registry.url, image, { repository, tag });
   return {
     reference: `${registry.host}/${repository}:${tag}`,

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { debianImage, imageOf, layerOf, pushImage, tarArchive } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
-import { emptyHost, type SeededFleet, startSeededFleet } from '../fleet/seeded.ts';
+import { emptyHost, expectGiven, type SeededFleet, startSeededFleet } from '../fleet/seeded.ts';
 import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { median, quantile, type Sample, takeSamples } from '../runner/samples.ts';
@@ -36,9 +36,7 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
       volumes: { background: 'off' },
     })),
   });
-  const sizeBytes = await pushFile(seeded);
-  const reference = `${seeded.fleet.registry.host}/${REPOSITORY}:latest`;
-  await seeded.seed.client.buildSnapshot({ image: reference, push: true });
+  const { sizeBytes, makeImage } = await imagesOf(seeded);
   const hosts = LAZY_BACKENDS.flatMap(({ name: backend }, index) => {
     const host = seeded.clients[index];
     return host === undefined ? [] : [{ name: `drakkar, ${backend}`, host }];
@@ -48,7 +46,8 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
       name,
       async measure() {
         await emptyHost(host);
-        return { wallMs: await inRootfs(host, reference, (rootfs) => readAll(join(rootfs, FILE))) };
+        const image = await makeImage();
+        return { wallMs: await inRootfs(host, image, (rootfs) => readAll(join(rootfs, FILE))) };
       },
     })),
     rounds,
@@ -58,8 +57,9 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
   for (let round = 0; round < rounds; round += 1) {
     for (const [index, { name, host }] of hosts.entries()) {
       await emptyHost(host);
-      await fetchBlobs(seeded, host, reference);
-      const answerMs = await inRootfs(host, reference, async (rootfs) =>
+      const image = await makeImage();
+      await fetchBlobs(seeded, host, image);
+      const answerMs = await inRootfs(host, image, async (rootfs) =>
         readApart(join(rootfs, FILE), sizeBytes),
       );
       answers[index]?.samples.push(...answerMs.map((wallMs) => ({ wallMs })));
@@ -94,30 +94,45 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
   return results;
 };
 
-/** @returns the size of the file */
-async function pushFile({ fleet }: SeededFleet): Promise<number> {
+interface FileImages {
+  /** Of the file. */
+  readonly sizeBytes: number;
+  /** Has the seed make a snapshot of an image with the file of which nobody knows what starts read, so that nothing is fetched before it is asked for. */
+  makeImage(): Promise<string>;
+}
+
+async function imagesOf({ fleet: { registry }, seed }: SeededFleet): Promise<FileImages> {
   const { layers } = await debianImage({ packages: PACKAGES });
   const parts: Buffer[] = [];
   for (const { path } of layers) parts.push(gunzipSync(await readFile(path)));
   const data = Buffer.concat(parts);
   const layer = layerOf(tarArchive([{ name: FILE, data }]), { compression: 'none' });
-  await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), {
-    repository: REPOSITORY,
-    tag: 'latest',
-  });
-  return data.length;
+  let images = 0;
+  return {
+    sizeBytes: data.length,
+    async makeImage() {
+      images += 1;
+      const mark = layerOf(tarArchive([{ name: 'mark', data: `${images}` }]));
+      const tag = `v${images}`;
+      await pushImage(registry.url, imageOf({ layers: [layer, mark] }), { repository: REPOSITORY, tag });
+      const image = `${registry.host}/${REPOSITORY}:${tag}`;
+      await seed.client.buildSnapshot({ image });
+      return image;
+    },
+  };
 }
 
 async function inRootfs<Value>(
-  { client }: FleetHost,
+  host: FleetHost,
   image: string,
   task: (rootfs: string) => Promise<Value>,
 ): Promise<Value> {
-  const { id, rootfs } = await client.start({ image });
+  const { id, rootfs } = await host.client.start({ image });
   try {
+    await expectGiven(host);
     return await task(rootfs);
   } finally {
-    await client.endStart(id);
+    await host.client.endStart(id);
   }
 }
 
@@ -128,8 +143,8 @@ async function readAll(path: string): Promise<number> {
 }
 
 /** Brings the compressed devices into the store of a host, through its mirror. */
-async function fetchBlobs({ fleet, seed }: SeededFleet, host: FleetHost, reference: string): Promise<void> {
-  const { config } = await seed.client.snapshot(reference);
+async function fetchBlobs({ fleet, seed }: SeededFleet, host: FleetHost, image: string): Promise<void> {
+  const { config } = await seed.client.snapshot(image);
   const { mirrorUrl } = await host.client.status();
   for (const { blobDigest } of config.devices) {
     const url = `${mirrorUrl}/v2/${REPOSITORY}/blobs/${blobDigest}?ns=${fleet.registry.host}`;

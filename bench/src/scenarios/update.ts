@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { changeLayer, debianImage, startContainerd } from '@drakkar/lab';
+import { changeLayer, debianImage, layerOfFile, startContainerd } from '@drakkar/lab';
 import { countedStart, movedBetween, movedTo, placeOf } from '../fleet/moved.ts';
 import { emptyHost, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
 import { dropCaches } from '../runner/caches.ts';
@@ -30,9 +30,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-update-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const seeded = stack.use(
-    await startSeededFleet({ rate: RATE, namespaces: true, clients: [{ native: { backend: 'fanotify' } }] }),
-  );
+  const seeded = stack.use(await startSeededFleet({ rate: RATE, namespaces: true, clients: [{}] }));
   const { fleet, seed } = seeded;
   const [host] = seeded.clients;
   if (host === undefined) throw new Error('a fleet without clients');
@@ -42,11 +40,10 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   if (top === undefined) throw new Error('an image without layers');
   const { layer, ...changed } = await changeLayer(top, CHANGED, join(directory, 'changed'));
   const push = (tag: string, all: typeof layers) =>
-    pushLayers(fleet.registry, all, { repository: 'bench/update', tag, command: COMMAND });
+    pushLayers(fleet.registry, all.map(layerOfFile), { repository: 'bench/update', tag, command: COMMAND });
   const first = await push('v1', layers);
   const second = await push('v2', [...layers.slice(0, -1), layer]);
-  for (const { reference } of [first, second])
-    await seed.client.buildSnapshot({ image: reference, push: true });
+  for (const { reference } of [first, second]) await seed.client.buildSnapshot({ image: reference });
   const runOf = ({ reference }: typeof first) => host.command(['run', '--net', 'none', reference]);
   let [startedMs, before]: [number, Moved] = [0, { linkBytes: 0 }];
   const series = await takeSamples(
