@@ -36,6 +36,7 @@ import {
   SnapshotService,
   STAGING_HOLDER_PREFIX,
   StartTracer,
+  snapshotFigures,
   tracedFiles,
   Volumes,
   verifySnapshot,
@@ -177,7 +178,7 @@ export async function startDaemon(
           await serveMetrics(
             config.metrics.address,
             config.metrics.port,
-            createDaemonMetrics(() => figuresOf(store, content, swarm)),
+            createDaemonMetrics(() => figuresOf({ store, content, swarm, filler, catalogue })),
           ),
         );
 
@@ -292,10 +293,27 @@ function usageOf(store: Store): DaemonStatus['store'] {
   return { quotaBytes, usedBytes: contentBytes + reservedBytes };
 }
 
-function figuresOf(store: Store, content: Content, swarm: SwarmPeer | undefined): DaemonFigures {
+function figuresOf({
+  store,
+  content,
+  swarm,
+  filler,
+  catalogue,
+}: {
+  store: Store;
+  content: Content;
+  swarm: SwarmPeer | undefined;
+  filler: Filler;
+  catalogue: Catalogue;
+}): DaemonFigures {
   const { quotaBytes, usedBytes } = usageOf(store);
   const peer = swarm?.status();
+  const { wishedBlocks, filledBlocks, refusedBlocks } = filler.counts;
   return {
+    ...snapshotFigures(catalogue, store),
+    blocksWished: wishedBlocks,
+    blocksFilled: filledBlocks,
+    blocksRefused: refusedBlocks,
     storeUsedBytes: usedBytes,
     storeQuotaBytes: quotaBytes,
     storeContents: store.list().length,

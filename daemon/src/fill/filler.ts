@@ -40,6 +40,12 @@ export interface DeviceSource {
   readonly file: VolumeFile;
 }
 
+export interface FillCounts {
+  readonly wishedBlocks: number;
+  readonly filledBlocks: number;
+  readonly refusedBlocks: number;
+}
+
 /** Before the helper is listened to again. */
 const RETRY_MS = 20;
 
@@ -52,6 +58,8 @@ export class Filler implements AsyncDisposable {
   readonly #devices = new Map<Digest, Promise<DeviceFill>>();
   readonly #receipts = new Map<Digest, ReceiptCounter>();
   readonly #ending = new AbortController();
+  #wishedBlocks = 0;
+  #refusedBlocks = 0;
   #listening: Promise<void> | undefined;
   #wishedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -59,6 +67,12 @@ export class Filler implements AsyncDisposable {
     this.#options = options;
     this.#modules = modules;
     this.#lanes = new FillLanes(modules.lanes);
+  }
+
+  /** Since the start: blocks that readers have waited for, all that were filled, and those that were refused. */
+  get counts(): FillCounts {
+    const { filledBlocks } = this.#lanes;
+    return { wishedBlocks: this.#wishedBlocks, filledBlocks, refusedBlocks: this.#refusedBlocks };
   }
 
   /** Since a reader has last come to wait. */
@@ -172,6 +186,7 @@ export class Filler implements AsyncDisposable {
   /** Never rejects: what can't be had the helper is told. */
   async #fulfil({ device, blocks }: Wish): Promise<void> {
     this.#wishedAtMs = performance.now();
+    this.#wishedBlocks += blocks.length;
     const deadline = AbortSignal.timeout(this.#options.readDeadlineMs);
     const signal = AbortSignal.any([deadline, this.#ending.signal]);
     const refuse = (refused: readonly number[], cause: unknown) => this.#refuse(device, refused, cause);
@@ -186,6 +201,7 @@ export class Filler implements AsyncDisposable {
   async #refuse(device: Digest, blocks: readonly number[], cause: unknown): Promise<void> {
     if (this.#ending.signal.aborted) return;
     const { native, log } = this.#modules;
+    this.#refusedBlocks += blocks.length;
     const error = toDrakkarError(cause, 'unavailable');
     log.warn({ device, blocks, error }, 'blocks that readers wait for cannot be had');
     await native.refuseBlocks(device, blocks, error.message).catch(() => {});

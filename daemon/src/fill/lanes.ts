@@ -32,6 +32,9 @@ export class FillLanes {
   readonly #idle: NativeHelper[];
   readonly #queues: Readonly<Record<Urgency, Entry[]>> = { urgent: [], soon: [], rest: [] };
 
+  /** Since the start. */
+  filledBlocks = 0;
+
   /** @param lanes connections that nobody else uses */
   constructor(lanes: readonly NativeHelper[]) {
     this.#idle = [...lanes];
@@ -80,6 +83,7 @@ export class FillLanes {
       const errors = new Map<number, DrakkarError>(failed.map(({ block, error }) => [block, error]));
       for (const { source, done } of entries) {
         const error = errors.get(source.block);
+        if (error === undefined) this.filledBlocks += 1;
         if (error === undefined) done.resolve();
         else done.reject(error);
       }

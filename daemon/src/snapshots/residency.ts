@@ -1,6 +1,8 @@
 import type { SnapshotSummary } from '@drakkar/client';
 import { hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import type { DaemonFigures } from '../metrics.ts';
 import type { VolumeStatus } from '../native.ts';
+import type { Catalogue } from './catalogue.ts';
 import { rawDigests, type Store } from './modules.ts';
 
 /**
@@ -28,4 +30,21 @@ export function residencyOf(
   }
   const offlineReady = rawDigests(config).every((digest) => store.stat(digest)?.complete === true);
   return { residency: totalBytes === 0 ? 1 : presentBytes / totalBytes, offlineReady };
+}
+
+/** Of all snapshots together, for metrics. Devices that several of them share count once for each. */
+export function snapshotFigures(
+  catalogue: Pick<Catalogue, 'list'>,
+  store: Pick<Store, 'stat'>,
+): Pick<DaemonFigures, 'snapshots' | 'snapshotsOfflineReady' | 'snapshotBytes' | 'snapshotResidentBytes'> {
+  const figures = { snapshots: 0, snapshotsOfflineReady: 0, snapshotBytes: 0, snapshotResidentBytes: 0 };
+  for (const { config } of catalogue.list()) {
+    const { residency, offlineReady } = residencyOf(config, store, undefined);
+    const bytes = config.devices.reduce((total, { rawSizeBytes }) => total + rawSizeBytes, 0);
+    figures.snapshots += 1;
+    figures.snapshotsOfflineReady += offlineReady ? 1 : 0;
+    figures.snapshotBytes += bytes;
+    figures.snapshotResidentBytes += Math.round(residency * bytes);
+  }
+  return figures;
 }
