@@ -139,7 +139,14 @@ fn converse(stream: &mut UnixStream, service: &Mutex<Service>) -> Result<()> {
 
 /// Until the daemon leaves.
 fn tell_wishes(stream: &mut UnixStream, filling: &Filling) -> Result<()> {
-    let wishes = filling.start()?.listen();
+    // As long as nothing is filled there is nothing to hear.
+    let wishes = loop {
+        match filling.wait(LISTENER_CHECK) {
+            Some(filler) => break filler.listen(),
+            None if is_gone(stream) => return Ok(()),
+            None => {}
+        }
+    };
     loop {
         match wishes.recv_timeout(LISTENER_CHECK) {
             Ok(wish) => write_frame(stream, &wish)?,

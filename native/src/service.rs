@@ -81,6 +81,7 @@ impl Service {
             backends: OnceLock::new(),
             _lock: lock,
         };
+        service.name_devices();
         service.detach_what_nobody_fills()?;
         service.clean_up();
         Ok(service)

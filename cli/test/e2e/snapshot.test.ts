@@ -154,7 +154,8 @@ describe.skipIf(!isRoot)('drakkar snapshot (needs root)', () => {
     await host.start();
     expect(await host.client.snapshot(manifestDigest)).toMatchObject({ offlineReady: false });
     expect(await host.drakkar('run', '--net', 'none', here)).toMatchObject({ code: 0, stdout: 'ready\n' });
-    expect(await host.client.snapshot(manifestDigest)).toMatchObject({ offlineReady: true });
+    const isReady = async () => (await host.client.snapshot(manifestDigest)).offlineReady;
+    await expect.poll(isReady, { timeout: 30_000 }).toBe(true);
     expect((await json('snapshot', 'verify', manifestDigest)).verifiedBytes).toBeGreaterThan(0);
   });
 

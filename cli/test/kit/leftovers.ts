@@ -30,7 +30,7 @@ export const NOTHING_LEFT: Leftovers = {
 export async function leftoversOf(host: Host): Promise<Leftovers> {
   const { store } = await host.client.status();
   const mounted = (await host.client.snapshots()).flatMap(({ path }) => path ?? []);
-  const ours = [host.daemonPid, host.helperPid];
+  const ours = [host.daemonPid, ...host.nativePids];
   return {
     staging: readdirSync(join(host.state, 'staging')),
     overlays: readdirSync(join(host.directory, 'native/overlays')),

@@ -140,6 +140,7 @@ impl Service {
         let filler = self.filler()?;
         for device in missing {
             filler.hold(&device.spec(volume.block_bytes), self.content.open_to_fill(&device.id)?)?;
+            filler.note_volume(&device.id, &volume.volume);
             if volume.backend == Backend::Fanotify {
                 filler.mark(&device.id)?;
             }
@@ -177,6 +178,16 @@ impl Service {
             }
         }
         self.stop_serving_nobody()
+    }
+
+    /// A filler that goes on with another worker's devices does not know whose they are.
+    pub(super) fn name_devices(&self) {
+        let Some(filler) = self.filling.filler() else { return };
+        for volume in self.state.intents().volumes.values() {
+            for device in &volume.devices {
+                filler.note_volume(&device.id, &volume.volume);
+            }
+        }
     }
 
     fn filler(&self) -> Result<Arc<Filler>> {

@@ -88,7 +88,7 @@ impl Filler {
         self.failures().note(std::iter::once((device.index, block)), None, now_ms());
         let refused = self.waits().failed((device.index, block));
         for (key, reader) in refused {
-            tracing::warn!(device = %device.spec.id, offset = reader.offset, block, reason, "a read fails");
+            tracing::warn!(device = device.name(), offset = reader.offset, block, reason, "a read fails");
             self.decide(key, false);
         }
     }
@@ -126,7 +126,7 @@ impl Filler {
                     self.failures().note(missing.map(|block| (device.index, block)), silent, now_ms());
                 }
                 tracing::warn!(
-                    device = device.map(|device| device.spec.id.to_string()),
+                    device = device.map(|device| device.name()),
                     offset = reader.offset,
                     waited_ms = now_ms() - reader.since_ms,
                     "a read fails: the daemon has not brought it in time"

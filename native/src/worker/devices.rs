@@ -1,6 +1,6 @@
 //! The devices that are being filled, by all the names that they go by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Error, Result};
-use crate::ids::ContentId;
+use crate::ids::{ContentId, Id};
 use crate::journal::now_ms;
 use crate::touches::TouchedPages;
 
@@ -26,6 +26,8 @@ pub struct Device {
     arrived_ms: AtomicU64,
     /// As a file that we serve; of its own file the holder knows.
     touched: Mutex<TouchedPages>,
+    /// Which volumes have used it, for messages.
+    volumes: Mutex<BTreeSet<Id>>,
     /// Its whole is what its id says: this worker has seen it.
     is_verified: AtomicBool,
 }
@@ -34,7 +36,19 @@ impl Device {
     pub fn new(index: u32, spec: DeviceSpec, raw: File, map_file: File, map: PresenceMap) -> Self {
         let touched = Mutex::new(TouchedPages::of(spec.size_bytes));
         let (arrived_ms, is_verified) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { index, spec, raw, map_file, map, arrived_ms, touched, is_verified }
+        let volumes = Mutex::default();
+        Self { index, spec, raw, map_file, map, arrived_ms, touched, volumes, is_verified }
+    }
+
+    pub fn note_volume(&self, volume: &Id) {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.clone());
+    }
+
+    /// As messages call it: by its own name and by those of its volumes.
+    pub fn name(&self) -> String {
+        let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<&str> = volumes.iter().map(Id::as_str).collect();
+        format!("{} of volume {}", self.spec.id, names.join(", "))
     }
 
     /// Whether this part, or some of it, is read for the first time, as far as this worker knows.

@@ -24,7 +24,7 @@ use crate::content::ContentDir;
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
-use crate::ids::ContentId;
+use crate::ids::{ContentId, Id};
 use crate::journal::now_ms;
 use crate::touches::Touch;
 
@@ -148,6 +148,13 @@ impl Filler {
         let index = self.holding.hold(spec, &raw, &map_file)?;
         self.devices_mut().put(Device::new(index, spec.clone(), raw, map_file, map));
         Ok(())
+    }
+
+    /// For messages: whose device it is. Nothing where it is not being filled.
+    pub fn note_volume(&self, id: &ContentId, volume: &Id) {
+        if let Some(device) = self.devices().of_id(id) {
+            device.note_volume(volume);
+        }
     }
 
     /// The device's own file may be mounted from now on. It must be held already: an event of a device that nobody knows is refused.
@@ -308,6 +315,9 @@ impl Filler {
             self.holding.wait_for_end();
             if self.is_ending.load(Acquire) {
                 return;
+            }
+            if self.holding.reconnect() {
+                continue;
             }
             tracing::error!("the holder has died with all its heirs; another takes their place");
             let devices = self.devices();

@@ -1,7 +1,8 @@
 //! Whether anything is being filled: the filler is started when it is first needed, or at once where an earlier worker has left a holder.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::filler::Filler;
 use super::holding::Holding;
@@ -13,12 +14,13 @@ pub struct Filling {
     blobs: ContentDir,
     deadline_ms: u64,
     filler: Mutex<Option<Arc<Filler>>>,
+    started: Condvar,
 }
 
 impl Filling {
     pub fn take_over(root: PathBuf, blobs: ContentDir, deadline_ms: u64) -> Result<Arc<Self>> {
         let is_held = Holding::is_there(&root)?;
-        let filling = Self { root, blobs, deadline_ms, filler: Mutex::new(None) };
+        let filling = Self { root, blobs, deadline_ms, filler: Mutex::new(None), started: Condvar::new() };
         if is_held {
             filling.start()?;
         }
@@ -29,6 +31,12 @@ impl Filling {
         self.lock().clone()
     }
 
+    /// Waits until there is one, for so long.
+    pub fn wait(&self, patience: Duration) -> Option<Arc<Filler>> {
+        let waited = self.started.wait_timeout_while(self.lock(), patience, |filler| filler.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
     pub fn start(&self) -> Result<Arc<Filler>> {
         let mut filler = self.lock();
         if let Some(filler) = &*filler {
@@ -37,6 +45,7 @@ impl Filling {
         let (holding, left) = Holding::find(self.root.clone(), self.deadline_ms)?;
         let started = Filler::start(holding, left, &self.root, self.blobs.clone(), self.deadline_ms)?;
         *filler = Some(Arc::clone(&started));
+        self.started.notify_all();
         Ok(started)
     }
 

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::device::spec::DeviceSpec;
 use crate::error::{Code, Context, Error, Result};
 use crate::fuse::connection::Connection;
@@ -148,13 +150,26 @@ impl Holding {
         let _ = link.receive_within::<ToWorker>(ANSWER_DEADLINE);
     }
 
-    /// Waits until the holder has died with all its heirs.
+    /// Speaks to the holder anew, where there is one: it may only have left this worker. `false` where there is none.
+    pub fn reconnect(&self) -> bool {
+        let mut link = self.link();
+        if !is_over(&link) {
+            return true;
+        }
+        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms: self.deadline_ms };
+        let new = Link::connect(&self.root.join(SOCKET_NAME)).ok().flatten();
+        let Some(new) = new.filter(|new| must_ask(new, &hello, &[]).is_ok()) else { return false };
+        *link = new;
+        true
+    }
+
+    /// Waits until the holder has died with all its heirs, or has left this worker.
     pub fn wait_for_end(&self) {
         loop {
             // A copy: the link itself must not be locked for ever.
             let Ok(socket) = self.link().descriptor().try_clone_to_owned() else { return };
-            let mut asked = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::RDHUP)];
-            if rustix::event::poll(&mut asked, None).is_ok_and(|ready| ready > 0) {
+            let mut asked = [PollFd::new(&socket, PollFlags::RDHUP)];
+            if poll(&mut asked, None).is_ok_and(|ready| ready > 0) {
                 return;
             }
         }
@@ -205,6 +220,12 @@ impl Holding {
     fn link(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_over(link: &Link) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut asked = [PollFd::from_borrowed_fd(link.descriptor(), PollFlags::RDHUP)];
+    poll(&mut asked, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// `None` where no answer comes.

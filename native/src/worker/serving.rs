@@ -262,7 +262,7 @@ fn answer_read(
             match device.raw.read_exact_at(bytes, offset) {
                 Ok(()) => Ok(&*bytes),
                 Err(error) => {
-                    tracing::error!(device = %device.spec.id, offset, %error, "a read fails: the device's file can't be read");
+                    tracing::error!(device = device.name(), offset, %error, "a read fails: the device's file can't be read");
                     Err(libc::EIO)
                 }
             }
