@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SnapshotSummary } from '@drakkar/client';
+import type { BuildResult, BuildSnapshotRequest, SnapshotSummary } from '@drakkar/client';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from './fleet.ts';
 
 export interface SeededOptions extends Pick<FleetOptions, 'rate' | 'namespaces'> {
@@ -39,6 +39,25 @@ export async function startSeededFleet({
   }
   const running = stack.move();
   return { fleet, seed, clients, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Has the seed make the snapshot of an image that is new to the cluster. Returns when the supernode knows it. */
+export async function seedSnapshot(
+  { fleet, seed }: SeededFleet,
+  image: string,
+  options: Pick<BuildSnapshotRequest, 'push'> = {},
+): Promise<BuildResult> {
+  const before = await knownSnapshots(fleet);
+  const built = await seed.client.buildSnapshot({ image, ...options });
+  if (!(await holdsWithin(DEADLINE_MS, async () => (await knownSnapshots(fleet)) > before)))
+    throw new Error(`the supernode was not told of the snapshot of ${image}`);
+  return built;
+}
+
+async function knownSnapshots({ supernode }: Fleet): Promise<number> {
+  const { metricsUrl } = await supernode.client.status();
+  const text = await (await fetch(metricsUrl)).text();
+  return Number(/^drakkar_supernode_snapshots ([0-9]+)$/m.exec(text)?.[1]);
 }
 
 /** Returns when the host has all of every snapshot and, where its backend lets it be so at once, the kernel reads them alone. */

@@ -12,7 +12,7 @@ import {
   tarArchive,
 } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
-import { emptyHost, expectGiven, startSeededFleet } from '../fleet/seeded.ts';
+import { emptyHost, expectGiven, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
 import { startRunner } from '../runner/container.ts';
 import { mountOverlay, type Rootfs, unpackLayers } from '../runner/overlay.ts';
@@ -65,11 +65,12 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-burst-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const { fleet, seed, clients } = stack.use(await startSeededFleet({ clients: [{}] }));
+  const seeded = stack.use(await startSeededFleet({ clients: [{}] }));
+  const { fleet, seed, clients } = seeded;
   const [host] = clients;
   if (host === undefined) throw new Error('a fleet without clients');
   const images = await pushImages(fleet.registry);
-  for (const { reference } of images) await seed.client.buildSnapshot({ image: reference });
+  for (const { reference } of images) await seedSnapshot(seeded, reference);
   const kept = [...(await programFiles(['runc'])), seed.stateDirectory, fleet.registry.directory];
   const settle = () => dropCaches(kept);
   const places = [

@@ -6,6 +6,7 @@ import {
   emptyHost,
   expectGiven,
   type SeededFleet,
+  seedSnapshot,
   startSeededFleet,
   untilComplete,
   untilLearned,
@@ -84,9 +85,7 @@ export const coldStart: Scenario = async ({ rounds, onSample }) => {
     await using containerd = await startContainerd({ within: placeOf(seeded.clients[0]).within });
     for (const [index, subject] of SUBJECTS.entries()) {
       const image = await pushDebian(seeded.fleet.registry, subject.packages, subject.command);
-      const { rawSizeBytes, blobSizeBytes } = await seeded.seed.client.buildSnapshot({
-        image: image.reference,
-      });
+      const { rawSizeBytes, blobSizeBytes } = await seedSnapshot(seeded, image.reference);
       const contenders = await contendersOf(seeded, containerd, subject, image);
       if (index === 0) await warmUp(contenders);
       const series = await takeSamples(contenders, Math.min(rounds, link.maxRounds), onSample);
@@ -106,11 +105,12 @@ export const coldStart: Scenario = async ({ rounds, onSample }) => {
 };
 
 async function contendersOf(
-  { fleet, seed, clients }: SeededFleet,
+  seeded: SeededFleet,
   containerd: Containerd,
   { name, packages, command }: Subject,
   image: BenchImage,
 ): Promise<Contender[]> {
+  const { fleet, seed, clients } = seeded;
   const programs = await programFiles(PROGRAMS);
   const settle = () => dropCaches([...programs, fleet.registry.directory, seed.stateDirectory]);
   const empty = async () => {
@@ -121,7 +121,7 @@ async function contendersOf(
   const makeImage = async () => {
     images += 1;
     const { reference } = await pushDebian(fleet.registry, packages, command, `${name}-${images}`);
-    await seed.client.buildSnapshot({ image: reference });
+    await seedSnapshot(seeded, reference);
     return reference;
   };
   return [

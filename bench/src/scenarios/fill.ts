@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { debianImage, imageOf, layerOf, pushImage, tarArchive } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
-import { emptyHost, expectGiven, type SeededFleet, startSeededFleet } from '../fleet/seeded.ts';
+import { emptyHost, expectGiven, type SeededFleet, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
 import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { median, quantile, type Sample, takeSamples } from '../runner/samples.ts';
@@ -101,7 +101,8 @@ interface FileImages {
   makeImage(): Promise<string>;
 }
 
-async function imagesOf({ fleet: { registry }, seed }: SeededFleet): Promise<FileImages> {
+async function imagesOf(seeded: SeededFleet): Promise<FileImages> {
+  const { registry } = seeded.fleet;
   const { layers } = await debianImage({ packages: PACKAGES });
   const parts: Buffer[] = [];
   for (const { path } of layers) parts.push(gunzipSync(await readFile(path)));
@@ -116,7 +117,8 @@ async function imagesOf({ fleet: { registry }, seed }: SeededFleet): Promise<Fil
       const tag = `v${images}`;
       await pushImage(registry.url, imageOf({ layers: [layer, mark] }), { repository: REPOSITORY, tag });
       const image = `${registry.host}/${REPOSITORY}:${tag}`;
-      await seed.client.buildSnapshot({ image });
+      // Mirrors give what registries have.
+      await seedSnapshot(seeded, image, { push: true });
       return image;
     },
   };

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { changeLayer, debianImage, layerOfFile, startContainerd } from '@drakkar/lab';
 import { countedStart, movedBetween, movedTo, placeOf } from '../fleet/moved.ts';
-import { emptyHost, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
+import { emptyHost, expectGiven, seedSnapshot, startSeededFleet, untilComplete } from '../fleet/seeded.ts';
 import { dropCaches } from '../runner/caches.ts';
 import { ctrRun } from '../runner/containerd.ts';
 import { firstOutput } from '../runner/first-output.ts';
@@ -31,7 +31,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const seeded = stack.use(await startSeededFleet({ rate: RATE, namespaces: true, clients: [{}] }));
-  const { fleet, seed } = seeded;
+  const { fleet } = seeded;
   const [host] = seeded.clients;
   if (host === undefined) throw new Error('a fleet without clients');
   const containerd = stack.use(await startContainerd({ within: placeOf(host).within }));
@@ -43,7 +43,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
     pushLayers(fleet.registry, all.map(layerOfFile), { repository: 'bench/update', tag, command: COMMAND });
   const first = await push('v1', layers);
   const second = await push('v2', [...layers.slice(0, -1), layer]);
-  for (const { reference } of [first, second]) await seed.client.buildSnapshot({ image: reference });
+  for (const { reference } of [first, second]) await seedSnapshot(seeded, reference);
   const runOf = ({ reference }: typeof first) => host.command(['run', '--net', 'none', reference]);
   let [startedMs, before]: [number, Moved] = [0, { linkBytes: 0 }];
   const series = await takeSamples(
@@ -67,6 +67,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
         name: 'drakkar, all of v2',
         async measure() {
           await untilComplete(host);
+          await expectGiven(host);
           const moved = movedBetween(before, await movedTo(host));
           return { wallMs: performance.now() - startedMs, moved };
         },
