@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startChild, untilReady } from './child.ts';
+import { mountsBelow } from './kernel.ts';
 
 export interface ContainerdOptions {
   /** Directory with `HOST/hosts.toml`, for `pull` and, where it is on, CRI. */
@@ -108,7 +109,7 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     }
     await child.stop();
     // What it was unpacking when it was told to stop stays mounted.
-    for (const path of await mountsBelow(directory)) await run('umount', ['--lazy', path]);
+    for (const path of mountsBelow(directory)) await run('umount', ['--lazy', path]);
     await rm(directory, { recursive: true, force: true });
   };
   const stopOnce = (): Promise<void> => {
@@ -139,13 +140,6 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,
   };
-}
-
-/** The deepest first. */
-async function mountsBelow(directory: string): Promise<string[]> {
-  const table = await readFile('/proc/self/mountinfo', 'utf8');
-  const targets = table.split('\n').map((line) => line.split(' ')[4] ?? '');
-  return targets.filter((target) => target.startsWith(`${directory}/`)).reverse();
 }
 
 function configuration(directory: string, address: string, options: ContainerdOptions): string {

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import type { NativeHelper } from '@drakkar/daemon';
+import { helperProcesses } from '@drakkar/lab';
 import type { Member } from '../fleet/fleet.ts';
 
 /** A process that may be killed at any moment; somebody else, or nobody, starts it again. */
@@ -39,7 +39,7 @@ export function holderOf(root: string): Victim {
     name: 'holder',
     pauseMs: 15,
     async kill() {
-      const holders = holdersBelow(root);
+      const holders = helperProcesses(root, ['hold']);
       return strike(holders[Math.floor(Math.random() * holders.length)] ?? 0);
     },
   };
@@ -56,15 +56,4 @@ export function memberOf(name: string, member: Member): Victim {
       return true;
     },
   };
-}
-
-export function holdersBelow(root: string): number[] {
-  return readdirSync('/proc').flatMap((entry) => {
-    try {
-      const words = /^\d+$/.test(entry) ? readFileSync(`/proc/${entry}/cmdline`, 'utf8').split('\0') : [];
-      return words[1] === 'hold' && words[2]?.startsWith(`${root}/`) === true ? [Number(entry)] : [];
-    } catch {
-      return [];
-    }
-  });
 }

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AdminClient, type SnapshotSummary } from '@drakkar/client';
 import { nativeHelper } from '@drakkar/daemon';
-import { startContainerd, startRegistry } from '@drakkar/lab';
+import { mountsBelow, startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
 import { type RunReport, runImage } from '../run/run-image.ts';
@@ -37,8 +37,7 @@ const DEMO_PARENT = '/var/tmp';
 
 /** Removing below a live mount would take files away from whoever uses it. */
 async function removeUnlessMounted(directory: string): Promise<void> {
-  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-  if (!mounts.includes(` ${directory}/`)) await rm(directory, { recursive: true, force: true });
+  if (mountsBelow(directory).length === 0) await rm(directory, { recursive: true, force: true });
 }
 
 /** Shows an image built while it downloads, mounted and running, beside what containerd does with it. */

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Registry, startRegistry } from '@drakkar/lab';
+import { processesWith, type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { push, shellImage } from '../kit/image.ts';
-import { processesWith } from '../kit/processes.ts';
 import { chanceOf } from '../kit/random.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.js');

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Registry, startRegistry } from '@drakkar/lab';
+import { processesWith, type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { pushFreshImage } from '../kit/fresh-images.ts';
 import { leftoversOf, NOTHING_LEFT } from '../kit/leftovers.ts';
-import { builderOf, processesWith } from '../kit/processes.ts';
+import { builderOf } from '../kit/processes.ts';
 import { chanceOf } from '../kit/random.ts';
 
 const KILLS = 8;

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartResult } from '@drakkar/client';
-import { listTree, pushImage, type Registry, startRegistry } from '@drakkar/lab';
+import { listTree, processesWith, pushImage, type Registry, startRegistry } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { type FreshImage, pushFreshImage, SHELL } from '../kit/fresh-images.ts';
 import { leftoversOf, NOTHING_LEFT } from '../kit/leftovers.ts';
-import { builderOf, processesWith } from '../kit/processes.ts';
+import { builderOf } from '../kit/processes.ts';
 import { type Chance, chanceOf } from '../kit/random.ts';
 
 type Victim = 'daemon' | 'builder' | 'helper';

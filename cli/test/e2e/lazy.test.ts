@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, truncateSync, w
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
+  dropCaches,
   type FaultyProxy,
   type Registry,
   startFaultyProxy,
@@ -48,8 +49,6 @@ async function smallDisk(sizeBytes: number): Promise<AsyncDisposable & { readonl
     },
   };
 }
-
-const dropCaches = () => execFileSync('sh', ['-c', 'sync; echo 3 > /proc/sys/vm/drop_caches']);
 
 describe.skipIf(!isRoot)('a host that has nothing of an image (needs root)', () => {
   let registry: Registry;

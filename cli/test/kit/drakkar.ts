@@ -1,12 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, statSync, writeSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
 import { type Helper, startHelper } from '@drakkar/daemon';
+import { helperProcesses, mountsBelow } from '@drakkar/lab';
 
 const MAIN = join(import.meta.dirname, '../../src/main.js');
 const START_DEADLINE_MS = 60_000;
@@ -53,19 +54,6 @@ const readDeadlineOf = (config: { native?: { readDeadlineMs?: number } }) => {
   const readDeadlineMs = config.native?.readDeadlineMs;
   return readDeadlineMs === undefined ? {} : { readDeadlineMs };
 };
-
-/** Of a helper with this root directory: those that its launcher started, and those that hold volumes. */
-function processesOf(root: string): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    try {
-      const words = /^\d+$/.test(name) ? readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0') : [];
-      const isOurs = words.some((word) => word === root || word.startsWith(`${root}/`));
-      return isOurs && ['work', 'hold'].includes(words[1] ?? '') ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
-}
 
 /** Where a map of present blocks says in which boot it was last used. See native/src/device/map.rs. */
 const BOOT_AT = 40;
@@ -179,7 +167,7 @@ export async function startHost(
       const left = helper;
       earlierWords += left?.words ?? '';
       helper = undefined;
-      const pids = [left?.pid ?? 0, daemon?.pid ?? 0, ...processesOf(join(directory, 'native'))];
+      const pids = [left?.pid ?? 0, daemon?.pid ?? 0, ...helperProcesses(join(directory, 'native'))];
       for (const pid of pids) if (pid > 0) process.kill(pid, 'SIGKILL');
       if (daemon !== undefined) await gone(daemon, 'SIGKILL');
       daemon = undefined;
@@ -187,16 +175,13 @@ export async function startHost(
     },
     async reboot() {
       await host.killAll();
-      const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').reverse();
-      for (const path of mounts.map((line) => line.split(' ')[4] ?? '')) {
-        if (path.startsWith(directory)) execFileSync('umount', ['--lazy', path]);
-      }
+      for (const path of mountsBelow(directory)) execFileSync('umount', ['--lazy', path]);
       const maps = join(directory, 'native', 'devices');
       for (const name of existsSync(maps) ? readdirSync(maps) : []) pretendOtherBoot(join(maps, name));
       await host.start();
     },
     get nativePids() {
-      return [helper?.pid ?? 0, ...processesOf(join(directory, 'native'))].filter((pid) => pid > 0);
+      return [helper?.pid ?? 0, ...helperProcesses(join(directory, 'native'))].filter((pid) => pid > 0);
     },
     get words() {
       return earlierWords + (helper?.words ?? '') + words;

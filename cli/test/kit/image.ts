@@ -1,21 +1,13 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import {
   type Image,
   imageOf,
   layerOf,
   pushImage,
   type Registry,
+  shellFiles,
   type TarItem,
   tarArchive,
 } from '@drakkar/lab';
-
-/** busybox-like: what this machine's own static or dynamic shell needs, so that containers really run. */
-function shellFiles(): TarItem[] {
-  const libraries = execFileSync('ldd', ['/bin/dash'], { encoding: 'utf8' });
-  const files = ['/bin/dash', ...[...libraries.matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? '')];
-  return files.map((path) => ({ name: path.slice(1), mode: 0o755, data: readFileSync(path) }));
-}
 
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/sh\n';
 
@@ -23,7 +15,7 @@ const PASSWD = 'root:x:0:0:root:/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/s
 export function shellImage(config: object = {}, extra: readonly TarItem[] = []): Image {
   return imageOf({
     layers: [
-      layerOf(tarArchive([...shellFiles(), { name: 'bin/sh', type: '2', linkName: 'dash' }])),
+      layerOf(tarArchive(shellFiles())),
       layerOf(
         tarArchive([
           { name: 'etc/passwd', data: PASSWD },

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { loopFilesBelow, mountsBelow, processesWith } from '@drakkar/lab';
 import type { Host } from './drakkar.ts';
-import { processesWith } from './processes.ts';
 
 /** What should not be there when nothing is being done and nothing is mounted but what a host says itself. */
 export interface Leftovers {
@@ -34,26 +34,12 @@ export async function leftoversOf(host: Host): Promise<Leftovers> {
   return {
     staging: readdirSync(join(host.state, 'staging')),
     overlays: readdirSync(join(host.directory, 'native/overlays')),
-    mounts: mountPoints().filter(
-      (path) => path.startsWith(join(host.directory, 'native')) && !mounted.includes(path),
-    ),
-    loops: mounted.length > 0 ? [] : loopFiles().filter((path) => path.startsWith(host.directory)),
+    mounts: mountsBelow(join(host.directory, 'native')).filter((path) => !mounted.includes(path)),
+    loops: mounted.length > 0 ? [] : loopFilesBelow(host.directory),
     processes: processesWith(host.directory).filter((pid) => !ours.includes(pid)),
     driftBytes:
       store.usedBytes - bytesBelow(join(host.state, 'blobs')) - bytesBelow(join(host.state, 'volumes')),
   };
-}
-
-function mountPoints(): string[] {
-  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trim().split('\n');
-  return lines.map((line) => line.split(' ')[4] ?? '');
-}
-
-function loopFiles(): string[] {
-  return readdirSync('/sys/block')
-    .map((name) => join('/sys/block', name, 'loop/backing_file'))
-    .filter((path) => existsSync(path))
-    .map((path) => readFileSync(path, 'utf8').trim());
 }
 
 /** Lengths of all files, as the quota counts them: a sparse file with all its holes. */

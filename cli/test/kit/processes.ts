@@ -1,23 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs';
-
-/** Processes that have `word` in their command line; those that end meanwhile are left out. */
-export function processesWith(word: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^[0-9]+$/.test(name) && Number(name) !== process.pid)
-    .filter((name) => read(`/proc/${name}/cmdline`).includes(word))
-    .map(Number);
-}
+import { readFileSync } from 'node:fs';
+import { processesWith } from '@drakkar/lab';
 
 /** The builder that a daemon runs just now. */
 export function builderOf(daemonPid: number): number | undefined {
   return processesWith('builder-process').find((pid) =>
-    new RegExp(`^PPid:\\t${daemonPid}$`, 'm').test(read(`/proc/${pid}/status`)),
+    new RegExp(`^PPid:\\t${daemonPid}$`, 'm').test(statusOf(pid)),
   );
 }
 
-function read(path: string): string {
+/** Empty when it has ended meanwhile. */
+function statusOf(pid: number): string {
   try {
-    return readFileSync(path, 'latin1');
+    return readFileSync(`/proc/${pid}/status`, 'latin1');
   } catch {
     return '';
   }

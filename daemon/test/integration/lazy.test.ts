@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nativeHelper } from '@drakkar/daemon';
+import { dropCaches } from '@drakkar/lab';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { dropCaches, expectBytes, type LazyHost, lazyHost, WAYS } from '../kit/lazy-host.ts';
+import { expectBytes, type LazyHost, lazyHost, WAYS } from '../kit/lazy-host.ts';
 import { feed, lazyVolume, randomFiles } from '../kit/lazy-volume.ts';
 import { byProgramOf, directly, mapped, randomly, sequentially } from '../kit/readers.ts';
 

@@ -5,7 +5,6 @@ import {
   chownSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -21,7 +20,7 @@ import {
   nativeProgram,
   startHelper,
 } from '@drakkar/daemon';
-import { type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
+import { loopFilesBelow, mountsBelow, type TemporaryDirectory, temporaryDirectory } from '@drakkar/lab';
 import { digestOf, hexOf } from '@drakkar/protocol';
 import { isAnswered } from '@drakkar/service';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -52,15 +51,6 @@ const whole = ({ meta, devices }: SampleVolume, backing: Backing = 'auto'): Omit
   backend: 'auto',
   backing,
 });
-const mountsBelow = (path: string) =>
-  readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .filter((line) => line.split(' ')[4]?.startsWith(path));
-/** A device that another process has just looked at is let go a moment later. */
-const loopsOf = (path: string) =>
-  readdirSync('/sys/block')
-    .map((name) => `/sys/block/${name}/loop/backing_file`)
-    .filter((file) => existsSync(file) && readFileSync(file, 'utf8').startsWith(path));
 
 beforeEach(async () => {
   directory = await temporaryDirectory('native');
@@ -71,8 +61,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const line of mountsBelow(directory.path).reverse())
-    execFileSync('umount', [line.split(' ')[4] as string]);
+  for (const path of mountsBelow(directory.path)) execFileSync('umount', [path]);
   await directory[Symbol.asyncDispose]();
 });
 
@@ -90,13 +79,13 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
         readFileSync(join(mounted.path, 'directory/chunks')).equals(Buffer.alloc(256 * 1024, 'hello')),
       ).toBe(true);
       expect(await helper.mountVolume(wanted)).toEqual(mounted);
-      expect(loopsOf(directory.path)).toHaveLength(backing === 'loop' ? 2 : 0);
+      expect(loopFilesBelow(directory.path)).toHaveLength(backing === 'loop' ? 2 : 0);
 
       await helper.umountVolume('v1');
       await helper.umountVolume('v1');
       expect(await helper.volumes()).toEqual([]);
       expect(mountsBelow(root)).toEqual([]);
-      await expect.poll(() => loopsOf(directory.path)).toEqual([]);
+      await expect.poll(() => loopFilesBelow(directory.path)).toEqual([]);
     });
 
     test('a failed mount leaves no mount, no loop device and no volume', async () => {
@@ -111,7 +100,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
       await expect(mount).rejects.toMatchObject({ message: expect.stringContaining('erofs') });
       expect(await helper.volumes()).toEqual([]);
       expect(mountsBelow(root)).toEqual([]);
-      await expect.poll(() => loopsOf(directory.path)).toEqual([]);
+      await expect.poll(() => loopFilesBelow(directory.path)).toEqual([]);
     });
   });
 
@@ -258,7 +247,7 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     ).toBe('erofs');
     await helper.detachLoop(sample.meta);
     await helper.detachLoop(sample.meta);
-    await expect.poll(() => loopsOf(directory.path)).toEqual([]);
+    await expect.poll(() => loopFilesBelow(directory.path)).toEqual([]);
   });
 
   test('serves one user only, and only its own protocol', async () => {

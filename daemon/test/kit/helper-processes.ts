@@ -1,18 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NativeHelper } from '@drakkar/daemon';
+import { helperProcesses } from '@drakkar/lab';
 
 /** The holder and its heirs, of the helper that has this root directory. */
-export function holdersOf(root: string): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    try {
-      const words = /^\d+$/.test(name) ? readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0') : [];
-      return words[1] === 'hold' && words[2]?.startsWith(root) === true ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
-}
+const holdersOf = (root: string) => helperProcesses(root, ['hold']);
 
 /** SIGKILL for the worker, for the holder or one of its heirs, or for the worker and one of those. */
 export function killSome(helper: NativeHelper, root: string): void {

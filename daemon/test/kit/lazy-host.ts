@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Helper, type NativeHelper, startHelper } from '@drakkar/daemon';
-import { temporaryDirectory } from '@drakkar/lab';
+import { loopFilesBelow, mountsBelow, temporaryDirectory } from '@drakkar/lab';
 import { expect } from 'vitest';
 import { killAll, killHolders } from './helper-processes.ts';
 import type { LazyVolume } from './lazy-volume.ts';
@@ -22,7 +22,7 @@ export interface LazyHost extends AsyncDisposable {
   readonly blobs: string;
   readonly socket: string;
   start(readDeadlineMs?: number): Promise<Helper>;
-  /** Below its root, or a folder of it. */
+  /** Below its root, or a folder of it; the latest first. */
   mounts(folder?: string): string[];
   /** Files behind loop devices. */
   loops(): string[];
@@ -51,10 +51,10 @@ export async function lazyHost(): Promise<LazyHost> {
         signal: AbortSignal.timeout(60_000),
       }),
     mounts,
-    loops: () => loopsBelow(directory.path),
+    loops: () => loopFilesBelow(directory.path),
     async [Symbol.asyncDispose]() {
       await killHolders(root);
-      for (const path of mounts().reverse()) execFileSync('umount', ['-l', path]);
+      for (const path of mounts()) execFileSync('umount', ['-l', path]);
       await directory[Symbol.asyncDispose]();
     },
   };
@@ -93,17 +93,3 @@ export async function killHelper(helper: NativeHelper, started: Helper): Promise
   killAll([started.pid, helper.workerPid]);
   await started.ended;
 }
-
-export const dropCaches = () => execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
-
-const mountsBelow = (path: string) =>
-  readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[4] ?? '')
-    .filter((mount) => mount.startsWith(path));
-
-const loopsBelow = (path: string) =>
-  readdirSync('/sys/block')
-    .map((name) => `/sys/block/${name}/loop/backing_file`)
-    .flatMap((file) => (existsSync(file) ? [readFileSync(file, 'utf8').trim()] : []))
-    .filter((file) => file.startsWith(path));
