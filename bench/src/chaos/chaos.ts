@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { nativeHelper, startHelper } from '@drakkar/daemon';
-import { pushImage, temporaryDirectory } from '@drakkar/lab';
-import { type Fleet, type FleetHost, startFleet } from '../fleet/fleet.ts';
+import { nativeHelper } from '@drakkar/daemon';
+import { pushImage } from '@drakkar/lab';
+import type { FleetHost } from '../fleet/fleet.ts';
+import { type SeededFleet, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
+import { nativeSocketOf } from '../runner/helper.ts';
 import { chaosImage } from './image.ts';
 import { type Finding, readAll, type Truth } from './readers.ts';
 import { holderOf, memberOf, type Victim, workerOf } from './victims.ts';
@@ -51,13 +52,12 @@ interface Subject {
   readonly truths: readonly Truth[];
 }
 
-/** Of the hosts, the one that has a helper and mounts. */
-const HOST = 2;
 const IMAGES = 3;
 const FILES_OF_IMAGE = 3;
 const FILE_BYTES = 3 * 1024 * 1024;
 /** Small, so that many blocks come one after the other. */
 const BLOCK_BYTES = 64 * 1024;
+/** Of daemon and helper, unless they are told otherwise. */
 const READ_DEADLINE_MS = 30_000;
 /** Between two moments at which something is killed. */
 const SHORTEST_PAUSE_MS = 10;
@@ -74,52 +74,20 @@ const STEADY = 'while :; do /bin/sh -c "exit 0" || exit 1; read -r line < /data/
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const startedMs = performance.now();
   await using stack = new AsyncDisposableStack();
-  const home = stack.use(await temporaryDirectory('chaos'));
-  const socket = join(home.path, 'native.sock');
-  const trustedBuilders: string[] = [];
-  const fleet = stack.use(
-    await startFleet({
-      hosts: 3,
-      daemon: (index) => ({
-        snapshots: { blockBytes: BLOCK_BYTES, trustedBuilders },
-        volumes: { background: 'off' },
-        ...(index === HOST
-          ? {
-              native: {
-                socket,
-                backend: options.backend,
-                backing: options.backing,
-                readDeadlineMs: READ_DEADLINE_MS,
-              },
-            }
-          : {}),
-      }),
+  const settings = { snapshots: { blockBytes: BLOCK_BYTES }, volumes: { background: 'off' } };
+  const { backend, backing } = options;
+  const seeded = stack.use(
+    await startSeededFleet({
+      seed: settings,
+      clients: [settings, { ...settings, native: { backend, backing } }],
     }),
   );
-  const [seed, peer, host] = fleet.hosts;
-  if (seed === undefined || peer === undefined || host === undefined)
-    throw new Error('a fleet of three has three');
-  const root = join(home.path, 'native');
-  const content = join(host.stateDirectory, 'volumes');
-  await mkdir(content, { recursive: true });
-  stack.use(
-    await startHelper({
-      root,
-      content,
-      blobs: join(host.stateDirectory, 'blobs', 'sha256'),
-      socket,
-      uid: process.getuid?.() ?? 0,
-      readDeadlineMs: READ_DEADLINE_MS,
-      signal: AbortSignal.timeout(PATIENCE_MS),
-    }),
-  );
-  const helper = stack.use(nativeHelper(socket));
-  trustedBuilders.push((await seed.client.status()).builderPublicKey);
-  for (const other of [peer, host]) {
-    await other.kill('SIGTERM');
-    await other.start();
-  }
-  const subjects = await makeSubjects(fleet, seed, peer);
+  const { fleet, seed } = seeded;
+  const [peer, host] = seeded.clients;
+  if (peer === undefined || host === undefined) throw new Error('a fleet with two clients has two');
+  const home = dirname(host.stateDirectory);
+  const helper = stack.use(nativeHelper(nativeSocketOf(home)));
+  const subjects = await makeSubjects(seeded, peer);
   const [steady, ...changing] = subjects;
   if (steady === undefined) throw new Error('there is an image');
   stack.defer(() => unmountAll(host));
@@ -130,7 +98,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 
   const victims = [
     workerOf(helper),
-    holderOf(root),
+    holderOf(join(home, 'native')),
     memberOf('daemon', host),
     memberOf('supernode', fleet.supernode),
     memberOf('seed', seed),
@@ -156,8 +124,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     await killing.end();
   }
   return {
-    backend: options.backend,
-    backing: options.backing,
+    backend,
+    backing,
     kills: killing.counts,
     rounds: round,
     reads: findings.length,
@@ -171,14 +139,15 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
 }
 
 /** Images whose snapshots two hosts have, and their registry. */
-async function makeSubjects(fleet: Fleet, seed: FleetHost, peer: FleetHost): Promise<Subject[]> {
+async function makeSubjects(seeded: SeededFleet, peer: FleetHost): Promise<Subject[]> {
+  const { registry } = seeded.fleet;
   const subjects: Subject[] = [];
   for (let index = 0; index < IMAGES; index += 1) {
     const { image, truths } = chaosImage(FILES_OF_IMAGE, FILE_BYTES);
     const repository = `chaos/image-${index}`;
-    await pushImage(fleet.registry.url, image, { repository, tag: 'latest' });
-    const name = `${fleet.registry.host}/${repository}:latest`;
-    await seed.client.buildSnapshot({ image: name, push: true });
+    await pushImage(registry.url, image, { repository, tag: 'latest' });
+    const name = `${registry.host}/${repository}:latest`;
+    await seedSnapshot(seeded, name, { push: true });
     await peer.client.buildSnapshot({ image: name });
     subjects.push({ name, truths });
   }

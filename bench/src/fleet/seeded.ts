@@ -3,6 +3,8 @@ import type { BuildResult, BuildSnapshotRequest, SnapshotSummary } from '@drakka
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from './fleet.ts';
 
 export interface SeededOptions extends Pick<FleetOptions, 'rate' | 'namespaces'> {
+  /** Settings of the seed's daemon's configuration. */
+  readonly seed?: Readonly<Record<string, object>>;
   /** One for each client: settings of its daemon's configuration. */
   readonly clients: readonly Readonly<Record<string, object>>[];
 }
@@ -23,11 +25,12 @@ const SMALL_BYTES = 256 * 1024;
 
 /** Needs root. */
 export async function startSeededFleet({
+  seed: seedSettings = {},
   clients: settings,
   ...options
 }: SeededOptions): Promise<SeededFleet> {
   await using stack = new AsyncDisposableStack();
-  const daemon = (index: number) => settings[index - 1] ?? {};
+  const daemon = (index: number) => [seedSettings, ...settings][index] ?? {};
   const fleet = stack.use(
     await startFleet({ ...options, hosts: 1 + settings.length, volumes: true, daemon }),
   );
