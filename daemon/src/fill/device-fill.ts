@@ -57,13 +57,10 @@ export class DeviceFill implements AsyncDisposable {
     failed: (block: number, cause: unknown) => void,
   ): Promise<void> {
     const wanted = blocks.filter((block) => block < this.blockCount);
-    const brought = wanted.map((block) =>
-      this.#bring(block, 'urgent', signal).catch((cause) => failed(block, cause)),
+    const brought = this.#bringAll(wanted, 'urgent', signal).map((done, index) =>
+      done.catch((cause) => failed(wanted[index] ?? 0, cause)),
     );
-    this.#ask(wanted, 'urgent', signal);
-    const behind = this.#ahead.behind(wanted);
-    for (const block of behind) this.#bring(block, 'soon', signal).catch(() => {});
-    this.#ask(behind, 'soon', signal);
+    for (const done of this.#bringAll(this.#ahead.behind(wanted), 'soon', signal)) done.catch(() => {});
     await Promise.all(brought);
   }
 
@@ -71,10 +68,7 @@ export class DeviceFill implements AsyncDisposable {
   async bring(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): Promise<void> {
     for (let at = 0; at < blocks.length; at += BLOCKS_AT_A_TIME) {
       signal.throwIfAborted();
-      const some = blocks.slice(at, at + BLOCKS_AT_A_TIME);
-      const brought = Promise.all(some.map((block) => this.#bring(block, urgency, signal)));
-      this.#ask(some, urgency, signal);
-      await brought;
+      await Promise.all(this.#bringAll(blocks.slice(at, at + BLOCKS_AT_A_TIME), urgency, signal));
     }
   }
 
@@ -87,9 +81,10 @@ export class DeviceFill implements AsyncDisposable {
     return this.#blob[Symbol.asyncDispose]() as Promise<void>;
   }
 
-  /** All together, so that neighbours come in one request; whoever brings them waits for each by itself. */
-  #ask(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): void {
+  /** Their pieces are wanted all together first, so that neighbours come in one request; each block then waits for its own alone. */
+  #bringAll(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): Promise<void>[] {
     if (blocks.length > 1) this.#blob.want(blocks, { urgent: urgency === 'urgent', signal }).catch(() => {});
+    return blocks.map((block) => this.#bring(block, urgency, signal));
   }
 
   #bring(block: number, urgency: Urgency, signal: AbortSignal): Promise<void> {

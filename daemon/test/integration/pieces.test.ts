@@ -7,6 +7,9 @@ import { temporaryDirectory } from '@drakkar/lab';
 import { digestOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createContent, newReceipt, type PieceBlob, type ReceiptCounter } from '../../src/content/index.ts';
+import { DeviceFill } from '../../src/fill/index.ts';
+import { FillLanes } from '../../src/fill/lanes.ts';
+import type { NativeHelper } from '../../src/native.ts';
 import { openStore } from '../../src/store/index.ts';
 import { type Cluster, type ClusterHost, startCluster } from '../kit/cluster.ts';
 import { type CutBlob, wrongTable } from '../kit/cut-blob.ts';
@@ -78,6 +81,38 @@ describe('without other hosts', () => {
     requirePieces(pieces, blob, 4, 7, 8, 9);
     expect(receipt.summary()).toMatchObject({ upstreamBytes: lengthOf(4, 7, 8, 9), discardedBytes: 0 });
     await expect(pieces.want([18], urgent())).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+
+  test('blocks of a device that are asked for together come in one request', async () => {
+    const blob = await cluster.push(LENGTHS);
+    await using home = await temporaryDirectory('pieces');
+    await using store = await openStore({ directory: home.path });
+    await using content = createContent({}, { store, client: cluster.client });
+    const receipt = newReceipt();
+    const pieces = await openPieces({ content }, blob, receipt);
+    const filled: number[] = [];
+    const fillDevice: NativeHelper['fillDevice'] = async ({ blocks }) => {
+      filled.push(...blocks.map(({ block }) => block));
+      return [];
+    };
+    const blockBytes = 512 * KIBIBYTE;
+    const file = {
+      blobDigest: blob.digest,
+      blobSizeBytes: blob.sizeBytes,
+      rawDigest: digestOf('the device'),
+      rawSizeBytes: (LENGTHS.length - 1) * blockBytes,
+      piecesDigest: blob.named.digest,
+      piecesSizeBytes: blob.encoded.length,
+    };
+    const lanes = new FillLanes([{ fillDevice } as NativeHelper]);
+    await using device = new DeviceFill(file, blockBytes, { blob: pieces, receipt, lanes });
+    await device.bring([3, 4, 5, 6], 'soon', soon());
+    expect(filled.toSorted()).toEqual([3, 4, 5, 6]);
+    expect(cluster.proxy.requests(`GET /v2/library/thing/blobs/${blob.digest}`)).toBe(1);
+    await device.wish([9, 10, 11], soon(), (_, cause) => expect.unreachable(String(cause)));
+    expect(filled).toEqual(expect.arrayContaining([9, 10, 11]));
+    // The third is what the reader may read next.
+    await expect.poll(() => cluster.proxy.requests(`GET /v2/library/thing/blobs/${blob.digest}`)).toBe(3);
   });
 
   test('what somebody waits for does not wait behind a long stream', async () => {
