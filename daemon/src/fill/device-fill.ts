@@ -1,6 +1,7 @@
 import { type Digest, DrakkarError, type VolumeFile } from '@drakkar/protocol';
 import type { PieceBlob, ReceiptCounter } from '../content/index.ts';
-import type { FillLanes, Urgency } from './lanes.ts';
+import type { Urgency } from '../urgency.ts';
+import type { FillLanes } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
 
 /** Blocks that are asked for at a time where nobody waits: so that what is wanted meanwhile is not behind all of them. */

@@ -19,5 +19,4 @@
 export { Completion, type CompletionOptions } from './completion.ts';
 export { DeviceFill } from './device-fill.ts';
 export { type DeviceSource, Filler, type FillerModules, type FillerOptions } from './filler.ts';
-export type { Urgency } from './lanes.ts';
 export { blocksToPrefetch, type SlotRange } from './prefetch.ts';

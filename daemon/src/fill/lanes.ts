@@ -1,11 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, type DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { BlockSource, NativeHelper } from '../native.ts';
-
-/** How soon a block is needed: a reader waits for it, one is likely to, or nobody. */
-export type Urgency = 'urgent' | 'soon' | 'rest';
-
-const URGENCIES: readonly Urgency[] = ['urgent', 'soon', 'rest'];
+import { byUrgency, URGENCIES, type Urgency } from '../urgency.ts';
 
 /** Blocks of one call: enough that the call costs little, few enough that what is urgent has its turn soon. */
 const BLOCKS_OF_CALL = 8;
@@ -30,7 +26,7 @@ interface Entry extends BlockToFill {
  */
 export class FillLanes {
   readonly #idle: NativeHelper[];
-  readonly #queues: Readonly<Record<Urgency, Entry[]>> = { urgent: [], soon: [], rest: [] };
+  readonly #queues = byUrgency((): Entry[] => []);
 
   /** Since the start. */
   filledBlocks = 0;

@@ -10,13 +10,14 @@ import {
 } from '@drakkar/protocol';
 import { Progress } from '../progress.ts';
 import type { RateLimit } from '../rate-limit.ts';
+import type { Urgency } from '../urgency.ts';
 import { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import type { HaveEvents, HaveSession, KnownPiece } from './have-session.ts';
 import { Introductions, type IntroductionsModules } from './introductions.ts';
-import { PiecePicker, type Urgency } from './picker.ts';
+import { PiecePicker } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
 import { SuperSeed } from './super-seed.ts';
 import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';

@@ -17,7 +17,7 @@ export type { SwarmDownload, SwarmPieces } from './exchanges.ts';
 export type { BlobShape } from './fetcher.ts';
 export type { AskedName } from './names.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
-export { PiecePicker, type Urgency } from './picker.ts';
+export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
 export { SupernodeLink } from './supernode-link.ts';

@@ -1,10 +1,8 @@
 import { chanceOf, numberOf, type PeerId } from '@drakkar/protocol';
+import { byUrgency, type Urgency } from '../urgency.ts';
 
 /** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
 const ENDGAME_REQUESTS = 2;
-
-/** How soon a piece is wanted: a reader waits for it, one soon will, or it belongs to the whole. */
-export type Urgency = 'urgent' | 'soon' | 'rest';
 
 /**
  * Which piece to ask which parent for. Pure state: no clock, no sockets.
@@ -26,11 +24,7 @@ export class PiecePicker {
   readonly #requests = new Map<number, Set<PeerId>>();
   readonly #order: Uint32Array;
   /** Missing pieces that somebody wants, each once and in the order of asking. */
-  readonly #wanted: Readonly<Record<Urgency, Set<number>>> = {
-    urgent: new Set(),
-    soon: new Set(),
-    rest: new Set(),
-  };
+  readonly #wanted = byUrgency(() => new Set<number>());
   readonly #hedged = new Set<number>();
   readonly #self: number;
   /** How far away each peer is that takes part. */

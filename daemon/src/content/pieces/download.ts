@@ -9,7 +9,8 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import type { ContentReader, ContentWriter } from '../../store/index.ts';
-import type { SwarmPieces, Urgency } from '../../swarm/index.ts';
+import type { SwarmPieces } from '../../swarm/index.ts';
+import type { Urgency } from '../../urgency.ts';
 import type { BlobSource, CompleteOptions, PieceBlobRequest, WantOptions } from '../contract.ts';
 import type { DownloadModules } from '../download.ts';
 import type { ReceiptCounter } from '../receipt.ts';

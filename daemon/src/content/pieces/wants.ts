@@ -1,8 +1,6 @@
 import { DrakkarError, toDrakkarError } from '@drakkar/protocol';
-import type { Urgency } from '../../swarm/index.ts';
+import { byUrgency, URGENCIES, type Urgency } from '../../urgency.ts';
 import type { ReceiptCounter } from '../receipt.ts';
-
-const URGENCIES: readonly Urgency[] = ['urgent', 'soon', 'rest'];
 
 /** A missing piece that somebody wants. */
 export interface WantedPiece {
@@ -17,6 +15,7 @@ export interface WantedPiece {
 }
 
 interface Entry extends WantedPiece {
+  readonly urgency: Urgency;
   readonly waiters: Set<Waiter>;
   failure: DrakkarError | undefined;
   restsUntilMs: number;
@@ -31,11 +30,7 @@ interface Waiter {
 /** Which missing pieces of a blob are wanted, in which order, and who waits for them. No I/O. */
 export class Wants {
   /** Each in the order of asking. */
-  readonly #entries: Readonly<Record<Urgency, Map<number, Entry>>> = {
-    urgent: new Map(),
-    soon: new Map(),
-    rest: new Map(),
-  };
+  readonly #entries = byUrgency(() => new Map<number, Entry>());
 
   get size(): number {
     return URGENCIES.reduce((sum, urgency) => sum + this.#entries[urgency].size, 0);
@@ -110,19 +105,15 @@ export class Wants {
   }
 
   #add(piece: number, urgency: Urgency, waiter: Waiter, nowMs: number): void {
-    const known = URGENCIES.find((each) => this.#entries[each].has(piece));
-    const entry = known === undefined ? undefined : this.#entries[known].get(piece);
-    if (
-      known !== undefined &&
-      entry !== undefined &&
-      URGENCIES.indexOf(known) <= URGENCIES.indexOf(urgency)
-    ) {
+    const entry = this.#find(piece);
+    if (entry !== undefined && URGENCIES.indexOf(entry.urgency) <= URGENCIES.indexOf(urgency)) {
       entry.waiters.add(waiter);
       return;
     }
     this.#take(piece);
     this.#entries[urgency].set(piece, {
       piece,
+      urgency,
       payer: entry?.payer ?? waiter.receipt,
       sinceMs: nowMs,
       waiters: new Set([...(entry?.waiters ?? []), waiter]),
@@ -148,7 +139,7 @@ export class Wants {
 
   #take(piece: number): Entry | undefined {
     const entry = this.#find(piece);
-    for (const urgency of URGENCIES) this.#entries[urgency].delete(piece);
+    if (entry !== undefined) this.#entries[entry.urgency].delete(piece);
     return entry;
   }
 }

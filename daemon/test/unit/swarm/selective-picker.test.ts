@@ -1,7 +1,8 @@
 import { type PeerId, peerIdFromRaw } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PiecePicker, type Urgency } from '../../../src/swarm/index.ts';
+import { PiecePicker } from '../../../src/swarm/index.ts';
+import type { Urgency } from '../../../src/urgency.ts';
 
 const peer = (number: number): PeerId => {
   const raw = Buffer.alloc(32);
