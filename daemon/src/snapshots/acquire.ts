@@ -80,9 +80,7 @@ export class Acquirer {
     const isKnown = record !== undefined && !rebuild;
     if (isKnown && (await isLocal(record.config, extent, store)) && (await this.#isReachable(record, work))) {
       for (const digest of rawDigests(record.config)) store.touch(digest);
-      work.timeline.mark('snapshot-found');
-      work.timeline.mark('meta-ready');
-      return { image, record, found: 'here' };
+      return { image, ...foundHere(record, work) };
     }
     const key = `${image.rootDigest} ${formatPlatform(image.platform)} ${rebuild ? 'rebuild' : extent}`;
     const acquired = await this.#flights.run(key, work.signal, (signal) =>
@@ -103,9 +101,7 @@ export class Acquirer {
       (await this.#isReachable(record, work)) &&
       (await restoreFiles(image, record.config, extent, this.#modules, work));
     if (known !== undefined && !rebuild && (await restore(known))) {
-      work.timeline.mark('snapshot-found');
-      work.timeline.mark('meta-ready');
-      return { record: known, found: 'here' };
+      return foundHere(known, work);
     }
     let given = await this.#ask(image, image.rootDigest, wanted, work);
     const resolved = given?.resolved ?? (await this.#images.manifest(image, work));
@@ -116,9 +112,7 @@ export class Acquirer {
       // Another index, or another name, for the very image that is known here.
       const record = { ...same, rootDigest: resolved.rootDigest, image: image.name };
       this.#catalogue.put(record);
-      work.timeline.mark('snapshot-found');
-      work.timeline.mark('meta-ready');
-      return { record, found: 'here' };
+      return foundHere(record, work);
     }
     // Another index, or another name, for an image that the cluster may know.
     if (resolved.manifestDigest !== image.rootDigest)
@@ -224,4 +218,10 @@ export class Acquirer {
     work.timeline.mark('meta-ready');
     return record;
   }
+}
+
+function foundHere(record: SnapshotRecord, { timeline }: Work): Acquired {
+  timeline.mark('snapshot-found');
+  timeline.mark('meta-ready');
+  return { record, found: 'here' };
 }

@@ -27,6 +27,8 @@ export type Source = 'registry' | 'cluster';
 
 /** A snapshot that nobody gives a piece of for so long is come by in another way. */
 const SILENCE_MS = 10_000;
+/** Of the start of a blob; a meta has hardly more. */
+const URGENT_PIECES = 32;
 
 /**
  * Brings back raw files that were evicted, from blobs that still are in the store. Nobody has to be asked.
@@ -127,6 +129,3 @@ async function fetchPieces(
     clearInterval(looking);
   }
 }
-
-/** Of the start of a blob; a meta has hardly more. */
-const URGENT_PIECES = 32;
