@@ -21,6 +21,7 @@ import {
   digestOf,
   fixedCut,
   isCutByTable,
+  isDrakkarError,
   type PieceTable,
   pieceCountOfTable,
   tableCut,
@@ -431,14 +432,18 @@ class DirectoryStore implements Store, WriterHome {
   async #close(): Promise<void> {
     this.#closing.abort();
     await this.verified;
+    using index = this.#index;
     const writers = [...this.#claims.values()].flatMap(({ writer }) => writer ?? []);
     const stopped = await Promise.allSettled(writers.map((writer) => writer.close()));
-    const unverified = this.#index.list().some(({ verified }) => !verified);
-    if (stopped.every(({ status }) => status === 'fulfilled') && !unverified) {
-      this.#index.relaxDurability(false);
-      this.#index.markClean(true);
+    const unverified = index.list().some(({ verified }) => !verified);
+    if (stopped.some(({ status }) => status === 'rejected') || unverified) return;
+    try {
+      index.relaxDurability(false);
+      index.markClean(true);
+    } catch (error) {
+      // Where the disk is full the mark stays as after a crash: the next start verifies.
+      if (!isDrakkarError(error, 'no_space')) throw error;
     }
-    this.#index[Symbol.dispose]();
   }
 
   async #put(bytes: Uint8Array, digest: Digest, mediaType: string): Promise<void> {
