@@ -32,6 +32,7 @@ import {
   findVolume,
   Images,
   LearnedStarts,
+  Rearranger,
   type SnapshotRecord,
   SnapshotService,
   STAGING_HOLDER_PREFIX,
@@ -155,6 +156,14 @@ export async function startDaemon(
     },
     { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
   );
+  if (config.snapshots.rearrange) {
+    const options = {
+      delayMs: config.snapshots.rearrangeDelayMs,
+      stallTimeoutMs: config.snapshots.stallTimeoutMs,
+      builderKey,
+    };
+    stack.use(new Rearranger(options, { store, log, catalogue, learned, volumes, announcer })).start();
+  }
   const tracer = stack.use(new StartTracer({ traceMs: traceMs(config) }, { native, filler, learned, log }));
   const snapshots = new SnapshotService({
     images,

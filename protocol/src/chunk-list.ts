@@ -73,7 +73,7 @@ export function encodeChunkList(
 }
 
 /**
- * @param deviceBlocks how many blocks each device has, in slot order, as the snapshot's config says
+ * @param deviceBlocks how many blocks each device has, in slot order, as the snapshot's config says; those that the list does not speak of come last
  * @throws `invalid_content` unless the bytes are exactly one list of chunks that all lie on those devices
  */
 export function decodeChunkList(input: Uint8Array, deviceBlocks: readonly number[]): ChunkList {
@@ -84,11 +84,12 @@ export function decodeChunkList(input: Uint8Array, deviceBlocks: readonly number
   if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) refuse('does not start as one');
   if (bytes.readUInt32LE(4) !== VERSION) refuse(`has the unknown version ${bytes.readUInt32LE(4)}`);
   const deviceCount = bytes.readUInt32LE(8);
-  if (deviceCount !== deviceBlocks.length) refuse(`is of ${deviceCount} devices, not ${deviceBlocks.length}`);
+  // Behind them may be the start device, on which nothing lies that does not lie elsewhere, too.
+  if (deviceCount > deviceBlocks.length) refuse(`is of ${deviceCount} devices, not ${deviceBlocks.length}`);
   if (bytes.length < HEADER_BYTES + deviceCount * COUNT_BYTES) refuse('ends early');
-  const chunkCounts = deviceBlocks.map((_, device) =>
-    bytes.readUInt32LE(HEADER_BYTES + device * COUNT_BYTES),
-  );
+  const chunkCounts = deviceBlocks
+    .slice(0, deviceCount)
+    .map((_, device) => bytes.readUInt32LE(HEADER_BYTES + device * COUNT_BYTES));
   const total = chunkCounts.reduce((sum, count) => sum + count, 0);
   if (total > MAX_LISTED_CHUNKS) refuse(`has ${total} chunks; the limit is ${MAX_LISTED_CHUNKS}`);
   const columns = columnsOf(deviceCount, total);

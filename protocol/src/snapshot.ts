@@ -63,6 +63,19 @@ const chunkListFileSchema = z.object({
 });
 export type ChunkListFile = z.infer<typeof chunkListFileSchema>;
 
+/** What starts come to later than that is no hurry. */
+export const MAX_PREFETCH_RANGES = 4096;
+
+/** A {@link DeviceRange}. */
+const deviceRangeSchema = z.object({
+  device: z
+    .int()
+    .min(0)
+    .max(MAX_DEVICES - 1),
+  offset: z.int().min(0).multipleOf(EROFS_BLOCK_BYTES),
+  length: rawSizeSchema,
+});
+
 const snapshotConfigSchema = z.object({
   formatVersion: z.literal(1),
   /** Program and version that built it. */
@@ -81,6 +94,8 @@ const snapshotConfigSchema = z.object({
   files: z.int().min(0),
   /** Snapshots of earlier builders have none, and very large ones don't either. */
   chunks: chunkListFileSchema.exactOptional(),
+  /** What starts read, in that order, where the builder knew it. */
+  prefetch: z.array(deviceRangeSchema).max(MAX_PREFETCH_RANGES).readonly().exactOptional(),
 });
 export type SnapshotConfig = z.infer<typeof snapshotConfigSchema>;
 

@@ -20,6 +20,8 @@ const DEADLINE_MS = 300_000;
 /** After the last block has come: all is synced and hashed. Some volumes are retired only when they are next mounted. */
 const RETIRE_MS = 3_000;
 const LOOK_MS = 50;
+/** What is told at once has arrived. */
+const TOLD_MS = 500;
 /** Manifests and configs may stay where an image has been: they are small. */
 const SMALL_BYTES = 256 * 1024;
 
@@ -80,11 +82,11 @@ export async function untilComplete({ client }: FleetHost): Promise<void> {
   );
 }
 
-/** Returns when it is known what starts of an image read: a start of it has told. */
-export async function untilLearned({ client }: FleetHost, image: string): Promise<void> {
-  const isKnown = async () => (await client.snapshotTrace(image)).ranges.length > 0;
-  if (!(await holdsWithin(DEADLINE_MS, isKnown)))
-    throw new Error(`nobody knows what starts of ${image} read`);
+/** Returns when the seed has laid a snapshot out as starts read it, and the supernode has been told. */
+export async function untilRearranged({ seed }: SeededFleet, image: string): Promise<void> {
+  const isDone = async () => (await seed.client.snapshot(image)).config.prefetch !== undefined;
+  if (!(await holdsWithin(DEADLINE_MS, isDone))) throw new Error(`nobody lays ${image} out anew`);
+  await sleep(TOLD_MS);
 }
 
 /** @throws where a host had to make a snapshot itself */

@@ -9,7 +9,7 @@ import {
   seedSnapshot,
   startSeededFleet,
   untilComplete,
-  untilLearned,
+  untilRearranged,
 } from '../fleet/seeded.ts';
 import { LAZY_BACKENDS } from '../runner/backends.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
@@ -65,7 +65,7 @@ const MEBIBYTE = 1024 ** 2;
 const METHOD = [
   'A registry, a supernode, a seed that has made the image’s snapshot, and clients, one a backend, are in network namespaces, each but the supernode behind a link of that rate, both ways.',
   'First ever: the client’s daemon runs, no client has anything of the image, nobody has ever started it, and `drakkar run` starts it.',
-  'Cold: the same once more, on the client that was emptied, when the cluster has learned what the start reads.',
+  'Cold: the same once more, on the client that was emptied, when the cluster has learned what the start reads, and the seed has laid the snapshot out so.',
   'Warm: once more when all of the volume is here; “warm, disk” the same with all caches dropped.',
   'Then containerd through the same link from the same registry: `ctr images pull` with overlayfs and `ctr run`; `ctr run` once more; and once more with all caches dropped.',
   'Before each start but the warm ones all caches are dropped, and what other machines and running programs have in memory is read again: the registry, the seed’s store, the programs.',
@@ -80,6 +80,7 @@ export const coldStart: Scenario = async ({ rounds, onSample }) => {
     await using seeded = await startSeededFleet({
       rate: link.rate,
       namespaces: true,
+      seed: { snapshots: { rearrangeDelayMs: 0 } },
       clients: LAZY_BACKENDS.map(({ name }) => ({ native: { backend: name } })),
     });
     await using containerd = await startContainerd({ within: placeOf(seeded.clients[0]).within });
@@ -129,7 +130,12 @@ async function contendersOf(
       const host = clients[index];
       return host === undefined
         ? []
-        : drakkarContenders(`drakkar, ${backend.name}`, host, { makeImage, settle, empty });
+        : drakkarContenders(`drakkar, ${backend.name}`, host, {
+            makeImage,
+            untilLaidOut: (image) => untilRearranged(seeded, image),
+            settle,
+            empty,
+          });
     }),
     ...containerdContenders(containerd, placeOf(clients[0]), image, settle),
   ];
@@ -138,6 +144,8 @@ async function contendersOf(
 interface Circumstances {
   /** An image that nobody has ever started, of which the seed has the snapshot. */
   makeImage(): Promise<string>;
+  /** What its start reads has been learned, and is laid out so. */
+  untilLaidOut(image: string): Promise<void>;
   /** Drops all caches. */
   settle(): Promise<void>;
   /** Takes everything from all clients as well. */
@@ -147,7 +155,7 @@ interface Circumstances {
 function drakkarContenders(
   name: string,
   host: FleetHost,
-  { makeImage, settle, empty }: Circumstances,
+  { makeImage, untilLaidOut, settle, empty }: Circumstances,
 ): Contender[] {
   let image = '';
   const start = (atOutput?: () => Promise<void>) =>
@@ -169,7 +177,7 @@ function drakkarContenders(
     {
       name: `${name}, cold`,
       async measure() {
-        await untilLearned(host, image);
+        await untilLaidOut(image);
         return await coldStart();
       },
     },

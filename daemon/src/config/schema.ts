@@ -224,6 +224,17 @@ export const configSchema = z.strictObject({
         .describe(
           'Build upon the newest snapshot of the same repository that is known here, so that an update moves only what has changed.',
         ),
+      rearrange: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Lay snapshots that were built here out anew when it has been learned what starts of them read, so that hosts which start them fetch just that. It is stored twice then.',
+        ),
+      rearrangeDelayMs: z
+        .int()
+        .min(0)
+        .default(60_000)
+        .describe('After the first start is known of: until then others tell what they read.'),
       trustedBuilders: z
         .array(publicKey)
         .default([])

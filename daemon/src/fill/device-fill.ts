@@ -7,6 +7,10 @@ import { ReadAhead } from './read-ahead.ts';
 /** Blocks that are asked for at a time where nobody waits: so that what is wanted meanwhile is not behind all of them. */
 const BLOCKS_AT_A_TIME = 32;
 
+export function* batchesOf(blocks: readonly number[]): Generator<number[], void, undefined> {
+  for (let at = 0; at < blocks.length; at += BLOCKS_AT_A_TIME) yield blocks.slice(at, at + BLOCKS_AT_A_TIME);
+}
+
 interface Bringing {
   readonly done: Promise<void>;
   isUrgent: boolean;
@@ -67,9 +71,9 @@ export class DeviceFill implements AsyncDisposable {
 
   /** Brings these in this order. @throws why the first one that fails can't be had */
   async bring(blocks: readonly number[], urgency: Urgency, signal: AbortSignal): Promise<void> {
-    for (let at = 0; at < blocks.length; at += BLOCKS_AT_A_TIME) {
+    for (const some of batchesOf(blocks)) {
       signal.throwIfAborted();
-      await Promise.all(this.#bringAll(blocks.slice(at, at + BLOCKS_AT_A_TIME), urgency, signal));
+      await Promise.all(this.#bringAll(some, urgency, signal));
     }
   }
 

@@ -17,11 +17,12 @@ import { chooseEarlier } from './dictionary.ts';
 import { restoreFiles } from './files.ts';
 import { findSnapshot } from './found.ts';
 import { type Image, type Images, requirePlatform } from './images.ts';
+import { lastReads } from './last-reads.ts';
 import type { LearnedStarts } from './learned.ts';
 import { blobsOf, type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
-import { startOrder } from './order.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
+import type { Mountable } from './volumes.ts';
 import type { Work } from './work.ts';
 
 export interface AcquirerOptions extends BuildOptions {
@@ -41,6 +42,8 @@ export interface AcquireOptions {
   readonly extent: Extent;
   /** How it is going to be started. */
   readonly startKey: Digest;
+  /** Called when it is known which snapshot it is, and before anything of it is fetched. */
+  readonly onFound?: (mountable: Mountable) => void;
 }
 
 export interface AcquirerModules extends Modules {
@@ -96,7 +99,7 @@ export class Acquirer {
 
   async #fetchOrBuild(image: Image, wanted: AcquireOptions, work: Work): Promise<Acquired> {
     const { record: known } = image;
-    const { rebuild, extent } = wanted;
+    const { rebuild, extent, onFound } = wanted;
     const restore = async (record: SnapshotRecord) =>
       (await this.#isReachable(record, work)) &&
       (await restoreFiles(image, record.config, extent, this.#modules, work));
@@ -121,21 +124,34 @@ export class Acquirer {
     requirePlatform(image.name, imageConfig, image.platform);
     const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, work);
     if (given !== undefined) {
-      const found = { image, resolved, extent };
-      const record = await fetchGiven(found, given, this.#options, this.#modules, work, keep);
-      if (record !== undefined) {
-        this.#modules.learned.given(record.config, wanted.startKey, given.found.learned);
-        return { record, found: 'cluster' };
-      }
+      const { learned } = given.found;
+      const record = await fetchGiven(
+        {
+          image,
+          resolved,
+          extent,
+          onFound: (mountable) => {
+            this.#modules.learned.given(mountable.config, wanted.startKey, learned);
+            onFound?.(mountable);
+          },
+        },
+        given,
+        this.#options,
+        this.#modules,
+        work,
+        keep,
+      );
+      if (record !== undefined) return { record, found: 'cluster' };
     }
     if (this.#options.useRegistry && !rebuild) {
       const { trustedKeys } = this.#options;
-      const record = await findSnapshot({ image, resolved, trustedKeys, extent }, this.#modules, work, keep);
+      const request = { image, resolved, trustedKeys, extent, onFound };
+      const record = await findSnapshot(request, this.#modules, work, keep);
       if (record !== undefined) return this.#announced({ record, found: 'registry' });
     }
     const earlier = this.#earlier(image, resolved);
-    const order = await startOrder(this.#last(image), this.#modules, work);
-    const subject = { image, resolved, imageConfig, earlier, order };
+    const reads = await lastReads(this.#last(image), this.#modules, work);
+    const subject = { image, resolved, imageConfig, earlier, reads };
     const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
     return this.#announced({ record, found: 'built' });
   }

@@ -12,7 +12,7 @@ import {
   buildSnapshot,
   composeArtifact,
   type DictionarySource,
-  type OrderedFile,
+  type FileRange,
 } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { SnapshotRecord } from './catalogue.ts';
@@ -40,7 +40,7 @@ export interface BuildSubject {
   /** A snapshot whose devices may be referred to. */
   readonly earlier: SnapshotRecord | undefined;
   /** What starts will read, in that order. */
-  readonly order: readonly OrderedFile[];
+  readonly reads: readonly FileRange[];
 }
 
 /** A build has to be done again, upon less of an earlier snapshot or upon none. */
@@ -121,7 +121,7 @@ function buildOnce<Kept>(
 }
 
 async function runBuilder(
-  { image, resolved, imageConfig, order }: BuildSubject,
+  { image, resolved, imageConfig, reads }: BuildSubject,
   dictionary: DictionarySource | undefined,
   layers: LayerSource,
   options: BuildOptions,
@@ -146,7 +146,7 @@ async function runBuilder(
         limits: options.limits,
         stallTimeoutMs: options.stallTimeoutMs,
         ...(dictionary === undefined ? {} : { dictionary }),
-        ...(order.length === 0 ? {} : { order }),
+        ...(reads.length === 0 ? {} : { reads }),
       },
       {
         openLayer: (index, call) => layers.read(index, AbortSignal.any([signal, call.signal])),

@@ -14,6 +14,7 @@ import { fetchFiles, type Source } from './files.ts';
 import type { Image } from './images.ts';
 import { blobsOf, type Extent, filesOf, filesWithin, type Modules, type SnapshotParts } from './modules.ts';
 import { staged } from './staging.ts';
+import type { Mountable } from './volumes.ts';
 import type { Work } from './work.ts';
 
 /** A DSSE envelope is its payload in base64 and a few signatures. */
@@ -28,6 +29,8 @@ export interface FindRequest {
   readonly trustedKeys: readonly KeyObject[];
   /** What of it is fetched. */
   readonly extent: Extent;
+  /** Called when it is verified that it is a snapshot of the image and whose. */
+  readonly onFound?: ((mountable: Mountable) => void) | undefined;
 }
 
 /** A snapshot's artifact, and whom its blobs are had from. */
@@ -95,7 +98,7 @@ async function fetchArtifact(
  * @throws `forbidden` where no trusted builder signed it; `invalid_content`; why its files can't be had
  */
 export async function openSnapshot<Kept>(
-  { image, resolved, trustedKeys, extent }: FindRequest,
+  { image, resolved, trustedKeys, extent, onFound }: FindRequest,
   { artifact, envelope, tables = [], source }: FoundArtifact,
   modules: Modules,
   work: Work,
@@ -105,6 +108,7 @@ export async function openSnapshot<Kept>(
   const { config, signer } = openArtifact({ artifact, envelope, subject, trustedKeys });
   await keepTables(image, config, tables, modules);
   work.timeline.mark('snapshot-found');
+  onFound?.({ config, image: image.reference });
   const files = filesWithin(config, extent);
   const totalBytes = files.flatMap(blobsOf).reduce((total, { sizeBytes }) => total + sizeBytes, 0);
   let doneBytes = 0;

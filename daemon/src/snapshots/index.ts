@@ -10,6 +10,7 @@ export { Images } from './images.ts';
 export { LearnedStarts } from './learned.ts';
 export type * from './modules.ts';
 export type { Log } from './modules.ts';
+export { Rearranger } from './rearranger.ts';
 export { snapshotFigures } from './residency.ts';
 export { SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';

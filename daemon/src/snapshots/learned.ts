@@ -23,16 +23,22 @@ export class LearnedStarts {
     this.#cluster = cluster;
   }
 
-  /** What a start will read, in that order: as this host knows without asking anybody. */
-  listOf(config: SnapshotConfig, startKey: Digest): DeviceRange[] {
-    return decodeTrace(this.#traces.learned(startOf(config, startKey)));
+  /** What a start will read, in that order: as this host knows without asking anybody, or as the builder knew. */
+  listOf(config: SnapshotConfig, startKey: Digest): Trace {
+    const known = this.#own(config, startKey);
+    return known.length > 0 ? known : (config.prefetch ?? []);
   }
 
   /** The same; where nothing is known here the cluster is asked. @throws `cancelled` */
-  async find(config: SnapshotConfig, startKey: Digest, signal: AbortSignal): Promise<DeviceRange[]> {
-    const known = this.listOf(config, startKey);
-    if (known.length > 0 || this.#cluster === undefined) return known;
-    return await this.#cluster.learned(startOf(config, startKey), signal);
+  async find(config: SnapshotConfig, startKey: Digest, signal: AbortSignal): Promise<Trace> {
+    const known = this.#own(config, startKey);
+    if (known.length > 0) return known;
+    const learned = (await this.#cluster?.learned(startOf(config, startKey), signal)) ?? [];
+    return learned.length > 0 ? learned : (config.prefetch ?? []);
+  }
+
+  #own(config: SnapshotConfig, startKey: Digest): DeviceRange[] {
+    return decodeTrace(this.#traces.learned(startOf(config, startKey)));
   }
 
   /** The cluster has given what it has learned. */

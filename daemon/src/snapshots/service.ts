@@ -21,7 +21,7 @@ import {
   type Trace,
   toDrakkarError,
 } from '@drakkar/protocol';
-import type { FlatStream } from '@drakkar/snapshotter';
+import type { FileRange, FlatStream } from '@drakkar/snapshotter';
 import { addReceipts, type ReceiptCounter, receivedSince } from '../content/index.ts';
 import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
@@ -33,7 +33,7 @@ import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modu
 import { residencyOf } from './residency.ts';
 import { type StartCommand, startKeyOf } from './start-key.ts';
 import type { StartTracer } from './start-tracer.ts';
-import { type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
+import { type Mountable, type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
 export interface ImageChoice {
@@ -64,9 +64,13 @@ export interface ServiceModules {
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   readonly learned: LearnedStarts;
-  readonly tracer: Pick<StartTracer, 'begin' | 'ended'>;
-  /** Which files of a snapshot lie in ranges of its devices. */
-  filesIn(record: SnapshotRecord, ranges: Trace, options: Abortable): Promise<readonly (readonly string[])[]>;
+  readonly tracer: Pick<StartTracer, 'foresee' | 'begin' | 'ended'>;
+  /** Which parts of files of a snapshot lie in ranges of its devices. */
+  filesIn(
+    record: SnapshotRecord,
+    ranges: Trace,
+    options: Abortable,
+  ): Promise<readonly (readonly FileRange[])[]>;
   /** One block image of a snapshot, as bytes. */
   flatten(record: SnapshotRecord, options: Abortable): Promise<FlatStream>;
 }
@@ -112,7 +116,9 @@ export class SnapshotService {
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
     const extent = await this.#modules.volumes.extent(work);
-    const wanted = { rebuild: false, extent, startKey: startKeyOf(choice) };
+    const startKey = startKeyOf(choice);
+    const onFound = (mountable: Mountable) => this.#modules.tracer.foresee(mountable, startKey, work);
+    const wanted = { rebuild: false, extent, startKey, onFound };
     const { record, found, image } = await this.#acquire(choice, wanted, work);
     const before = this.#modules.filler.received(record.config).summary();
     const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
@@ -208,7 +214,7 @@ export class SnapshotService {
     return {
       image,
       manifestDigest,
-      ranges: ranges.map((range, index) => ({ ...range, paths: (files[index] ?? []).map(readable) })),
+      ranges: ranges.map((range, index) => ({ ...range, paths: pathsOf(files[index] ?? []) })),
       starts: learned.starts(config),
     };
   }
@@ -294,7 +300,9 @@ export class SnapshotService {
 }
 
 /** Names have a character for each byte. */
-const readable = (path: string): string => Buffer.from(path, 'latin1').toString('utf8');
+function pathsOf(files: readonly FileRange[]): string[] {
+  return [...new Set(files.map(({ path }) => Buffer.from(path, 'latin1').toString('utf8')))];
+}
 
 /** What somebody reads or builds with at this moment stays, and goes when the space is needed. */
 function removeUnlessUsed(store: Store, digest: Digest): void {

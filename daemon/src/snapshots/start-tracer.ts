@@ -1,10 +1,11 @@
-import type { DeviceRange, Digest, SnapshotConfig } from '@drakkar/protocol';
+import type { Digest, SnapshotConfig, Trace } from '@drakkar/protocol';
 import type { Filler } from '../fill/index.ts';
 import type { NativeHelper, VolumeStatus } from '../native.ts';
 import type { LearnedStarts } from './learned.ts';
 import type { Log } from './modules.ts';
 import { figuresOf, traceOf } from './touched.ts';
-import { volumeId } from './volumes.ts';
+import { type Mountable, volumeId } from './volumes.ts';
+import type { Work } from './work.ts';
 
 export interface StartTracerOptions {
   /** How long after its mount what a start reads is taken down. */
@@ -13,7 +14,7 @@ export interface StartTracerOptions {
 
 export interface StartTracerModules {
   readonly native: Pick<NativeHelper, 'touches'>;
-  readonly filler: Pick<Filler, 'prefetch'>;
+  readonly filler: Pick<Filler, 'prefetch' | 'fetchAhead'>;
   readonly learned: LearnedStarts;
   readonly log: Log;
 }
@@ -23,7 +24,7 @@ interface TracedStart {
   readonly startKey: Digest;
   readonly sinceMs: number;
   readonly timer: NodeJS.Timeout;
-  prefetched: readonly DeviceRange[];
+  prefetched: Trace;
 }
 
 /** Has what a start is known to read fetched before it asks, and takes down what it did read. In the background: no start waits for it. */
@@ -38,6 +39,12 @@ export class StartTracer implements AsyncDisposable {
   constructor(options: StartTracerOptions, modules: StartTracerModules) {
     this.#options = options;
     this.#modules = modules;
+  }
+
+  /** Which snapshot a start will mount is known, and where what it will read is had. */
+  foresee(mountable: Mountable, startKey: Digest, { receipt, signal }: Work): void {
+    const list = this.#modules.learned.listOf(mountable.config, startKey);
+    this.#run(() => this.#modules.filler.fetchAhead(mountable, list, receipt, signal));
   }
 
   /** A volume that was not mounted has been, for a start. */

@@ -1,12 +1,11 @@
 import type { Trace } from '@drakkar/protocol';
-import { filesOfTrace } from '@drakkar/snapshotter';
+import { type FileRange, filesOfTrace } from '@drakkar/snapshotter';
 import type { SnapshotRecord } from './catalogue.ts';
 import type { Abortable, Store } from './modules.ts';
 import { pinned } from './staging.ts';
 
 /**
- * Which files of a snapshot lie in ranges of its devices: for each range their paths, as the snapshotter names them. None where the meta is not here: it
- * need not be fetched for that.
+ * Which parts of files of a snapshot lie in ranges of its devices, for each range. None where the meta is not here: it need not be fetched for that.
  *
  * @throws `cancelled`; `invalid_content` for a meta that is damaged
  */
@@ -15,7 +14,7 @@ export function tracedFiles(
   ranges: Trace,
   store: Store,
   { signal = new AbortController().signal }: Abortable = {},
-): Promise<readonly (readonly string[])[]> {
+): Promise<readonly (readonly FileRange[])[]> {
   const { rawDigest } = config.meta;
   return pinned(store, [rawDigest], async () => {
     await store.verify([rawDigest]);

@@ -388,6 +388,72 @@ describe('what starts read', () => {
     expect(host.warnings).toEqual([]);
   });
 
+  test('lies together from when it is learned, for all who start the image then', async () => {
+    await start();
+    const name = await pushed(imageNamed('app'));
+    const builder = await addHost({ rearrangeDelayMs: 100 });
+    const { record } = await builder.host.acquire(name);
+    await expect.poll(() => isKnown(builder, name, record.rootDigest)).toBe(true);
+    const starter = await addHost();
+    const before = await starter.host.acquire(name, { extent: 'meta' });
+    const read = ['layer-1/file-3', 'layer-0/file-4'];
+    const trace = read.map((path) => placeOf(builder.host, record, path));
+    starter.host.learned.report(before.record.config, startKeyOf(), trace);
+    const configOf = () => builder.host.catalogue.get(record.manifestDigest)?.config ?? record.config;
+    await expect.poll(() => configOf().prefetch).toBeDefined();
+    const { devices, prefetch, chunks, meta } = configOf();
+    expect(devices.slice(0, -1)).toEqual(record.config.devices);
+    expect(chunks).toEqual(record.config.chunks);
+    const length = trace.reduce((sum, range) => sum + range.length, 0);
+    expect(prefetch).toEqual([{ device: devices.length - 1, offset: 0, length }]);
+    expect(await builder.host.treeOf(configOf())).toEqual(await builder.host.treeOf(record.config));
+
+    const other = await addHost();
+    const layoutThere = async () =>
+      (await other.host.acquire(name, { extent: 'meta' })).record.config.meta.rawDigest;
+    await expect.poll(layoutThere).toBe(meta.rawDigest);
+    const there = await other.host.acquire(name);
+    expect(there.record.config).toEqual(configOf());
+    expect(await other.host.learned.find(configOf(), startKeyOf(), new AbortController().signal)).toEqual(
+      prefetch,
+    );
+    expect(await other.host.treeOf(configOf())).toEqual(await builder.host.treeOf(record.config));
+    expect([...builder.host.warnings, ...other.host.warnings]).toEqual([]);
+  });
+
+  test('stays where it is on devices that another version of the image has, too', async () => {
+    await start();
+    const repository = `apps/app-${++images}`;
+    const names = await Promise.all(
+      ['v1', 'v2'].map(async (tag) => {
+        const image = imageOf({
+          layers: [...layers('app'), ...(tag === 'v1' ? [] : layers('more'))],
+          architecture: hostArchitecture(),
+        });
+        await pushImage(cluster.registry.url, image, { repository, tag });
+        return `${cluster.proxy.host}/${repository}:${tag}`;
+      }),
+    );
+    const { host } = await addHost({ rearrangeDelayMs: 100 });
+    await host.acquire(names[0] ?? '');
+    const { record } = await host.acquire(names[1] ?? '');
+    const users = record.config.devices.map(
+      ({ rawDigest }) =>
+        host.catalogue
+          .list()
+          .filter(({ config }) => config.devices.some((device) => device.rawDigest === rawDigest)).length,
+    );
+    const [inBoth, inOne] = [users.indexOf(2), users.indexOf(1)];
+    const trace = [inOne, inBoth].map((device) => ({ device, offset: 0, length: 4096 }));
+    host.learned.report(record.config, startKeyOf(), trace);
+    const configOf = () => host.catalogue.get(record.manifestDigest)?.config ?? record.config;
+    await expect.poll(() => configOf().prefetch).toBeDefined();
+    expect(configOf().prefetch).toEqual([
+      { device: record.config.devices.length, offset: 0, length: expect.any(Number) },
+      { device: inBoth, offset: 0, length: 4096 },
+    ]);
+  });
+
   test('is learned by the cluster, and comes with the snapshot', async () => {
     await start();
     const name = await pushed(imageNamed('app'));

@@ -16,6 +16,7 @@ import {
   type Extent,
   Images,
   LearnedStarts,
+  Rearranger,
   SnapshotService,
   startKeyOf,
   tracedFiles,
@@ -34,6 +35,8 @@ export interface SnapshotHostOptions extends StackOptions {
   readonly trustCluster?: boolean;
   /** A member of a cluster that it is, and what that knows of snapshots. */
   readonly member?: Parts & { readonly cluster: Cluster };
+  /** How long after it has been learned what starts read it lays snapshots out anew; else it does not. */
+  readonly rearrangeDelayMs?: number;
   /** Private keys of builders; the first is the host's own, the others are trusted. */
   readonly keys?: readonly [KeyObject, ...KeyObject[]];
 }
@@ -93,24 +96,31 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     },
     { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
   );
+  const volumes = new Volumes(
+    { backend: 'local', backing: 'auto' },
+    {
+      native,
+      store,
+      filler: { know: () => {}, require: async () => {}, forget: async () => {} },
+      completion: { add: () => {}, remove: () => {} },
+      find: () => undefined,
+      log,
+    },
+  );
+  if (options.rearrangeDelayMs !== undefined) {
+    const { rearrangeDelayMs: delayMs } = options;
+    const rearranging = { delayMs, stallTimeoutMs: 60_000, builderKey: own };
+    const modules = { store, log, catalogue, learned, volumes, announcer };
+    started.use(new Rearranger(rearranging, modules)).start();
+  }
   const service = new SnapshotService({
     images,
     acquirer,
     catalogue,
-    volumes: new Volumes(
-      { backend: 'local', backing: 'auto' },
-      {
-        native,
-        store,
-        filler: { know: () => {}, require: async () => {}, forget: async () => {} },
-        completion: { add: () => {}, remove: () => {} },
-        find: () => undefined,
-        log,
-      },
-    ),
+    volumes,
     store,
     learned,
-    tracer: { begin: () => {}, ended: () => {} },
+    tracer: { foresee: () => {}, begin: () => {}, ended: () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),

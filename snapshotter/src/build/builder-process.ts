@@ -1,26 +1,35 @@
-/** Entry of the builder process; started by {@link buildSnapshot} and by nothing else. */
+/** Entry of the builder process; started by {@link buildSnapshot} and {@link rearrangeSnapshot}. */
 import { toDrakkarError } from '@drakkar/protocol';
 import { endWithParent, sendToParent } from '../own-process.ts';
 import type { FromBuilder, ToBuilder } from './messages.ts';
 import { runPipeline } from './pipeline.ts';
-import type { BuildRequest } from './request.ts';
+import { rearrange } from './rearrange.ts';
+import type { BuildProgress, BuildRequest } from './request.ts';
 
 const reservations: (() => void)[] = [];
 
 const send = sendToParent<FromBuilder>;
 
-async function build(request: BuildRequest): Promise<void> {
+function reserve(bytes: number): Promise<void> {
+  return new Promise((resolve) => {
+    reservations.push(resolve);
+    void send({ kind: 'reserve', bytes });
+  });
+}
+
+async function build(request: BuildRequest): Promise<FromBuilder> {
+  const onProgress = (progress: BuildProgress) => void send({ kind: 'progress', progress });
+  const built = await runPipeline(request, { input: process.stdin, reserve, onProgress });
+  return { kind: 'built', built };
+}
+
+async function work(message: Exclude<ToBuilder, { kind: 'reserved' }>): Promise<void> {
   try {
-    const built = await runPipeline(request, {
-      input: process.stdin,
-      reserve: (bytes) =>
-        new Promise((resolve) => {
-          reservations.push(resolve);
-          void send({ kind: 'reserve', bytes });
-        }),
-      onProgress: (progress) => void send({ kind: 'progress', progress }),
-    });
-    await send({ kind: 'built', built });
+    await send(
+      message.kind === 'build'
+        ? await build(message.request)
+        : { kind: 'rearranged', rearranged: await rearrange(message.request, { reserve }) },
+    );
   } catch (error) {
     await send({ kind: 'failed', error: toDrakkarError(error).toJSON() });
   }
@@ -29,6 +38,6 @@ async function build(request: BuildRequest): Promise<void> {
 
 process.on('message', (message: ToBuilder) => {
   if (message.kind === 'reserved') reservations.shift()?.();
-  else void build(message.request);
+  else void work(message);
 });
 endWithParent();

@@ -16,6 +16,8 @@ import {
   DEFAULT_HEAP_MEBIBYTES,
   DEFAULT_STALL_TIMEOUT_MS,
   type OutputFile,
+  type RearrangeRequest,
+  type RearrangeResult,
 } from './request.ts';
 import { StallWatch } from './stall.ts';
 
@@ -36,16 +38,49 @@ export async function buildSnapshot(
   modules: BuildModules,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<BuildResult> {
+  return emptyOnFailure(request, signal, async () => {
+    const answer = await runBuilder({ kind: 'build', request }, modules, signal, (child, watch, ended) =>
+      feed(child, request, modules, watch, ended),
+    );
+    if (answer.kind !== 'built') throw new DrakkarError('internal', `the builder says ${answer.kind}`);
+    const { built } = answer;
+    return {
+      ...built,
+      files: [...filesOf(built.meta), ...built.devices.flatMap(filesOf), ...chunkListOf(built)],
+    };
+  });
+}
+
+/**
+ * Lays out anew a snapshot of which it has been learned what starts read: that lies together on one device more then, in the order in which
+ * they read it. In a process of its own, as a build. On failure nothing is left in the directory.
+ *
+ * @throws as {@link buildSnapshot}
+ */
+export async function rearrangeSnapshot(
+  request: RearrangeRequest,
+  modules: Pick<BuildModules, 'reserve'>,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<RearrangeResult> {
+  return emptyOnFailure(request, signal, async () => {
+    const answer = await runBuilder({ kind: 'rearrange', request }, modules, signal);
+    if (answer.kind !== 'rearranged') throw new DrakkarError('internal', `the builder says ${answer.kind}`);
+    const { rearranged } = answer;
+    return { ...rearranged, files: [...filesOf(rearranged.meta), ...rearranged.devices.flatMap(filesOf)] };
+  });
+}
+
+async function emptyOnFailure<Result>(
+  { outputDir }: { readonly outputDir: string },
+  signal: AbortSignal,
+  task: () => Promise<Result>,
+): Promise<Result> {
   signal.throwIfAborted();
   try {
-    const built = await runBuilder(request, modules, signal);
-    const files = [...filesOf(built.meta), ...built.devices.flatMap(filesOf), ...chunkListOf(built)];
-    return { ...built, files };
+    return await task();
   } catch (error) {
-    const names = await readdir(request.outputDir).catch(() => []);
-    await Promise.all(
-      names.map((name) => rm(join(request.outputDir, name), { recursive: true, force: true })),
-    );
+    const names = await readdir(outputDir).catch(() => []);
+    await Promise.all(names.map((name) => rm(join(outputDir, name), { recursive: true, force: true })));
     throw error;
   }
 }
@@ -63,11 +98,21 @@ function chunkListOf({ config: { chunks }, chunksPath }: Built): OutputFile[] {
   return [{ path: chunksPath, digest: chunks.blobDigest, sizeBytes: chunks.blobSizeBytes, kind: 'blob' }];
 }
 
-async function runBuilder(request: BuildRequest, modules: BuildModules, signal: AbortSignal): Promise<Built> {
+type Job = Exclude<ToBuilder, { kind: 'reserved' }>;
+type Answer = Exclude<FromBuilder, { kind: 'progress' | 'reserve' | 'failed' }>;
+
+/** @param feed writes to the builder's standard input */
+async function runBuilder(
+  job: Job,
+  modules: Pick<BuildModules, 'reserve'> & Partial<BuildModules>,
+  signal: AbortSignal,
+  feed?: (child: ChildProcess, watch: StallWatch, signal: AbortSignal) => Promise<void>,
+): Promise<Answer> {
+  const { request } = job;
   const child = startProcess(request.heapMebibytes ?? DEFAULT_HEAP_MEBIBYTES);
   const exited = once(child, 'exit');
   const ended = new AbortController();
-  const outcome = Promise.withResolvers<Built>();
+  const outcome = Promise.withResolvers<Answer>();
   const whileRunning = AbortSignal.any([signal, ended.signal]);
   const onAbort = () => outcome.reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -82,7 +127,7 @@ async function runBuilder(request: BuildRequest, modules: BuildModules, signal: 
     watch.touch();
     switch (message.kind) {
       case 'progress':
-        modules.onProgress(message.progress);
+        modules.onProgress?.(message.progress);
         break;
       case 'reserve':
         watch
@@ -93,7 +138,8 @@ async function runBuilder(request: BuildRequest, modules: BuildModules, signal: 
           );
         break;
       case 'built':
-        outcome.resolve(message.built);
+      case 'rearranged':
+        outcome.resolve(message);
         break;
       case 'failed':
         outcome.reject(DrakkarError.fromJSON(message.error));
@@ -106,8 +152,8 @@ async function runBuilder(request: BuildRequest, modules: BuildModules, signal: 
   });
   child.on('error', outcome.reject);
   child.on('close', (code, cause) => outcome.reject(deathOf(request, code, cause, lastWords)));
-  child.send({ kind: 'build', request } satisfies ToBuilder);
-  const fed = feed(child, request, modules, watch, whileRunning).catch(outcome.reject);
+  child.send(job satisfies ToBuilder);
+  const fed = feed?.(child, watch, whileRunning).catch(outcome.reject);
   try {
     return await outcome.promise;
   } finally {
@@ -180,7 +226,7 @@ function write(stdin: Writable, bytes: Uint8Array): Promise<void> {
 }
 
 function deathOf(
-  request: BuildRequest,
+  request: Pick<BuildRequest, 'image'>,
   code: number | null,
   signal: NodeJS.Signals | null,
   lastWords: string,

@@ -1,5 +1,4 @@
 import type { ListedChunk } from '@drakkar/protocol';
-import type { MovedBlocks } from './relocate.ts';
 
 /** Where a chunk lies: index of the device, and blocks of 4096 bytes on it. */
 export type ChunkPlace = Omit<ListedChunk, 'sha256'>;
@@ -63,16 +62,6 @@ export class MemoryChunkIndex implements ChunkIndex {
     page?.startBlocks.fill(place.startBlock, at, at + 1);
     page?.blocks.fill(place.blocks, at, at + 1);
     page?.devices.fill(place.device, at, at + 1);
-  }
-
-  /** The chunks of a device have moved: to the block that `moved` has for the one at which each began. */
-  move(device: number, moved: MovedBlocks): void {
-    for (let entry = 0; entry < this.#size; entry++) {
-      const page = this.#pages[Math.floor(entry / PAGE_ENTRIES)];
-      const at = entry % PAGE_ENTRIES;
-      if (page?.devices[at] !== device) continue;
-      page.startBlocks[at] = moved.get(page.startBlocks[at] ?? 0) ?? 0;
-    }
   }
 
   /** How many blocks of each device are chunks that are known. */

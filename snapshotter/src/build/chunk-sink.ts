@@ -18,8 +18,7 @@ export function chunkBitsFor(sizeBytes: number): number {
 export interface ChunkStore {
   /** `undefined` for a chunk that no earlier snapshot has. */
   find(sha256: Uint8Array, sizeBytes: number): ChunkPlace | undefined;
-  /** @param early whether a start reads it */
-  append(bytes: Uint8Array, early: boolean): ChunkPlace;
+  append(bytes: Uint8Array): ChunkPlace;
   /** Set while the store needs a pause; rejects with what went wrong. */
   ready(): Promise<void> | undefined;
 }
@@ -40,24 +39,20 @@ export class ChunkSink implements ContentSink {
   readonly counts: ChunkCounts = { fileBytes: 0, dedupedBytes: 0, dictionaryBytes: 0, holeBytes: 0 };
   readonly #index: ChunkIndex;
   readonly #store: ChunkStore;
-  readonly #order: ReadonlySet<string>;
   /** The chunk that is being put together; only one file is open at a time. */
   readonly #buffer = Buffer.allocUnsafeSlow(2 ** MAX_CHUNK_BITS);
 
-  /** @param order paths of files that starts read */
-  constructor(index: ChunkIndex, store: ChunkStore, order: ReadonlySet<string> = new Set()) {
+  constructor(index: ChunkIndex, store: ChunkStore) {
     this.#index = index;
     this.#store = store;
-    this.#order = order;
   }
 
-  begin(sizeBytes: number, path: string): ContentWriter {
-    const early = this.#order.has(path);
-    return new FileCutter(sizeBytes, this.#buffer, (bytes) => this.#place(bytes, early), this.#store);
+  begin(sizeBytes: number): ContentWriter {
+    return new FileCutter(sizeBytes, this.#buffer, (bytes) => this.#place(bytes), this.#store);
   }
 
   /** `undefined` for a hole. */
-  #place(bytes: Uint8Array, early: boolean): ChunkPlace | undefined {
+  #place(bytes: Uint8Array): ChunkPlace | undefined {
     this.counts.fileBytes += bytes.length;
     if (isZero(bytes)) {
       this.counts.holeBytes += bytes.length;
@@ -71,7 +66,7 @@ export class ChunkSink implements ContentSink {
     }
     const earlier = this.#store.find(key, bytes.length);
     if (earlier !== undefined) this.counts.dictionaryBytes += bytes.length;
-    const place = earlier ?? this.#store.append(bytes, early);
+    const place = earlier ?? this.#store.append(bytes);
     this.#index.add(key, place);
     return place;
   }

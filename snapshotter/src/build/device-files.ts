@@ -3,12 +3,9 @@ import { join } from 'node:path';
 import { DrakkarError, EROFS_BLOCK_BYTES, type VolumeFile } from '@drakkar/protocol';
 import { type StagedFile, VolumeFileWriter, type VolumeFileWriterOptions } from '../blob/index.ts';
 import { blocksOf } from '../erofs/index.ts';
-import type { Directory } from '../layers/index.ts';
 import type { ChunkPlace } from './chunk-index.ts';
 import type { ChunkStore } from './chunk-sink.ts';
 import type { Dictionary } from './dictionary.ts';
-import type { MovedBlocks } from './relocate.ts';
-import type { StartDevice } from './start-device.ts';
 
 /**
  * The devices of a snapshot. A slot is taken when something is first put on a device, or first found on one of the dictionary, so
@@ -26,20 +23,11 @@ export class DeviceFiles implements ChunkStore {
   readonly #made: StagedFile[] = [];
   #current: VolumeFileWriter | undefined;
   #currentSlot: number | undefined;
-  readonly #start: StartDevice | undefined;
-  #startSlot: number | undefined;
 
-  /** @param start gets what starts read */
-  constructor(
-    directory: string,
-    options: Omit<VolumeFileWriterOptions, 'basePath'>,
-    dictionary: Dictionary,
-    start: StartDevice | undefined,
-  ) {
+  constructor(directory: string, options: Omit<VolumeFileWriterOptions, 'basePath'>, dictionary: Dictionary) {
     this.#directory = directory;
     this.#options = options;
     this.#dictionary = dictionary;
-    this.#start = start;
   }
 
   /** All devices in slot order, those of the dictionary as it has them. */
@@ -50,6 +38,12 @@ export class DeviceFiles implements ChunkStore {
   /** Those that were made here. */
   get made(): readonly StagedFile[] {
     return this.#made;
+  }
+
+  /** Raw files of those that were made here, by slot. */
+  get madePaths(): ReadonlyMap<number, string> {
+    const slots = new Map(this.#files.map((file, slot) => [file?.rawDigest, slot]));
+    return new Map(this.#made.map(({ file, rawPath }) => [slots.get(file.rawDigest) ?? 0, rawPath]));
   }
 
   #basePath(): string {
@@ -74,11 +68,7 @@ export class DeviceFiles implements ChunkStore {
     return slot;
   }
 
-  append(bytes: Uint8Array, early: boolean): ChunkPlace {
-    if (early && this.#start?.hasRoomFor(bytes) === true) {
-      this.#startSlot ??= this.#files.push(undefined) - 1;
-      return { ...this.#start.append(bytes), device: this.#startSlot };
-    }
+  append(bytes: Uint8Array): ChunkPlace {
     const device = this.#current;
     if (device === undefined) throw new DrakkarError('internal', 'data came while no device was open');
     this.#currentSlot ??= this.#files.push(undefined) - 1;
@@ -89,7 +79,7 @@ export class DeviceFiles implements ChunkStore {
   }
 
   ready(): Promise<void> | undefined {
-    return this.#current?.ready() ?? this.#start?.ready();
+    return this.#current?.ready();
   }
 
   async finish(): Promise<void> {
@@ -106,23 +96,5 @@ export class DeviceFiles implements ChunkStore {
     }
     await device.close();
     await Promise.all([rm(`${this.#basePath()}.raw`), rm(`${this.#basePath()}.blob`)]);
-  }
-
-  /**
-   * Writes the device of what starts read, when no more comes. Chunks that lie on it have moved then.
-   *
-   * @param root the merged tree
-   * @param order paths in the order in which starts read them
-   */
-  async finishStart(
-    root: Directory,
-    order: Iterable<string>,
-  ): Promise<{ readonly device: number; readonly moved: MovedBlocks } | undefined> {
-    const device = this.#startSlot;
-    if (this.#start === undefined || device === undefined) return undefined;
-    const { staged, moved } = await this.#start.write(root, device, order);
-    this.#files[device] = staged.file;
-    this.#made.push(staged);
-    return { device, moved };
   }
 }

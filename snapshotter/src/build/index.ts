@@ -7,7 +7,7 @@
  *                                           └── EROFS meta ◀─ merged tree
  * ```
  */
-export { buildSnapshot } from './builder.ts';
+export { buildSnapshot, rearrangeSnapshot } from './builder.ts';
 export { type ChunkIndex, type ChunkPlace, MemoryChunkIndex } from './chunk-index.ts';
 export { type LayerGroup, planDevices } from './devices.ts';
 export type { DictionarySource } from './dictionary.ts';
@@ -23,6 +23,7 @@ export {
   DEFAULT_COMPRESSION_LEVEL,
   DEFAULT_HEAP_MEBIBYTES,
   DEFAULT_STALL_TIMEOUT_MS,
-  type OrderedFile,
   type OutputFile,
+  type RearrangeRequest,
+  type RearrangeResult,
 } from './request.ts';

@@ -1,9 +1,10 @@
 import type { ErrorDocument } from '@drakkar/protocol';
-import type { BuildProgress, BuildRequest, Built } from './request.ts';
+import type { BuildProgress, BuildRequest, Built, Rearranged, RearrangeRequest } from './request.ts';
 
-/** From the parent to the builder process. The layers themselves come on its standard input. */
+/** From the parent to the builder process. The layers of a build come on its standard input. */
 export type ToBuilder =
   | { readonly kind: 'build'; readonly request: BuildRequest }
+  | { readonly kind: 'rearrange'; readonly request: RearrangeRequest }
   /** Answers the oldest `reserve` that has no answer yet; a refusal is the end of the process. */
   | { readonly kind: 'reserved' };
 
@@ -11,4 +12,5 @@ export type FromBuilder =
   | { readonly kind: 'progress'; readonly progress: BuildProgress }
   | { readonly kind: 'reserve'; readonly bytes: number }
   | { readonly kind: 'built'; readonly built: Built }
+  | { readonly kind: 'rearranged'; readonly rearranged: Rearranged }
   | { readonly kind: 'failed'; readonly error: ErrorDocument };

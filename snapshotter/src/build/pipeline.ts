@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   DEFAULT_BLOCK_BYTES,
   type Digest,
@@ -8,13 +7,12 @@ import {
   DrakkarError,
   type ErrorDocument,
   MAX_DEVICES,
+  MAX_PREFETCH_RANGES,
   type SnapshotConfig,
   toDrakkarError,
-  type VolumeFile,
 } from '@drakkar/protocol';
-import { type StagedFile, VolumeFileWriter } from '../blob/index.ts';
-import { DEFAULT_IMAGE_LIMITS, planErofs } from '../erofs/index.ts';
-import { cleanPath, LayerStack } from '../layers/index.ts';
+import { LayerStack } from '../layers/index.ts';
+import { rangesOf } from '../trace/index.ts';
 import { MemoryChunkIndex } from './chunk-index.ts';
 import { writeChunkList } from './chunk-list.ts';
 import { ChunkSink } from './chunk-sink.ts';
@@ -29,8 +27,8 @@ import {
   NO_DICTIONARY,
 } from './dictionary.ts';
 import { LayerInput } from './layer-input.ts';
+import { writeMeta } from './meta.ts';
 import { Meter } from './meter.ts';
-import { moveAll } from './relocate.ts';
 import {
   type BuildProgress,
   type BuildRequest,
@@ -38,10 +36,9 @@ import {
   type Built,
   DEFAULT_BUILD_LIMITS,
   DEFAULT_COMPRESSION_LEVEL,
-  MAX_ORDERED_FILES,
 } from './request.ts';
 import { SpaceLedger } from './space.ts';
-import { StartDevice } from './start-device.ts';
+import { arrangeStart } from './start-device.ts';
 
 const BUILDER = 'drakkar/0.1.0';
 
@@ -80,17 +77,16 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     reserve: (bytes: number) => space.take(bytes),
   };
   const { dictionary, failure } = await openDictionary(request.dictionary);
-  const order = new Set(request.order?.slice(0, MAX_ORDERED_FILES).map(({ path }) => cleanPath(path)));
-  await using start = order.size > 0 ? await StartDevice.create(request.outputDir, files) : undefined;
-  const devices = new DeviceFiles(request.outputDir, files, dictionary, start);
+  const devices = new DeviceFiles(request.outputDir, files, dictionary);
   const chunkIndex = new MemoryChunkIndex();
-  const sink = new ChunkSink(chunkIndex, devices, order);
+  const sink = new ChunkSink(chunkIndex, devices);
   const stack = new LayerStack({ sink, createdSeconds: request.createdSeconds, limits });
   const meter = new Meter(limits, modules.onProgress);
   const input = new LayerInput(modules.input);
   const startedMs = performance.now();
 
-  const maxNewDevices = MAX_DEVICES - dictionary.devices.length - (start === undefined ? 0 : 1);
+  const reads = request.reads ?? [];
+  const maxNewDevices = MAX_DEVICES - dictionary.devices.length - (reads.length === 0 ? 0 : 1);
   const layerSizes = request.layers.map(({ sizeBytes }) => sizeBytes);
   for (const group of planDevices(layerSizes, maxNewDevices)) {
     await devices.open();
@@ -103,16 +99,27 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     }
     await devices.finish();
   }
-  const started = await devices.finishStart(stack.root, order);
-  if (started !== undefined) {
-    moveAll(stack.root, started.device, started.moved);
-    chunkIndex.move(started.device, started.moved);
-  }
+  const usedBlocks = chunkIndex.usedBlocks(devices.files.length);
+  const uses = devices.files.map((file, slot) => ({ file, usedBlocks: usedBlocks[slot] ?? 0 }));
+  const chunks = await writeChunkList(chunkIndex, devices.files.length, request.outputDir, files.reserve);
   const layersDoneMs = performance.now();
 
   meter.report('meta');
-  const meta = await writeMeta(request, stack, devices.files, limits.chunks, files);
-  const chunks = await writeChunkList(chunkIndex, devices.files.length, request.outputDir, files.reserve);
+  const start = await arrangeStart(stack.root, rangesOf(stack.root, reads), {
+    ...files,
+    outputDir: request.outputDir,
+    devices: devices.files.length,
+    rawPaths: devices.madePaths,
+  });
+  const made = [...devices.made, ...(start.staged === undefined ? [] : [start.staged])];
+  const all = [...devices.files, ...(start.staged === undefined ? [] : [start.staged.file])];
+  const meta = await writeMeta(stack.root, all, {
+    ...files,
+    outputDir: request.outputDir,
+    uuid: uuidOf(request.manifestDigest),
+    epochSeconds: request.createdSeconds,
+    maxChunks: limits.chunks,
+  });
   meter.report('meta');
   const config: SnapshotConfig = {
     formatVersion: 1,
@@ -120,9 +127,10 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     manifestDigest: request.manifestDigest,
     blockBytes,
     meta: meta.staged.file,
-    devices: [...devices.files],
+    devices: all,
     files: meta.inodes,
     ...(chunks === undefined ? {} : { chunks: chunks.file }),
+    ...(start.prefetch.length === 0 ? {} : { prefetch: start.prefetch.slice(0, MAX_PREFETCH_RANGES) }),
   };
   const stats: BuildStats = {
     compressedBytes: meter.compressedBytes,
@@ -134,12 +142,10 @@ async function buildAll(request: BuildRequest, modules: PipelineModules): Promis
     metaMs: performance.now() - layersDoneMs,
     ...(await processCosts()),
   };
-  const usedBlocks = chunkIndex.usedBlocks(devices.files.length);
-  const uses = devices.files.map((file, slot) => ({ file, usedBlocks: usedBlocks[slot] ?? 0 }));
   return {
     config,
     meta: meta.staged,
-    devices: devices.made,
+    devices: made,
     chunksPath: chunks?.path ?? null,
     dictionaryFailure: failure,
     hardlyUsed: hardlyUsed(uses, dictionary.devices),
@@ -197,29 +203,6 @@ async function* tap(
     see(bytes);
     yield bytes;
   }
-}
-
-async function writeMeta(
-  request: BuildRequest,
-  stack: LayerStack,
-  devices: readonly VolumeFile[],
-  maxChunks: number,
-  options: Omit<Parameters<typeof VolumeFileWriter.create>[0], 'basePath'>,
-): Promise<{ readonly staged: StagedFile; readonly inodes: number }> {
-  const image = planErofs({
-    root: stack.root,
-    deviceSizes: devices.map(({ rawSizeBytes }) => rawSizeBytes),
-    uuid: uuidOf(request.manifestDigest),
-    epochSeconds: request.createdSeconds,
-    addressing: 'devices',
-    limits: { ...DEFAULT_IMAGE_LIMITS, chunks: maxChunks },
-  });
-  const writer = await VolumeFileWriter.create({ ...options, basePath: join(request.outputDir, 'meta') });
-  for (const part of image.parts()) {
-    writer.append(part);
-    await writer.ready();
-  }
-  return { staged: await writer.finish(), inodes: image.layout.inodes.length };
 }
 
 /** A UUID version 8 (RFC 9562): ours to define, and of the same image always the same. */

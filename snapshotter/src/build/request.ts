@@ -1,6 +1,7 @@
-import type { Digest, ErrorDocument, SnapshotConfig } from '@drakkar/protocol';
+import type { Digest, ErrorDocument, SnapshotConfig, Trace } from '@drakkar/protocol';
 import type { StagedFile } from '../blob/index.ts';
 import { DEFAULT_LAYER_LIMITS, type LayerLimits } from '../layers/index.ts';
+import type { FileRange } from '../trace/index.ts';
 import type { DictionarySource } from './dictionary.ts';
 
 /** Bounds on an image, all generous: see {@link LayerLimits}. */
@@ -42,15 +43,6 @@ export interface BuildLayer {
   readonly sizeBytes: number;
 }
 
-/** More are read by no start; what comes after them in a list is not looked at. */
-export const MAX_ORDERED_FILES = 65_536;
-
-/** A file that starts read. */
-export interface OrderedFile {
-  /** In the merged tree, links followed; a character for each byte of it (`latin1`), as names have everywhere here. */
-  readonly path: string;
-}
-
 export interface BuildRequest {
   /** How messages name the image. */
   readonly image: string;
@@ -66,15 +58,46 @@ export interface BuildRequest {
   /** What it has need not be stored again. One that can't be read is not used. */
   readonly dictionary?: DictionarySource;
   /**
-   * Files in the order in which starts read them: they lie together on a device of their own, in that order. What is not in the image
-   * is left out.
+   * What starts read, in that order, as they did of an earlier snapshot. Of the devices that are new it lies together on one of its own as well; what is
+   * not in the image is left out.
    */
-  readonly order?: readonly OrderedFile[];
+  readonly reads?: readonly FileRange[];
   readonly blockBytes?: number;
   readonly compressionLevel?: number;
   readonly limits?: Partial<BuildLimits>;
   readonly stallTimeoutMs?: number;
   readonly heapMebibytes?: number;
+}
+
+/** A snapshot that is to be laid out anew, for it has been learned what starts of it read. */
+export interface RearrangeRequest {
+  /** How messages name the image. */
+  readonly image: string;
+  readonly config: SnapshotConfig;
+  /** The raw meta. */
+  readonly metaPath: string;
+  /** Raw files of the devices, by slot; `null` for those of which nothing may lie on the start device. */
+  readonly rawPaths: readonly (string | null)[];
+  /** What starts read of the devices, in that order. */
+  readonly reads: Trace;
+  /** Exists and is empty; gets the files. */
+  readonly outputDir: string;
+  readonly compressionLevel?: number;
+  readonly stallTimeoutMs?: number;
+  readonly heapMebibytes?: number;
+}
+
+/** What the builder process makes of a snapshot that is laid out anew. */
+export interface Rearranged {
+  readonly config: SnapshotConfig;
+  readonly meta: StagedFile;
+  /** The start device; the others are as they were. */
+  readonly devices: readonly StagedFile[];
+}
+
+export interface RearrangeResult extends Rearranged {
+  /** Every file of `meta` and `devices`. */
+  readonly files: readonly OutputFile[];
 }
 
 export interface BuildProgress {

@@ -1,95 +1,80 @@
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EROFS_BLOCK_BYTES } from '@drakkar/protocol';
-import { type StagedFile, VolumeFileWriter, type VolumeFileWriterOptions } from '../blob/index.ts';
-import { blocksOf } from '../erofs/index.ts';
-import { type Directory, nodeAt } from '../layers/index.ts';
-import type { ChunkPlace } from './chunk-index.ts';
-import { chunkStarts, type MovedBlocks } from './relocate.ts';
-import { Spool } from './spool.ts';
+import { DrakkarError, EROFS_BLOCK_BYTES, MAX_DEVICES, type Trace } from '@drakkar/protocol';
+import { readFully, type StagedFile, VolumeFileWriter, type VolumeFileWriterOptions } from '../blob/index.ts';
+import type { Directory } from '../layers/index.ts';
+import { moveToStart, planStart, type StartPart } from './start-plan.ts';
 
-/** More than any start reads. Bounded, since all of it is written twice. */
-export const MAX_START_BYTES = 512 * 1024 * 1024;
+/** Read from a device at a time. */
+const MAX_READ_BLOCKS = (4 * 1024 * 1024) / EROFS_BLOCK_BYTES;
+
+export interface StartDeviceOptions extends Omit<VolumeFileWriterOptions, 'basePath'> {
+  readonly outputDir: string;
+  /** Slots that are taken. */
+  readonly devices: number;
+  /** Raw files of the devices whose parts may lie on the start device as well, by slot. */
+  readonly rawPaths: ReadonlyMap<number, string>;
+}
+
+export interface ArrangedStart {
+  /** The start device; its slot is the next one. Nothing where there is nothing to lie on it, or no slot left. */
+  readonly staged: StagedFile | undefined;
+  /** What starts read, in that order, where it lies now. */
+  readonly prefetch: Trace;
+}
 
 /**
- * The device of the files that starts read, in the order in which they read them. Layers bring them in another order, so their
- * chunks wait on disk until all are there; until then each has the block at which it waits.
+ * Gathers what starts read of a snapshot on a device of its own, in the order in which they read it, so that they fetch one contiguous part and
+ * nothing that lies beside. Those parts are stored twice: where they were they stay, since other snapshots refer to them there. The files of
+ * the tree refer to the start device afterwards.
+ *
+ * @param reads ranges of the tree's devices
  */
-export class StartDevice implements AsyncDisposable {
-  readonly #directory: string;
-  readonly #options: Omit<VolumeFileWriterOptions, 'basePath'>;
-  readonly #spool: Spool;
-  /** Bytes of the chunks that wait, by their block, in the order in which they came. */
-  readonly #waiting = new Map<number, number>();
-  #endBlock = 0;
-
-  private constructor(directory: string, options: Omit<VolumeFileWriterOptions, 'basePath'>, spool: Spool) {
-    this.#directory = directory;
-    this.#options = options;
-    this.#spool = spool;
+export async function arrangeStart(
+  root: Directory,
+  reads: Trace,
+  { outputDir, devices: slot, rawPaths, ...options }: StartDeviceOptions,
+): Promise<ArrangedStart> {
+  const hasRoom = slot < MAX_DEVICES;
+  const plan = planStart(root, reads, { slot, mayMove: (device) => hasRoom && rawPaths.has(device) });
+  if (plan.parts.length === 0) return { staged: undefined, prefetch: plan.prefetch };
+  const writer = await VolumeFileWriter.create({ ...options, basePath: join(outputDir, 'start') });
+  for await (const bytes of readParts(plan.parts, rawPaths)) {
+    writer.append(bytes);
+    await writer.ready();
   }
+  moveToStart(root, plan.parts, slot);
+  return { staged: await writer.finish(), prefetch: plan.prefetch };
+}
 
-  static async create(
-    directory: string,
-    options: Omit<VolumeFileWriterOptions, 'basePath'>,
-  ): Promise<StartDevice> {
-    const spool = await Spool.create(join(directory, 'start.spool'), options.reserve);
-    return new StartDevice(directory, options, spool);
-  }
-
-  hasRoomFor(bytes: Uint8Array): boolean {
-    return this.#endBlock * EROFS_BLOCK_BYTES + bytes.length <= MAX_START_BYTES;
-  }
-
-  /** Heed {@link ready} between calls: memory is bounded only then. */
-  append(bytes: Uint8Array): Omit<ChunkPlace, 'device'> {
-    const startBlock = this.#endBlock;
-    const blocks = blocksOf(bytes.length);
-    this.#spool.write(startBlock * EROFS_BLOCK_BYTES, bytes);
-    this.#waiting.set(startBlock, bytes.length);
-    this.#endBlock += blocks;
-    return { startBlock, blocks };
-  }
-
-  ready(): Promise<void> | undefined {
-    return this.#spool.ready();
-  }
-
-  /**
-   * Writes the device: first what the files of `order` have on it, as they stand there, then the rest, such as versions of
-   * them that later layers hide.
-   *
-   * @param root whose files have chunks at slot `device` that wait here
-   */
-  async write(
-    root: Directory,
-    device: number,
-    order: Iterable<string>,
-  ): Promise<{ readonly staged: StagedFile; readonly moved: MovedBlocks }> {
-    const basePath = join(this.#directory, 'start');
-    const writer = await VolumeFileWriter.create({ ...this.#options, basePath });
-    const moved = new Map<number, number>();
-    for (const startBlock of new Set([...startsOf(root, device, order), ...this.#waiting.keys()])) {
-      moved.set(startBlock, writer.sizeBytes / EROFS_BLOCK_BYTES);
-      const sizeBytes = this.#waiting.get(startBlock) ?? 0;
-      writer.append(await this.#spool.read(startBlock * EROFS_BLOCK_BYTES, sizeBytes));
-      writer.pad();
-      await writer.ready();
+async function* readParts(
+  parts: readonly StartPart[],
+  rawPaths: ReadonlyMap<number, string>,
+): AsyncGenerator<Buffer, void, undefined> {
+  const files = new Map<number, FileHandle>();
+  try {
+    for (const { device, startBlock, blocks } of joined(parts)) {
+      const file = files.get(device) ?? (await open(rawPaths.get(device) ?? ''));
+      files.set(device, file);
+      const bytes = Buffer.allocUnsafe(blocks * EROFS_BLOCK_BYTES);
+      if ((await readFully(file, bytes, startBlock * EROFS_BLOCK_BYTES)) !== bytes.length)
+        throw new DrakkarError('invalid_content', 'a device ends before what starts read of it');
+      yield bytes;
     }
-    return { staged: await writer.finish(), moved };
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#spool[Symbol.asyncDispose]();
+  } finally {
+    await Promise.all([...files.values()].map((file) => file.close()));
   }
 }
 
-function* startsOf(
-  root: Directory,
-  device: number,
-  order: Iterable<string>,
-): Generator<number, void, undefined> {
-  for (const path of order) {
-    const node = nodeAt(root, path);
-    if (node?.kind === 'file') yield* chunkStarts(node.content, device);
+function* joined(parts: readonly StartPart[]): Generator<StartPart, void, undefined> {
+  let last: StartPart | undefined;
+  for (const part of parts) {
+    const isBehind =
+      last?.device === part.device &&
+      last.startBlock + last.blocks === part.startBlock &&
+      last.blocks + part.blocks <= MAX_READ_BLOCKS;
+    if (last !== undefined && !isBehind) yield last;
+    last = last !== undefined && isBehind ? { ...last, blocks: last.blocks + part.blocks } : part;
   }
+  if (last !== undefined) yield last;
 }

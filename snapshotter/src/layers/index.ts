@@ -12,6 +12,6 @@
  * @packageDocumentation
  */
 export { DEFAULT_LAYER_LIMITS, type LayerLimits, MAX_NAME_BYTES } from './limits.ts';
-export { cleanPath, nodeAt } from './paths.ts';
+export { cleanPath, filesBelow, nodeAt } from './paths.ts';
 export { LayerStack, type LayerStackOptions } from './stack.ts';
 export * from './tree.ts';

@@ -1,5 +1,5 @@
 import type { Place } from './place.ts';
-import type { Directory, Inode } from './tree.ts';
+import type { Directory, File, Inode } from './tree.ts';
 
 /** A link that leads through more links than this leads nowhere. Source: continuity fs/path.go, walkLink. */
 const MAX_LINKS = 255;
@@ -33,6 +33,18 @@ export function nodeAt(root: Directory, path: string): Inode | undefined {
     node = next;
   }
   return node;
+}
+
+/** All files of a tree under each of their names, by paths without a slash before them. */
+export function* filesBelow(root: Directory): Generator<{ path: string; inode: File }, void, undefined> {
+  const pending = [{ directory: root, path: '' }];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    for (const [name, inode] of next.directory.entries) {
+      const path = `${next.path}${name}`;
+      if (inode.kind === 'directory') pending.push({ directory: inode, path: `${path}/` });
+      else if (inode.kind === 'file') yield { path, inode };
+    }
+  }
 }
 
 /** Something that finds nodes by clean absolute path without following links. */

@@ -64,10 +64,9 @@ export class LayerStack {
   }
 
   #receive(upper: Upper, entry: TarEntry): EntryBody | undefined {
-    const applied = upper.apply(entry);
-    if (applied === undefined || entry.sizeBytes === 0) return undefined;
-    const { file, path } = applied;
-    const writer = this.#sink.begin(entry.sizeBytes, path);
+    const file = upper.apply(entry);
+    if (file === undefined || entry.sizeBytes === 0) return undefined;
+    const writer = this.#sink.begin(entry.sizeBytes);
     return {
       write: (offset, bytes) => writer.write(offset, bytes),
       end: () => {

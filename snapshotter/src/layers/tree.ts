@@ -72,8 +72,7 @@ export const EMPTY_CONTENT: FileContent = { sizeBytes: 0, chunkBits: 12, runs: [
  * Only one writer is open at a time.
  */
 export interface ContentSink {
-  /** @param path where the merged tree will have the file, unless a later layer changes that */
-  begin(sizeBytes: number, path: string): ContentWriter;
+  begin(sizeBytes: number): ContentWriter;
 }
 
 export interface ContentWriter {

@@ -63,8 +63,8 @@ export class Upper {
     this.#lowest = options.parents.length === 0 ? new LowestLayer(options.place) : undefined;
   }
 
-  /** Applies one entry. @returns the file whose content follows, where it has any, and its path in this tree */
-  apply(entry: TarEntry): { readonly file: File; readonly path: string } | undefined {
+  /** Applies one entry. @returns the file whose content follows, where it has any */
+  apply(entry: TarEntry): File | undefined {
     const path = cleanPath(entry.name);
     if (path === '/') return undefined;
     this.#place.bound('pathBytes', path.length - 1, 'its path is too long');
@@ -72,10 +72,7 @@ export class Upper {
     const name = this.#ownName(path.slice(slash + 1));
     const parent = this.#parent(path.slice(0, slash) || '/');
     const whiteout = whiteoutOf(name, this.#place);
-    if (whiteout === undefined) {
-      const file = this.#create(parent, name, path, entry);
-      return file && { file, path: `${parent.resolved}/${name}` };
-    }
+    if (whiteout === undefined) return this.#create(parent, name, path, entry);
     if (whiteout.kind === 'name') this.#whiteOut(parent, this.#ownName(whiteout.hides));
     else if (this.#lowest === undefined) this.opaque.add(parent.directory);
     else {

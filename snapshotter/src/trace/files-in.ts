@@ -1,11 +1,24 @@
-import { EROFS_BLOCK_BYTES, type Trace } from '@drakkar/protocol';
-import type { ChunkRun, Directory, FileContent } from '../layers/index.ts';
+import { type DeviceRange, EROFS_BLOCK_BYTES, type Trace } from '@drakkar/protocol';
+import { blocksOf } from '../erofs/index.ts';
+import { type ChunkRun, type Directory, type FileContent, filesBelow, nodeAt } from '../layers/index.ts';
+
+/** A part of a file, in bytes. */
+export interface FileRange {
+  /** Without a slash before it, as `latin1`, as names have everywhere here. */
+  readonly path: string;
+  /** A multiple of 4096. */
+  readonly offset: number;
+  /** Never beyond the end of the file. */
+  readonly length: number;
+}
 
 /** Where a part of a file lies on a device, in bytes. */
 interface Placed {
   readonly path: string;
   readonly start: number;
   readonly end: number;
+  /** In the file. */
+  readonly offset: number;
 }
 
 /** What lies on a device, by where it begins; chunks that several files share lie in the same place. */
@@ -16,22 +29,45 @@ interface DeviceMap {
 }
 
 /**
- * Which files lie in ranges of devices: for each range their paths, in the order in which they lie there. Paths have no slash before them and are
- * `latin1`, as names have everywhere here.
+ * Which parts of files lie in ranges of devices: for each range those in the order in which they lie there. A file that has several names stands
+ * there by the first.
  */
-export function filesIn(root: Directory, ranges: Trace): string[][] {
+export function filesIn(root: Directory, ranges: Trace): FileRange[][] {
   const devices = mapDevices(root, new Set(ranges.map(({ device }) => device)));
   return ranges.map(({ device, offset, length }) => {
     const map = devices.get(device);
-    return map === undefined ? [] : [...new Set(pathsWithin(map, offset, offset + length))];
+    return map === undefined ? [] : placedWithin(map, offset, offset + length);
   });
 }
 
-function pathsWithin({ placed, reach }: DeviceMap, start: number, end: number): string[] {
-  const found: string[] = [];
+/** Where parts of files lie: the other way about. What of them is not in the tree, or is a hole, is left out. */
+export function rangesOf(root: Directory, files: readonly FileRange[]): DeviceRange[] {
+  return files.flatMap(({ path, offset, length }) => {
+    const node = nodeAt(root, `/${path}`);
+    return node?.kind === 'file' ? rangesWithin(node.content, offset, offset + length) : [];
+  });
+}
+
+function rangesWithin(content: FileContent, start: number, end: number): DeviceRange[] {
+  return content.runs.flatMap((run) => {
+    const placed = placeOf(content, run);
+    const from = Math.max(start, placed.offset);
+    const to = Math.min(end, placed.offset + placed.end - placed.start);
+    if (from >= to) return [];
+    const offset = placed.start + from - placed.offset;
+    const length = blocksOf(to - from) * EROFS_BLOCK_BYTES;
+    return [{ device: run.device, offset, length }];
+  });
+}
+
+function placedWithin({ placed, reach }: DeviceMap, start: number, end: number): FileRange[] {
+  const found: FileRange[] = [];
   for (let at = countBefore(placed, end) - 1; at >= 0 && (reach[at] ?? 0) > start; at -= 1) {
     const part = placed[at];
-    if (part !== undefined && part.end > start) found.push(part.path);
+    if (part === undefined || part.end <= start) continue;
+    const from = Math.max(start, part.start);
+    const length = Math.min(end, part.end) - from;
+    found.push({ path: part.path, offset: part.offset + from - part.start, length });
   }
   return found.reverse();
 }
@@ -50,7 +86,10 @@ function countBefore(placed: readonly Placed[], offset: number): number {
 function mapDevices(root: Directory, wanted: ReadonlySet<number>): Map<number, DeviceMap> {
   const placed = new Map<number, Placed[]>([...wanted].map((device) => [device, []]));
   const seen = new Set<FileContent>();
-  for (const { path, content } of filesBelow(root)) {
+  for (const {
+    path,
+    inode: { content },
+  } of filesBelow(root)) {
     // A hard link is the same file.
     if (seen.has(content)) continue;
     seen.add(content);
@@ -66,7 +105,8 @@ function placeOf(
 ): Omit<Placed, 'path'> {
   const chunkBytes = 2 ** chunkBits;
   const start = startBlock * EROFS_BLOCK_BYTES;
-  return { start, end: start + Math.min(chunkCount * chunkBytes, sizeBytes - firstChunk * chunkBytes) };
+  const offset = firstChunk * chunkBytes;
+  return { start, end: start + Math.min(chunkCount * chunkBytes, sizeBytes - offset), offset };
 }
 
 function mapOf(parts: Placed[]): DeviceMap {
@@ -77,15 +117,4 @@ function mapOf(parts: Placed[]): DeviceMap {
     return furthest;
   });
   return { placed, reach };
-}
-
-function* filesBelow(root: Directory): Generator<{ path: string; content: FileContent }> {
-  const pending = [{ directory: root, path: '' }];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    for (const [name, inode] of next.directory.entries) {
-      const path = `${next.path}${name}`;
-      if (inode.kind === 'directory') pending.push({ directory: inode, path: `${path}/` });
-      else if (inode.kind === 'file') yield { path, content: inode.content };
-    }
-  }
 }

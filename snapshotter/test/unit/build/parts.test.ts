@@ -102,7 +102,7 @@ describe('the chunk sink', () => {
           const written = files.map((parts) => {
             const sizeBytes = parts.reduce((sum, { gap, length }) => sum + gap + length, end);
             const expected = Buffer.alloc(sizeBytes);
-            const writer = sink.begin(sizeBytes, '/file');
+            const writer = sink.begin(sizeBytes);
             let offset = 0;
             for (const { gap, length, byte } of parts) {
               offset += gap;
@@ -136,7 +136,7 @@ describe('the chunk sink', () => {
       append: () => ({ device: 0, startBlock: 0, blocks: 1 }),
       ready: () => undefined,
     };
-    const writer = new ChunkSink(new MemoryChunkIndex(), store).begin(10, '/file');
+    const writer = new ChunkSink(new MemoryChunkIndex(), store).begin(10);
     expect(() => writer.write(5, Buffer.alloc(6))).toThrow(/beyond its end/);
   });
 });

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { planErofs } from '../../../src/erofs/index.ts';
 import { filesOfTrace } from '../../../src/index.ts';
 import type { Directory, FileContent, Inode } from '../../../src/layers/index.ts';
-import { filesIn } from '../../../src/trace/files-in.ts';
+import { filesIn, rangesOf } from '../../../src/trace/files-in.ts';
 
 const BLOCK = 4096;
 const ATTRIBUTES = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds: 0, mtimeNanoseconds: 0, xattrs: undefined };
@@ -47,7 +47,7 @@ describe('the files in a range of a device', () => {
     ['are none where nothing lies', range(20, 4), []],
     ['are none of a device that is not there', range(0, 1, 7), []],
   ])('%s', (_, wanted, paths) => {
-    expect(filesIn(root, [wanted])).toEqual([paths]);
+    expect(filesIn(root, [wanted]).map((files) => files.map(({ path }) => path))).toEqual([paths]);
   });
 
   test('are the same as of who looks at every file', () => {
@@ -70,9 +70,36 @@ describe('the files in a range of a device', () => {
           tree,
           wanted.map(([block, blocks]) => range(block, blocks)),
         );
-        expect(found.map((paths) => [...paths].sort())).toEqual(expected.map((paths) => paths.sort()));
+        expect(found.map((files) => files.map(({ path }) => path).sort())).toEqual(
+          expected.map((paths) => paths.sort()),
+        );
       }),
     );
+  });
+
+  test('say which part of the file it is, which leads back to the same range', () => {
+    const chunked = file({
+      sizeBytes: 5 * BLOCK + 1,
+      chunkBits: 13,
+      runs: [
+        { firstChunk: 0, chunkCount: 1, device: 0, startBlock: 40 },
+        { firstChunk: 2, chunkCount: 1, device: 0, startBlock: 20 },
+      ],
+    });
+    const tree = directory({ a: chunked, b: at(60, 3 * BLOCK) });
+    expect(filesIn(tree, [range(20, 40), range(61, 9)])).toEqual([
+      [
+        { path: 'a', offset: 4 * BLOCK, length: BLOCK + 1 },
+        { path: 'a', offset: 0, length: 2 * BLOCK },
+      ],
+      [{ path: 'b', offset: BLOCK, length: 2 * BLOCK }],
+    ]);
+    const files = filesIn(tree, [range(21, 1), range(41, 1), range(61, 1)]).flat();
+    expect(rangesOf(tree, files)).toEqual([range(21, 1), range(41, 1), range(61, 1)]);
+    const whole = { path: 'a', offset: 0, length: 1e9 };
+    expect(rangesOf(tree, [whole])).toEqual([range(40, 2), range(20, 2)]);
+    const strange = ['', '..', 'a/b', 'none'].map((path) => ({ path, offset: 0, length: BLOCK }));
+    expect(rangesOf(tree, strange)).toEqual([]);
   });
 
   test('are read from a meta on disk, which may be none', async () => {
@@ -87,8 +114,8 @@ describe('the files in a range of a device', () => {
     });
     await writeFile(metaPath, Buffer.concat([...image.parts()]));
     expect(await filesOfTrace({ metaPath, ranges: [range(9), range(3)] }, { signal })).toEqual([
-      ['link'],
-      ['bin/small'],
+      [{ path: 'link', offset: 0, length: 100 }],
+      [{ path: 'bin/small', offset: 0, length: 10 }],
     ]);
     await writeFile(metaPath, 'no meta');
     await expect(filesOfTrace({ metaPath, ranges: [] }, { signal })).rejects.toMatchObject({

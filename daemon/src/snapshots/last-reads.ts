@@ -1,4 +1,4 @@
-import type { OrderedFile } from '@drakkar/snapshotter';
+import type { FileRange } from '@drakkar/snapshotter';
 import type { SnapshotRecord } from './catalogue.ts';
 import type { LearnedStarts } from './learned.ts';
 import type { Modules } from './modules.ts';
@@ -6,30 +6,28 @@ import { startKeyOf } from './start-key.ts';
 import { tracedFiles } from './traced-files.ts';
 import type { Work } from './work.ts';
 
-/** A build does not wait longer to learn in which order to lay files out. */
+/** A build does not wait longer to learn what starts will read. */
 const PATIENCE_MS = 5_000;
 
 /**
- * The files that starts of an image read, in that order, as starts of the last snapshot of its repository have; none where nothing is known, or
- * that can't be read, which the log explains.
+ * What starts of an image will read, in that order: as starts of the last snapshot of its repository have; nothing where that is not known, or
+ * can't be read, which the log explains.
  *
  * @throws `cancelled`
  */
-export async function startOrder(
+export async function lastReads(
   last: SnapshotRecord | undefined,
   { learned, store, log }: Pick<Modules, 'store' | 'log'> & { readonly learned: LearnedStarts },
   work: Work,
-): Promise<OrderedFile[]> {
+): Promise<FileRange[]> {
   if (last === undefined) return [];
   const signal = AbortSignal.any([work.signal, AbortSignal.timeout(PATIENCE_MS)]);
   try {
     const ranges = await learned.find(last.config, startKeyOf(), signal);
-    if (ranges.length === 0) return [];
-    const files = await tracedFiles(last, ranges, store, { signal });
-    return [...new Set(files.flat())].map((path) => ({ path }));
+    return ranges.length === 0 ? [] : (await tracedFiles(last, ranges, store, { signal })).flat();
   } catch (error) {
     work.signal.throwIfAborted();
-    log.warn({ image: last.image, error }, 'files are not laid out in the order of starts');
+    log.warn({ image: last.image, error }, 'what starts read is not laid out together');
     return [];
   }
 }
