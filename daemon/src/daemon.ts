@@ -113,7 +113,7 @@ export async function startDaemon(
       {
         native,
         lanes: Array.from({ length: availableParallelism() }, () =>
-          stack.use(nativeHelper(config.native.socket)),
+          stack.use(nativeHelper(config.native.socket, { expected: true })),
         ),
         content,
         readTable: (digest) => readFile(store.pathOf(digest)),

@@ -6,6 +6,7 @@
  */
 import { execFile } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Probe } from '@drakkar/client';
 import {
@@ -15,7 +16,6 @@ import {
   type ErrorDocument,
   errnoOf,
   hexOf,
-  isDrakkarError,
 } from '@drakkar/protocol';
 
 const PROTOCOL_VERSION = 2;
@@ -24,6 +24,9 @@ const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 /** Mounting takes milliseconds; a disk that hangs must not hang the daemon. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A helper that was killed is back in a moment. */
+const RESTART_PATIENCE_MS = 10_000;
+const RETRY_MS = 20;
 /** All of a volume is synced and hashed. */
 const RETIRE_TIMEOUT_MS = 600_000;
 
@@ -189,9 +192,20 @@ export interface NativeHelper extends AsyncDisposable {
   detachLoop(image: Digest, options?: CallOptions): Promise<void>;
 }
 
-/** A helper at a socket. It connects when it is first needed, and again after the helper has been restarted. */
-export function nativeHelper(socketPath: string): NativeHelper {
-  return new SocketHelper(socketPath);
+export interface NativeHelperOptions {
+  /** There is one, though this has not spoken to it yet: one that is not there is waited for from the first call on. */
+  readonly expected?: boolean;
+}
+
+/**
+ * A helper at a socket. It connects when it is first needed, and again after the helper has been restarted: calls wait for that, ten seconds from
+ * when it was gone. A helper that was never there is not waited for.
+ */
+export function nativeHelper(
+  socketPath: string,
+  { expected = false }: NativeHelperOptions = {},
+): NativeHelper {
+  return new SocketHelper(socketPath, expected);
 }
 
 /** A {@link Wish} as it comes. */
@@ -207,12 +221,17 @@ interface Pending {
 
 class SocketHelper implements NativeHelper {
   readonly #socketPath: string;
+  /** Whether it has been there, or is known to be. */
+  #isExpected: boolean;
+  /** Since when it has been away; nothing while it is not. */
+  #awaySinceMs: number | undefined;
   #connection: Promise<Connection> | undefined;
   #pid: number | null = null;
   #workerPid: number | null = null;
 
-  constructor(socketPath: string) {
+  constructor(socketPath: string, expected: boolean) {
     this.#socketPath = socketPath;
+    this.#isExpected = expected;
   }
 
   get pid(): number | null {
@@ -316,14 +335,20 @@ class SocketHelper implements NativeHelper {
     options.signal?.throwIfAborted();
     const deadline = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
-    const connection = await this.#connected();
-    try {
-      return await connection.call(verb, params, signal);
-    } catch (error) {
-      // The helper was restarted. Every verb is idempotent, so the call is made once more.
-      if (!isDrakkarError(error, 'unavailable') || signal.aborted) throw error;
-      return (await this.#connected()).call(verb, params, signal);
+    for (;;) {
+      try {
+        return await (await this.#connected()).call(verb, params, signal);
+      } catch (error) {
+        if (!(error instanceof HelperAway) || signal.aborted || !this.#isComingBack()) throw error;
+        // Every verb is idempotent, so the call is made once more.
+        await sleep(RETRY_MS);
+      }
     }
+  }
+
+  #isComingBack(): boolean {
+    this.#awaySinceMs ??= performance.now();
+    return this.#isExpected && performance.now() - this.#awaySinceMs < RESTART_PATIENCE_MS;
   }
 
   /** All callers share one connection, so none of them ends it by leaving. */
@@ -332,6 +357,8 @@ class SocketHelper implements NativeHelper {
       (connection) => {
         this.#pid = connection.peerPid;
         this.#workerPid = connection.workerPid;
+        this.#isExpected = true;
+        this.#awaySinceMs = undefined;
         void connection.ended.then(() => {
           this.#connection = undefined;
         });
@@ -478,9 +505,12 @@ class Connection {
   }
 }
 
+/** Nobody has answered, so the call may be made again. */
+class HelperAway extends DrakkarError {}
+
 function unreachable(socketPath: string, cause: Error): DrakkarError {
   const denied = errnoOf(cause) === 'EACCES';
-  return new DrakkarError(
+  return new HelperAway(
     'unavailable',
     `the native helper can't be reached at ${socketPath}: ${cause.message}`,
     {
@@ -494,7 +524,7 @@ function unreachable(socketPath: string, cause: Error): DrakkarError {
 
 function lost(cause?: Error): DrakkarError {
   const why = cause === undefined ? '' : `: ${cause.message}`;
-  return new DrakkarError('unavailable', `the native helper ended the connection${why}`, {
+  return new HelperAway('unavailable', `the native helper ended the connection${why}`, {
     hint: 'look at the log of drakkar-native; the call may be made again',
     cause,
   });

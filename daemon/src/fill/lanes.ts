@@ -1,13 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Digest, type DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import type { Digest, DrakkarError } from '@drakkar/protocol';
 import type { BlockSource, NativeHelper } from '../native.ts';
 import { byUrgency, URGENCIES, type Urgency } from '../urgency.ts';
 
 /** Blocks of one call: enough that the call costs little, few enough that what is urgent has its turn soon. */
 const BLOCKS_OF_CALL = 8;
-
-const HELPER_PATIENCE_MS = 10_000;
-const HELPER_POLL_MS = 20;
 
 /** A block whose piece is in the store, and that is to be put into its device. */
 export interface BlockToFill {
@@ -31,7 +27,7 @@ export class FillLanes {
   /** Since the start. */
   filledBlocks = 0;
 
-  /** @param lanes connections that nobody else uses */
+  /** @param lanes connections that nobody else uses; they wait for a helper that is being restarted, as its readers do */
   constructor(lanes: readonly NativeHelper[]) {
     this.#idle = [...lanes];
   }
@@ -75,7 +71,7 @@ export class FillLanes {
     const { device, blob } = first;
     const wanted = { device, blob, blocks: entries.map(({ source }) => source) };
     try {
-      const failed = await untilItIsThere(() => lane.fillDevice(wanted));
+      const failed = await lane.fillDevice(wanted);
       const errors = new Map<number, DrakkarError>(failed.map(({ block, error }) => [block, error]));
       for (const { source, done } of entries) {
         const error = errors.get(source.block);
@@ -85,17 +81,6 @@ export class FillLanes {
       }
     } catch (error) {
       for (const { done } of entries) done.reject(error);
-    }
-  }
-}
-
-/** A helper that was killed is back in a moment, and its readers wait for it. @throws `unavailable` where it is not */
-async function untilItIsThere<Value>(call: () => Promise<Value>): Promise<Value> {
-  for (const endMs = performance.now() + HELPER_PATIENCE_MS; ; await sleep(HELPER_POLL_MS)) {
-    try {
-      return await call();
-    } catch (error) {
-      if (!isDrakkarError(error, 'unavailable') || performance.now() > endMs) throw error;
     }
   }
 }

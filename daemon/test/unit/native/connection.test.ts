@@ -56,3 +56,27 @@ test('a caller who leaves while the connection is made ends its own call only', 
   expect(await second).toEqual([]);
   expect(await at.connections()).toBe(1);
 });
+
+test('a helper that has been there is waited for, and one that never was is not', async () => {
+  let isDown = false;
+  await using at = await something((bytes, socket) => {
+    if (isDown) {
+      socket.destroy();
+      return;
+    }
+    const id = /"id":(\d+)/.exec(bytes.toString('latin1'))?.[1];
+    socket.write(frame(id === undefined ? '{"version":2,"pid":1,"worker":2}' : `{"id":${id},"result":[]}`));
+  });
+  await using helper = nativeHelper(at.path);
+  expect(await helper.volumes()).toEqual([]);
+  isDown = true;
+  const waiting = helper.volumes();
+  const refused = nativeHelper(at.path).volumes();
+  await expect(refused).rejects.toMatchObject({ code: 'unavailable' });
+  const leaving = new AbortController();
+  const left = expect(helper.volumes({ signal: leaving.signal })).rejects.toBeDefined();
+  leaving.abort();
+  await left;
+  isDown = false;
+  expect(await waiting).toEqual([]);
+});
