@@ -7,7 +7,7 @@ import { ReadAhead } from './read-ahead.ts';
 /** Blocks that are asked for at a time where nobody waits: so that what is wanted meanwhile is not behind all of them. */
 const BLOCKS_AT_A_TIME = 32;
 
-export function* batchesOf(blocks: readonly number[]): Generator<number[], void, undefined> {
+function* batchesOf(blocks: readonly number[]): Generator<number[], void, undefined> {
   for (let at = 0; at < blocks.length; at += BLOCKS_AT_A_TIME) yield blocks.slice(at, at + BLOCKS_AT_A_TIME);
 }
 
@@ -75,6 +75,11 @@ export class DeviceFill implements AsyncDisposable {
       signal.throwIfAborted();
       await Promise.all(this.#bringAll(some, urgency, signal));
     }
+  }
+
+  /** Brings their pieces to the store in this order, before they can be put into the device. @throws as {@link bring} */
+  async fetch(blocks: readonly number[], signal: AbortSignal): Promise<void> {
+    for (const some of batchesOf(blocks)) await this.#blob.want(some, { urgent: false, signal });
   }
 
   /** Has all pieces brought to the store. @param pass returns when so many bytes may be asked for */

@@ -8,11 +8,11 @@ import {
   toDrakkarError,
   type VolumeFile,
 } from '@drakkar/protocol';
-import { type Content, newReceipt, type PieceBlob, type ReceiptCounter } from '../content/index.ts';
+import { type Content, newReceipt, type ReceiptCounter } from '../content/index.ts';
 import type { NativeHelper, Wish } from '../native.ts';
 import type { Log } from '../snapshots/index.ts';
 import type { RepositoryName } from '../upstream/index.ts';
-import { batchesOf, DeviceFill } from './device-fill.ts';
+import { DeviceFill } from './device-fill.ts';
 import { FillLanes } from './lanes.ts';
 import { blocksToPrefetch, type SlotRange } from './prefetch.ts';
 
@@ -97,28 +97,22 @@ export class Filler implements AsyncDisposable {
   async prefetch(config: SnapshotConfig, list: Iterable<SlotRange>, signal?: AbortSignal): Promise<void> {
     const ending = this.#ending.signal;
     const until = signal === undefined ? ending : AbortSignal.any([signal, ending]);
-    await this.#ofEachDevice(config, list, async ({ rawDigest }, blocks) => {
-      await (await this.device(rawDigest)).bring(blocks, 'soon', until);
-    });
+    await this.#ofEachDevice(config, list, (device, blocks) => device.bring(blocks, 'soon', until));
   }
 
   /**
    * Brings to the store what a start will read of a snapshot that is not mounted yet, so that {@link prefetch} finds it there. What can't be had now is
-   * wanted again then.
+   * wanted again then. Its devices may be filled from now on; they are to be forgotten where it is not mounted after all.
    * @param list as of {@link prefetch}
    */
   async fetchAhead(
     { image, config }: Omit<DeviceSource, 'file'>,
     list: Iterable<SlotRange>,
-    receipt: ReceiptCounter,
     signal: AbortSignal,
   ): Promise<void> {
     const until = AbortSignal.any([signal, this.#ending.signal]);
-    const bring = async (file: VolumeFile, blocks: readonly number[]) => {
-      await using blob = await this.#openBlob({ image, config, file }, receipt);
-      for (const some of batchesOf(blocks)) await blob.want(some, { urgent: false, signal: until });
-    };
-    await this.#ofEachDevice(config, list, bring);
+    this.know(image, config);
+    await this.#ofEachDevice(config, list, (device, blocks) => device.fetch(blocks, until));
   }
 
   /** What has come for the devices of a snapshot while they were filled. */
@@ -214,34 +208,29 @@ export class Filler implements AsyncDisposable {
   }
 
   async #open(device: Digest): Promise<DeviceFill> {
-    const { find } = this.#modules;
+    const { content, find, readTable } = this.#modules;
     const source = this.#sources.get(device) ?? find(device);
     if (source === undefined)
       throw new DrakkarError('not_found', `no snapshot here has the device ${device}`);
     this.know(source.image, source.config);
-    const receipt = newReceipt();
-    const blob = await this.#openBlob(source, receipt);
-    const { file, config } = source;
-    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
-    this.#receipts.set(device, receipt);
-    return opened;
-  }
-
-  async #openBlob({ image, file }: DeviceSource, receipt: ReceiptCounter): Promise<PieceBlob> {
-    const { content, readTable } = this.#modules;
+    const { image, file, config } = source;
     const { piecesDigest: digest, piecesSizeBytes } = file;
     const { signal } = this.#ending;
+    const receipt = newReceipt();
     await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, receipt, { signal });
     const table = decodePieceTable(await readTable(digest));
     const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
-    return await content.openPieces(request, { digest, table }, receipt);
+    const blob = await content.openPieces(request, { digest, table }, receipt);
+    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
+    this.#receipts.set(device, receipt);
+    return opened;
   }
 
   /** Does something with the blocks of each device that a list names. Never rejects. */
   async #ofEachDevice(
     { devices, blockBytes }: SnapshotConfig,
     list: Iterable<SlotRange>,
-    bring: (file: VolumeFile, blocks: readonly number[]) => Promise<void>,
+    bring: (device: DeviceFill, blocks: readonly number[]) => Promise<void>,
   ): Promise<void> {
     const counts = devices.map(({ rawSizeBytes }) => Math.ceil(rawSizeBytes / blockBytes));
     await Promise.all(
@@ -249,7 +238,7 @@ export class Filler implements AsyncDisposable {
         const file = devices[slot];
         if (file === undefined || blocks.length === 0) return;
         try {
-          await bring(file, blocks);
+          await bring(await this.device(file.rawDigest), blocks);
         } catch (error) {
           const { log } = this.#modules;
           log.debug({ device: file.rawDigest, error }, 'not all of the prefetch list can be had');

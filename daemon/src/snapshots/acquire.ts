@@ -42,7 +42,7 @@ export interface AcquireOptions {
   readonly extent: Extent;
   /** How it is going to be started. */
   readonly startKey: Digest;
-  /** Called when it is known which snapshot it is, and before anything of it is fetched. */
+  /** Called when a snapshot is being fetched, as soon as what is wanted of it has come. */
   readonly onFound?: (mountable: Mountable) => void;
 }
 

@@ -60,6 +60,8 @@ export interface Fetching {
   readonly staging: Staging;
   /** Called with each number of bytes that has arrived. */
   onBytes(bytes: number): void;
+  /** Called when a file's blob has come, where that is known before it is verified as a whole. */
+  onArrived?(): void;
 }
 
 /** Fetches those files of a snapshot that are not here. All are pinned for the staging. */
@@ -104,7 +106,7 @@ async function fetchFile(file: VolumeFile, fetching: Fetching, modules: Modules,
 async function fetchPieces(
   { blobDigest: digest, blobSizeBytes: sizeBytes, piecesDigest }: VolumeFile,
   table: PieceTable,
-  { image, onBytes }: Fetching,
+  { image, onBytes, onArrived }: Fetching,
   { content }: Modules,
   work: Work,
 ): Promise<void> {
@@ -123,6 +125,7 @@ async function fetchPieces(
     // Somebody waits for it: what is small comes at once, whoever else is served.
     const first = table.pieces.slice(0, URGENT_PIECES).map((_, piece) => piece);
     await blob.want(first, { urgent: true, signal });
+    if (first.length === table.pieces.length) onArrived?.();
     await blob.complete({ signal });
     onBytes(sizeBytes);
   } finally {

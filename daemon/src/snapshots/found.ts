@@ -6,13 +6,13 @@ import {
   isDrakkarError,
   MAX_SNAPSHOT_CONFIG_BYTES,
   SNAPSHOT_MEDIA_TYPES,
-  type SnapshotConfig,
+  type VolumeFile,
 } from '@drakkar/protocol';
 import { openArtifact, parseArtifact, requireDevices } from '@drakkar/snapshotter';
 import type { ResolvedImage } from '../upstream/index.ts';
 import { fetchFiles, type Source } from './files.ts';
 import type { Image } from './images.ts';
-import { blobsOf, type Extent, filesOf, filesWithin, type Modules, type SnapshotParts } from './modules.ts';
+import { blobsOf, type Extent, filesWithin, type Modules, type SnapshotParts } from './modules.ts';
 import { staged } from './staging.ts';
 import type { Mountable } from './volumes.ts';
 import type { Work } from './work.ts';
@@ -29,7 +29,7 @@ export interface FindRequest {
   readonly trustedKeys: readonly KeyObject[];
   /** What of it is fetched. */
   readonly extent: Extent;
-  /** Called when it is verified that it is a snapshot of the image and whose. */
+  /** Called once when it is verified that it is a snapshot of the image and whose, and what is wanted of it has come, perhaps before it is ready. */
   readonly onFound?: ((mountable: Mountable) => void) | undefined;
 }
 
@@ -106,18 +106,25 @@ export async function openSnapshot<Kept>(
 ): Promise<Kept> {
   const subject = resolved.manifestDigest;
   const { config, signer } = openArtifact({ artifact, envelope, subject, trustedKeys });
-  await keepTables(image, config, tables, modules);
+  await keepTables(image, [config.meta], tables, modules);
   work.timeline.mark('snapshot-found');
-  onFound?.({ config, image: image.reference });
   const files = filesWithin(config, extent);
   const totalBytes = files.flatMap(blobsOf).reduce((total, { sizeBytes }) => total + sizeBytes, 0);
   let doneBytes = 0;
+  const kept = keepTables(image, config.devices, tables, modules);
+  let said: Promise<void> | undefined;
+  const sayFound = () => {
+    said ??= kept.then(() => onFound?.({ config, image: image.reference }));
+    said.catch(() => {});
+    return said;
+  };
   const onBytes = (bytes: number) => {
     doneBytes += bytes;
     work.progress('download', doneBytes, totalBytes);
   };
   return staged(modules.store, async (staging) => {
-    await fetchFiles(files, { image, source, staging, onBytes }, modules, work);
+    await fetchFiles(files, { image, source, staging, onBytes, onArrived: sayFound }, modules, work);
+    await sayFound();
     await requireDevices(modules.store.pathOf(config.meta.rawDigest), config);
     return keep({ config, envelope, artifact, signer, origin: source });
   });
@@ -126,11 +133,11 @@ export async function openSnapshot<Kept>(
 /** Those that the signed config names; whoever wants pieces of its blobs asks for them by these. */
 async function keepTables(
   { reference }: Image,
-  config: SnapshotConfig,
+  files: readonly VolumeFile[],
   tables: readonly Uint8Array[],
   { store }: Modules,
 ): Promise<void> {
-  const named = new Set(filesOf(config).map(({ piecesDigest }) => piecesDigest));
+  const named = new Set(files.map(({ piecesDigest }) => piecesDigest));
   const wanted = tables.filter((table) => named.has(digestOf(table)));
   const { pieces } = SNAPSHOT_MEDIA_TYPES;
   await Promise.all(wanted.map((table) => store.put(table, pieces, reference.registry)));

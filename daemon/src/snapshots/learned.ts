@@ -23,18 +23,20 @@ export class LearnedStarts {
     this.#cluster = cluster;
   }
 
-  /** What a start will read, in that order: as this host knows without asking anybody, or as the builder knew. */
+  /**
+   * What a start will read, in that order: as the builder knew, and as this host knows besides. Of what lies together as the builder knew it nobody sees any more
+   * what is read once all of it is here.
+   */
   listOf(config: SnapshotConfig, startKey: Digest): Trace {
-    const known = this.#own(config, startKey);
-    return known.length > 0 ? known : (config.prefetch ?? []);
+    return [...(config.prefetch ?? []), ...this.#own(config, startKey)];
   }
 
-  /** The same; where nothing is known here the cluster is asked. @throws `cancelled` */
+  /** The same; where this host knows nothing the cluster is asked. @throws `cancelled` */
   async find(config: SnapshotConfig, startKey: Digest, signal: AbortSignal): Promise<Trace> {
-    const known = this.#own(config, startKey);
-    if (known.length > 0) return known;
-    const learned = (await this.#cluster?.learned(startOf(config, startKey), signal)) ?? [];
-    return learned.length > 0 ? learned : (config.prefetch ?? []);
+    const own = this.#own(config, startKey);
+    if (own.length > 0 || this.#cluster === undefined) return this.listOf(config, startKey);
+    const learned = await this.#cluster.learned(startOf(config, startKey), signal);
+    return [...(config.prefetch ?? []), ...learned];
   }
 
   #own(config: SnapshotConfig, startKey: Digest): DeviceRange[] {

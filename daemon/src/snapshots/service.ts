@@ -18,6 +18,7 @@ import {
   isDrakkarError,
   parseImageConfig,
   parseReference,
+  type SnapshotConfig,
   type Trace,
   toDrakkarError,
 } from '@drakkar/protocol';
@@ -116,24 +117,34 @@ export class SnapshotService {
   /** Prepares a writable root file system for a container of the image. */
   async start(choice: StartChoice, work: Work): Promise<StartResult> {
     const extent = await this.#modules.volumes.extent(work);
+    const { filler, tracer, volumes } = this.#modules;
     const startKey = startKeyOf(choice);
-    const onFound = (mountable: Mountable) => this.#modules.tracer.foresee(mountable, startKey, work);
-    const wanted = { rebuild: false, extent, startKey, onFound };
-    const { record, found, image } = await this.#acquire(choice, wanted, work);
-    const before = this.#modules.filler.received(record.config).summary();
-    const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
-    work.timeline.mark('mounted');
-    this.#starts.set(id, { record, receipt: work.receipt, before });
-    return {
-      id,
-      rootfs,
-      image: image.name,
-      manifestDigest: record.manifestDigest,
-      imageConfig: parseImageConfig(record.imageConfig),
-      found,
-      receipt: work.receipt.summary(),
-      marks: work.timeline.marks,
+    let foreseen: { readonly config: SnapshotConfig; readonly before: Receipt } | undefined;
+    const onFound = (mountable: Mountable) => {
+      foreseen = { config: mountable.config, before: filler.received(mountable.config).summary() };
+      tracer.foresee(mountable, startKey, work);
     };
+    const wanted = { rebuild: false, extent, startKey, onFound };
+    try {
+      const { record, found, image } = await this.#acquire(choice, wanted, work);
+      const before = foreseen?.before ?? filler.received(record.config).summary();
+      const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
+      work.timeline.mark('mounted');
+      this.#starts.set(id, { record, receipt: work.receipt, before });
+      return {
+        id,
+        rootfs,
+        image: image.name,
+        manifestDigest: record.manifestDigest,
+        imageConfig: parseImageConfig(record.imageConfig),
+        found,
+        receipt: work.receipt.summary(),
+        marks: work.timeline.marks,
+      };
+    } catch (error) {
+      if (foreseen !== undefined) await volumes.abandon(foreseen.config);
+      throw error;
+    }
   }
 
   /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */

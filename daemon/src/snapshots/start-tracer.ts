@@ -42,9 +42,9 @@ export class StartTracer implements AsyncDisposable {
   }
 
   /** Which snapshot a start will mount is known, and where what it will read is had. */
-  foresee(mountable: Mountable, startKey: Digest, { receipt, signal }: Work): void {
+  foresee(mountable: Mountable, startKey: Digest, { signal }: Work): void {
     const list = this.#modules.learned.listOf(mountable.config, startKey);
-    this.#run(() => this.#modules.filler.fetchAhead(mountable, list, receipt, signal));
+    this.#run(() => this.#modules.filler.fetchAhead(mountable, list, signal));
   }
 
   /** A volume that was not mounted has been, for a start. */

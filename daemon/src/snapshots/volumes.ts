@@ -174,6 +174,20 @@ export class Volumes {
     });
   }
 
+  /** It is not going to be mounted now: what was opened for it and is not used otherwise is let go of. Never rejects. */
+  async abandon(config: SnapshotConfig): Promise<void> {
+    const volume = volumeId(config);
+    await this.#turns
+      .run(volume, async () => {
+        if (this.#store.holders().includes(HOLDER_PREFIX + volume)) return;
+        const mounted = (await this.#native.volumes()).filter((other) => other.mounted);
+        const used = new Set(mounted.flatMap(({ devices }) => devices));
+        const free = config.devices.map(({ rawDigest }) => rawDigest);
+        await this.#filler.forget(free.filter((device) => !used.has(hexOf(device))));
+      })
+      .catch((error: unknown) => this.#log.debug({ volume, error }, 'devices stay open'));
+  }
+
   /**
    * Does something with a snapshot's files while nobody can mount it.
    *

@@ -1,5 +1,5 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { type Digest, DrakkarError } from '@drakkar/protocol';
+import { type Digest, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { ContentKind } from './layout.ts';
 import { SCHEMA_VERSION, upgrade } from './schema.ts';
 
@@ -38,6 +38,8 @@ export interface TagRow {
 /** Tags remembered, at most; the oldest go first. */
 const MAX_TAGS = 10_000;
 
+const TOUCHED_MS = 1_000;
+
 const SQLITE = { busy: 5, ioError: 10, readOnly: 8, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
 
 /**
@@ -47,6 +49,9 @@ const SQLITE = { busy: 5, ioError: 10, readOnly: 8, corrupt: 11, full: 13, canno
 export class IndexFile implements Disposable {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** When contents were used of which that is not written yet. */
+  readonly #touched = new Map<Digest, number>();
+  #noting: NodeJS.Timeout | undefined;
 
   /** @throws `busy` when another process has the directory; `forbidden` | `no_space` | `invalid_content` */
   constructor(file: string) {
@@ -118,6 +123,7 @@ export class IndexFile implements Disposable {
   }
 
   list(): ContentRow[] {
+    this.#noteTouched();
     return this.#all('SELECT * FROM content ORDER BY last_use_ms DESC, digest').flatMap(
       (row) => toContent(row) ?? [],
     );
@@ -187,8 +193,28 @@ export class IndexFile implements Disposable {
     this.#run('DELETE FROM content WHERE digest = ?', from);
   }
 
+  /** Written within a second, many in one transaction; a crash or a full disk may lose some: they only say what goes first. */
   touch(digest: Digest, nowMs: number): void {
-    this.#run('UPDATE content SET last_use_ms = max(last_use_ms, ?) WHERE digest = ?', nowMs, digest);
+    this.#touched.set(digest, nowMs);
+    this.#noting ??= setTimeout(() => this.#noteTouched(), TOUCHED_MS).unref();
+  }
+
+  #noteTouched(): void {
+    clearTimeout(this.#noting);
+    this.#noting = undefined;
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    if (touched.length === 0) return;
+    const note = () => {
+      for (const [digest, atMs] of touched)
+        this.#run('UPDATE content SET last_use_ms = max(last_use_ms, ?) WHERE digest = ?', atMs, digest);
+    };
+    try {
+      if (this.#database.isTransaction) note();
+      else this.transaction(note);
+    } catch (error) {
+      if (!isDrakkarError(error)) throw error;
+    }
   }
 
   totalBytes(): number {
@@ -202,6 +228,7 @@ export class IndexFile implements Disposable {
 
   /** What no holder keeps, and no content that others may ask for by it, least recently used first. */
   *unpinned(): Generator<ContentRow> {
+    this.#noteTouched();
     const sql = `SELECT * FROM content WHERE digest NOT IN (SELECT digest FROM pin)
       AND digest NOT IN (SELECT table_digest FROM content WHERE table_digest IS NOT NULL) ORDER BY last_use_ms, digest`;
     for (const row of this.#statement(sql).iterate()) {
@@ -295,7 +322,9 @@ export class IndexFile implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#database.isOpen) this.#database.close();
+    if (!this.#database.isOpen) return;
+    this.#noteTouched();
+    this.#database.close();
   }
 
   #statement(sql: string): StatementSync {

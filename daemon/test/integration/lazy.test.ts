@@ -63,6 +63,12 @@ describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (nee
     const volume = lazyVolume(host.content, host.blobs);
     const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
     await helper.fillDevice({ device: volume.device, blob: volume.blob, blocks: volume.blocks });
+    if (backend === 'fanotify') {
+      await expectBytes(path, volume);
+      // Where nothing is missing nobody is asked.
+      expect(await helper.touches('v1')).toEqual([]);
+      dropCaches();
+    }
     const reading = expectBytes(path, volume, sequentially, mapped, randomly);
     const retired = await helper.retireVolume('v1');
     await reading;
@@ -80,6 +86,28 @@ describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (nee
     expect(host.mounts('fuse')).toEqual([]);
     await expectBytes(again.path, volume);
     await helper.umountVolume('v1');
+  });
+
+  test('what is complete and wrong is missing again, and readers wait until it has come anew', async () => {
+    await using _ = await host.start();
+    await using helper = nativeHelper(host.socket);
+    const volume = lazyVolume(host.content, host.blobs);
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const [first, second, ...rest] = volume.blocks;
+    if (first === undefined || second === undefined) throw new Error('a volume of one block');
+    const swapped = [
+      { ...first, block: second.block },
+      { ...second, block: first.block },
+    ];
+    const { device, blob } = volume;
+    await helper.fillDevice({ device, blob, blocks: [...swapped, ...rest] });
+    await expect(helper.retireVolume('v1')).rejects.toMatchObject({ code: 'invalid_content' });
+    expect(await helper.presentBlocks(device)).toEqual([]);
+    dropCaches();
+    void feed(helper, [volume], ending.signal);
+    await expectBytes(path, volume, sequentially, randomly);
+    ending.abort();
+    expect((await helper.retireVolume('v1')).volume).toBe('v1');
   });
 
   test('two volumes share a device, which is filled once and goes with the last of them', async () => {

@@ -26,7 +26,7 @@ impl Service {
                 continue;
             }
             // Whoever says that it is complete: others may read it with our help, and none of them shall read zeros.
-            if self.filler()?.is_whole(&device.id)? {
+            if self.filler()?.is_whole(&device.id, self.is_mounted_itself(&device.id))? {
                 self.completed(&device.id)?;
                 self.leave_to_kernel(&device.id)?;
             }
@@ -51,6 +51,14 @@ impl Service {
         filler.retire(device)?;
         tracing::info!(%device, "a device is complete: the kernel reads it alone");
         Ok(())
+    }
+
+    /// Whether a volume may be mounted on the device's own file, whose readers the kernel asks for.
+    fn is_mounted_itself(&self, device: &ContentId) -> bool {
+        let uses = |volume: &MountVolume| {
+            volume.backend == Backend::Fanotify && volume.devices.iter().any(|other| other.id == *device)
+        };
+        self.state.intents().volumes.values().any(uses)
     }
 
     /// Whether a volume is mounted directly on the file of ours that the device is.
@@ -172,7 +180,7 @@ impl Service {
         for device in &volume.devices {
             if !used.contains(&device.id) {
                 filler.release(&device.id)?;
-            } else if device.complete && filler.is_whole(&device.id)? {
+            } else if device.complete && filler.is_whole(&device.id, self.is_mounted_itself(&device.id))? {
                 // Perhaps this volume was the last that could not do without us.
                 self.leave_to_kernel(&device.id)?;
             }

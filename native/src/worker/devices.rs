@@ -56,6 +56,11 @@ impl Device {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).touch(offset, length)
     }
 
+    /// Whether all blocks are here.
+    pub fn is_complete(&self) -> bool {
+        self.map.has_all(0..self.map.shape().blocks())
+    }
+
     pub fn is_verified(&self) -> bool {
         self.is_verified.load(Relaxed)
     }

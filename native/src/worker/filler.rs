@@ -159,7 +159,8 @@ impl Filler {
 
     /// The device's own file may be mounted from now on. It must be held already: an event of a device that nobody knows is refused.
     pub fn mark(&self, id: &ContentId) -> Result<()> {
-        self.holding.group.mark(&self.require(id)?.raw)
+        let device = self.require(id)?;
+        if device.is_complete() { Ok(()) } else { self.holding.group.mark(&device.raw) }
     }
 
     /// Nobody reads the device any more.
@@ -172,18 +173,22 @@ impl Filler {
     /// Whether all of the device is here, on the disk, and right.
     ///
     /// # Errors
-    /// [`Code::InvalidContent`] where the whole is not what its name says; everything is missing again then.
-    pub fn is_whole(&self, id: &ContentId) -> Result<bool> {
+    /// [`Code::InvalidContent`] where the whole is not what its name says; everything is missing again then, and where `is_mounted`, its own file, readers
+    /// are asked again.
+    pub fn is_whole(&self, id: &ContentId, is_mounted: bool) -> Result<bool> {
         let Some(device) = self.devices().of_id(id) else { return Ok(false) };
         if device.is_verified() {
             return Ok(true);
         }
-        if !device.map.has_all(0..device.map.shape().blocks()) {
+        if !device.is_complete() {
             return Ok(false);
         }
         device.map.settle(&device.raw)?;
         let found = sha256_of(&device.raw)?;
         if found != id.as_str() {
+            if is_mounted {
+                self.holding.group.mark(&device.raw)?;
+            }
             device.map.clear();
             return Err(Error::new(
                 Code::InvalidContent,
@@ -212,7 +217,7 @@ impl Filler {
     pub fn fill(&self, id: &ContentId, blob: &ContentId, sources: &[BlockSource]) -> Result<Vec<Failed>> {
         let device = self.require(id)?;
         let blob = self.blobs.open_blob(blob)?;
-        Ok(sources
+        let failed = sources
             .iter()
             .filter_map(|source| {
                 let filled = blocks::fill(&blob, *source, &device.raw, &device.map);
@@ -222,7 +227,12 @@ impl Filler {
                 }
                 filled.err().map(|error| Failed { block: source.block, error })
             })
-            .collect())
+            .collect();
+        if device.is_complete() {
+            // There is nothing left to ask about. Whether the whole is right is found out later, and everything that is there was right when it came.
+            self.holding.group.unmark(&device.raw)?;
+        }
+        Ok(failed)
     }
 
     /// Blocks can't be had: whoever waits for them gets an error. The next read asks again.
