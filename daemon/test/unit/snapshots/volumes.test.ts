@@ -58,12 +58,14 @@ async function scene() {
     devices: [await file('device')],
   } as unknown as SnapshotConfig;
   const helper = new Helper();
+  const forgotten: Digest[] = [];
+  const forget = async (devices: Iterable<Digest>) => void forgotten.push(...devices);
   const volumes = new Volumes(
     { backend: 'local', backing: 'auto' },
     {
       native: helper.client,
       store,
-      filler: { know: () => {}, require: async () => {}, forget: async () => {} },
+      filler: { know: () => {}, require: async () => {}, forget },
       completion: { add: () => {}, remove: () => {} },
       find: () => undefined,
       log,
@@ -73,12 +75,33 @@ async function scene() {
     await store.close();
     await directory[Symbol.asyncDispose]();
   };
-  return { store, helper, volumes, config, [Symbol.asyncDispose]: dispose };
+  return { store, helper, volumes, config, forgotten, [Symbol.asyncDispose]: dispose };
 }
 
 const image = { registry: 'registry.example', repository: 'library/debian' };
 
 describe('volumes', () => {
+  test('of a snapshot that is not mounted after all nothing stays open but what others use', async () => {
+    await using at = await scene();
+    const { volumes, config, forgotten } = at;
+    const [device = config.meta] = config.devices;
+    const own = { rawDigest: digestOf('own') } as SnapshotConfig['meta'];
+    const other = {
+      ...config,
+      meta: { ...config.meta, rawDigest: digestOf('other') },
+      devices: [device, own],
+    };
+    await volumes.mount({ config, image });
+    await volumes.abandon(other);
+    expect(forgotten).toEqual([own.rawDigest]);
+    await volumes.abandon(config);
+    expect(forgotten).toEqual([own.rawDigest]);
+    await volumes.umount(config);
+    expect(forgotten).toEqual([own.rawDigest, device.rawDigest]);
+    await volumes.abandon(config);
+    expect(forgotten.at(-1)).toBe(device.rawDigest);
+  });
+
   test('what is mounted is pinned, however mounting and unmounting overtake each other', async () => {
     await using at = await scene();
     const { volumes, config, helper, store } = at;
