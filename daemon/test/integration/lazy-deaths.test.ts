@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { nativeHelper } from '@drakkar/daemon';
+import { nativeHelper, nativeProgram } from '@drakkar/daemon';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { killAll, killHolders, killSome } from '../kit/helper-processes.ts';
 import {
@@ -68,6 +68,25 @@ describe.skipIf(!isRoot).each(WAYS)(
         await feeding;
         await expectUnmounted(helper, 'v1');
       }
+    });
+
+    test('an upgrade puts another worker in the place of this one, and who reads meanwhile waits', async () => {
+      await using _ = await host.start();
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs);
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      const { pid, workerPid } = helper;
+      const reading = expectBytes(path, volume);
+      for (let upgrades = 0; upgrades < 3; upgrades += 1) {
+        const before = helper.workerPid;
+        await run(nativeProgram(), ['--upgrade', '--root', host.root]);
+        await expect.poll(async () => (await helper.probe()) && helper.workerPid).not.toBe(before);
+      }
+      expect(helper.pid).toBe(pid);
+      expect(helper.workerPid).not.toBe(workerPid);
+      void feed(helper, [volume], ending.signal);
+      await reading;
+      expect(await helper.volumes()).toMatchObject([{ volume: 'v1', mounted: true, path }]);
     });
 
     test('with the source away a read fails in time, and once it is back the same read works', async () => {
