@@ -61,6 +61,11 @@ impl Device {
         self.map.has_all(0..self.map.shape().blocks())
     }
 
+    /// The same, from a block that has come on: what is filled in order has its next gap right behind it, and a large device is not looked through each time.
+    pub fn is_complete_around(&self, block: u32) -> bool {
+        self.map.has_all(block..self.map.shape().blocks()) && self.map.has_all(0..block)
+    }
+
     pub fn is_verified(&self) -> bool {
         self.is_verified.load(Relaxed)
     }

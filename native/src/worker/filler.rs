@@ -228,7 +228,7 @@ impl Filler {
                 filled.err().map(|error| Failed { block: source.block, error })
             })
             .collect();
-        if device.is_complete() {
+        if sources.last().is_some_and(|last| device.is_complete_around(last.block)) {
             // There is nothing left to ask about. Whether the whole is right is found out later, and everything that is there was right when it came.
             self.holding.group.unmark(&device.raw)?;
         }
