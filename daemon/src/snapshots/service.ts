@@ -124,7 +124,9 @@ export class SnapshotService {
       foreseen = { config: mountable.config, before: filler.received(mountable.config).summary() };
       tracer.foresee(mountable, startKey, work);
     };
-    const wanted = { rebuild: false, extent, startKey, onFound };
+    // What is fetched whole needs no other order.
+    const ahead = extent === 'meta' ? { onFound } : {};
+    const wanted = { rebuild: false, extent, startKey, ...ahead };
     try {
       const { record, found, image } = await this.#acquire(choice, wanted, work);
       const before = foreseen?.before ?? filler.received(record.config).summary();
