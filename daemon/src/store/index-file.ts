@@ -193,7 +193,7 @@ export class IndexFile implements Disposable {
     this.#run('DELETE FROM content WHERE digest = ?', from);
   }
 
-  /** Written within a second, many in one transaction; a crash or a full disk may lose some: they only say what goes first. */
+  /** Written within a second, many in one transaction. What a crash or the disk loses of them only changes what goes first. */
   touch(digest: Digest, nowMs: number): void {
     this.#touched.set(digest, nowMs);
     this.#noting ??= setTimeout(() => this.#noteTouched(), TOUCHED_MS).unref();
