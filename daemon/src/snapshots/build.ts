@@ -21,7 +21,7 @@ import { fetchFiles } from './files.ts';
 import type { Image } from './images.ts';
 import { LayerSource } from './layer-source.ts';
 import type { Modules, SnapshotParts } from './modules.ts';
-import { type Staging, staged } from './staging.ts';
+import { adoptAll, type Staging, staged } from './staging.ts';
 import type { Work } from './work.ts';
 
 export interface BuildOptions {
@@ -102,10 +102,7 @@ function buildOnce<Kept>(
       modules.log.info({ image: image.name, leftOut }, 'built again without devices that it hardly uses');
       throw new BuildAgain({ ...upon, leftOut });
     }
-    for (const file of built.files) {
-      const { path, digest, sizeBytes, kind } = file;
-      await modules.store.adopt(path, digest, sizeBytes, kind, staging.reservation, staging.holder);
-    }
+    await adoptAll(modules.store, built.files, staging);
     const { config } = built;
     await completeDevices(image, config.devices, staging, modules, work);
     const { mediaType, manifestDigest, manifestBytes } = resolved;

@@ -152,19 +152,26 @@ function recordOf(row: Row): SnapshotRecord {
   };
 }
 
+/** Those of a repository's images. */
+export function ofRepository(
+  records: readonly SnapshotRecord[],
+  { registry, repository }: Repository,
+): SnapshotRecord[] {
+  return records.filter(({ image }) => {
+    const reference = parseReference(image);
+    return reference.registry === registry && reference.repository === repository;
+  });
+}
+
 /** The newest of a repository's snapshots for a platform that is wanted. */
 export function newestOf(
   records: readonly SnapshotRecord[],
-  { registry, repository }: Repository,
+  repository: Repository,
   platform: string,
   isWanted: (record: SnapshotRecord) => boolean,
 ): SnapshotRecord | undefined {
-  return records
-    .filter((record) => {
-      const reference = parseReference(record.image);
-      const isTheirs = reference.registry === registry && reference.repository === repository;
-      return isTheirs && record.platform === platform && isWanted(record);
-    })
+  return ofRepository(records, repository)
+    .filter((record) => record.platform === platform && isWanted(record))
     .reduce<SnapshotRecord | undefined>(
       (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
       undefined,

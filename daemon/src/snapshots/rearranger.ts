@@ -13,10 +13,10 @@ import {
 } from '@drakkar/protocol';
 import { composeArtifact, parseArtifact, rearrangeSnapshot } from '@drakkar/snapshotter';
 import type { Announcer } from './announcer.ts';
-import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { type Catalogue, ofRepository, type SnapshotRecord } from './catalogue.ts';
 import type { LearnedStarts } from './learned.ts';
-import { isLocal, type Modules } from './modules.ts';
-import { staged } from './staging.ts';
+import { isLocal, type Modules, rawDigests } from './modules.ts';
+import { adoptAll, staged } from './staging.ts';
 import { startKeyOf } from './start-key.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -134,8 +134,9 @@ export class Rearranger implements AsyncDisposable {
     const { signal } = this.#ending;
     const { subject } = parseArtifact(record.artifact);
     if (subject === undefined) throw new DrakkarError('internal', `the artifact of ${image} is of nothing`);
-    return staged(store, async ({ directory, reservation, holder }) => {
-      for (const { rawDigest } of [config.meta, ...config.devices]) store.pin(rawDigest, holder);
+    return staged(store, async (staging) => {
+      const { directory, reservation, holder } = staging;
+      for (const digest of rawDigests(config)) store.pin(digest, holder);
       const rearranged = await rearrangeSnapshot(
         {
           image,
@@ -149,8 +150,7 @@ export class Rearranger implements AsyncDisposable {
         { reserve: async (bytes) => reservation.grow(bytes) },
         { signal },
       );
-      for (const { path, digest, sizeBytes, kind } of rearranged.files)
-        await store.adopt(path, digest, sizeBytes, kind, reservation, holder);
+      await adoptAll(store, rearranged.files, staging);
       const { artifact, envelope } = composeArtifact({
         config: rearranged.config,
         subject,
@@ -172,12 +172,9 @@ export class Rearranger implements AsyncDisposable {
    */
   #rawPaths({ config, image, manifestDigest }: SnapshotRecord): (string | null)[] {
     const { catalogue, store } = this.#modules;
-    const own = parseReference(image);
-    const others = catalogue.list().filter((other) => {
-      const { registry, repository } = parseReference(other.image);
-      const isSame = registry === own.registry && repository === own.repository;
-      return isSame && other.manifestDigest !== manifestDigest;
-    });
+    const others = ofRepository(catalogue.list(), parseReference(image)).filter(
+      (other) => other.manifestDigest !== manifestDigest,
+    );
     const shared = new Set(others.flatMap((other) => other.config.devices.map(({ rawDigest }) => rawDigest)));
     return config.devices.map(({ rawDigest }) => (shared.has(rawDigest) ? null : store.pathOf(rawDigest)));
   }

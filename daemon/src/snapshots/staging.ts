@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '@drakkar/protocol';
+import type { OutputFile } from '@drakkar/snapshotter';
 import type { Reservation } from '../store/index.ts';
 import type { Store } from './modules.ts';
 
@@ -28,6 +29,16 @@ export async function pinned<Value>(
   } finally {
     store.unpin(holder);
   }
+}
+
+/** Moves what a build has left to the store, where it stays pinned. */
+export async function adoptAll(
+  store: Store,
+  files: readonly OutputFile[],
+  { reservation, holder }: Staging,
+): Promise<void> {
+  for (const { path, digest, sizeBytes, kind } of files)
+    await store.adopt(path, digest, sizeBytes, kind, reservation, holder);
 }
 
 /**
