@@ -116,7 +116,6 @@ export async function startDaemon(
           stack.use(nativeHelper(config.native.socket, { expected: true })),
         ),
         content,
-        readTable: (digest) => readFile(store.pathOf(digest)),
         find: (device) => findDevice(catalogue, device),
         log,
       },

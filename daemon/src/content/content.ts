@@ -4,6 +4,7 @@ import {
   fixedCut,
   isDrakkarError,
   type NamedPieceTable,
+  type PieceTable,
   tableCut,
 } from '@drakkar/protocol';
 import type { ContentReader } from '../store/index.ts';
@@ -142,6 +143,22 @@ class SharedContent implements Content {
         isWrong ||= isFirstWrong;
       }
     }
+  }
+
+  async pieceTable(
+    request: PieceBlobRequest,
+    receipt: ReceiptCounter,
+    options: FetchOptions = {},
+  ): Promise<PieceTable> {
+    const { digest, sizeBytes } = request;
+    const { store } = this.#modules;
+    if (store.has(digest)) {
+      receipt.fromStore(sizeBytes);
+      options.onBytes?.(sizeBytes);
+    } else {
+      await this.fetch(request, receipt, options);
+    }
+    return await store.pieceTable(digest);
   }
 
   async #fetch(

@@ -141,6 +141,8 @@ export interface Content extends AsyncDisposable {
   ): AsyncGenerator<Buffer, void, undefined>;
   /** Makes it complete in the store. @returns the digest under which it is there */
   fetch(request: BlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<Digest>;
+  /** A piece table, which is fetched where it is not here. @throws `invalid_content` for what is none */
+  pieceTable(request: PieceBlobRequest, receipt: ReceiptCounter, options?: FetchOptions): Promise<PieceTable>;
   /**
    * Single pieces of a blob that is cut by a trusted table, from the store, other hosts or its registry. Who opens the same blob again
    * shares what comes. @throws `invalid_argument` where it is another blob's table; `no_space`

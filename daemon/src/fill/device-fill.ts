@@ -1,5 +1,5 @@
-import { type Digest, DrakkarError, type VolumeFile } from '@drakkar/protocol';
-import type { PieceBlob, ReceiptCounter } from '../content/index.ts';
+import type { Digest, VolumeFile } from '@drakkar/protocol';
+import type { PieceBlob } from '../content/index.ts';
 import type { Urgency } from '../urgency.ts';
 import type { FillLanes } from './lanes.ts';
 import { ReadAhead } from './read-ahead.ts';
@@ -20,29 +20,15 @@ interface Bringing {
 export class DeviceFill implements AsyncDisposable {
   readonly file: VolumeFile;
   readonly blockCount: number;
-  /** What has come for it, and from where. */
-  readonly receipt: ReceiptCounter;
   readonly #blob: PieceBlob;
   readonly #lanes: FillLanes;
   readonly #ahead: ReadAhead;
   readonly #bringing = new Map<number, Bringing>();
 
-  /** @throws `invalid_content` where the table has another number of blocks than the device */
-  constructor(
-    file: VolumeFile,
-    blockBytes: number,
-    { blob, receipt, lanes }: { blob: PieceBlob; receipt: ReceiptCounter; lanes: FillLanes },
-  ) {
+  constructor(file: VolumeFile, { blob, lanes }: { readonly blob: PieceBlob; readonly lanes: FillLanes }) {
     this.file = file;
-    this.receipt = receipt;
     // The last piece of a snapshot's blob is its seek table.
     this.blockCount = blob.table.pieces.length - 1;
-    if (this.blockCount !== Math.ceil(file.rawSizeBytes / blockBytes)) {
-      throw new DrakkarError(
-        'invalid_content',
-        `the device ${file.rawDigest} of ${file.rawSizeBytes} bytes has a table of ${this.blockCount} blocks of ${blockBytes}`,
-      );
-    }
     this.#blob = blob;
     this.#lanes = lanes;
     this.#ahead = new ReadAhead(this.blockCount);

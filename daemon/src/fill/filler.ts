@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Digest,
   DrakkarError,
-  decodePieceTable,
   isDrakkarError,
+  type PieceTable,
   type SnapshotConfig,
   toDrakkarError,
   type VolumeFile,
@@ -26,8 +26,7 @@ export interface FillerModules {
   readonly native: NativeHelper;
   /** Connections of their own, on each of which one block is filled at a time. */
   readonly lanes: readonly NativeHelper[];
-  readonly content: Pick<Content, 'openPieces' | 'fetch'>;
-  readonly readTable: (digest: Digest) => Promise<Uint8Array>;
+  readonly content: Pick<Content, 'openPieces' | 'pieceTable'>;
   readonly log: Log;
   /** Which snapshot a device belongs to that nobody has spoken of since this daemon began. */
   readonly find: (device: Digest) => DeviceSource | undefined;
@@ -38,6 +37,13 @@ export interface DeviceSource {
   readonly image: RepositoryName;
   readonly config: SnapshotConfig;
   readonly file: VolumeFile;
+}
+
+/** How a device is cut into blocks: the last piece of a snapshot's blob is its seek table, each other one a block. */
+interface DeviceCut {
+  readonly table: PieceTable;
+  /** What comes for the device. */
+  readonly receipt: ReceiptCounter;
 }
 
 export interface FillCounts {
@@ -55,6 +61,7 @@ export class Filler implements AsyncDisposable {
   readonly #modules: FillerModules;
   readonly #lanes: FillLanes;
   readonly #sources = new Map<Digest, DeviceSource>();
+  readonly #cuts = new Map<Digest, Promise<DeviceCut>>();
   readonly #devices = new Map<Digest, Promise<DeviceFill>>();
   readonly #receipts = new Map<Digest, ReceiptCounter>();
   readonly #ending = new AbortController();
@@ -102,8 +109,9 @@ export class Filler implements AsyncDisposable {
 
   /**
    * Brings to the store what a start will read of a snapshot that is not mounted yet, so that {@link prefetch} finds it there. What can't be had now is
-   * wanted again then. Its devices may be filled from now on; they are to be forgotten where it is not mounted after all.
-   * @param list as of {@link prefetch}
+   * wanted again then. Its devices may be filled from now on; they are to be forgotten where it is not mounted after all. Those that the list does not name
+   * are opened when they are read.
+   * @param list as of {@link prefetch}; where it is empty, any device may be read, and all are opened
    */
   async fetchAhead(
     { image, config }: Omit<DeviceSource, 'file'>,
@@ -112,7 +120,9 @@ export class Filler implements AsyncDisposable {
   ): Promise<void> {
     const until = AbortSignal.any([signal, this.#ending.signal]);
     this.know(image, config);
-    await this.#ofEachDevice(config, list, (device, blocks) => device.fetch(blocks, until));
+    const ranges = [...list];
+    if (ranges.length === 0) await Promise.all(config.devices.map(({ rawDigest }) => this.device(rawDigest)));
+    await this.#ofEachDevice(config, ranges, (device, blocks) => device.fetch(blocks, until));
   }
 
   /** What has come for the devices of a snapshot while they were filled. */
@@ -129,6 +139,7 @@ export class Filler implements AsyncDisposable {
   async forget(devices: Iterable<Digest>): Promise<void> {
     for (const device of devices) {
       this.#sources.delete(device);
+      this.#cuts.delete(device);
       const opened = this.#devices.get(device);
       this.#devices.delete(device);
       this.#receipts.delete(device);
@@ -141,8 +152,8 @@ export class Filler implements AsyncDisposable {
    * @throws `invalid_content` for a piece table that is none, or not of the device
    */
   async require(devices: readonly Digest[]): Promise<void> {
-    const opened = await Promise.allSettled(devices.map((device) => this.device(device)));
-    for (const [index, outcome] of opened.entries()) {
+    const found = await Promise.allSettled(devices.map(async (device) => this.#cut(device)));
+    for (const [index, outcome] of found.entries()) {
       if (outcome.status === 'fulfilled') continue;
       if (isDrakkarError(outcome.reason, 'invalid_content')) throw outcome.reason;
       this.#modules.log.warn(
@@ -154,14 +165,7 @@ export class Filler implements AsyncDisposable {
 
   /** @throws `not_found` for a device of no snapshot that is known here; `invalid_content`; what its table can't be had for */
   device(device: Digest): Promise<DeviceFill> {
-    const known = this.#devices.get(device);
-    if (known !== undefined) return known;
-    const opening = this.#open(device);
-    this.#devices.set(device, opening);
-    opening.catch(() => {
-      if (this.#devices.get(device) === opening) this.#devices.delete(device);
-    });
-    return opening;
+    return once(this.#devices, device, () => this.#open(device));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -208,22 +212,38 @@ export class Filler implements AsyncDisposable {
   }
 
   async #open(device: Digest): Promise<DeviceFill> {
-    const { content, find, readTable } = this.#modules;
-    const source = this.#sources.get(device) ?? find(device);
+    const { image, file } = this.#source(device);
+    const { table, receipt } = await this.#cut(device);
+    const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
+    const blob = await this.#modules.content.openPieces(
+      request,
+      { digest: file.piecesDigest, table },
+      receipt,
+    );
+    return new DeviceFill(file, { blob, lanes: this.#lanes });
+  }
+
+  /** @throws as {@link device} */
+  #cut(device: Digest): Promise<DeviceCut> {
+    return once(this.#cuts, device, () => this.#fetchCut(this.#source(device)));
+  }
+
+  async #fetchCut({ image, file, config }: DeviceSource): Promise<DeviceCut> {
+    const { piecesDigest: digest, piecesSizeBytes: sizeBytes } = file;
+    const { signal } = this.#ending;
+    const receipt = newReceipt();
+    const table = await this.#modules.content.pieceTable({ image, digest, sizeBytes }, receipt, { signal });
+    requireBlocks(table, file, config.blockBytes);
+    this.#receipts.set(file.rawDigest, receipt);
+    return { table, receipt };
+  }
+
+  #source(device: Digest): DeviceSource {
+    const source = this.#sources.get(device) ?? this.#modules.find(device);
     if (source === undefined)
       throw new DrakkarError('not_found', `no snapshot here has the device ${device}`);
     this.know(source.image, source.config);
-    const { image, file, config } = source;
-    const { piecesDigest: digest, piecesSizeBytes } = file;
-    const { signal } = this.#ending;
-    const receipt = newReceipt();
-    await content.fetch({ image, digest, sizeBytes: piecesSizeBytes }, receipt, { signal });
-    const table = decodePieceTable(await readTable(digest));
-    const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
-    const blob = await content.openPieces(request, { digest, table }, receipt);
-    const opened = new DeviceFill(file, config.blockBytes, { blob, receipt, lanes: this.#lanes });
-    this.#receipts.set(device, receipt);
-    return opened;
+    return source;
   }
 
   /** Does something with the blocks of each device that a list names. Never rejects. */
@@ -246,4 +266,30 @@ export class Filler implements AsyncDisposable {
       }),
     );
   }
+}
+
+/** What is known of a key, or becomes so now, and is not tried again unless it fails. */
+function once<Key, Value>(
+  known: Map<Key, Promise<Value>>,
+  key: Key,
+  begin: () => Promise<Value>,
+): Promise<Value> {
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const begun = begin();
+  known.set(key, begun);
+  begun.catch(() => {
+    if (known.get(key) === begun) known.delete(key);
+  });
+  return begun;
+}
+
+/** @throws `invalid_content` where the table has another number of blocks than the device */
+function requireBlocks({ pieces }: PieceTable, file: VolumeFile, blockBytes: number): void {
+  const blocks = pieces.length - 1;
+  if (blocks === Math.ceil(file.rawSizeBytes / blockBytes)) return;
+  throw new DrakkarError(
+    'invalid_content',
+    `the device ${file.rawDigest} of ${file.rawSizeBytes} bytes has a table of ${blocks} blocks of ${blockBytes}`,
+  );
 }

@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   DrakkarError,
-  decodePieceTable,
   hexOf,
   type PieceTable,
   type SnapshotConfig,
@@ -87,8 +85,7 @@ async function fetchFile(file: VolumeFile, fetching: Fetching, modules: Modules,
   const [blob, pieces] = blobsOf(file);
   for (const { digest } of [blob, pieces]) store.pin(digest, holder);
   const call = { signal: work.signal, onBytes };
-  await content.fetch({ image: image.reference, ...pieces }, work.receipt, call);
-  const table = decodePieceTable(await readFile(store.pathOf(pieces.digest)));
+  const table = await content.pieceTable({ image: image.reference, ...pieces }, work.receipt, call);
   if (source === 'cluster' && !store.has(blob.digest)) {
     await fetchPieces(file, table, fetching, modules, work);
   } else {

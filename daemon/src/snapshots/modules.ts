@@ -46,7 +46,10 @@ export type Store = Pick<
 >;
 
 /** What snapshots need of the content service. */
-export type Content = Pick<WholeContent, 'read' | 'fetch' | 'openPieces' | 'offer' | 'offerPieces'>;
+export type Content = Pick<
+  WholeContent,
+  'read' | 'fetch' | 'pieceTable' | 'openPieces' | 'offer' | 'offerPieces'
+>;
 
 /** What snapshots need of the cluster's other hosts. */
 export type Cluster = Pick<

@@ -105,7 +105,7 @@ describe('without other hosts', () => {
       piecesSizeBytes: blob.encoded.length,
     };
     const lanes = new FillLanes([{ fillDevice } as NativeHelper]);
-    await using device = new DeviceFill(file, blockBytes, { blob: pieces, receipt, lanes });
+    await using device = new DeviceFill(file, { blob: pieces, lanes });
     await device.bring([3, 4, 5, 6], 'soon', soon());
     expect(filled.toSorted()).toEqual([3, 4, 5, 6]);
     expect(cluster.proxy.requests(`GET /v2/library/thing/blobs/${blob.digest}`)).toBe(1);
