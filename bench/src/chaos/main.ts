@@ -1,11 +1,7 @@
 /** `npm run chaos -- [--kills N] [--backend fanotify|fuse] [--backing auto|file|loop]`: kills everything, and keeps what came of it in bench/results. */
-import { writeFile } from 'node:fs/promises';
-import { release } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { keepChaos, summarise } from '../runner/results.ts';
 import { runChaos } from './chaos.ts';
-
-const RESULTS = join(import.meta.dirname, '../../results');
 
 const { values } = parseArgs({
   options: {
@@ -32,9 +28,8 @@ const result = await runChaos({
       `round ${round}: ${killed} killed so far; ${reads} reads, ${wrong} wrong, ${failed} failed, the longest ${Math.round(longestMs)} ms\n`,
     ),
 });
-const file = join(RESULTS, `chaos-${backend}-${backing}.json`);
-const measuredAt = new Date().toISOString().slice(0, 10);
-await writeFile(file, `${JSON.stringify({ measuredAt, kernel: release(), ...result }, undefined, 2)}\n`);
+await keepChaos(result);
+await summarise();
 const isRight = result.wrong.length + result.failed.length === 0 && result.isContainerAlive;
 console.log(
   `${isRight ? 'right' : 'WRONG'}: ${JSON.stringify(result.kills)} killed; of ${result.reads} reads ${result.wrong.length} wrong and ${result.failed.length} failed`,

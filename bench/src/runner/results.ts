@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { ChaosResult } from '../chaos/chaos.ts';
 import { drawBars } from '../plots/bars.ts';
 import type { Series } from './samples.ts';
 
@@ -71,33 +72,81 @@ const documentSchema = z.object({
   ),
 });
 
+const chaosSchema = z.object({
+  measuredAt: z.string(),
+  backend: z.string(),
+  backing: z.string(),
+  kills: z.record(z.string(), z.number()),
+  reads: z.number(),
+  wrong: z.array(z.unknown()),
+  failed: z.array(z.unknown()),
+  longestReadMs: z.number(),
+});
+
+const CHAOS = /^chaos-.*\.json$/;
+
+/** Keeps what came of killing everything. */
+export async function keepChaos(result: ChaosResult): Promise<void> {
+  const document = { measuredAt: new Date().toISOString(), kernel: release(), ...result };
+  const name = `chaos-${result.backend}-${result.backing}.json`;
+  await writeFile(join(RESULTS, name), `${JSON.stringify(document, undefined, 2)}\n`);
+}
+
 /** bench/results/README.md: every claim of every result that is kept, with its plot. */
 export async function summarise(): Promise<void> {
   const names = (await readdir(RESULTS)).filter((name) => name.endsWith('.json')).sort();
-  const sections = await Promise.all(
-    names.map(async (name) => {
-      const result = documentSchema.parse(JSON.parse(await readFile(join(RESULTS, name), 'utf8')));
-      const rows = result.claims.map(
-        ({ what, figure, unit, target, holds }) =>
-          `| ${what} | ${figure.toFixed(2)} ${unit} | ${target} ${unit} | ${holds ? 'holds' : 'missed'} |`,
-      );
-      return [
-        `## ${result.title}`,
-        '',
-        ...(result.method === undefined ? [] : [result.method, '']),
-        '| what | median | target | |',
-        '| --- | --- | --- | --- |',
-        ...rows,
-        '',
-        `![${result.title}](${result.name}.svg)`,
-        '',
-        `Raw data: [${name}](${name}), ${result.measuredAt.slice(0, 10)}.`,
-      ].join('\n');
-    }),
-  );
   const head =
-    '# Results\n\nWritten by `npm run bench`. Ratios are of medians, contenders in turn in one run on one machine.';
-  await writeFile(join(RESULTS, 'README.md'), `${[head, ...sections].join('\n\n')}\n`);
+    '# Results\n\nWritten by `npm run bench` and `npm run chaos`. Ratios are of medians, contenders in turn in one run on one machine.';
+  const sections = names.filter((name) => !CHAOS.test(name)).map(sectionOf);
+  const chaos = await chaosSection(names.filter((name) => CHAOS.test(name)));
+  const text = [head, chaos, ...(await Promise.all(sections))].join('\n\n');
+  await writeFile(join(RESULTS, 'README.md'), `${text}\n`);
+}
+
+async function readDocument<Document>(name: string, schema: z.ZodType<Document>): Promise<Document> {
+  return schema.parse(JSON.parse(await readFile(join(RESULTS, name), 'utf8')));
+}
+
+async function sectionOf(name: string): Promise<string> {
+  const result = await readDocument(name, documentSchema);
+  const rows = result.claims.map(
+    ({ what, figure, unit, target, holds }) =>
+      `| ${what} | ${figure.toFixed(2)} ${unit} | ${target} ${unit} | ${holds ? 'holds' : 'missed'} |`,
+  );
+  return [
+    `## ${result.title}`,
+    '',
+    ...(result.method === undefined ? [] : [result.method, '']),
+    '| what | median | target | |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+    '',
+    `![${result.title}](${result.name}.svg)`,
+    '',
+    `Raw data: [${name}](${name}), ${result.measuredAt.slice(0, 10)}.`,
+  ].join('\n');
+}
+
+async function chaosSection(names: readonly string[]): Promise<string> {
+  const rows = names.map(async (name) => {
+    const { measuredAt, backend, backing, kills, reads, wrong, failed, longestReadMs } = await readDocument(
+      name,
+      chaosSchema,
+    );
+    const killed = Object.values(kills).reduce((sum, count) => sum + count, 0);
+    const longest = `${(longestReadMs / 1000).toFixed(1)} s`;
+    const raw = `[${name}](${name}), ${measuredAt.slice(0, 10)}`;
+    return `| ${backend}, ${backing} | ${killed} | ${reads} | ${wrong.length} | ${failed.length} | ${longest} | ${raw} |`;
+  });
+  return [
+    '## Killed while others read',
+    '',
+    'Workers, holders, daemons, seeds, peers and the supernode are killed at random moments, while readers compare every byte of a lazy volume.',
+    '',
+    '| backend, backing | killed | reads | wrong | failed | longest read | raw data |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
+    ...(await Promise.all(rows)),
+  ].join('\n');
 }
 
 export function describeClaim({ what, figure, unit, target, holds }: Claim): string {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { debianImage, imageOf, layerOf, pushImage, tarArchive } from '@drakkar/lab';
+import { parseReference } from '@drakkar/protocol';
 import type { FleetHost } from '../fleet/fleet.ts';
 import { emptyHost, expectGiven, type SeededFleet, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
 import { LAZY_BACKENDS } from '../runner/backends.ts';
@@ -24,7 +25,7 @@ const LEAP = 7919;
 const METHOD =
   'Hosts over loopback, nothing is completed in the background. The image has one file: the uncompressed layers of a Debian image, which compress as programs do.';
 const THROUGHPUT_METHOD =
-  'The host has nothing, another one has all; `dd` reads the file from its start to its end.';
+  'The host has nothing, another one has all; `dd` reads the file from its start to its end. What was written before is on the disk; one turn, which is not counted, warms up the daemons.';
 const ANSWER_METHOD =
   'The host has the compressed device and no block of it; 4 KiB of each second block are read, far from one another, one after the other.';
 
@@ -41,24 +42,24 @@ export const fill: Scenario = async ({ rounds, onSample }) => {
     const host = seeded.clients[index];
     return host === undefined ? [] : [{ name: `drakkar, ${backend}`, host }];
   });
-  const throughput = await takeSamples(
-    hosts.map(({ name, host }) => ({
-      name,
-      async measure() {
-        await emptyHost(host);
-        const image = await makeImage();
-        return { wallMs: await inRootfs(host, image, (rootfs) => readAll(join(rootfs, FILE))) };
-      },
-    })),
-    rounds,
-    onSample,
-  );
+  const readers = hosts.map(({ name, host }) => ({
+    name,
+    async measure() {
+      await emptyHost(host);
+      const image = await makeImage();
+      await flushDisks();
+      return { wallMs: await inRootfs(host, image, (rootfs) => readAll(join(rootfs, FILE))) };
+    },
+  }));
+  for (const { measure } of readers) await measure();
+  const throughput = await takeSamples(readers, rounds, onSample);
   const answers = hosts.map(({ name }) => ({ name, samples: [] as Sample[] }));
   for (let round = 0; round < rounds; round += 1) {
     for (const [index, { name, host }] of hosts.entries()) {
       await emptyHost(host);
       const image = await makeImage();
       await fetchBlobs(seeded, host, image);
+      await flushDisks();
       const answerMs = await inRootfs(host, image, async (rootfs) =>
         readApart(join(rootfs, FILE), sizeBytes),
       );
@@ -114,9 +115,10 @@ async function imagesOf(seeded: SeededFleet): Promise<FileImages> {
     async makeImage() {
       images += 1;
       const mark = layerOf(tarArchive([{ name: 'mark', data: `${images}` }]));
-      const tag = `v${images}`;
-      await pushImage(registry.url, imageOf({ layers: [layer, mark] }), { repository: REPOSITORY, tag });
-      const image = `${registry.host}/${REPOSITORY}:${tag}`;
+      // Of another repository each, or what starts of the last one read would be known.
+      const repository = `${REPOSITORY}-${images}`;
+      await pushImage(registry.url, imageOf({ layers: [layer, mark] }), { repository, tag: 'latest' });
+      const image = `${registry.host}/${repository}:latest`;
       // Mirrors give what registries have.
       await seedSnapshot(seeded, image, { push: true });
       return image;
@@ -138,6 +140,11 @@ async function inRootfs<Value>(
   }
 }
 
+/** So that what making an image has written is not written while something is measured. */
+async function flushDisks(): Promise<void> {
+  await promisify(execFile)('sync');
+}
+
 async function readAll(path: string): Promise<number> {
   const startedMs = performance.now();
   await promisify(execFile)('dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none']);
@@ -147,9 +154,10 @@ async function readAll(path: string): Promise<number> {
 /** Brings the compressed devices into the store of a host, through its mirror. */
 async function fetchBlobs({ fleet, seed }: SeededFleet, host: FleetHost, image: string): Promise<void> {
   const { config } = await seed.client.snapshot(image);
+  const { repository } = parseReference(image);
   const { mirrorUrl } = await host.client.status();
   for (const { blobDigest } of config.devices) {
-    const url = `${mirrorUrl}/v2/${REPOSITORY}/blobs/${blobDigest}?ns=${fleet.registry.host}`;
+    const url = `${mirrorUrl}/v2/${repository}/blobs/${blobDigest}?ns=${fleet.registry.host}`;
     await promisify(execFile)('curl', ['--silent', '--fail', '--noproxy', '*', '--output', '/dev/null', url]);
   }
 }
