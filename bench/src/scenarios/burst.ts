@@ -53,7 +53,7 @@ interface Place {
 }
 
 const METHOD = [
-  `On one host that has nothing of the images, ${AT_A_TIME} at a time. The images have the layers of Debian with Python in common, and a layer of 8 MiB each for itself; another host, over loopback, has their snapshots.`,
+  `On one host that has nothing of the images, ${AT_A_TIME} at a time. The images have the layers of Debian with Python in common, and a layer of 8 MiB each for itself; another host, over loopback, has their snapshots. Nothing is completed in the background.`,
   'Against the same over overlayfs, with the layers unpacked on the same disk before.',
   'What starts of the images read the cluster knows from the second round on. All caches are dropped before, but those of running programs, the registry and the other host.',
 ].join(' ');
@@ -65,7 +65,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const directory = await mkdtemp('/var/tmp/drakkar-burst-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const seeded = stack.use(await startSeededFleet({ clients: [{}] }));
+  const seeded = stack.use(await startSeededFleet({ clients: [{ volumes: { background: 'off' } }] }));
   const { fleet, seed, clients } = seeded;
   const [host] = clients;
   if (host === undefined) throw new Error('a fleet without clients');
