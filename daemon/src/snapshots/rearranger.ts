@@ -38,6 +38,8 @@ export interface RearrangerModules extends Pick<Modules, 'store' | 'log'> {
 const MAX_LOOKED_AT = 32;
 const SHORTEST_LOOK_MS = 200;
 const LONGEST_LOOK_MS = 30_000;
+/** After a failure: a disk may have room again, a helper be back. */
+const RETRY_MS = 600_000;
 
 /**
  * Lays snapshots that were built here out anew, once each, when it has been learned what starts of them read, and tells the cluster: whoever
@@ -49,8 +51,8 @@ export class Rearranger implements AsyncDisposable {
   readonly #ending = new AbortController();
   /** When it was first seen that something has been learned, by layout. */
   readonly #learnedAtMs = new Map<Digest, number>();
-  /** Those with which it did not work. */
-  readonly #givenUp = new Set<Digest>();
+  /** When those with which it did not work are tried again, by layout. */
+  readonly #restsUntilMs = new Map<Digest, number>();
   #running: Promise<void> | undefined;
 
   constructor(options: RearrangerOptions, modules: RearrangerModules) {
@@ -82,7 +84,8 @@ export class Rearranger implements AsyncDisposable {
   #mayBe({ origin, config }: SnapshotRecord): boolean {
     const isAsBuilt = origin === 'built' && config.prefetch === undefined;
     const hasRoom = config.devices.length > 0 && config.devices.length < MAX_DEVICES;
-    return isAsBuilt && hasRoom && !this.#givenUp.has(config.meta.rawDigest);
+    const restsUntilMs = this.#restsUntilMs.get(config.meta.rawDigest) ?? 0;
+    return isAsBuilt && hasRoom && performance.now() >= restsUntilMs;
   }
 
   /** Never rejects. */
@@ -96,8 +99,8 @@ export class Rearranger implements AsyncDisposable {
       await this.#rearrange(record, reads);
     } catch (error) {
       if (this.#ending.signal.aborted) return;
-      this.#givenUp.add(layout);
-      this.#modules.log.warn({ image, error }, 'a snapshot stays laid out as it is');
+      this.#restsUntilMs.set(layout, performance.now() + RETRY_MS);
+      this.#modules.log.warn({ image, error }, 'a snapshot stays laid out as it is for now');
     }
   }
 
