@@ -116,6 +116,7 @@ export async function startDaemon(
           stack.use(nativeHelper(config.native.socket, { expected: true })),
         ),
         content,
+        isWhole: (device) => store.has(device, 'volume'),
         find: (device) => findDevice(catalogue, device),
         log,
       },

@@ -81,6 +81,7 @@ const chaosSchema = z.object({
   wrong: z.array(z.unknown()),
   failed: z.array(z.unknown()),
   longestReadMs: z.number(),
+  isContainerAlive: z.boolean(),
 });
 
 const CHAOS = /^chaos-.*\.json$/;
@@ -129,22 +130,20 @@ async function sectionOf(name: string): Promise<string> {
 
 async function chaosSection(names: readonly string[]): Promise<string> {
   const rows = names.map(async (name) => {
-    const { measuredAt, backend, backing, kills, reads, wrong, failed, longestReadMs } = await readDocument(
-      name,
-      chaosSchema,
-    );
+    const { measuredAt, backend, backing, kills, reads, wrong, failed, longestReadMs, isContainerAlive } =
+      await readDocument(name, chaosSchema);
     const killed = Object.values(kills).reduce((sum, count) => sum + count, 0);
     const longest = `${(longestReadMs / 1000).toFixed(1)} s`;
     const raw = `[${name}](${name}), ${measuredAt.slice(0, 10)}`;
-    return `| ${backend}, ${backing} | ${killed} | ${reads} | ${wrong.length} | ${failed.length} | ${longest} | ${raw} |`;
+    return `| ${backend}, ${backing} | ${killed} | ${reads} | ${wrong.length} | ${failed.length} | ${longest} | ${isContainerAlive ? 'goes on' : 'died'} | ${raw} |`;
   });
   return [
     '## Killed while others read',
     '',
     'Workers, holders, daemons, seeds, peers and the supernode are killed at random moments, while readers compare every byte of a lazy volume.',
     '',
-    '| backend, backing | killed | reads | wrong | failed | longest read | raw data |',
-    '| --- | --- | --- | --- | --- | --- | --- |',
+    '| backend, backing | killed | reads | wrong | failed | longest read | a container meanwhile | raw data |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ...(await Promise.all(rows)),
   ].join('\n');
 }

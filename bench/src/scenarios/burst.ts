@@ -58,7 +58,7 @@ const METHOD = [
   'What starts of the images read the cluster knows from the second round on. All caches are dropped before, but those of running programs, the registry and the other host.',
 ].join(' ');
 const CONTAINERS_METHOD =
-  'runc starts a container from the same bundle on each root file system; it prints a file and ends. The time is that of all, to their ends.';
+  'runc starts a container from the same bundle on each root file system; it prints a file and ends. They come after the root file systems alone, so that what those read is known, and from the second round on what the containers read. The time is that of all, to their ends.';
 
 /** Five hundred containers at once on an empty host. */
 export const burst: Scenario = async ({ rounds, onSample }) => {

@@ -25,9 +25,9 @@ import type { Scenario } from '../scenario.ts';
 const PACKAGES = ['python3', 'python3-numpy'];
 const BIG_FILE = 'big';
 const BIG_BYTES = 256 * 1024 ** 2;
-/** Beside the big file; nobody reads it, so that something is missing and their device stays marked. */
+/** Behind the big file, and longer than what is read ahead of it; nobody reads it, so that something is missing and their device stays marked. */
 const UNREAD_FILE = 'unread';
-const UNREAD_BYTES = 4 * 1024 ** 2;
+const UNREAD_BYTES = 32 * 1024 ** 2;
 /** Of the tree, so that one sample takes long enough. */
 const WALKS = 5;
 
@@ -96,7 +96,7 @@ function walk(command: string): Workload['read'] {
 }
 
 const METHOD = [
-  'What a container would read, when all of its image is here. All are overlays: over layers that are unpacked on the same disk; over a volume that the kernel reads alone;',
+  'What a container would read, when all that it reads is here. All are overlays: over layers that are unpacked on the same disk; over a volume that the kernel reads alone;',
   'over volumes that were filled by reading every file once but one beside those that are measured, so that they are asked about as long as they are mounted, one a backend.',
   'Warm: everything has been read once before, and fio leaves the caches alone. From the disk: all caches are dropped before each.',
 ].join(' ');
@@ -111,6 +111,7 @@ export const read: Scenario = async ({ rounds, onSample }) => {
   await pushImage(registry.url, image, { repository: 'bench/read', tag: 'latest' });
   const reference = `${registry.host}/bench/read:latest`;
   const readers: Reader[] = [];
+  const lazy: BenchMachine[] = [];
   const overlay = stack.use(await mountOverlay(await unpackLayers(image.layers, directory), directory));
   readers.push({ name: OVERLAYFS, target: 1, rootfs: overlay.path });
   const builder = stack.use(await startBenchMachine());
@@ -128,8 +129,13 @@ export const read: Scenario = async ({ rounds, onSample }) => {
     );
     const rootfs = stack.use(await startRootfs(machine, reference));
     readers.push({ name: `drakkar, ${backend}`, target, rootfs: rootfs.path });
+    lazy.push(machine);
   }
   for (const { rootfs } of readers) await readAll(rootfs);
+  for (const { client } of lazy) {
+    const [snapshot] = await client.snapshots();
+    if (snapshot?.residency === 1) throw new Error('nothing is missing, so that nothing is marked');
+  }
   const results: Result[] = [];
   for (const workload of WORKLOADS) results.push(await measure(workload, readers, rounds, onSample));
   return results;

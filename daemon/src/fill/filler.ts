@@ -28,6 +28,8 @@ export interface FillerModules {
   readonly lanes: readonly NativeHelper[];
   readonly content: Pick<Content, 'openPieces' | 'pieceTable'>;
   readonly log: Log;
+  /** Whether all of a device is here, as it is mounted. */
+  readonly isWhole: (device: Digest) => boolean;
   /** Which snapshot a device belongs to that nobody has spoken of since this daemon began. */
   readonly find: (device: Digest) => DeviceSource | undefined;
 }
@@ -111,7 +113,7 @@ export class Filler implements AsyncDisposable {
    * Brings to the store what a start will read of a snapshot that is not mounted yet, so that {@link prefetch} finds it there. What can't be had now is
    * wanted again then. Its devices may be filled from now on; they are to be forgotten where it is not mounted after all. Those that the list does not name
    * are opened when they are read.
-   * @param list as of {@link prefetch}; where it is empty, any device may be read, and all are opened
+   * @param list as of {@link prefetch}; where it is empty, any device may be read, and all that are not here are opened
    */
   async fetchAhead(
     { image, config }: Omit<DeviceSource, 'file'>,
@@ -121,7 +123,10 @@ export class Filler implements AsyncDisposable {
     const until = AbortSignal.any([signal, this.#ending.signal]);
     this.know(image, config);
     const ranges = [...list];
-    if (ranges.length === 0) await Promise.all(config.devices.map(({ rawDigest }) => this.device(rawDigest)));
+    if (ranges.length === 0) {
+      const missing = config.devices.filter(({ rawDigest }) => !this.#modules.isWhole(rawDigest));
+      await Promise.allSettled(missing.map(({ rawDigest }) => this.device(rawDigest)));
+    }
     await this.#ofEachDevice(config, ranges, (device, blocks) => device.fetch(blocks, until));
   }
 
@@ -139,11 +144,13 @@ export class Filler implements AsyncDisposable {
   async forget(devices: Iterable<Digest>): Promise<void> {
     for (const device of devices) {
       this.#sources.delete(device);
+      const cut = this.#cuts.get(device);
       this.#cuts.delete(device);
       const opened = this.#devices.get(device);
       this.#devices.delete(device);
-      this.#receipts.delete(device);
+      await cut?.catch(() => undefined);
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
+      if (!this.#cuts.has(device)) this.#receipts.delete(device);
     }
   }
 
@@ -152,7 +159,7 @@ export class Filler implements AsyncDisposable {
    * @throws `invalid_content` for a piece table that is none, or not of the device
    */
   async require(devices: readonly Digest[]): Promise<void> {
-    const found = await Promise.allSettled(devices.map(async (device) => this.#cut(device)));
+    const found = await Promise.allSettled(devices.map((device) => this.#cut(device)));
     for (const [index, outcome] of found.entries()) {
       if (outcome.status === 'fulfilled') continue;
       if (isDrakkarError(outcome.reason, 'invalid_content')) throw outcome.reason;
@@ -225,7 +232,7 @@ export class Filler implements AsyncDisposable {
 
   /** @throws as {@link device} */
   #cut(device: Digest): Promise<DeviceCut> {
-    return once(this.#cuts, device, () => this.#fetchCut(this.#source(device)));
+    return once(this.#cuts, device, async () => this.#fetchCut(this.#source(device)));
   }
 
   async #fetchCut({ image, file, config }: DeviceSource): Promise<DeviceCut> {
@@ -284,8 +291,18 @@ function once<Key, Value>(
   return begun;
 }
 
-/** @throws `invalid_content` where the table has another number of blocks than the device */
-function requireBlocks({ pieces }: PieceTable, file: VolumeFile, blockBytes: number): void {
+/** @throws `invalid_content` where the table is that of another blob, or has another number of blocks than the device */
+function requireBlocks(
+  { digest, sizeBytes, pieces }: PieceTable,
+  file: VolumeFile,
+  blockBytes: number,
+): void {
+  if (digest !== file.blobDigest || sizeBytes !== file.blobSizeBytes) {
+    throw new DrakkarError(
+      'invalid_content',
+      `the device ${file.rawDigest} has the piece table of another blob, ${digest}`,
+    );
+  }
   const blocks = pieces.length - 1;
   if (blocks === Math.ceil(file.rawSizeBytes / blockBytes)) return;
   throw new DrakkarError(

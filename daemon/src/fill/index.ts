@@ -11,7 +11,7 @@
  *
  * @example
  * ```ts
- * await using filler = new Filler({ readDeadlineMs: 25_000 }, { native, lanes, content, find, log });
+ * await using filler = new Filler({ readDeadlineMs: 25_000 }, { native, lanes, content, isWhole, find, log });
  * filler.start();
  * filler.know(image, config); // from now on its devices may be mounted sparse
  * ```
