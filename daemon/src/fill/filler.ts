@@ -41,13 +41,6 @@ export interface DeviceSource {
   readonly file: VolumeFile;
 }
 
-/** How a device is cut into blocks: the last piece of a snapshot's blob is its seek table, each other one a block. */
-interface DeviceCut {
-  readonly table: PieceTable;
-  /** What comes for the device. */
-  readonly receipt: ReceiptCounter;
-}
-
 export interface FillCounts {
   readonly wishedBlocks: number;
   readonly filledBlocks: number;
@@ -63,7 +56,7 @@ export class Filler implements AsyncDisposable {
   readonly #modules: FillerModules;
   readonly #lanes: FillLanes;
   readonly #sources = new Map<Digest, DeviceSource>();
-  readonly #cuts = new Map<Digest, Promise<DeviceCut>>();
+  readonly #tables = new Map<Digest, Promise<PieceTable>>();
   readonly #devices = new Map<Digest, Promise<DeviceFill>>();
   readonly #receipts = new Map<Digest, ReceiptCounter>();
   readonly #ending = new AbortController();
@@ -144,13 +137,11 @@ export class Filler implements AsyncDisposable {
   async forget(devices: Iterable<Digest>): Promise<void> {
     for (const device of devices) {
       this.#sources.delete(device);
-      const cut = this.#cuts.get(device);
-      this.#cuts.delete(device);
+      this.#tables.delete(device);
+      this.#receipts.delete(device);
       const opened = this.#devices.get(device);
       this.#devices.delete(device);
-      await cut?.catch(() => undefined);
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
-      if (!this.#cuts.has(device)) this.#receipts.delete(device);
     }
   }
 
@@ -159,7 +150,7 @@ export class Filler implements AsyncDisposable {
    * @throws `invalid_content` for a piece table that is none, or not of the device
    */
   async require(devices: readonly Digest[]): Promise<void> {
-    const found = await Promise.allSettled(devices.map((device) => this.#cut(device)));
+    const found = await Promise.allSettled(devices.map((device) => this.#table(device)));
     for (const [index, outcome] of found.entries()) {
       if (outcome.status === 'fulfilled') continue;
       if (isDrakkarError(outcome.reason, 'invalid_content')) throw outcome.reason;
@@ -220,7 +211,8 @@ export class Filler implements AsyncDisposable {
 
   async #open(device: Digest): Promise<DeviceFill> {
     const { image, file } = this.#source(device);
-    const { table, receipt } = await this.#cut(device);
+    const receipt = this.#receipt(device);
+    const table = await this.#table(device);
     const request = { image, digest: file.blobDigest, sizeBytes: file.blobSizeBytes };
     const blob = await this.#modules.content.openPieces(
       request,
@@ -230,19 +222,23 @@ export class Filler implements AsyncDisposable {
     return new DeviceFill(file, { blob, lanes: this.#lanes });
   }
 
-  /** @throws as {@link device} */
-  #cut(device: Digest): Promise<DeviceCut> {
-    return once(this.#cuts, device, async () => this.#fetchCut(this.#source(device)));
+  /** How a device is cut into blocks. @throws as {@link device} */
+  #table(device: Digest): Promise<PieceTable> {
+    return once(this.#tables, device, async () => {
+      const { image, file, config } = this.#source(device);
+      const request = { image, digest: file.piecesDigest, sizeBytes: file.piecesSizeBytes };
+      const { signal } = this.#ending;
+      const table = await this.#modules.content.pieceTable(request, this.#receipt(device), { signal });
+      requireBlocks(table, file, config.blockBytes);
+      return table;
+    });
   }
 
-  async #fetchCut({ image, file, config }: DeviceSource): Promise<DeviceCut> {
-    const { piecesDigest: digest, piecesSizeBytes: sizeBytes } = file;
-    const { signal } = this.#ending;
-    const receipt = newReceipt();
-    const table = await this.#modules.content.pieceTable({ image, digest, sizeBytes }, receipt, { signal });
-    requireBlocks(table, file, config.blockBytes);
-    this.#receipts.set(file.rawDigest, receipt);
-    return { table, receipt };
+  /** What comes for a device, until it is forgotten. */
+  #receipt(device: Digest): ReceiptCounter {
+    const receipt = this.#receipts.get(device) ?? newReceipt();
+    this.#receipts.set(device, receipt);
+    return receipt;
   }
 
   #source(device: Digest): DeviceSource {
@@ -291,7 +287,10 @@ function once<Key, Value>(
   return begun;
 }
 
-/** @throws `invalid_content` where the table is that of another blob, or has another number of blocks than the device */
+/**
+ * The last piece of a snapshot's blob is its seek table, each other one a block.
+ * @throws `invalid_content` where the table is that of another blob, or has another number of blocks than the device
+ */
 function requireBlocks(
   { digest, sizeBytes, pieces }: PieceTable,
   file: VolumeFile,
