@@ -30,6 +30,8 @@ export interface HelperOptions {
 
 const START_DEADLINE_MS = 10_000;
 const POLL_MS = 10;
+/** How long one that was killed may take to end: the kernel closes its socket last. */
+const END_PATIENCE_MS = 2_000;
 /** Enough of what it said last to see why it ended. */
 const MAX_OUTPUT_CHARACTERS = 4096;
 
@@ -84,8 +86,7 @@ export async function keepHelper(
 /** @throws `unsupported` where it can't be started, with its own words */
 export async function startHelper(options: HelperOptions): Promise<Helper> {
   for (const directory of [options.root, dirname(options.socket)]) await makeDirectory(directory);
-  if (await isAnswered(options.socket))
-    throw anotherHelper(`another helper already listens on ${options.socket}`);
+  await untilNobodyAnswers(options);
   const { root, content, blobs, socket, uid, readDeadlineMs } = options;
   const args = [
     '--root',
@@ -127,6 +128,14 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
     ended,
     [Symbol.asyncDispose]: () => end(child),
   };
+}
+
+async function untilNobodyAnswers({ socket, signal }: HelperOptions): Promise<void> {
+  const lastMs = performance.now() + END_PATIENCE_MS;
+  while (await isAnswered(socket)) {
+    if (performance.now() > lastMs) throw anotherHelper(`another helper already listens on ${socket}`);
+    await delay(POLL_MS, undefined, { signal });
+  }
 }
 
 function anotherHelper(words: string): DrakkarError {

@@ -249,6 +249,7 @@ impl Service {
             tracing::info!(volume = %volume.volume, devices = volume.devices.len(), backend = ?volume.backend, ?backing, "volume mounted");
             Ok(())
         });
+        self.note_opened(&volume);
         if mounted.is_err() {
             self.release_devices(&volume)?;
         }

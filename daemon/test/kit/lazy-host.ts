@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Helper, type NativeHelper, startHelper } from '@drakkar/daemon';
 import { loopFilesBelow, mountsBelow, temporaryDirectory } from '@drakkar/lab';
@@ -7,6 +8,9 @@ import { expect } from 'vitest';
 import { killAll, killHolders } from './helper-processes.ts';
 import type { LazyVolume } from './lazy-volume.ts';
 import { type Reader, sequentially } from './readers.ts';
+
+const PAGE = 4096;
+const MAX_LOG_CHARACTERS = 4096;
 
 /** All ways in which a volume is filled while it is mounted. */
 export const WAYS = [
@@ -66,10 +70,23 @@ export async function expectBytes(path: string, { files }: LazyVolume, ...reader
   const reads = [...files].flatMap(([name, bytes]) =>
     kinds.map(async (reader) => {
       const what = `${name}, ${reader.name || 'by its own program'}`;
-      expect(await reader(join(path, name), bytes), what).toBe(true);
+      const isRight = await reader(join(path, name), bytes);
+      expect(isRight ? '' : await wrongParts(join(path, name), bytes), what).toBe('');
     }),
   );
   await Promise.all(reads);
+}
+
+/** What is wrong with a file of a volume, and what those who hold it have said last. */
+async function wrongParts(path: string, bytes: Buffer): Promise<string> {
+  const found = await readFile(path);
+  const parts = Array.from({ length: Math.ceil(bytes.length / PAGE) }, (_, page) => {
+    const [is, should] = [found, bytes].map((all) => all.subarray(page * PAGE, (page + 1) * PAGE));
+    if (is === undefined || should === undefined || is.equals(should)) return [];
+    return [`${page} ${is.every((byte) => byte === 0) ? 'zeros' : 'others'}`];
+  });
+  const log = await readFile(join(path, '../../../holder.log'), 'utf8').catch(() => '');
+  return `${found.length} of ${bytes.length} bytes; when read again, pages ${parts.flat().join(', ')}\n${log.slice(-MAX_LOG_CHARACTERS)}`;
 }
 
 /** The same, though reads may fail at first. */

@@ -151,11 +151,12 @@ impl PresenceMap {
         self.memory.u8(Self::states_at(block)).store(presence as u8, Release);
     }
 
-    /// Nothing is here any more.
-    pub fn clear(&self) {
+    /// Nothing is here any more, not even where a block's zeros will not be written.
+    pub fn clear(&self, raw: &File) -> Result<()> {
         for block in 0..self.shape.blocks() {
             self.set(block, Presence::Missing);
         }
+        punch(raw, 0, self.shape.size_bytes())
     }
 
     /// Everything that is present now is on the disk when this returns, and the map says so.
@@ -188,11 +189,18 @@ impl PresenceMap {
             let read = raw.read_exact_at(bytes, self.shape.bytes_of(block).start);
             if read.is_err() || checksum(bytes) != self.memory.u64(self.checksum_at(block)).load(Relaxed) {
                 self.set(block, Presence::Missing);
+                let range = self.shape.bytes_of(block);
+                punch(raw, range.start, range.end - range.start)?;
                 lost += 1;
             }
         }
         Ok(lost)
     }
+}
+
+fn punch(raw: &File, offset: u64, length: u64) -> Result<()> {
+    fallocate(raw, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)
+        .context(|| "emptying a part of a device".into())
 }
 
 /// Of a block as it lies on the device. It finds what a power cut has torn; what is right in the first place, the pieces' sha256 say.

@@ -90,15 +90,20 @@ pub fn run(socket: &Path, adopts: bool) -> Result<()> {
     let mut holder = if adopts { Holder::adopt(listener)? } else { Holder::found(listener)? };
     sandbox::confine_holder()?;
     let mut heirs = 0;
+    let mut inherits = false;
     loop {
         match succession.renew(&mut heirs) {
             Ok(Part::Holder) => {}
             Ok(Part::Heir) => {
-                holder.inherit(&succession);
-                tracing::warn!(devices = holder.devices.len(), "the holder has died: an heir goes on");
+                // It has no heirs of its own yet: they come before anything that takes time.
+                inherits = true;
                 continue;
             }
             Err(error) => tracing::error!(%error, heirs, "the holder has too few heirs for now"),
+        }
+        if std::mem::take(&mut inherits) {
+            holder.inherit(&succession);
+            tracing::warn!(devices = holder.devices.len(), "the holder has died: an heir goes on");
         }
         if holder.hold(&succession) {
             succession.end();

@@ -160,6 +160,13 @@ impl Service {
         Ok(Backing::File)
     }
 
+    /// The volume is mounted, or will not be: what is complete need not stay marked.
+    pub(super) fn note_opened(&self, volume: &MountVolume) {
+        if let Some(filler) = self.filling.filler() {
+            volume.devices.iter().for_each(|device| filler.opened(&device.id));
+        }
+    }
+
     pub(super) fn open_device(&self, volume: &MountVolume, device: &VolumeDevice) -> Result<ContentFile> {
         if volume.backend == Backend::Fuse && !device.complete {
             self.filler()?.served(&device.id)

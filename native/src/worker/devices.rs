@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::map::PresenceMap;
 use crate::device::spec::DeviceSpec;
@@ -12,6 +12,12 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{ContentId, Id};
 use crate::journal::now_ms;
 use crate::touches::TouchedPages;
+
+#[derive(Default)]
+pub struct Marking {
+    /// Between the mark and the mount: only of a file that was opened under a mark can the kernel ask later.
+    pub is_opening: bool,
+}
 
 /// A device that is being filled.
 pub struct Device {
@@ -30,14 +36,15 @@ pub struct Device {
     volumes: Mutex<BTreeSet<Id>>,
     /// Its whole is what its id says: this worker has seen it.
     is_verified: AtomicBool,
+    marking: Mutex<Marking>,
 }
 
 impl Device {
     pub fn new(index: u32, spec: DeviceSpec, raw: File, map_file: File, map: PresenceMap) -> Self {
         let touched = Mutex::new(TouchedPages::of(spec.size_bytes));
         let (arrived_ms, is_verified) = (AtomicU64::new(0), AtomicBool::new(false));
-        let volumes = Mutex::default();
-        Self { index, spec, raw, map_file, map, arrived_ms, touched, volumes, is_verified }
+        let (volumes, marking) = (Mutex::default(), Mutex::default());
+        Self { index, spec, raw, map_file, map, arrived_ms, touched, volumes, is_verified, marking }
     }
 
     pub fn note_volume(&self, volume: &Id) {
@@ -64,6 +71,11 @@ impl Device {
     /// The same, from a block that has come on: what is filled in order has its next gap right behind it, and a large device is not looked through each time.
     pub fn is_complete_around(&self, block: u32) -> bool {
         self.map.has_all(block..self.map.shape().blocks()) && self.map.has_all(0..block)
+    }
+
+    /// Whoever marks the device's file, or takes the mark away, does so alone.
+    pub fn marking(&self) -> MutexGuard<'_, Marking> {
+        self.marking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn is_verified(&self) -> bool {

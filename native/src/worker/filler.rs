@@ -157,10 +157,21 @@ impl Filler {
         }
     }
 
-    /// The device's own file may be mounted from now on. It must be held already: an event of a device that nobody knows is refused.
+    /// The device's own file may be opened to be mounted from now on. It must be held already: an event of a device that nobody knows is refused.
+    /// It stays marked until [`Filler::opened`], though nothing be missing.
     pub fn mark(&self, id: &ContentId) -> Result<()> {
         let device = self.require(id)?;
-        if device.is_complete() { Ok(()) } else { self.holding.group.mark(&device.raw) }
+        let mut marking = device.marking();
+        marking.is_opening = true;
+        self.holding.group.mark(&device.raw)
+    }
+
+    /// The device's own file has been opened, or will not be.
+    pub fn opened(&self, id: &ContentId) {
+        if let Some(device) = self.devices().of_id(id) {
+            device.marking().is_opening = false;
+            self.unmark_complete(&device, 0);
+        }
     }
 
     /// Nobody reads the device any more.
@@ -186,10 +197,11 @@ impl Filler {
         device.map.settle(&device.raw)?;
         let found = sha256_of(&device.raw)?;
         if found != id.as_str() {
+            let _alone = device.marking();
             if is_mounted {
                 self.holding.group.mark(&device.raw)?;
             }
-            device.map.clear();
+            device.map.clear(&device.raw)?;
             return Err(Error::new(
                 Code::InvalidContent,
                 format!("the device {id} is complete, and is {found}"),
@@ -228,11 +240,22 @@ impl Filler {
                 filled.err().map(|error| Failed { block: source.block, error })
             })
             .collect();
-        if sources.last().is_some_and(|last| device.is_complete_around(last.block)) {
-            // There is nothing left to ask about. Whether the whole is right is found out later, and everything that is there was right when it came.
-            self.holding.group.unmark(&device.raw)?;
+        if let Some(last) = sources.last() {
+            self.unmark_complete(&device, last.block);
         }
         Ok(failed)
+    }
+
+    /// Where all is here, from a block that has come on, there is nothing left to ask about. Whether the whole is right is found out later, and everything
+    /// that is there was right when it came.
+    fn unmark_complete(&self, device: &Device, block: u32) {
+        let marking = device.marking();
+        if marking.is_opening || !device.is_complete_around(block) {
+            return;
+        }
+        if let Err(error) = self.holding.group.unmark(&device.raw) {
+            tracing::warn!(device = %device.spec.id, %error, "a complete device stays marked for now");
+        }
     }
 
     /// Blocks can't be had: whoever waits for them gets an error. The next read asks again.
@@ -326,19 +349,22 @@ impl Filler {
             if self.is_ending.load(Acquire) {
                 return;
             }
-            if self.holding.reconnect() {
-                continue;
-            }
-            tracing::error!("the holder has died with all its heirs; another takes their place");
-            let devices = self.devices();
-            let held =
-                devices.all().map(|device| (device.index, &device.spec, &device.raw, &device.map_file));
-            let connection = self.serving.connection();
-            if let Err(error) = self.holding.replace(held, connection.as_deref()) {
+            if let Err(error) = self.find_holder() {
                 tracing::error!(%error, "there is no holder for now");
                 thread::sleep(PAUSE);
             }
         }
+    }
+
+    fn find_holder(&self) -> Result<()> {
+        if self.holding.reconnect()? {
+            return Ok(());
+        }
+        tracing::error!("the holder has died with all its heirs; another takes their place");
+        let devices = self.devices();
+        let held = devices.all().map(|device| (device.index, &device.spec, &device.raw, &device.map_file));
+        let connection = self.serving.connection();
+        self.holding.replace(held, connection.as_deref())
     }
 
     /// Marks go first: an event of what nobody knows would be refused.

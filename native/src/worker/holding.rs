@@ -151,16 +151,19 @@ impl Holding {
     }
 
     /// Speaks to the holder anew, where there is one: it may only have left this worker. `false` where there is none.
-    pub fn reconnect(&self) -> bool {
+    ///
+    /// # Errors
+    /// Where one listens and does not answer. It must not be replaced: two that read the same events would answer each other's.
+    pub fn reconnect(&self) -> Result<bool> {
         let mut link = self.link();
         if !is_over(&link) {
-            return true;
+            return Ok(true);
         }
         let hello = ToHolder::Hello { version: link::VERSION, deadline_ms: self.deadline_ms };
-        let new = Link::connect(&self.root.join(SOCKET_NAME)).ok().flatten();
-        let Some(new) = new.filter(|new| must_ask(new, &hello, &[]).is_ok()) else { return false };
+        let Some(new) = Link::connect(&self.root.join(SOCKET_NAME))? else { return Ok(false) };
+        must_ask(&new, &hello, &[])?;
         *link = new;
-        true
+        Ok(true)
     }
 
     /// Waits until the holder has died with all its heirs, or has left this worker.
