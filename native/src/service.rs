@@ -43,6 +43,7 @@ pub struct Service {
     filling: Arc<Filling>,
     /// Volume backends that work here, best first.
     backends: OnceLock<Vec<Backend>>,
+    reads_files: OnceLock<bool>,
     _lock: File,
 }
 
@@ -79,6 +80,7 @@ impl Service {
             state,
             filling,
             backends: OnceLock::new(),
+            reads_files: OnceLock::new(),
             _lock: lock,
         };
         service.name_devices();
@@ -244,7 +246,12 @@ impl Service {
         let mounted = self.hold_devices(&volume).and_then(|backing| {
             let meta = self.content.open(&volume.meta)?;
             let devices = volume.devices.iter().map(|device| self.open_device(&volume, device));
-            let (mounted, backing) = erofs::mount(&meta, &devices.collect::<Result<Vec<_>>>()?, backing)?;
+            let devices = devices.collect::<Result<Vec<_>>>()?;
+            let (mounted, backing) = match backing {
+                Backing::Auto if self.reads_files() => (erofs::mount_files(&meta, &devices)?, Backing::File),
+                Backing::File => (erofs::mount_files(&meta, &devices)?, Backing::File),
+                Backing::Auto | Backing::Loop => (erofs::mount_loops(&meta, &devices)?, Backing::Loop),
+            };
             mount::attach(mounted.as_fd(), &path)?;
             tracing::info!(volume = %volume.volume, devices = volume.devices.len(), backend = ?volume.backend, ?backing, "volume mounted");
             Ok(())

@@ -28,7 +28,7 @@ export function kernelChecks(probe: Probe): Check[] {
     checks.push({
       name: 'EROFS',
       verdict: 'ok',
-      finding: `${kernel} mounts EROFS through loop devices (from files since 6.12)`,
+      finding: `${kernel} mounts EROFS through loop devices; from files: ${probe.erofsOnFiles.reason}`,
     });
   } else {
     checks.push({

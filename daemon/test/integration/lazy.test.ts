@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nativeHelper } from '@drakkar/daemon';
 import { dropCaches } from '@drakkar/lab';
@@ -53,6 +56,26 @@ describe.skipIf(!isRoot).each(WAYS)('lazy volumes by $backend on a $backing (nee
     const feeding = feed(helper, [volume], ending.signal, () => delay(Math.random() * 20));
     const readers = [sequentially, randomly, mapped, byProgramOf(path, 'sha256sum')];
     await expectBytes(path, volume, ...readers, ...(backing === 'loop' ? [directly] : []));
+    ending.abort();
+    await feeding;
+  });
+
+  test('readers that are killed while they wait leave nothing wrong to others', async () => {
+    await using _ = await host.start();
+    await using helper = nativeHelper(host.socket);
+    const volume = lazyVolume(host.content, host.blobs, { files: 4, blockBytes: 16 * 1024 });
+    const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+    const feeding = feed(helper, [volume], ending.signal, () => delay(Math.random() * 20));
+    for (let round = 0; round < 10; round += 1) {
+      const readers = [...volume.files.keys()].map((name) =>
+        spawn('cat', [join(path, name)], { stdio: 'ignore' }),
+      );
+      const ends = readers.map((reader) => once(reader, 'exit'));
+      await delay(Math.random() * 30);
+      for (const reader of readers) reader.kill('SIGKILL');
+      await Promise.all(ends);
+    }
+    await expectBytes(path, volume);
     ending.abort();
     await feeding;
   });

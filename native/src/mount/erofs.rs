@@ -6,8 +6,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::{Filesystem, loopdev};
 use crate::content::ContentFile;
-use crate::error::{Code, Result};
-use crate::wire::Backing;
+use crate::error::Result;
 
 /// The mount is a source for overlays; what a container may do with setuid bits and device nodes is decided by the
 /// flags of the overlay's own mount.
@@ -15,23 +14,13 @@ const ATTRIBUTES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID);
 
-/// A detached mount and what really backs it.
-pub fn mount(meta: &ContentFile, devices: &[ContentFile], backing: Backing) -> Result<(OwnedFd, Backing)> {
-    match backing {
-        Backing::File => Ok((mount_files(meta, devices)?, Backing::File)),
-        Backing::Loop => Ok((mount_loops(meta, devices)?, Backing::Loop)),
-        Backing::Auto => match mount_files(meta, devices) {
-            Err(error) if error.code == Code::Unsupported => Ok((mount_loops(meta, devices)?, Backing::Loop)),
-            mounted => Ok((mounted?, Backing::File)),
-        },
-    }
-}
-
-fn mount_files(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
+/// A detached mount of files.
+pub fn mount_files(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
     mount_sources(&meta.fd_path(), devices.iter().map(ContentFile::fd_path))
 }
 
-fn mount_loops(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
+/// The same of loop devices over them.
+pub fn mount_loops(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
     let attach = |content| loopdev::attach(content, loopdev::Lifetime::UntilUnused);
     let meta = attach(meta)?;
     let devices = devices.iter().map(attach).collect::<Result<Vec<_>>>()?;

@@ -8,7 +8,7 @@ use crate::content::ContentFile;
 use crate::error::{Code, Error, Result};
 use crate::ids::{ContentId, Id};
 use crate::mount::{self, loopdev, table};
-use crate::probe::probe;
+use crate::probe::{erofs_on_files, probe};
 use crate::wire::{Backend, Backing, MountVolume, VolumeDevice, VolumeStatus};
 use crate::worker::filler::{Filler, Residency};
 
@@ -122,6 +122,11 @@ impl Service {
             Error::new(Code::Unsupported, "this kernel has neither fanotify with ranges nor FUSE")
                 .hint("`drakkar-native --probe DIR` says why; volumes must be fetched whole before they are mounted")
         })
+    }
+
+    /// Whether volumes may be mounted from files where nobody says from what.
+    pub(super) fn reads_files(&self) -> bool {
+        *self.reads_files.get_or_init(|| erofs_on_files(&self.root).is_ok())
     }
 
     /// Before anything is mounted whoever will be asked for what is missing must be there.
