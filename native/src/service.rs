@@ -248,7 +248,7 @@ impl Service {
             let devices = volume.devices.iter().map(|device| self.open_device(&volume, device));
             let devices = devices.collect::<Result<Vec<_>>>()?;
             let (mounted, backing) = match backing {
-                Backing::Auto if self.reads_files() => (erofs::mount_files(&meta, &devices)?, Backing::File),
+                Backing::Auto if self.reads_files() => erofs::mount_files_or_loops(&meta, &devices)?,
                 Backing::File => (erofs::mount_files(&meta, &devices)?, Backing::File),
                 Backing::Auto | Backing::Loop => (erofs::mount_loops(&meta, &devices)?, Backing::Loop),
             };

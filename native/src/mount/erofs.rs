@@ -6,13 +6,22 @@ use rustix::mount::MountAttrFlags;
 
 use super::{Filesystem, loopdev};
 use crate::content::ContentFile;
-use crate::error::Result;
+use crate::error::{Code, Result};
+use crate::wire::Backing;
 
 /// The mount is a source for overlays; what a container may do with setuid bits and device nodes is decided by the
 /// flags of the overlay's own mount.
 const ATTRIBUTES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID);
+
+/// A detached mount of files, where the kernel mounts these, else of loop devices over them; and which of both it is.
+pub fn mount_files_or_loops(meta: &ContentFile, devices: &[ContentFile]) -> Result<(OwnedFd, Backing)> {
+    match mount_files(meta, devices) {
+        Err(error) if error.code == Code::Unsupported => Ok((mount_loops(meta, devices)?, Backing::Loop)),
+        mounted => Ok((mounted?, Backing::File)),
+    }
+}
 
 /// A detached mount of files.
 pub fn mount_files(meta: &ContentFile, devices: &[ContentFile]) -> Result<OwnedFd> {
