@@ -19,10 +19,12 @@ export * from './chunk-list.ts';
 export * from './cut.ts';
 export * from './digest.ts';
 export * from './dsse.ts';
+export * from './grpc.ts';
 export * from './host-port.ts';
 export * from './identity.ts';
 export * from './locality.ts';
 export * from './merge-traces.ts';
+export * as containerd from './messages/containerd/snapshots_pb.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
   CandidatesSchema,
