@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Code, Context, Error, Result};
 use crate::probe::probe;
-use crate::service::Service;
+use crate::service::{Layers, Service};
 use crate::wire::{
     Answer, FillDevice, Hello, MAX_FRAME_BYTES, PROTOCOL_VERSION, RefuseBlocks, Request, Verb, parse_call,
     read_frame, write_frame,
@@ -168,6 +168,11 @@ fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
     service.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Large ones take their time, in which others go on.
+fn layers(service: &Mutex<Service>) -> Arc<Layers> {
+    lock(service).layers()
+}
+
 fn perform(verb: Verb, service: &Mutex<Service>, filling: &Filling) -> Result<Value> {
     let done = json!({});
     Ok(match verb {
@@ -182,6 +187,10 @@ fn perform(verb: Verb, service: &Mutex<Service>, filling: &Filling) -> Result<Va
         Verb::VolumeTouches { volume } => json!({ "touches": lock(service).touches(&volume)? }),
         Verb::OverlayPrepare(wanted) => encode(&lock(service).prepare_overlay(wanted)?)?,
         Verb::OverlayRemove { overlay } => lock(service).remove_overlay(&overlay).map(|()| done)?,
+        Verb::LayerPrepare(wanted) => encode(&lock(service).prepare_layer(&wanted)?)?,
+        Verb::LayerRemove { layer } => layers(service).remove(&layer).map(|()| done)?,
+        Verb::LayerUsage { layer } => encode(&layers(service).usage(&layer)?)?,
+        Verb::LayerList {} => json!({ "layers": layers(service).list() }),
         Verb::LoopAttach { image } => json!({ "device": lock(service).attach_loop(&image)? }),
         Verb::LoopDetach { image } => lock(service).detach_loop(&image).map(|()| done)?,
         // Readers wait for these: whatever else the helper does, they do not.

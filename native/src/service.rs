@@ -1,5 +1,6 @@
 //! The verbs: each brings the machine to what was asked for, however often it is asked and whatever died in between.
 
+mod layers;
 mod lazy;
 
 use std::fs::{self, File};
@@ -21,9 +22,12 @@ use crate::ids::{ContentId, Id};
 use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
 use crate::options::Options;
 use crate::state::State;
-use crate::wire::{Backend, Backing, MountVolume, OverlayStatus, PrepareOverlay, VolumeStatus};
+use crate::wire::{
+    Backend, Backing, LayerStatus, MountVolume, OverlayStatus, PrepareLayer, PrepareOverlay, VolumeStatus,
+};
 use crate::worker::filler::DeviceTouch;
 use crate::worker::filling::Filling;
+pub use layers::Layers;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
 const MAX_DEVICES: usize = 64;
@@ -40,6 +44,7 @@ pub struct Service {
     root: PathBuf,
     content: ContentDir,
     state: State,
+    layers: Arc<Layers>,
     filling: Arc<Filling>,
     /// Volume backends that work here, best first.
     backends: OnceLock<Vec<Backend>>,
@@ -73,11 +78,13 @@ impl Service {
             .and_then(|()| write!(lock, "{}", parent_id()))
             .context(|| "writing the lock file".into())?;
         let state = State::load(root.clone())?;
+        let layers = Arc::new(Layers::new(&root));
         let filling = Filling::take_over(root.clone(), ContentDir::new(blobs), read_deadline_ms)?;
         let mut service = Self {
             root,
             content: ContentDir::new(content),
             state,
+            layers,
             filling,
             backends: OnceLock::new(),
             reads_files: OnceLock::new(),
@@ -135,6 +142,10 @@ impl Service {
                 .hint("remove the overlay first: its container must have ended"));
         }
         let path = self.volume_path(volume);
+        if let Some(user) = self.layers.user_of(&path) {
+            return Err(Error::new(Code::Busy, format!("volume {volume} is in use by layer {user}"))
+                .hint("remove the containers and images that stand upon it first"));
+        }
         if table::mounts()?.contains_key(&path) {
             mount::detach(&path)?;
         }
@@ -195,6 +206,20 @@ impl Service {
         remove_if_there(fs::remove_dir_all(&directory))
             .context(|| format!("removing {}", directory.display()))?;
         self.state.update(|intents| drop(intents.overlays.remove(overlay)))
+    }
+
+    /// Where it stands upon a volume, that must be mounted.
+    pub fn prepare_layer(&mut self, wanted: &PrepareLayer) -> Result<LayerStatus> {
+        let Some(volume) = &wanted.volume else { return self.layers.prepare(wanted, None) };
+        let known = self.state.intents().volumes.get(volume).cloned().ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no volume {volume}")).hint("mount it first")
+        })?;
+        self.ensure_mounted(&known)?;
+        self.layers.prepare(wanted, Some(&self.volume_path(volume)))
+    }
+
+    pub fn layers(&self) -> Arc<Layers> {
+        Arc::clone(&self.layers)
     }
 
     pub fn attach_loop(&mut self, image: &ContentId) -> Result<PathBuf> {
@@ -268,7 +293,7 @@ impl Service {
         let [upper, work, rootfs, mapped] =
             ["upper", "work", "rootfs", "lower"].map(|name| directory.join(name));
         let volume = self.volume_path(&wanted.volume);
-        overlay::make_directories(&upper, &work, &volume, wanted.id_map)?;
+        overlay::make_directories(&upper, &work, Some(&volume), wanted.id_map)?;
         fs::create_dir_all(&rootfs).context(|| format!("making {}", rootfs.display()))?;
         let mounts = table::mounts()?;
         let lower = match wanted.id_map {

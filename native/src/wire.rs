@@ -73,6 +73,14 @@ pub enum Verb {
     OverlayPrepare(PrepareOverlay),
     #[serde(rename = "overlay.remove")]
     OverlayRemove { overlay: Id },
+    #[serde(rename = "layer.prepare")]
+    LayerPrepare(PrepareLayer),
+    #[serde(rename = "layer.remove")]
+    LayerRemove { layer: Id },
+    #[serde(rename = "layer.usage")]
+    LayerUsage { layer: Id },
+    #[serde(rename = "layer.list")]
+    LayerList {},
     #[serde(rename = "loop.attach")]
     LoopAttach { image: ContentId },
     #[serde(rename = "loop.detach")]
@@ -211,6 +219,33 @@ pub struct OverlayStatus {
     pub workdir: String,
     pub rootfs: String,
     pub mounted: bool,
+}
+
+/// What is written upon others, and seen through them by whoever mounts it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrepareLayer {
+    pub layer: Id,
+    /// The nearest first.
+    pub parents: Vec<Id>,
+    /// Below all of them.
+    pub volume: Option<Id>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerStatus {
+    pub layer: Id,
+    pub upperdir: String,
+    pub workdir: String,
+    pub lowerdirs: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerUsage {
+    pub bytes: u64,
+    pub inodes: u64,
 }
 
 #[derive(Debug, Serialize)]

@@ -11,14 +11,27 @@ use super::Filesystem;
 use crate::error::{Context, Result};
 use crate::wire::IdMap;
 
+/// Of a layer upon nothing.
+const ROOT_MODE: u32 = 0o755;
+
 /// Makes the upper and work directories. The root of an overlay looks like the root of its upper directory, so that one
-/// takes over the owner and mode of the volume's root.
-pub fn make_directories(upper: &Path, work: &Path, lower: &Path, id_map: Option<IdMap>) -> Result<()> {
-    let root = fs::metadata(lower).context(|| format!("examining {}", lower.display()))?;
-    let (uid, gid) = id_map.map_or((root.uid(), root.gid()), |map| {
-        (root.uid().saturating_add(map.host_uid), root.gid().saturating_add(map.host_gid))
-    });
-    for (directory, mode) in [(upper, root.mode() & 0o7777), (work, 0o700)] {
+/// takes over the owner and mode of the root below.
+pub fn make_directories(
+    upper: &Path,
+    work: &Path,
+    lower: Option<&Path>,
+    id_map: Option<IdMap>,
+) -> Result<()> {
+    let (uid, gid, mode) = match lower {
+        Some(lower) => {
+            let root = fs::metadata(lower).context(|| format!("examining {}", lower.display()))?;
+            (root.uid(), root.gid(), root.mode() & 0o7777)
+        }
+        None => (0, 0, ROOT_MODE),
+    };
+    let (uid, gid) =
+        id_map.map_or((uid, gid), |map| (uid.saturating_add(map.host_uid), gid.saturating_add(map.host_gid)));
+    for (directory, mode) in [(upper, mode), (work, 0o700)] {
         if directory.is_dir() {
             continue;
         }

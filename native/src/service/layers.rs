@@ -1,0 +1,157 @@
+//! Directories of what is written upon others: upper and work, one pair a layer, side by side below `layers/`. What there is stands on the disk alone, so
+//! that making one costs no more than making directories.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::{remove_if_there, text};
+use crate::error::{Code, Context, Error, Result};
+use crate::ids::Id;
+use crate::mount::overlay;
+use crate::wire::{LayerStatus, LayerUsage, PrepareLayer};
+
+/// As long as the longest chain of a snapshotter.
+const MAX_PARENTS: usize = 1000;
+
+/// Of the kernel: `st_blocks` in stat(2).
+const DISK_BLOCK_BYTES: u64 = 512;
+
+/// What a layer stands upon in the end, where that is a volume: a link to it, so that the volume stays mounted.
+const VOLUME_NAME: &str = "volume";
+
+pub struct Layers {
+    root: PathBuf,
+}
+
+impl Layers {
+    /// Below the helper's `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.join("layers") }
+    }
+
+    /// Makes what is missing of a layer's directories. The root looks like that of the nearest of its parents.
+    pub fn prepare(&self, wanted: &PrepareLayer, volume: Option<&Path>) -> Result<LayerStatus> {
+        if wanted.parents.len() > MAX_PARENTS {
+            let message = format!("layer {} has more than {MAX_PARENTS} parents", wanted.layer);
+            return Err(Error::new(Code::LimitExceeded, message));
+        }
+        let mut lowerdirs: Vec<PathBuf> =
+            wanted.parents.iter().map(|parent| self.path(parent).join("upper")).collect();
+        if let Some(missing) = lowerdirs.iter().find(|directory| !directory.is_dir()) {
+            return Err(Error::new(Code::NotFound, format!("{} is not there", missing.display())));
+        }
+        lowerdirs.extend(volume.map(Path::to_owned));
+        let directory = self.path(&wanted.layer);
+        fs::create_dir_all(&directory).context(|| format!("making {}", directory.display()))?;
+        if let Some(volume) = volume {
+            match symlink(volume, directory.join(VOLUME_NAME)) {
+                Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
+                    return Err(cause).context(|| format!("noting the volume of layer {}", wanted.layer));
+                }
+                _ => {}
+            }
+        }
+        let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
+        overlay::make_directories(&upper, &work, lowerdirs.first().map(PathBuf::as_path), None)?;
+        Ok(LayerStatus {
+            layer: wanted.layer.clone(),
+            upperdir: text(&upper),
+            workdir: text(&work),
+            lowerdirs: lowerdirs.iter().map(|directory| text(directory)).collect(),
+        })
+    }
+
+    pub fn remove(&self, layer: &Id) -> Result<()> {
+        let directory = self.path(layer);
+        remove_if_there(fs::remove_dir_all(&directory))
+            .context(|| format!("removing {}", directory.display()))
+    }
+
+    /// What the upper directory takes on the disk; a file with several names once.
+    pub fn usage(&self, layer: &Id) -> Result<LayerUsage> {
+        let mut usage = LayerUsage { bytes: 0, inodes: 0 };
+        let mut seen = HashSet::new();
+        let mut left = vec![self.path(layer).join("upper")];
+        while let Some(path) = left.pop() {
+            let metadata = match fs::symlink_metadata(&path) {
+                // Whoever writes here goes on meanwhile.
+                Err(cause) if cause.kind() == ErrorKind::NotFound && usage.inodes > 0 => continue,
+                found => found.context(|| format!("examining {}", path.display()))?,
+            };
+            if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert(metadata.ino()) {
+                continue;
+            }
+            usage.inodes += 1;
+            usage.bytes += metadata.blocks() * DISK_BLOCK_BYTES;
+            if metadata.is_dir() {
+                let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+                left.extend(entries.map(|entry| entry.path()));
+            }
+        }
+        Ok(usage)
+    }
+
+    pub fn list(&self) -> Vec<Id> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Id::try_from(entry.file_name().into_string().ok()?).ok()).collect()
+    }
+
+    /// A layer that stands upon a volume.
+    pub fn user_of(&self, volume: &Path) -> Option<Id> {
+        let stands_upon =
+            |layer: &Id| fs::read_link(self.path(layer).join(VOLUME_NAME)).is_ok_and(|found| found == volume);
+        self.list().into_iter().find(stands_upon)
+    }
+
+    fn path(&self, layer: &Id) -> PathBuf {
+        self.root.join(layer.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Id {
+        Id::try_from(text.to_owned()).unwrap()
+    }
+
+    fn wanted(layer: &str, parents: &[&str]) -> PrepareLayer {
+        let parents = parents.iter().map(|parent| id(parent)).collect();
+        PrepareLayer { layer: id(layer), parents, volume: None }
+    }
+
+    #[test]
+    fn a_layer_is_made_upon_its_parents_and_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let layers = Layers::new(root.path());
+        let first = layers.prepare(&wanted("1", &[]), None).unwrap();
+        assert!(first.lowerdirs.is_empty());
+        fs::write(Path::new(&first.upperdir).join("a"), [1; 5000]).unwrap();
+        fs::hard_link(Path::new(&first.upperdir).join("a"), Path::new(&first.upperdir).join("b")).unwrap();
+        let usage = layers.usage(&id("1")).unwrap();
+        assert_eq!(usage.inodes, 2);
+        assert!((8192..5 * 8192).contains(&usage.bytes));
+        let second = layers.prepare(&wanted("2", &["1"]), None).unwrap();
+        assert_eq!(second.lowerdirs, [first.upperdir]);
+        assert_eq!(layers.prepare(&wanted("3", &["9"]), None).unwrap_err().code, Code::NotFound);
+        layers.remove(&id("2")).unwrap();
+        layers.remove(&id("2")).unwrap();
+        assert_eq!(layers.list(), [id("1")]);
+    }
+
+    #[test]
+    fn a_volume_is_in_use_by_the_layer_upon_it() {
+        let root = tempfile::tempdir().unwrap();
+        let volume = root.path().join("volumes").join("v");
+        fs::create_dir_all(&volume).unwrap();
+        let layers = Layers::new(root.path());
+        assert_eq!(layers.user_of(&volume), None);
+        layers.prepare(&wanted("1", &[]), Some(&volume)).unwrap();
+        assert_eq!(layers.prepare(&wanted("1", &[]), Some(&volume)).unwrap().lowerdirs, [text(&volume)]);
+        assert_eq!(layers.user_of(&volume), Some(id("1")));
+    }
+}
