@@ -7,6 +7,7 @@
  * - `build/`    layers → snapshot, in a process of its own
  * - `artifact/` snapshot ↔ signed OCI artifact
  * - `export/`   snapshot → one flat block image
+ * - `service/`  images and layers as a snapshotter of containerd
  * - `trace/`    parts of devices that were read → files
  *
  * @example
@@ -31,4 +32,5 @@ export * from './build/index.ts';
 export { DEFAULT_READ_LIMITS, type ReadImage, type ReadLimits, readErofs } from './erofs/index.ts';
 export * from './export/index.ts';
 export type { ChunkRun, Directory, FileContent, Inode } from './layers/index.ts';
+export * from './service/index.ts';
 export * from './trace/index.ts';

@@ -1,0 +1,36 @@
+import type { Labels, RemoteLayer, Usage } from './metadata.ts';
+
+/** The directories of a snapshot that is written upon others. */
+export interface Directories {
+  readonly upperdir: string;
+  readonly workdir: string;
+  /** Of its parents, the nearest first. */
+  readonly lowerdirs: readonly string[];
+}
+
+/** Where snapshots keep what was written: a directory each, which belongs to root. Ids are those of the metadata. */
+export interface Layers {
+  /**
+   * Makes a snapshot's directories where they are not there yet; its root looks like that of the nearest of its parents.
+   *
+   * @throws `not_found` where a parent's are not there
+   */
+  prepare(id: string, parents: readonly string[]): Promise<Directories>;
+  /** What an image's layers come to, and what was written upon it. */
+  prepareUpon(id: string, parents: readonly string[], image: RemoteLayer): Promise<Directories>;
+  remove(id: string): Promise<void>;
+  usage(id: string): Promise<Usage>;
+  /** All that there are. */
+  list(): Promise<string[]>;
+}
+
+/** Images that need not be unpacked. */
+export interface Images {
+  /**
+   * The layer that a snapshot of an image's layers would be, where there is a block snapshot of the image, or shall be one before it is unpacked.
+   *
+   * @param labels as the one who pulls has given them
+   * @param mustFind since it can't be unpacked: below it there is nothing but an image's layers
+   */
+  find(labels: Labels, mustFind: boolean): Promise<RemoteLayer | undefined>;
+}

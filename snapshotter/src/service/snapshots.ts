@@ -1,0 +1,117 @@
+import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import type { Directories, Images, Layers } from './contract.ts';
+import { parseFilters } from './filter.ts';
+import type { Labels, Metadata, NewSnapshot, SnapshotRow, Usage } from './metadata.ts';
+import { type Mount, mountsOf } from './mounts.ts';
+
+/** What a layer would be called: given by whoever unpacks it. Source: `LabelSnapshotRef` of containerd's pkg/snapshotters. */
+const REF_LABEL = 'containerd.io/snapshot.ref';
+
+export interface SnapshotsModules {
+  readonly metadata: Metadata;
+  readonly layers: Layers;
+  readonly images: Images;
+}
+
+/**
+ * A snapshotter, as containerd knows it. Layers of images that have a block snapshot are known as soon as they are asked for, and nothing of them is
+ * unpacked; others are directories, as with containerd's own.
+ *
+ * A record comes before its directories, which are made again whenever they are missing; so whoever is killed leaves nothing that can't be used.
+ */
+export class Snapshots {
+  readonly #metadata: Metadata;
+  readonly #layers: Layers;
+  readonly #images: Images;
+
+  constructor({ metadata, layers, images }: SnapshotsModules) {
+    this.#metadata = metadata;
+    this.#layers = layers;
+    this.#images = images;
+  }
+
+  /** @throws `already_exists` also where the layer that is to be unpacked need not be: it is there under the name that the labels give */
+  async prepare(wanted: NewSnapshot): Promise<Mount[]> {
+    const ref = wanted.labels[REF_LABEL];
+    if (ref !== undefined) await this.#know(ref, wanted);
+    return await this.#create('active', wanted);
+  }
+
+  async view(wanted: NewSnapshot): Promise<Mount[]> {
+    return await this.#create('view', wanted);
+  }
+
+  async mounts(key: string): Promise<Mount[]> {
+    const row = this.#metadata.stat(key);
+    if (row.kind === 'committed')
+      throw new DrakkarError('busy', `snapshot ${key} is neither active nor a view`);
+    return mountsOf(row.kind, await this.#directories(row));
+  }
+
+  async commit(key: string, wanted: NewSnapshot): Promise<void> {
+    const { id } = this.#metadata.stat(key);
+    this.#metadata.commit(key, wanted, await this.#layers.usage(`${id}`));
+  }
+
+  async remove(key: string): Promise<void> {
+    const { id, remote } = this.#metadata.remove(key);
+    if (remote === null) await this.#layers.remove(`${id}`);
+  }
+
+  stat(key: string): SnapshotRow {
+    return this.#metadata.stat(key);
+  }
+
+  update(name: string, labels: Labels, paths: readonly string[]): SnapshotRow {
+    return this.#metadata.update(name, labels, paths);
+  }
+
+  list(filters: readonly string[]): SnapshotRow[] {
+    return this.#metadata.list(parseFilters(filters));
+  }
+
+  async usage(key: string): Promise<Usage> {
+    const { id, kind, usage } = this.#metadata.stat(key);
+    return kind === 'active' ? await this.#layers.usage(`${id}`) : usage;
+  }
+
+  /** Takes away directories that belong to no snapshot. */
+  async cleanup(): Promise<void> {
+    const found = await this.#layers.list();
+    const known = new Set(this.#metadata.list().map(({ id }) => `${id}`));
+    for (const id of found) if (!known.has(id)) await this.#layers.remove(id);
+  }
+
+  async #know(ref: string, { parent, labels }: NewSnapshot): Promise<void> {
+    const below = parent === '' ? undefined : this.#metadata.stat(parent);
+    const remote = await this.#images.find(labels, below !== undefined && below.remote !== null);
+    if (remote === undefined) return;
+    try {
+      this.#metadata.createRemote({ name: ref, parent, labels }, remote);
+    } catch (error) {
+      if (!isDrakkarError(error, 'already_exists')) throw error;
+    }
+    throw new DrakkarError('already_exists', `snapshot ${ref} need not be unpacked`);
+  }
+
+  async #create(kind: 'active' | 'view', wanted: NewSnapshot): Promise<Mount[]> {
+    const row = this.#metadata.create(kind, wanted);
+    try {
+      return mountsOf(kind, await this.#directories(row));
+    } catch (error) {
+      this.#metadata.remove(wanted.name);
+      throw error;
+    }
+  }
+
+  /** Down to the first parent for which an image stands. */
+  async #directories({ id, name }: SnapshotRow): Promise<Directories> {
+    const parents = this.#metadata.parents(name);
+    const base = parents.findIndex(({ remote }) => remote !== null);
+    const written = (base === -1 ? parents : parents.slice(0, base)).map((parent) => `${parent.id}`);
+    const remote = parents[base]?.remote ?? null;
+    return remote === null
+      ? await this.#layers.prepare(`${id}`, written)
+      : await this.#layers.prepareUpon(`${id}`, written, remote);
+  }
+}
