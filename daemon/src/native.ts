@@ -30,6 +30,9 @@ const RETRY_MS = 20;
 /** All of a volume is synced and hashed. */
 const RETIRE_TIMEOUT_MS = 600_000;
 
+/** Of a directory with millions of files. */
+const LAYER_TIMEOUT_MS = 600_000;
+
 interface Hello {
   readonly version: number;
   /** Of the sender: of a helper, its launcher. */
@@ -148,6 +151,28 @@ export interface OverlayStatus {
   readonly mounted: boolean;
 }
 
+/** What is written upon others. */
+export interface PrepareLayer {
+  readonly layer: string;
+  /** The nearest first. */
+  readonly parents: readonly string[];
+  /** Below all of them, mounted. */
+  readonly volume: string | null;
+}
+
+export interface LayerStatus {
+  readonly layer: string;
+  readonly upperdir: string;
+  readonly workdir: string;
+  /** The nearest first; a volume last. */
+  readonly lowerdirs: readonly string[];
+}
+
+export interface LayerUsage {
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number;
@@ -187,6 +212,11 @@ export interface NativeHelper extends AsyncDisposable {
   prepareOverlay(wanted: PrepareOverlay, options?: CallOptions): Promise<OverlayStatus>;
   /** @throws `busy` while a process uses it */
   removeOverlay(overlay: string, options?: CallOptions): Promise<void>;
+  /** Makes what is missing of a layer's directories. @throws `not_found` for parents or a volume that are not there */
+  prepareLayer(wanted: PrepareLayer, options?: CallOptions): Promise<LayerStatus>;
+  removeLayer(layer: string, options?: CallOptions): Promise<void>;
+  layerUsage(layer: string, options?: CallOptions): Promise<LayerUsage>;
+  layers(options?: CallOptions): Promise<string[]>;
   /** Attaches a flat image that is in the store; gives the device's path. */
   attachLoop(image: Digest, options?: CallOptions): Promise<string>;
   detachLoop(image: Digest, options?: CallOptions): Promise<void>;
@@ -313,6 +343,24 @@ class SocketHelper implements NativeHelper {
 
   async removeOverlay(overlay: string, options?: CallOptions): Promise<void> {
     await this.#call('overlay.remove', { overlay }, options);
+  }
+
+  async prepareLayer(wanted: PrepareLayer, options?: CallOptions): Promise<LayerStatus> {
+    return (await this.#call('layer.prepare', wanted, options)) as LayerStatus;
+  }
+
+  async removeLayer(layer: string, options?: CallOptions): Promise<void> {
+    await this.#call('layer.remove', { layer }, { timeoutMs: LAYER_TIMEOUT_MS, ...options });
+  }
+
+  async layerUsage(layer: string, options?: CallOptions): Promise<LayerUsage> {
+    const timeoutMs = LAYER_TIMEOUT_MS;
+    return (await this.#call('layer.usage', { layer }, { timeoutMs, ...options })) as LayerUsage;
+  }
+
+  async layers(options?: CallOptions): Promise<string[]> {
+    const { layers } = (await this.#call('layer.list', {}, options)) as { layers: string[] };
+    return layers;
   }
 
   async attachLoop(image: Digest, options?: CallOptions): Promise<string> {

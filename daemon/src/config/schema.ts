@@ -370,6 +370,16 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('The privileged helper.'),
+  containerd: z
+    .strictObject({
+      snapshotterSocket: absolutePath
+        .refine(fitsSocket, `is longer than ${MAX_SOCKET_BYTES} bytes`)
+        .nullable()
+        .default(null)
+        .describe('Where containerd finds its snapshotter `drakkar`; null is none.'),
+    })
+    .prefault({})
+    .describe('Containerd on this host.'),
 });
 
 /** What a person may write. */

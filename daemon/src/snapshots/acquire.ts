@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { BuildResult } from '@drakkar/client';
 import {
   type Digest,
+  DrakkarError,
   encodePublicKey,
   formatPlatform,
   type ImageReference,
@@ -42,6 +43,8 @@ export interface AcquireOptions {
   readonly extent: Extent;
   /** How it is going to be started. */
   readonly startKey: Digest;
+  /** Build it where there is none; else that is an error. True unless said otherwise. */
+  readonly mayBuild?: boolean;
   /** Called when a snapshot is being fetched, as soon as what is wanted of it has come. */
   readonly onFound?: (mountable: Mountable) => void;
 }
@@ -85,7 +88,8 @@ export class Acquirer {
       for (const digest of rawDigests(record.config)) store.touch(digest);
       return { image, ...foundHere(record, work) };
     }
-    const key = `${image.rootDigest} ${formatPlatform(image.platform)} ${rebuild ? 'rebuild' : extent}`;
+    const what = rebuild ? 'rebuild' : `${extent} ${wanted.mayBuild ?? true}`;
+    const key = `${image.rootDigest} ${formatPlatform(image.platform)} ${what}`;
     const acquired = await this.#flights.run(key, work.signal, (signal) =>
       this.#fetchOrBuild(image, wanted, work.until(signal)),
     );
@@ -149,6 +153,7 @@ export class Acquirer {
       const record = await findSnapshot(request, this.#modules, work, keep);
       if (record !== undefined) return this.#announced({ record, found: 'registry' });
     }
+    if (wanted.mayBuild === false) throw new DrakkarError('not_found', `${image.name} has no snapshot yet`);
     const earlier = this.#earlier(image, resolved);
     const reads = await lastReads(this.#last(image), this.#modules, work);
     const subject = { image, resolved, imageConfig, earlier, reads };

@@ -28,6 +28,7 @@ import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
+import { chainIdsOf } from './chain-ids.ts';
 import type { Images } from './images.ts';
 import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
@@ -149,26 +150,59 @@ export class SnapshotService {
     }
   }
 
-  /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
-  async #prepare(
+  /**
+   * The chain ids of an image's layers, the lowest first, where it has a snapshot.
+   *
+   * @param mayBuild make one where there is none
+   * @throws `not_found` where there is none and shall be none
+   */
+  async chainIds(image: string, mayBuild: boolean, work: Work): Promise<Digest[]> {
+    const extent = await this.#modules.volumes.extent(work);
+    const wanted = { rebuild: false, extent, startKey: startKeyOf(), mayBuild };
+    const { record } = await this.#acquire({ image }, wanted, work);
+    return chainIdsOf(parseImageConfig(record.imageConfig).rootfs.diff_ids ?? []);
+  }
+
+  /** Mounts an image's snapshot where it is not mounted yet. Gives the volume's id. */
+  async mountImage(image: string, work: Work): Promise<string> {
+    const extent = await this.#modules.volumes.extent(work);
+    const wanted = { rebuild: false, extent, startKey: startKeyOf() };
+    const acquired = await this.#acquire({ image }, wanted, work);
+    return await this.#unlessEvicted({ image }, wanted, acquired, work, async (mountable, onMounted) => {
+      await this.#modules.volumes.mount(mountable, { onMounted, signal: work.signal });
+      return volumeId(mountable.config);
+    });
+  }
+
+  #prepare(
     choice: StartChoice,
+    wanted: AcquireOptions,
+    acquired: Pick<Acquisition, 'image' | 'record'>,
+    work: Work,
+  ): Promise<PreparedRootfs> {
+    const { ownerPid } = choice;
+    return this.#unlessEvicted(choice, wanted, acquired, work, (mountable, onMounted) =>
+      this.#modules.volumes.prepareStart(mountable, { ownerPid, onMounted, signal: work.signal }),
+    );
+  }
+
+  /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
+  async #unlessEvicted<Result>(
+    choice: ImageChoice,
     wanted: AcquireOptions,
     { image, record }: Pick<Acquisition, 'image' | 'record'>,
     work: Work,
-  ): Promise<PreparedRootfs> {
-    const { volumes, tracer } = this.#modules;
-    const { ownerPid } = choice;
-    const { signal } = work;
-    const prepare = ({ config }: SnapshotRecord) => {
-      const onMounted = (status: VolumeStatus) => tracer.begin(config, wanted.startKey, status);
-      return volumes.prepareStart({ config, image: image.reference }, { ownerPid, onMounted, signal });
-    };
+    mount: (mountable: Mountable, onMounted: (status: VolumeStatus) => void) => Promise<Result>,
+  ): Promise<Result> {
+    const { tracer, store } = this.#modules;
+    const attempt = ({ config }: SnapshotRecord) =>
+      mount({ config, image: image.reference }, (status) => tracer.begin(config, wanted.startKey, status));
     try {
-      return await prepare(record);
+      return await attempt(record);
     } catch (error) {
       const isEvicted = isDrakkarError(error, 'not_found');
-      if (!isEvicted || (await isLocal(record.config, wanted.extent, this.#modules.store))) throw error;
-      return await prepare((await this.#acquire(choice, wanted, work)).record);
+      if (!isEvicted || (await isLocal(record.config, wanted.extent, store))) throw error;
+      return await attempt((await this.#acquire(choice, wanted, work)).record);
     }
   }
 

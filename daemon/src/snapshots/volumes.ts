@@ -42,11 +42,14 @@ export interface VolumesModules {
   readonly log: Log;
 }
 
-export interface StartOptions extends Abortable {
-  /** The process that will run the container. */
-  readonly ownerPid?: number | undefined;
+export interface MountOptions extends Abortable {
   /** The volume was not mounted, and is from now on. */
   readonly onMounted?: (status: VolumeStatus) => void;
+}
+
+export interface StartOptions extends MountOptions {
+  /** The process that will run the container. */
+  readonly ownerPid?: number | undefined;
 }
 
 export interface PreparedRootfs {
@@ -121,8 +124,8 @@ export class Volumes {
    *
    * @throws `not_found` where what must be here is not: the meta, and everything where nothing can be filled
    */
-  mount(mountable: Mountable, options: Abortable = {}): Promise<VolumeStatus> {
-    return this.#turns.run(volumeId(mountable.config), () => this.#mount(mountable, options));
+  mount(mountable: Mountable, options: MountOptions = {}): Promise<VolumeStatus> {
+    return this.#turns.run(volumeId(mountable.config), () => this.#mountAndTell(mountable, options));
   }
 
   /** What of a snapshot must be here before it is mounted. */
@@ -163,11 +166,9 @@ export class Volumes {
   /** A writable root file system over a mounted snapshot, for as long as its owner's process lives. */
   prepareStart(mountable: Mountable, options: StartOptions = {}): Promise<PreparedRootfs> {
     const volume = volumeId(mountable.config);
-    const { ownerPid, onMounted } = options;
+    const { ownerPid } = options;
     return this.#turns.run(volume, async () => {
-      const wasMounted = this.#store.holders().includes(HOLDER_PREFIX + volume);
-      const status = await this.#mount(mountable, options);
-      if (!wasMounted) onMounted?.(status);
+      await this.#mountAndTell(mountable, options);
       const prepared = await this.#prepareOverlay(volume, options);
       if (ownerPid !== undefined) this.#owners.set(prepared.id, ownerPid);
       return prepared;
@@ -250,6 +251,13 @@ export class Volumes {
       }
     }
     return busy;
+  }
+
+  async #mountAndTell(mountable: Mountable, options: MountOptions): Promise<VolumeStatus> {
+    const wasMounted = this.#store.holders().includes(HOLDER_PREFIX + volumeId(mountable.config));
+    const status = await this.#mount(mountable, options);
+    if (!wasMounted) options.onMounted?.(status);
+    return status;
   }
 
   async #mount(mountable: Mountable, options: Abortable): Promise<VolumeStatus> {

@@ -1,0 +1,88 @@
+import {
+  type Digest,
+  DrakkarError,
+  formatReference,
+  isDigest,
+  isDrakkarError,
+  parseReference,
+} from '@drakkar/protocol';
+import type { Images, Labels, RemoteLayer } from '@drakkar/snapshotter';
+import type { Log } from '../snapshots/index.ts';
+
+/** Said by the CRI plugin of whoever pulls. Source: pkg/snapshotters of containerd. */
+const IMAGE_LABEL = 'containerd.io/snapshot/cri.image-ref';
+const MANIFEST_LABEL = 'containerd.io/snapshot/cri.manifest-digest';
+const REF_LABEL = 'containerd.io/snapshot.ref';
+
+/** An image's layers are asked for one after the other: what was found for the first holds for the others. */
+const REMEMBERED_MS = 60_000;
+const MAX_REMEMBERED = 256;
+
+export interface SnapshottedImages {
+  /** The chain ids of an image that has a snapshot. @throws `not_found` where it has none and may not be built */
+  chainIds(image: string, mayBuild: boolean): Promise<readonly Digest[]>;
+}
+
+interface Remembered {
+  readonly chain: Promise<readonly Digest[] | undefined>;
+  readonly untilMs: number;
+}
+
+/** Images whose layers need not be unpacked, since there is a block snapshot of them. */
+export class RemoteImages implements Images {
+  readonly #images: SnapshottedImages;
+  readonly #log: Log;
+  readonly #remembered = new Map<string, Remembered>();
+
+  constructor(images: SnapshottedImages, log: Log) {
+    this.#images = images;
+    this.#log = log;
+  }
+
+  async find(labels: Labels, mustFind: boolean): Promise<RemoteLayer | undefined> {
+    const image = imageOf(labels);
+    const ref = labels[REF_LABEL];
+    if (image === undefined || ref === undefined) return undefined;
+    const chain = await this.#chain(image.name, mustFind);
+    const layer = (chain as readonly string[] | undefined)?.indexOf(ref) ?? -1;
+    if (chain === undefined || layer === -1) return undefined;
+    return { image: image.name, manifestDigest: image.digest, layer, layers: chain.length };
+  }
+
+  #chain(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {
+    const nowMs = performance.now();
+    const key = `${mustFind} ${image}`;
+    const known = this.#remembered.get(key);
+    if (known !== undefined && known.untilMs > nowMs) return known.chain;
+    const chain = this.#ask(image, mustFind);
+    this.#remembered.delete(key);
+    this.#remembered.set(key, { chain, untilMs: nowMs + REMEMBERED_MS });
+    for (const oldest of this.#remembered.keys()) {
+      if (this.#remembered.size <= MAX_REMEMBERED) break;
+      this.#remembered.delete(oldest);
+    }
+    return chain;
+  }
+
+  async #ask(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {
+    try {
+      return await this.#images.chainIds(image, mustFind);
+    } catch (error) {
+      if (!isDrakkarError(error, 'not_found'))
+        this.#log.warn({ image, error }, 'an image is unpacked: its snapshot can’t be had');
+      return undefined;
+    }
+  }
+}
+
+function imageOf(labels: Labels): { readonly name: string; readonly digest: Digest } | undefined {
+  const { [IMAGE_LABEL]: text, [MANIFEST_LABEL]: digest } = labels;
+  if (text === undefined || digest === undefined || !isDigest(digest)) return undefined;
+  try {
+    const { registry, repository } = parseReference(text);
+    return { name: formatReference({ registry, repository, tag: undefined, digest }), digest };
+  } catch (error) {
+    if (error instanceof DrakkarError) return undefined;
+    throw error;
+  }
+}

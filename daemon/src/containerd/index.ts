@@ -1,0 +1,52 @@
+/**
+ * This host's containerd: layers of images that have a block snapshot need not be unpacked, others are directories.
+ *
+ * - `images` which those are
+ * - `layers` where the others are, and what is written upon either
+ */
+import { join } from 'node:path';
+import { DrakkarError } from '@drakkar/protocol';
+import { isAnswered } from '@drakkar/service';
+import { Metadata, Snapshots, serveSnapshots } from '@drakkar/snapshotter';
+import type { NativeHelper } from '../native.ts';
+import { type Log, type SnapshotService, Work } from '../snapshots/index.ts';
+import { RemoteImages } from './images.ts';
+import { NativeLayers } from './layers.ts';
+
+export interface SnapshotterModules {
+  readonly native: NativeHelper;
+  readonly snapshots: SnapshotService;
+  readonly log: Log;
+}
+
+/** @throws `busy` where another one answers at the socket */
+export async function serveSnapshotter(
+  { socket, stateDirectory }: { readonly socket: string; readonly stateDirectory: string },
+  { native, snapshots, log }: SnapshotterModules,
+): Promise<AsyncDisposable> {
+  if (await isAnswered(socket)) {
+    throw new DrakkarError('busy', `another snapshotter already answers at ${socket}`, {
+      hint: 'stop it first, or give this one another containerd.snapshotterSocket',
+    });
+  }
+  await using stack = new AsyncDisposableStack();
+  const ending = new AbortController();
+  stack.defer(() => ending.abort());
+  const work = () => new Work({ signal: ending.signal });
+  const metadata = stack.use(new Metadata(join(stateDirectory, 'containerd.sqlite')));
+  const service = new Snapshots({
+    metadata,
+    layers: new NativeLayers(native, (image) => snapshots.mountImage(image, work())),
+    images: new RemoteImages(
+      { chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()) },
+      log,
+    ),
+  });
+  stack.use(
+    await serveSnapshots(socket, service, (call, error) =>
+      log.error({ call, error }, 'a call of containerd failed'),
+    ),
+  );
+  const running = stack.move();
+  return { [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
