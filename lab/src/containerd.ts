@@ -10,13 +10,20 @@ export interface ContainerdOptions {
   /** Directory with `HOST/hosts.toml`, for `pull` and, where it is on, CRI. */
   readonly hostsDirectory?: string;
   /** Start the CRI plugin, too. */
-  readonly cri?: boolean;
+  readonly cri?: boolean | CriOptions;
   /** Appended to `config.toml`. */
   readonly extraConfig?: string;
   /** Where `containerd` and `ctr` are, when not on the path. */
   readonly programs?: string;
   /** A command line that runs in another place, as a network namespace: containerd, and `ctr`, which is what pulls. */
   readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
+}
+
+export interface CriOptions {
+  /** What pods stand upon. */
+  readonly sandboxImage: string;
+  /** Socket of a snapshotter of another process, which pods use. Default: containerd's own overlayfs. */
+  readonly snapshotterSocket?: string;
 }
 
 export interface PullOptions {
@@ -147,7 +154,9 @@ function configuration(directory: string, address: string, options: ContainerdOp
     'version = 2',
     `root = ${JSON.stringify(join(directory, 'root'))}`,
     `state = ${JSON.stringify(join(directory, 'state'))}`,
-    options.cri === true ? '' : 'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+    options.cri !== undefined && options.cri !== false
+      ? ''
+      : 'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
     '[grpc]',
     `  address = ${JSON.stringify(address)}`,
     '[plugins."io.containerd.internal.v1.opt"]',
@@ -158,5 +167,31 @@ function configuration(directory: string, address: string, options: ContainerdOp
       '[plugins."io.containerd.grpc.v1.cri".registry]',
       `  config_path = ${JSON.stringify(options.hostsDirectory)}`,
     );
+  if (typeof options.cri === 'object') lines.push(...criConfiguration(options.cri));
   return `${lines.join('\n')}\n${options.extraConfig ?? ''}\n`;
+}
+
+/** By the name that Drakkar's own documentation gives it. */
+export const SNAPSHOTTER_NAME = 'drakkar';
+
+/** In the format of 1.6, which 2.x reads as well. */
+function criConfiguration({ sandboxImage, snapshotterSocket }: CriOptions): string[] {
+  const plugin = 'plugins."io.containerd.grpc.v1.cri"';
+  const lines = [
+    `[${plugin}]`,
+    `  sandbox_image = ${JSON.stringify(sandboxImage)}`,
+    // Where root may not make itself more important to the kernel than it is.
+    '  restrict_oom_score_adj = true',
+    '  disable_tcp_service = true',
+  ];
+  if (snapshotterSocket === undefined) return lines;
+  return [
+    ...lines,
+    `[${plugin}.containerd]`,
+    `  snapshotter = "${SNAPSHOTTER_NAME}"`,
+    '  disable_snapshot_annotations = false',
+    `[proxy_plugins.${SNAPSHOTTER_NAME}]`,
+    '  type = "snapshot"',
+    `  address = ${JSON.stringify(snapshotterSocket)}`,
+  ];
 }

@@ -1,0 +1,73 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type Containerd,
+  Cri,
+  pauseImage,
+  type Registry,
+  startContainerd,
+  temporaryDirectory,
+} from '@drakkar/lab';
+import { type Host, startHost } from './drakkar.ts';
+import { push } from './image.ts';
+
+/** A host with a containerd of its own, of which Drakkar is the snapshotter. */
+export interface ClusterNode extends AsyncDisposable {
+  readonly host: Host;
+  readonly containerd: Containerd;
+  readonly cri: Cri;
+  readonly logDirectory: string;
+  /** What containerd says that there is: names by kind. */
+  snapshots(): Promise<ReadonlyMap<string, string>>;
+}
+
+export interface ClusterNodeOptions {
+  readonly registry: Registry;
+  /** Of the daemon. */
+  readonly config?: object;
+  /** Where `containerd` is, when not on the path. */
+  readonly programs?: string;
+}
+
+export async function startClusterNode({
+  registry,
+  config = {},
+  programs,
+}: ClusterNodeOptions): Promise<ClusterNode> {
+  await using parts = new AsyncDisposableStack();
+  const directory = parts.use(await temporaryDirectory('node'));
+  const [hosts, logDirectory] = [join(directory.path, 'hosts'), join(directory.path, 'logs')];
+  const socket = join(directory.path, 'snapshotter.sock');
+  const host = parts.use(await startHost({ ...config, containerd: { snapshotterSocket: socket } }));
+  await mkdir(logDirectory);
+  await mkdir(join(hosts, registry.host), { recursive: true });
+  const plain = `server = "http://${registry.host}"\n[host."http://${registry.host}"]\n  capabilities = ["pull", "resolve"]\n`;
+  await writeFile(join(hosts, registry.host, 'hosts.toml'), plain);
+  const sandboxImage = await push(registry, pauseImage(), 'pause');
+  const containerd = parts.use(
+    await startContainerd({
+      hostsDirectory: hosts,
+      cri: { sandboxImage, snapshotterSocket: socket },
+      ...(programs === undefined ? {} : { programs }),
+    }),
+  );
+  const cri = parts.use(new Cri(containerd.address));
+  const running = parts.move();
+  return {
+    host,
+    containerd,
+    cri,
+    logDirectory,
+    async snapshots() {
+      const list = ['--namespace', 'k8s.io', 'snapshots', '--snapshotter', 'drakkar', 'ls'];
+      const rows = (await containerd.ctr(list)).split('\n').slice(1).filter(Boolean);
+      return new Map(
+        rows.map((row) => {
+          const words = row.trim().split(/\s+/);
+          return [words[0] ?? '', words.at(-1) ?? ''];
+        }),
+      );
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
