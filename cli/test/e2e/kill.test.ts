@@ -21,7 +21,7 @@ interface Scenario {
   readonly built: boolean;
 }
 
-/** 108 in all. */
+/** 108 in all: in CI half of them on each backing; elsewhere as few as still hit everything. */
 const SCENARIOS: readonly Scenario[] = [
   { victim: 'daemon', operation: 'pull', kills: 14, built: false },
   { victim: 'daemon', operation: 'build', kills: 20, built: false },
@@ -32,6 +32,7 @@ const SCENARIOS: readonly Scenario[] = [
   { victim: 'helper', operation: 'mount', kills: 12, built: true },
   { victim: 'helper', operation: 'start', kills: 14, built: true },
 ];
+const KILLS_AT_HAND = 2;
 /** A blow that comes when all is over is not counted; so many in vain are put up with for each that hits. */
 const TRIES_PER_KILL = 4;
 const CONDITION = { timeout: 20_000, interval: 25 };
@@ -163,7 +164,7 @@ describe.skipIf(!isRoot)(`killed at any moment (needs root; DRAKKAR_TEST_SEED=${
 
     test.each(SCENARIOS)('$victim during $operation (built before: $built)', async (scenario) => {
       chance = chanceOf([seed, backing, scenario.victim, scenario.operation].join());
-      const kills = scenario.kills / 2;
+      const kills = process.env.CI === 'true' ? scenario.kills / 2 : KILLS_AT_HAND;
       let durationMs = await measure(host, scenario);
       let hits = 0;
       for (let tries = 0; hits < kills && tries < kills * TRIES_PER_KILL; tries += 1) {
