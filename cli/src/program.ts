@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: reado
   snapshot: () => import('./commands/snapshot.ts'),
   blobs: () => import('./commands/blobs.ts'),
   config: () => import('./commands/config.ts'),
+  configure: () => import('./commands/configure.ts'),
   doctor: () => import('./commands/doctor.ts'),
 };
 

@@ -252,6 +252,8 @@ export interface DaemonStatus {
   readonly stateDirectory: string;
   readonly uptimeMs: number;
   readonly mirrorUrl: string;
+  /** Where containerd finds its snapshotter; `null` where there is none. */
+  readonly snapshotterSocket: string | null;
   readonly builderPublicKey: string;
   readonly metricsPort: number | null;
   /** Bytes of blobs from registries since the start, and blobs that are on their way. */

@@ -198,6 +198,7 @@ export async function startDaemon(
     stateDirectory: config.stateDirectory,
     uptimeMs: performance.now() - startedMs,
     mirrorUrl: mirror.url,
+    snapshotterSocket: config.containerd.snapshotterSocket,
     builderPublicKey: encodePublicKey(builderPublicKey),
     store: usageOf(store),
     metricsPort: metrics?.port ?? null,

@@ -11,6 +11,8 @@ export interface ContainerdOptions {
   readonly hostsDirectory?: string;
   /** Start the CRI plugin, too. */
   readonly cri?: boolean | CriOptions;
+  /** Changes `config.toml` before containerd reads it. */
+  readonly configure?: (path: string) => Promise<void>;
   /** Appended to `config.toml`. */
   readonly extraConfig?: string;
   /** Where `containerd` and `ctr` are, when not on the path. */
@@ -22,8 +24,6 @@ export interface ContainerdOptions {
 export interface CriOptions {
   /** What pods stand upon. */
   readonly sandboxImage: string;
-  /** Socket of a snapshotter of another process, which pods use. Default: containerd's own overlayfs. */
-  readonly snapshotterSocket?: string;
 }
 
 export interface PullOptions {
@@ -78,6 +78,7 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   const address = join(directory, 'containerd.sock');
   const config = join(directory, 'config.toml');
   await writeFile(config, configuration(directory, address, options));
+  await options.configure?.(config);
   const { programs = '', within = (...line) => line } = options;
   const child = startChild(...within(join(programs, 'containerd'), ['--config', config]));
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
@@ -171,27 +172,13 @@ function configuration(directory: string, address: string, options: ContainerdOp
   return `${lines.join('\n')}\n${options.extraConfig ?? ''}\n`;
 }
 
-/** By the name that Drakkar's own documentation gives it. */
-export const SNAPSHOTTER_NAME = 'drakkar';
-
 /** In the format of 1.6, which 2.x reads as well. */
-function criConfiguration({ sandboxImage, snapshotterSocket }: CriOptions): string[] {
-  const plugin = 'plugins."io.containerd.grpc.v1.cri"';
-  const lines = [
-    `[${plugin}]`,
+function criConfiguration({ sandboxImage }: CriOptions): string[] {
+  return [
+    '[plugins."io.containerd.grpc.v1.cri"]',
     `  sandbox_image = ${JSON.stringify(sandboxImage)}`,
     // Where root may not make itself more important to the kernel than it is.
     '  restrict_oom_score_adj = true',
     '  disable_tcp_service = true',
-  ];
-  if (snapshotterSocket === undefined) return lines;
-  return [
-    ...lines,
-    `[${plugin}.containerd]`,
-    `  snapshotter = "${SNAPSHOTTER_NAME}"`,
-    '  disable_snapshot_annotations = false',
-    `[proxy_plugins.${SNAPSHOTTER_NAME}]`,
-    '  type = "snapshot"',
-    `  address = ${JSON.stringify(snapshotterSocket)}`,
   ];
 }

@@ -44,12 +44,15 @@ export async function startClusterNode({
   const plain = `server = "http://${registry.host}"\n[host."http://${registry.host}"]\n  capabilities = ["pull", "resolve"]\n`;
   await writeFile(join(hosts, registry.host, 'hosts.toml'), plain);
   const sandboxImage = await push(registry, pauseImage(), 'pause');
+  const configure = async (path: string) => {
+    const program = programs === undefined ? [] : ['--containerd-program', join(programs, 'containerd')];
+    const command = ['configure', 'containerd', '--snapshotter', '--containerd-config', path, ...program];
+    const { code, stderr } = await host.drakkar(...command);
+    if (code !== 0) throw new Error(stderr);
+  };
+  const options = { hostsDirectory: hosts, cri: { sandboxImage }, configure };
   const containerd = parts.use(
-    await startContainerd({
-      hostsDirectory: hosts,
-      cri: { sandboxImage, snapshotterSocket: socket },
-      ...(programs === undefined ? {} : { programs }),
-    }),
+    await startContainerd({ ...options, ...(programs === undefined ? {} : { programs }) }),
   );
   const cri = parts.use(new Cri(containerd.address));
   const running = parts.move();

@@ -160,6 +160,7 @@ describe('the doctor', () => {
       stateDirectory: '/s',
       uptimeMs: 1,
       mirrorUrl: 'http://127.0.0.1:1',
+      snapshotterSocket: null,
       builderPublicKey: 'k',
       metricsPort: null,
       traffic: { upstreamBytes: 0, downloads: 0 },

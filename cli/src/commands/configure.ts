@@ -1,0 +1,187 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { DaemonStatus } from '@drakkar/client';
+import { DrakkarError, errnoOf } from '@drakkar/errors';
+import { hostPlatform } from '@drakkar/protocol';
+import { defineCommand } from '../command-line/command.ts';
+import { describeDiff } from '../configure/diff.ts';
+import { applyPlan, type PlannedFile, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
+import { ALL_REGISTRIES, hostsTomlWith } from '../configure/hosts-toml.ts';
+import {
+  type ContainerdVersion,
+  HOSTS_DIRECTORY,
+  hostsDirectoryIn,
+  newFile,
+  parseContainerdVersion,
+  wantedIn,
+} from '../configure/plan.ts';
+import { editToml, parseToml } from '../configure/toml-edit.ts';
+import type { Context } from '../context.ts';
+
+const run = promisify(execFile);
+
+const CONFIG_PATH = '/etc/containerd/config.toml';
+
+type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket'>;
+
+interface Wish {
+  readonly configPath: string;
+  readonly version: ContainerdVersion;
+  readonly snapshotterSocket: string | undefined;
+  readonly registries: readonly string[];
+  readonly mirrorUrl: string;
+}
+
+/** `drakkar configure containerd` */
+export const commands = [
+  defineCommand({
+    name: 'configure containerd',
+    summary: 'have this host’s containerd use the snapshotter and the mirror, or undo that',
+    notes:
+      'Without --snapshotter, --mirror or --mirror-all both are set up, the mirror for all registries. What was there stays as it is, comments too, and --undo brings it back.',
+    positionals: [],
+    options: {
+      'dry-run': { summary: 'show what would change, and change nothing' },
+      undo: { summary: 'bring back what was there before' },
+      snapshotter: { summary: 'only the snapshotter, and the mirrors that are named' },
+      mirror: {
+        summary: 'the mirror for this registry; may be given several times',
+        value: 'registry',
+        multiple: true,
+      },
+      'mirror-all': { summary: 'the mirror for all registries' },
+      restart: { summary: 'restart containerd where that is needed; containers go on' },
+      'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
+      'containerd-config': {
+        summary: `containerd’s configuration, unless it is ${CONFIG_PATH}`,
+        value: 'file',
+      },
+    },
+    async run(context, _, flags) {
+      const configPath = flags['containerd-config'] ?? CONFIG_PATH;
+      if (flags.undo) return await undo(context, configPath, flags.restart);
+      const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
+      const registries = isAll || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;
+      const places = await daemonPlaces(context);
+      const plan = await planOf({
+        configPath,
+        version: await containerdVersion(flags['containerd-program'] ?? 'containerd'),
+        snapshotterSocket: isAll || flags.snapshotter ? requireSocket(places) : undefined,
+        mirrorUrl: places.mirrorUrl,
+        registries,
+      });
+      const needsRestart = plan.some(({ path }) => path === configPath);
+      const diffs = plan.map(({ path, before, after }) => describeDiff(path, before, after));
+      if (!flags['dry-run']) {
+        await applyPlan(plan, recordOf(configPath));
+        if (needsRestart && flags.restart) await restartContainerd();
+      }
+      const said =
+        plan.length === 0 ? ['nothing has to be changed'] : [...diffs, afterwards(flags, needsRestart)];
+      context.answer(
+        { files: plan.map(({ path }) => path), changed: !flags['dry-run'] && plan.length > 0, needsRestart },
+        said.join('\n'),
+      );
+    },
+  }),
+];
+
+/** Only what really changes. */
+async function planOf({
+  configPath,
+  version,
+  snapshotterSocket,
+  registries,
+  mirrorUrl,
+}: Wish): Promise<PlannedFile[]> {
+  const before = await readConfiguration(configPath);
+  const text = before ?? newFile(version);
+  const document = parseToml(text, configPath);
+  const known = hostsDirectoryIn(document, configPath);
+  const hostsDirectory = registries.length === 0 ? undefined : (known ?? HOSTS_DIRECTORY);
+  const { os, architecture } = hostPlatform();
+  const wish = { snapshotterSocket, hostsDirectory, platform: `${os}/${architecture}` };
+  const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);
+  const plan: PlannedFile[] = [
+    { path: configPath, before, after: edited.text, changes: [...edited.changes] },
+  ];
+  for (const registry of registries) {
+    // Of several directories containerd looks into the first that has the registry.
+    const path = join(hostsDirectory?.split(':', 1)[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
+    const hosts = await readConfiguration(path);
+    const after = hostsTomlWith(mirrorUrl, registry, hosts, path);
+    plan.push({ path, before: hosts, after: after.text, changes: [...after.changes] });
+  }
+  return plan.filter(({ changes }) => changes.length > 0);
+}
+
+async function undo(context: Context, configPath: string, restart: boolean): Promise<void> {
+  const undone = await undoPlan(recordOf(configPath));
+  const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
+  if (needsRestart && restart) await restartContainerd();
+  const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
+  if (needsRestart && !restart) lines.push(RESTART);
+  context.answer({ files: undone, needsRestart }, lines.join('\n'));
+}
+
+const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
+  restored: 'is as it was',
+  removed: 'is gone, as it was',
+  reverted: 'has changed since; what was set is taken back, the rest is as it is now',
+  left: 'is left as it is: nothing of what was set is there any more',
+};
+
+const RESTART =
+  'containerd takes it over when it is restarted (systemctl restart containerd); containers go on meanwhile';
+
+function afterwards(
+  flags: { readonly 'dry-run': boolean; readonly restart: boolean },
+  needsRestart: boolean,
+): string {
+  if (flags['dry-run']) return 'nothing was changed';
+  if (!needsRestart) return 'done; containerd reads it with the next pull';
+  return flags.restart ? 'done, and containerd has been restarted' : `done; ${RESTART}`;
+}
+
+const recordOf = (configPath: string): string => `${configPath}.drakkar.json`;
+
+/** Of the daemon that runs, else as it is configured. */
+async function daemonPlaces(context: Context): Promise<DaemonPlaces> {
+  const client = await context.client();
+  const status = await client.status(context.signal).catch(() => undefined);
+  if (status !== undefined) return status;
+  const { mirror, containerd } = await context.config();
+  const host = mirror.address.includes(':') ? `[${mirror.address}]` : mirror.address;
+  return { mirrorUrl: `http://${host}:${mirror.port}`, snapshotterSocket: containerd.snapshotterSocket };
+}
+
+function requireSocket({ snapshotterSocket }: DaemonPlaces): string {
+  if (snapshotterSocket !== null) return snapshotterSocket;
+  throw new DrakkarError('invalid_argument', 'the daemon serves no snapshotter', {
+    hint: 'set containerd.snapshotterSocket in its configuration (/run/drakkar/snapshotter.sock), restart it, then try again',
+  });
+}
+
+async function containerdVersion(program: string): Promise<ContainerdVersion> {
+  try {
+    return parseContainerdVersion((await run(program, ['--version'])).stdout);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    throw new DrakkarError('not_found', 'containerd is not on the PATH', {
+      hint: 'install it first',
+      cause: error,
+    });
+  }
+}
+
+async function restartContainerd(): Promise<void> {
+  try {
+    await run('systemctl', ['restart', 'containerd']);
+  } catch (cause) {
+    throw new DrakkarError('unavailable', 'containerd could not be restarted', {
+      hint: 'restart it yourself; the configuration is written',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { lstat, mkdir, open, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DrakkarError, errnoOf } from '@drakkar/errors';
+import { z } from 'zod';
+import { type Change, revertToml } from './toml-edit.ts';
+
+const changeSchema: z.ZodType<Change> = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('line'),
+    table: z.array(z.string()),
+    before: z.string().nullable(),
+    after: z.string(),
+  }),
+  z.object({ kind: z.literal('lines'), lines: z.array(z.string()) }),
+]);
+
+const recordSchema = z.object({
+  version: z.literal(1),
+  files: z.array(
+    z.object({
+      path: z.string(),
+      /** As it was, in base64; `null` where there was none. */
+      before: z.string().nullable(),
+      /** sha256 of what was written. */
+      written: z.string(),
+      changes: z.array(changeSchema),
+    }),
+  ),
+});
+
+/** What was done to files, and how they were before: all that an undo needs. */
+export type UndoRecord = z.infer<typeof recordSchema>;
+export type ChangedFile = UndoRecord['files'][number];
+
+export interface PlannedFile {
+  readonly path: string;
+  readonly before: string | undefined;
+  readonly after: string;
+  readonly changes: readonly Change[];
+}
+
+export interface Undone {
+  readonly path: string;
+  readonly outcome: 'restored' | 'removed' | 'reverted' | 'left';
+}
+
+/** A file's text; nothing where there is none. @throws `unsupported` for what is no regular file: it is another's to change */
+export async function readConfiguration(path: string): Promise<string | undefined> {
+  try {
+    const stat = await lstat(path);
+    if (!stat.isFile()) {
+      throw new DrakkarError('unsupported', `${path} is no regular file`, {
+        hint: 'name the file that it stands for with --containerd-config; nothing was changed',
+      });
+    }
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Writes files, each whole or not at all; what they were is on the disk before the first of them is changed. */
+export async function applyPlan(files: readonly PlannedFile[], recordPath: string): Promise<void> {
+  const known = await readRecord(recordPath);
+  const fresh = files.map(({ path, before, after, changes }) => {
+    const earlier = known?.files.find((file) => file.path === path);
+    const original = before === undefined ? null : Buffer.from(before).toString('base64');
+    return {
+      path,
+      before: earlier === undefined ? original : earlier.before,
+      written: sha256(after),
+      changes: [...(earlier?.changes ?? []), ...changes],
+    };
+  });
+  const untouched = known?.files.filter((file) => fresh.every(({ path }) => path !== file.path)) ?? [];
+  const record: UndoRecord = { version: 1, files: [...untouched, ...fresh] };
+  await writeWhole(recordPath, `${JSON.stringify(record, null, 2)}\n`);
+  for (const { path, after } of files) await writeWhole(path, after);
+}
+
+/** Brings files back: to the byte where nobody has changed them since, else by taking back what was set. */
+export async function undoPlan(recordPath: string): Promise<Undone[]> {
+  const record = await readRecord(recordPath);
+  if (record === undefined) {
+    throw new DrakkarError('not_found', 'nothing has been configured here', {
+      hint: `${recordPath} would say what`,
+    });
+  }
+  const undone: Undone[] = [];
+  for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file) });
+  await rm(recordPath);
+  return undone;
+}
+
+async function undo({ path, before, written, changes }: ChangedFile): Promise<Undone['outcome']> {
+  const now = await readConfiguration(path);
+  if (now === undefined) return 'left';
+  if (sha256(now) === written) {
+    if (before === null) {
+      await rm(path);
+      await rmdir(dirname(path)).catch(() => undefined);
+      return 'removed';
+    }
+    await writeWhole(path, Buffer.from(before, 'base64'));
+    return 'restored';
+  }
+  if (changes.length === 0) return 'left';
+  const reverted = revertToml(now, changes);
+  if (reverted.text === now) return 'left';
+  await writeWhole(path, reverted.text);
+  return 'reverted';
+}
+
+async function readRecord(path: string): Promise<UndoRecord | undefined> {
+  const text = await readConfiguration(path);
+  if (text === undefined) return undefined;
+  try {
+    return recordSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new DrakkarError('invalid_content', `${path} is damaged`, {
+      hint: 'restore the files that it names from a backup of your own, then remove it',
+      cause,
+    });
+  }
+}
+
+async function writeWhole(path: string, content: string | Buffer): Promise<void> {
+  const mode = await lstat(path).then(
+    (stat) => stat.mode & 0o777,
+    () => 0o644,
+  );
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.drakkar-new`;
+  const file = await open(temporary, 'w', mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

@@ -1,0 +1,63 @@
+import { DrakkarError } from '@drakkar/errors';
+import { parse, type TomlTable } from 'smol-toml';
+import { type Edited, parseToml } from './toml-edit.ts';
+
+/** For registries that have no directory of their own. */
+export const ALL_REGISTRIES = '_default';
+
+const MARK = '# Set by `drakkar configure containerd`: this host’s daemon first, then as ever.';
+
+/**
+ * A `hosts.toml` that names the mirror first, before what was there; the registry itself stays the last resort. Source: docs/hosts.md of containerd.
+ *
+ * @param before what stands there; nothing where there is none
+ * @throws `unsupported` where it can't be put in front; `invalid_content`
+ */
+export function hostsTomlWith(
+  mirror: string,
+  registry: string,
+  before: string | undefined,
+  path: string,
+): Edited {
+  const block = [MARK, `[host.${JSON.stringify(mirror)}]`, '  capabilities = ["pull", "resolve"]', ''];
+  if (before === undefined || before.trim() === '') {
+    const server = registry === ALL_REGISTRIES ? [] : [`server = ${JSON.stringify(serverOf(registry))}`, ''];
+    return { text: [...server, ...block].join('\n'), changes: [{ kind: 'lines', lines: block }] };
+  }
+  const document = parseToml(before, path);
+  if (firstHost(document) === mirror) return { text: before, changes: [] };
+  const lines = before.split('\n');
+  const first = lines.findIndex((line) => /^\s*\[/.test(line));
+  lines.splice(first === -1 ? lines.length : first, 0, ...block);
+  const after = lines.join('\n');
+  if (isMeant(after, mirror, document)) return { text: after, changes: [{ kind: 'lines', lines: block }] };
+  throw new DrakkarError('unsupported', `${path} is written in a way that is not understood`, {
+    hint: `put this in front of its hosts by hand:\n${block.join('\n')}`,
+  });
+}
+
+/** Where a registry is, unless something else is said. */
+export function serverOf(registry: string): string {
+  const isPlain = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(registry);
+  const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
+  return `${isPlain ? 'http' : 'https'}://${host}`;
+}
+
+/** Containerd asks hosts in the order of the file. */
+const firstHost = (document: TomlTable): string | undefined => Object.keys(document.host ?? {})[0];
+
+function isMeant(text: string, mirror: string, before: TomlTable): boolean {
+  try {
+    const { host, ...rest } = parse(text);
+    const { host: hostBefore = {}, ...restBefore } = before;
+    const others = Object.entries(host ?? {}).filter(([name]) => name !== mirror);
+    return (
+      Object.keys(host ?? {})[0] === mirror &&
+      JSON.stringify(others) ===
+        JSON.stringify(Object.entries(hostBefore).filter(([name]) => name !== mirror)) &&
+      JSON.stringify(rest) === JSON.stringify(restBefore)
+    );
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,142 @@
+import { DrakkarError } from '@drakkar/errors';
+import type { TomlTable } from 'smol-toml';
+import { type ArrayEntry, type Setting, valueAt, type Wanted } from './toml-edit.ts';
+
+/** What containerd says that it is. */
+export interface ContainerdVersion {
+  readonly major: number;
+  readonly minor: number;
+}
+
+export interface ConfigurationWish {
+  /** Of the daemon's snapshotter; nothing to leave that as it is. */
+  readonly snapshotterSocket: string | undefined;
+  /** Where `HOST/hosts.toml` are to be read from; nothing to leave that as it is. */
+  readonly hostsDirectory: string | undefined;
+  /** As containerd writes it: `linux/amd64`. */
+  readonly platform: string;
+}
+
+/** By this name containerd knows the snapshotter, and `ctr --snapshotter` takes it. */
+export const SNAPSHOTTER = 'drakkar';
+
+/** Source: containerd's own default of `config_path`, which 2.x has. */
+export const HOSTS_DIRECTORY = '/etc/containerd/certs.d';
+
+/** Where the CRI plugin of each format keeps what we set. Source: docs/cri/config.md of containerd. */
+const CRI: Readonly<
+  Record<number, { readonly snapshotter: readonly string[]; readonly registry: readonly string[] }>
+> = {
+  1: { snapshotter: ['plugins', 'cri', 'containerd'], registry: ['plugins', 'cri', 'registry'] },
+  2: {
+    snapshotter: ['plugins', 'io.containerd.grpc.v1.cri', 'containerd'],
+    registry: ['plugins', 'io.containerd.grpc.v1.cri', 'registry'],
+  },
+  3: {
+    snapshotter: ['plugins', 'io.containerd.cri.v1.images'],
+    registry: ['plugins', 'io.containerd.cri.v1.images', 'registry'],
+  },
+};
+
+/** @throws `unsupported` for one that is not known to work */
+export function parseContainerdVersion(text: string): ContainerdVersion {
+  const [, major, minor] = /\bv?(\d+)\.(\d+)\.\d+/.exec(text) ?? [];
+  const version = { major: Number(major), minor: Number(minor) };
+  const isKnown = version.major === 2 || (version.major === 1 && version.minor >= 6);
+  if (major !== undefined && isKnown) return version;
+  throw new DrakkarError(
+    'unsupported',
+    `${JSON.stringify(text.trim().slice(0, 100))} is no containerd that is supported`,
+    {
+      hint: 'containerd 1.6, 1.7 and 2.x are',
+    },
+  );
+}
+
+/** The format of a configuration, which it says itself. @throws `unsupported` for one that is not known */
+export function formatOf(document: TomlTable, path: string): number {
+  const format = document.version ?? 1;
+  if (typeof format === 'number' && CRI[format] !== undefined) return format;
+  throw new DrakkarError('unsupported', `${path} has version ${JSON.stringify(format)}`, {
+    hint: 'versions 1, 2 and 3 are known; nothing was changed',
+  });
+}
+
+/** Of a file that is not there yet. */
+export const newFile = ({ major }: ContainerdVersion): string => `version = ${major === 1 ? 2 : 3}\n`;
+
+/** What must stand in a configuration. @throws `unsupported` where that contradicts what stands there */
+export function wantedIn(
+  document: TomlTable,
+  version: ContainerdVersion,
+  { snapshotterSocket, hostsDirectory, platform }: ConfigurationWish,
+  path: string,
+): Wanted {
+  const places = CRI[formatOf(document, path)];
+  if (places === undefined) return { settings: [], entries: [] };
+  const settings: Setting[] = [];
+  const entries: ArrayEntry[] = [];
+  if (snapshotterSocket !== undefined) {
+    refuseAnother(document, snapshotterSocket, path);
+    const plugin = ['proxy_plugins', SNAPSHOTTER];
+    settings.push(
+      { table: plugin, key: 'type', value: 'snapshot' },
+      { table: plugin, key: 'address', value: snapshotterSocket },
+      { table: places.snapshotter, key: 'snapshotter', value: SNAPSHOTTER },
+    );
+    if (hasTransfer(version)) {
+      settings.push({
+        table: [...plugin, 'exports'],
+        key: 'enable_remote_snapshot_annotations',
+        value: 'true',
+      });
+      const entry = { platform, snapshotter: SNAPSHOTTER, differ: 'walking' };
+      entries.push({ table: ['plugins', 'io.containerd.transfer.v1.local', 'unpack_config'], entry });
+    } else {
+      settings.push({ table: places.snapshotter, key: 'disable_snapshot_annotations', value: false });
+    }
+  }
+  if (hostsDirectory !== undefined) {
+    refuseMirrors(document, places.registry, path);
+    settings.push({ table: places.registry, key: 'config_path', value: hostsDirectory });
+  }
+  return { settings, entries };
+}
+
+/** The directories that containerd reads already, the first of which is ours to write to. */
+export function hostsDirectoryIn(document: TomlTable, path: string): string | undefined {
+  const registry = CRI[formatOf(document, path)]?.registry ?? [];
+  const configured = valueAt(document, [...registry, 'config_path']);
+  return typeof configured === 'string' && configured !== '' ? configured : undefined;
+}
+
+/** From 2.1 on images are pulled through the transfer service, which those annotations alone would switch off. */
+const hasTransfer = ({ major, minor }: ContainerdVersion): boolean =>
+  major > 2 || (major === 2 && minor >= 1);
+
+function refuseAnother(document: TomlTable, socket: string, path: string): void {
+  const known = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
+  if (known === undefined || known === socket) return;
+  throw new DrakkarError(
+    'already_exists',
+    `${path} has another snapshotter ${SNAPSHOTTER}, at ${JSON.stringify(known)}`,
+    {
+      hint: 'remove it, or give the daemon that address: containerd.snapshotterSocket',
+    },
+  );
+}
+
+/** With both of them the CRI plugin does not come up. */
+function refuseMirrors(document: TomlTable, registry: readonly string[], path: string): void {
+  for (const key of ['mirrors', 'configs']) {
+    const value = valueAt(document, [...registry, key]);
+    if (value === undefined || Object.keys(value).length === 0) continue;
+    throw new DrakkarError(
+      'unsupported',
+      `${path} has registry.${key}, with which containerd takes no hosts.toml`,
+      {
+        hint: 'move what it says to hosts.toml files first: https://github.com/containerd/containerd/blob/main/docs/hosts.md',
+      },
+    );
+  }
+}

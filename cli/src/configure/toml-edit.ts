@@ -1,0 +1,232 @@
+import { isDeepStrictEqual } from 'node:util';
+import { DrakkarError } from '@drakkar/errors';
+import { parse, stringify, type TomlTable, type TomlValue } from 'smol-toml';
+
+/** A value that shall stand in a table. */
+export interface Setting {
+  /** Keys from the root down. */
+  readonly table: readonly string[];
+  readonly key: string;
+  readonly value: TomlValue;
+}
+
+/** One more table in an array of tables. */
+export interface ArrayEntry {
+  readonly table: readonly string[];
+  readonly entry: Readonly<Record<string, TomlValue>>;
+}
+
+export interface Wanted {
+  readonly settings: readonly Setting[];
+  readonly entries: readonly ArrayEntry[];
+}
+
+/** What was done to a text, so that it can be undone in one that has changed elsewhere since. */
+export type Change =
+  /** A line was put in the place of another, or, where there was none, behind its table's header. */
+  | {
+      readonly kind: 'line';
+      readonly table: readonly string[];
+      readonly before: string | null;
+      readonly after: string;
+    }
+  /** Lines were added at the end. */
+  | { readonly kind: 'lines'; readonly lines: readonly string[] };
+
+export interface Edited {
+  readonly text: string;
+  readonly changes: readonly Change[];
+}
+
+/** Much more than anybody's configuration has. */
+const MAX_CHARACTERS = 4 * 1024 * 1024;
+
+/** @throws `invalid_content` for what is no TOML */
+export function parseToml(text: string, path: string): TomlTable {
+  if (text.length > MAX_CHARACTERS) throw new DrakkarError('limit_exceeded', `${path} has more than 4 MiB`);
+  try {
+    return parse(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split('\n', 1)[0] : 'not TOML';
+    throw new DrakkarError('invalid_content', `${path} is not valid: ${why}`, {
+      hint: 'correct it; nothing was changed',
+      cause,
+    });
+  }
+}
+
+/**
+ * Makes a text say what is wanted, and leaves every other byte as it is: comments, order, blanks. What comes of it is parsed and compared with what it
+ * should be.
+ *
+ * @throws `unsupported` for a text whose shape is not understood
+ */
+export function editToml(text: string, { settings, entries }: Wanted, path: string): Edited {
+  const before = parseToml(text, path);
+  const lines = text.split('\n');
+  const changes: Change[] = [];
+  const added = new Map<string, string[]>();
+  for (const { table, key, value } of settings) {
+    const known = valueAt(before, [...table, key]);
+    if (known !== undefined && isSame(known, value)) continue;
+    const line = `${assignment(key, value)}`;
+    const header = lines.findIndex((candidate) => isDeepStrictEqual(headerOf(candidate), table));
+    if (header === -1) {
+      const name = JSON.stringify(table);
+      added.set(name, [...(added.get(name) ?? [`[${table.map(bareOrQuoted).join('.')}]`]), `  ${line}`]);
+      continue;
+    }
+    changes.push(setLine(lines, table, header, key, line));
+  }
+  const blocks = [...added.values(), ...entries.filter((entry) => !hasEntry(before, entry)).map(entryLines)];
+  const edited = [...lines];
+  if (blocks.length > 0) {
+    const block = ['# Set by `drakkar configure containerd`.', ...blocks.flat()];
+    if (edited.at(-1) === '') edited.pop();
+    edited.push(...block, '');
+    changes.push({ kind: 'lines', lines: block });
+  }
+  const after = edited.join('\n');
+  expectMeaning(after, expected(before, { settings, entries }), path);
+  return { text: after, changes };
+}
+
+/**
+ * Takes back what was done to a text, wherever it still stands as it was written; what somebody has changed since is theirs.
+ *
+ * @returns the text, and the changes that could not be undone
+ */
+export function revertToml(text: string, changes: readonly Change[]): Edited {
+  const lines = text.split('\n');
+  const left: Change[] = [];
+  for (const change of changes.toReversed()) {
+    const isUndone = change.kind === 'line' ? undoLine(lines, change) : undoLines(lines, change.lines);
+    if (!isUndone) left.push(change);
+  }
+  return { text: lines.join('\n'), changes: left };
+}
+
+function setLine(
+  lines: string[],
+  table: readonly string[],
+  header: number,
+  key: string,
+  line: string,
+): Change {
+  for (let at = header + 1; at < lines.length && headerOf(lines[at] ?? '') === undefined; at += 1) {
+    const before = lines[at] ?? '';
+    if (keyOf(before) !== key) continue;
+    const indent = before.slice(0, before.length - before.trimStart().length);
+    lines[at] = `${indent}${line}`;
+    return { kind: 'line', table, before, after: `${indent}${line}` };
+  }
+  lines.splice(header + 1, 0, `  ${line}`);
+  return { kind: 'line', table, before: null, after: `  ${line}` };
+}
+
+function undoLine(lines: string[], { table, before, after }: Extract<Change, { kind: 'line' }>): boolean {
+  const header = lines.findIndex((line) => isDeepStrictEqual(headerOf(line), table));
+  const at = lines.indexOf(after, header + 1);
+  if (header === -1 || at === -1) return false;
+  if (before === null) lines.splice(at, 1);
+  else lines[at] = before;
+  return true;
+}
+
+function undoLines(lines: string[], block: readonly string[]): boolean {
+  const at = lines.findIndex((_, start) => block.every((line, offset) => lines[start + offset] === line));
+  if (at === -1) return false;
+  lines.splice(at, block.length);
+  return true;
+}
+
+/** Of a line that begins a table, which; nothing for any other. */
+function headerOf(line: string): string[] | undefined {
+  if (!/^\s*\[[^[]/.test(line)) return /^\s*\[\[/.test(line) ? [] : undefined;
+  try {
+    const path: string[] = [];
+    let table: TomlValue | undefined = parse(line);
+    while (isTable(table)) {
+      const entries: [string, TomlValue][] = Object.entries(table);
+      const [first] = entries;
+      if (first === undefined) break;
+      path.push(first[0]);
+      table = first[1];
+    }
+    return path;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The key of a line that sets one, where all of it stands on that line. */
+function keyOf(line: string): string | undefined {
+  try {
+    const keys = Object.keys(parse(line));
+    return keys.length === 1 ? keys[0] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const entryLines = ({ table, entry }: ArrayEntry): string[] => [
+  `[[${table.map(bareOrQuoted).join('.')}]]`,
+  ...Object.entries(entry).map(([key, value]) => `  ${assignment(key, value)}`),
+];
+
+const assignment = (key: string, value: TomlValue): string => stringify({ [key]: value }).trimEnd();
+
+const bareOrQuoted = (key: string): string => (/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key));
+
+const isTable = (value: TomlValue | undefined): value is TomlTable =>
+  typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
+
+export function valueAt(root: TomlTable, path: readonly string[]): TomlValue | undefined {
+  return path.reduce<TomlValue | undefined>((value, key) => (isTable(value) ? value[key] : undefined), root);
+}
+
+function hasEntry(root: TomlTable, { table, entry }: ArrayEntry): boolean {
+  const entries = valueAt(root, table);
+  return Array.isArray(entries) && entries.some((other) => isSame(other, entry));
+}
+
+function expected(before: TomlTable, { settings, entries }: Wanted): TomlTable {
+  const after = structuredClone(before);
+  for (const { table, key, value } of settings) tableAt(after, table)[key] = value;
+  for (const wanted of entries) {
+    if (hasEntry(before, wanted)) continue;
+    const parent = tableAt(after, wanted.table.slice(0, -1));
+    const name = wanted.table.at(-1) ?? '';
+    const known = parent[name];
+    parent[name] = [...(Array.isArray(known) ? known : []), { ...wanted.entry }];
+  }
+  return after;
+}
+
+function tableAt(root: TomlTable, path: readonly string[]): TomlTable {
+  return path.reduce<TomlTable>((table, key) => {
+    const known = table[key];
+    if (isTable(known)) return known;
+    const made: TomlTable = {};
+    table[key] = made;
+    return made;
+  }, root);
+}
+
+function expectMeaning(text: string, wanted: TomlTable, path: string): void {
+  let found: TomlTable | undefined;
+  try {
+    found = parse(text);
+  } catch {
+    found = undefined;
+  }
+  if (found !== undefined && isSame(found, wanted)) return;
+  throw new DrakkarError('unsupported', `${path} is written in a way that is not understood`, {
+    hint: 'give each table a header of its own, or make the changes by hand: docs/containerd.md lists them; nothing was changed',
+  });
+}
+
+/** What comes of parsing has no prototype, which is no difference. */
+const isSame = (one: unknown, other: unknown): boolean => isDeepStrictEqual(plain(one), plain(other));
+
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));

@@ -1,0 +1,63 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { applyPlan, readConfiguration, undoPlan } from '../../../src/configure/files.ts';
+import { editToml } from '../../../src/configure/toml-edit.ts';
+
+let directory: string;
+let path: string;
+let record: string;
+const failing = (code: string) => expect.objectContaining({ code });
+const ORIGINAL = 'version = 2\r\n[a] # mine';
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'drakkar-configure-'));
+  path = join(directory, 'config.toml');
+  record = `${path}.drakkar.json`;
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+async function set(key: string): Promise<void> {
+  const before = await readConfiguration(path);
+  const wanted = { settings: [{ table: ['a'], key, value: 1 }], entries: [] };
+  const { text, changes } = editToml(before ?? '', wanted, path);
+  await applyPlan([{ path, before, after: text, changes }], record);
+}
+
+describe('files that are configured', () => {
+  test('are as they were after an undo, to the byte, however often they were configured', async () => {
+    writeFileSync(path, ORIGINAL);
+    await set('one');
+    await set('two');
+    expect(readFileSync(path, 'utf8')).toContain('two = 1');
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'restored' }]);
+    expect(readFileSync(path, 'utf8')).toBe(ORIGINAL);
+    await expect(undoPlan(record)).rejects.toThrow(failing('not_found'));
+  });
+
+  test('are gone after an undo where there were none', async () => {
+    path = join(directory, 'hosts', 'hosts.toml');
+    await set('one');
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'removed' }]);
+    expect(await readConfiguration(path)).toBeUndefined();
+  });
+
+  test('keep what others have made of them since', async () => {
+    writeFileSync(path, '[a]\nb = 1\n');
+    await set('one');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('b = 1', 'b = 2 # theirs'));
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'reverted' }]);
+    expect(readFileSync(path, 'utf8')).toBe('[a]\nb = 2 # theirs\n');
+  });
+
+  test('are left alone where they are links or directories, or their record is damaged', async () => {
+    symlinkSync('/dev/null', path);
+    await expect(set('one')).rejects.toThrow(failing('unsupported'));
+    rmSync(path);
+    mkdirSync(path);
+    await expect(set('one')).rejects.toThrow(failing('unsupported'));
+    writeFileSync(record, '{"version":1}');
+    await expect(undoPlan(record)).rejects.toThrow(failing('invalid_content'));
+  });
+});

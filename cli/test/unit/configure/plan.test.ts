@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import { hostsTomlWith } from '../../../src/configure/hosts-toml.ts';
+import { formatOf, parseContainerdVersion, wantedIn } from '../../../src/configure/plan.ts';
+import { editToml, parseToml } from '../../../src/configure/toml-edit.ts';
+
+const OLD = { major: 1, minor: 6 };
+const NEW = { major: 2, minor: 4 };
+const wish = { snapshotterSocket: '/run/s.sock', hostsDirectory: '/etc/certs.d', platform: 'linux/amd64' };
+const failing = (code: string) => expect.objectContaining({ code });
+
+function configured(text: string, version: typeof OLD) {
+  const wanted = wantedIn(parseToml(text, 'c'), version, wish, 'c');
+  return parseToml(editToml(text, wanted, 'c').text, 'c');
+}
+
+describe('what containerd is told', () => {
+  test('in each format, at its own place', () => {
+    expect(configured('', OLD)).toMatchObject({
+      plugins: { cri: { containerd: { snapshotter: 'drakkar' }, registry: { config_path: '/etc/certs.d' } } },
+    });
+    expect(configured('version = 2\n', OLD)).toMatchObject({
+      proxy_plugins: { drakkar: { type: 'snapshot', address: '/run/s.sock' } },
+      plugins: {
+        'io.containerd.grpc.v1.cri': {
+          containerd: { snapshotter: 'drakkar', disable_snapshot_annotations: false },
+          registry: { config_path: '/etc/certs.d' },
+        },
+      },
+    });
+    const { plugins, proxy_plugins } = configured('version = 3\n', NEW);
+    expect(plugins).toMatchObject({
+      'io.containerd.cri.v1.images': { snapshotter: 'drakkar', registry: { config_path: '/etc/certs.d' } },
+      'io.containerd.transfer.v1.local': {
+        unpack_config: [{ platform: 'linux/amd64', snapshotter: 'drakkar' }],
+      },
+    });
+    expect(proxy_plugins).toMatchObject({
+      drakkar: { exports: { enable_remote_snapshot_annotations: 'true' } },
+    });
+  });
+
+  test('nothing that would switch the transfer service off', () => {
+    expect(JSON.stringify(configured('version = 2\n', NEW))).not.toContain('disable_snapshot_annotations');
+  });
+
+  test.each([
+    ['[proxy_plugins.drakkar]\naddress = "/else"\n', 'already_exists'],
+    [
+      'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = []\n',
+      'unsupported',
+    ],
+    ['version = 9\n', 'unsupported'],
+    ['version = "2"\n', 'unsupported'],
+  ])('nothing where it contradicts what stands there: %j', (text, code) => {
+    expect(() => configured(text, OLD)).toThrow(failing(code));
+  });
+
+  test('by versions that are known', () => {
+    expect(
+      parseContainerdVersion('containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1'),
+    ).toEqual({
+      major: 1,
+      minor: 6,
+    });
+    expect(parseContainerdVersion('containerd github.com/containerd/containerd/v2 v2.4.2 abc').major).toBe(2);
+    expect(() => parseContainerdVersion('containerd 1.5.9')).toThrow(failing('unsupported'));
+    expect(() => parseContainerdVersion('no such thing')).toThrow(failing('unsupported'));
+    expect(formatOf({}, 'c')).toBe(1);
+  });
+});
+
+describe('a hosts.toml', () => {
+  const MIRROR = 'http://127.0.0.1:4001';
+  const hostsOf = (text: string) => Object.keys(parseToml(text, 'h').host ?? {});
+
+  test('names the mirror, and the registry itself as the last resort', () => {
+    const { text } = hostsTomlWith(MIRROR, 'ghcr.io', undefined, 'h');
+    expect(parseToml(text, 'h')).toEqual({
+      server: 'https://ghcr.io',
+      host: { [MIRROR]: { capabilities: ['pull', 'resolve'] } },
+    });
+    expect(hostsTomlWith(MIRROR, 'docker.io', undefined, 'h').text).toContain('https://registry-1.docker.io');
+    expect(hostsTomlWith(MIRROR, '127.0.0.1:5000', undefined, 'h').text).toContain('http://127.0.0.1:5000');
+    expect(hostsTomlWith(MIRROR, '_default', undefined, 'h').text).not.toContain('server');
+  });
+
+  test('keeps what it said, behind the mirror', () => {
+    const before = '# ours\nserver = "https://x"\n\n[host."https://near"]\n  skip_verify = true # for now\n';
+    const { text } = hostsTomlWith(MIRROR, 'x', before, 'h');
+    expect(hostsOf(text)).toEqual([MIRROR, 'https://near']);
+    expect(text).toContain('# ours\nserver = "https://x"\n');
+    expect(text).toContain('skip_verify = true # for now\n');
+    expect(hostsTomlWith(MIRROR, 'x', text, 'h')).toEqual({ text, changes: [] });
+  });
+
+  test('is left alone where it is not understood', () => {
+    const before = 'host = { "https://near" = { skip_verify = true } }\n';
+    expect(() => hostsTomlWith(MIRROR, 'x', before, 'h')).toThrow(failing('unsupported'));
+  });
+});
