@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { type Image, type Registry, sleepFile, startRegistry } from '@drakkar/lab';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type ContainerOptions,
+  type Image,
+  type Pod,
+  type Registry,
+  sleepFile,
+  startRegistry,
+} from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
 import { type Host, startHost } from '../kit/drakkar.ts';
@@ -11,9 +20,14 @@ const DATA_BYTES = 24 * MEBIBYTE;
 
 const imageWith = (data: Buffer): Image => shellImage({}, [sleepFile(), { name: 'data', data }]);
 
+/** Containerd collects what nothing refers to half a second after a removal, or so. */
+const COLLECTED = { timeout: 20_000, interval: 100 };
+
 /** Reads, writes and removes in every way that an overlay has. */
 const SCRIPT =
   'read line < /etc/passwd; echo $line; echo new > /etc/passwd; read line < /etc/passwd; echo $line; echo a > /tmp/a; echo /tmp/*';
+
+const SAID = 'root:x:0:0:root:/root:/bin/sh\nnew\n/tmp/a\n';
 
 describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
   let registry: Registry;
@@ -42,16 +56,23 @@ describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
     return image;
   }
 
-  async function inPod(
-    name: string,
-    work: (pod: Awaited<ReturnType<typeof node.cri.runPod>>) => Promise<void>,
-  ) {
+  async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
     const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
     try {
       await work(pod);
     } finally {
       await node.cri.removePod(pod);
     }
+  }
+
+  /** As a kubelet does: containerd connects to a snapshotter that was away only after a while. */
+  async function runSoon(pod: Pod, options: ContainerOptions): Promise<string> {
+    let output = '';
+    const attempt = async () => {
+      output = await node.cri.run(pod, options);
+    };
+    await expect.poll(() => attempt().catch(String), { timeout: 30_000, interval: 500 }).toBeUndefined();
+    return output;
   }
 
   test('start from an image of which nothing was unpacked, and see what is in it', async () => {
@@ -61,7 +82,7 @@ describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
       await node.cri.pull(image);
       const command = ['/bin/sh', '-c', SCRIPT];
       const output = await node.cri.run(pod, { name: 'first', image, command });
-      expect(output).toBe('root:x:0:0:root:/root:/bin/sh\nnew\n/tmp/a\n');
+      expect(output).toBe(SAID);
       expect((await node.host.client.status()).traffic.upstreamBytes).toBeLessThan(DATA_BYTES / 2);
       expect(await node.cri.run(pod, { name: 'second', image, command })).toBe(output);
       const [snapshot] = await node.host.client.snapshots();
@@ -69,7 +90,8 @@ describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
       expect(snapshot?.residency).toBeLessThan(50);
     });
     await node.cri.removeImage(image);
-    await expect.poll(async () => (await node.snapshots()).size, { timeout: 20_000 }).toBe(1);
+    await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
+    await expect.poll(async () => (await node.host.client.snapshots())[0]?.path, COLLECTED).toBeNull();
   });
 
   test('start from an image without a snapshot as ever', async () => {
@@ -77,8 +99,67 @@ describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
     await inPod('ordinary', async (pod) => {
       await node.cri.pull(image);
       const output = await node.cri.run(pod, { name: 'ordinary', image, command: ['/bin/sh', '-c', SCRIPT] });
-      expect(output).toBe('root:x:0:0:root:/root:/bin/sh\nnew\n/tmp/a\n');
+      expect(output).toBe(SAID);
     });
     await node.cri.removeImage(image);
   });
+
+  test('start from an image that shares layers with one of which nothing was unpacked', async () => {
+    const first = await withSnapshot('common', randomBytes(MEBIBYTE));
+    const second = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'other');
+    await inPod('common', async (pod) => {
+      for (const [name, image] of [
+        ['one', first],
+        ['two', second],
+      ] as const) {
+        await node.cri.pull(image);
+        const output = await node.cri.run(pod, { name, image, command: ['/bin/sh', '-c', SCRIPT] });
+        expect(output).toBe(SAID);
+      }
+    });
+    for (const image of [first, second]) await node.cri.removeImage(image);
+  });
+
+  test('go on while daemon and helper are killed, and start again afterwards, with the registry away', async () => {
+    const image = await withSnapshot('killed', randomBytes(DATA_BYTES));
+    await inPod('killed', async (pod) => {
+      await node.cri.pull(image);
+      const command = ['/bin/sh', '-c', 'while :; do read x < /data; /bin/sleep 0.05; done'];
+      const id = await node.cri.startContainer(pod, { name: 'long', image, command });
+      for (let kills = 0; kills < 3; kills += 1) {
+        await Promise.all([node.host.kill('daemon'), node.host.kill('helper')]);
+        await node.host.start();
+        expect(await node.cri.isRunning(id)).toBe(true);
+        expect(
+          await runSoon(pod, {
+            name: `again-${kills}`,
+            image,
+            command: ['/bin/sh', '-c', SCRIPT],
+          }),
+        ).toBe(SAID);
+      }
+      await node.cri.removeContainer(id);
+    });
+    await node.cri.removeImage(image);
+  });
+
+  test('start again after a reboot', async () => {
+    const image = await withSnapshot('reboot', randomBytes(DATA_BYTES));
+    await inPod('reboot', async (pod) => {
+      await node.cri.pull(image);
+      expect(await node.cri.run(pod, { name: 'before', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(
+        SAID,
+      );
+      await node.host.reboot();
+      expect(await runSoon(pod, { name: 'after', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(SAID);
+    });
+    await node.cri.removeImage(image);
+    await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
+    expect(await layersOf(node)).toBe(1);
+  });
 });
+
+/** Directories that the helper keeps for snapshots. */
+async function layersOf({ host }: ClusterNode): Promise<number> {
+  return (await readdir(join(host.directory, 'native', 'layers'))).length;
+}

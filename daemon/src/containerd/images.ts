@@ -19,6 +19,8 @@ const REMEMBERED_MS = 60_000;
 const MAX_REMEMBERED = 256;
 
 export interface SnapshottedImages {
+  /** @throws `busy` while something uses it */
+  umountImage(image: string): Promise<void>;
   /** The chain ids of an image that has a snapshot. @throws `not_found` where it has none and may not be built */
   chainIds(image: string, mayBuild: boolean): Promise<readonly Digest[]>;
 }
@@ -47,6 +49,13 @@ export class RemoteImages implements Images {
     const layer = (chain as readonly string[] | undefined)?.indexOf(ref) ?? -1;
     if (chain === undefined || layer === -1) return undefined;
     return { image: image.name, manifestDigest: image.digest, layer, layers: chain.length };
+  }
+
+  async forget({ image }: RemoteLayer): Promise<void> {
+    for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
+    await this.#images.umountImage(image).catch((error: unknown) => {
+      this.#log.info({ image, error }, 'an image that containerd has removed stays mounted');
+    });
   }
 
   #chain(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {

@@ -38,7 +38,10 @@ export async function serveSnapshotter(
     metadata,
     layers: new NativeLayers(native, (image) => snapshots.mountImage(image, work())),
     images: new RemoteImages(
-      { chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()) },
+      {
+        chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()),
+        umountImage: (image) => snapshots.umountImage(image, work()),
+      },
       log,
     ),
   });

@@ -174,6 +174,13 @@ export class SnapshotService {
     });
   }
 
+  /** Takes down the mount of an image's snapshot, where there is one. @throws `busy` while something uses it */
+  async umountImage(image: string, { signal }: Work): Promise<void> {
+    const { digest } = parseReference(image);
+    const record = digest === undefined ? undefined : this.#modules.catalogue.get(digest);
+    if (record !== undefined) await this.#modules.volumes.umount(record.config, { signal });
+  }
+
   #prepare(
     choice: StartChoice,
     wanted: AcquireOptions,

@@ -55,7 +55,9 @@ export class Snapshots {
 
   async remove(key: string): Promise<void> {
     const { id, remote } = this.#metadata.remove(key);
-    if (remote === null) await this.#layers.remove(`${id}`);
+    if (remote === null) return await this.#layers.remove(`${id}`);
+    const isOfImage = (row: SnapshotRow) => row.remote?.manifestDigest === remote.manifestDigest;
+    if (!this.#metadata.list().some(isOfImage)) await this.#images.forget(remote);
   }
 
   stat(key: string): SnapshotRow {
