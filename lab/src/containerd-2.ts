@@ -8,6 +8,7 @@ const run = promisify(execFile);
 
 const MODULE = 'github.com/containerd/containerd/v2';
 const VERSION = 'v2.4.2';
+const PROGRAMS = ['containerd', 'ctr', 'containerd-shim-runc-v2'];
 /** Drivers that nothing here uses, and that need more than Go to build. */
 const TAGS = 'no_btrfs,no_devmapper,no_zfs';
 const OUTPUT_BYTES = 16 * 1024 * 1024;
@@ -15,11 +16,11 @@ const OUTPUT_BYTES = 16 * 1024 * 1024;
 const MOST_MS = 30 * 60_000;
 
 /**
- * containerd 2 and its `ctr`, built from their Go modules: some minutes the first time, then taken from the cache.
- * @returns the directory of both programs @throws when Go is not installed, or cannot reach its module proxy
+ * containerd 2 with its `ctr` and its shim, built from their Go modules: some minutes the first time, then taken from the cache.
+ * @returns the directory of the programs @throws when Go is not installed, or cannot reach its module proxy
  */
 export async function buildContainerd2(): Promise<string> {
-  const directory = join(labCacheDirectory(), `containerd-${VERSION}`);
+  const directory = join(labCacheDirectory(), `containerd-${VERSION}-${PROGRAMS.length}`);
   const isThere = await stat(directory).then(
     () => true,
     () => false,
@@ -29,7 +30,7 @@ export async function buildContainerd2(): Promise<string> {
 }
 
 async function install(directory: string): Promise<void> {
-  const programs = ['containerd', 'ctr'].map((name) => `${MODULE}/cmd/${name}@${VERSION}`);
+  const programs = PROGRAMS.map((name) => `${MODULE}/cmd/${name}@${VERSION}`);
   try {
     await run('go', ['install', '-tags', TAGS, ...programs], {
       env: { ...process.env, GOBIN: directory, CGO_ENABLED: '0' },

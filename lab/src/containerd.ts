@@ -80,7 +80,10 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   await writeFile(config, configuration(directory, address, options));
   await options.configure?.(config);
   const { programs = '', within = (...line) => line } = options;
-  const child = startChild(...within(join(programs, 'containerd'), ['--config', config]));
+  // Its shim must be of the same release, and is looked for on the path.
+  const path = ['env', `PATH=${[programs, process.env.PATH].filter(Boolean).join(':')}`] as const;
+  const [program, ...words] = [...path, join(programs, 'containerd'), '--config', config];
+  const child = startChild(...within(program, words));
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
     const line = ['--address', address, '--namespace', NAMESPACE, ...args];
     const { stdout } = await run(...within(join(programs, 'ctr'), line), {

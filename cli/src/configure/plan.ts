@@ -23,6 +23,11 @@ export const SNAPSHOTTER = 'drakkar';
 /** Source: containerd's own default of `config_path`, which 2.x has. */
 export const HOSTS_DIRECTORY = '/etc/containerd/certs.d';
 
+const NEWEST = {
+  snapshotter: ['plugins', 'io.containerd.cri.v1.images'],
+  registry: ['plugins', 'io.containerd.cri.v1.images', 'registry'],
+} as const;
+
 /** Where the CRI plugin of each format keeps what we set. Source: docs/cri/config.md of containerd. */
 const CRI: Readonly<
   Record<number, { readonly snapshotter: readonly string[]; readonly registry: readonly string[] }>
@@ -32,10 +37,7 @@ const CRI: Readonly<
     snapshotter: ['plugins', 'io.containerd.grpc.v1.cri', 'containerd'],
     registry: ['plugins', 'io.containerd.grpc.v1.cri', 'registry'],
   },
-  3: {
-    snapshotter: ['plugins', 'io.containerd.cri.v1.images'],
-    registry: ['plugins', 'io.containerd.cri.v1.images', 'registry'],
-  },
+  3: NEWEST,
 };
 
 /** @throws `unsupported` for one that is not known to work */
@@ -72,8 +74,8 @@ export function wantedIn(
   { snapshotterSocket, hostsDirectory, platform }: ConfigurationWish,
   path: string,
 ): Wanted {
-  const places = CRI[formatOf(document, path)];
-  if (places === undefined) return { settings: [], entries: [] };
+  const format = formatOf(document, path);
+  const places = CRI[format] ?? NEWEST;
   const settings: Setting[] = [];
   const entries: ArrayEntry[] = [];
   if (snapshotterSocket !== undefined) {
@@ -82,7 +84,11 @@ export function wantedIn(
     settings.push(
       { table: plugin, key: 'type', value: 'snapshot' },
       { table: plugin, key: 'address', value: snapshotterSocket },
-      { table: places.snapshotter, key: 'snapshotter', value: SNAPSHOTTER },
+      ...snapshotterTables(format, version).map((table) => ({
+        table,
+        key: 'snapshotter',
+        value: SNAPSHOTTER,
+      })),
     );
     if (hasTransfer(version)) {
       settings.push({
@@ -108,6 +114,12 @@ export function hostsDirectoryIn(document: TomlTable, path: string): string | un
   const registry = CRI[formatOf(document, path)]?.registry ?? [];
   const configured = valueAt(document, [...registry, 'config_path']);
   return typeof configured === 'string' && configured !== '' ? configured : undefined;
+}
+
+/** Containerd 2 takes the snapshotter of an older format over only where runtimes are configured as well; beside them it reads its own place. */
+function snapshotterTables(format: number, { major }: ContainerdVersion): (readonly string[])[] {
+  const place = CRI[format]?.snapshotter ?? NEWEST.snapshotter;
+  return major >= 2 && format < 3 ? [place, NEWEST.snapshotter] : [place];
 }
 
 /** From 2.1 on images are pulled through the transfer service, which those annotations alone would switch off. */

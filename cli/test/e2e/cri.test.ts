@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  buildContainerd2,
   type ContainerOptions,
   type Image,
   type Pod,
@@ -29,135 +30,149 @@ const SCRIPT =
 
 const SAID = 'root:x:0:0:root:/root:/bin/sh\nnew\n/tmp/a\n';
 
-describe.skipIf(!isRoot)('pods of a stock containerd (need root)', () => {
-  let registry: Registry;
-  let builder: Host;
-  let node: ClusterNode;
+/** The one of this system, and the newest. */
+const CONTAINERDS = [
+  { version: '1.6', programs: async () => undefined },
+  { version: '2.4', programs: buildContainerd2 },
+] as const;
 
-  beforeAll(async () => {
-    registry = await startRegistry();
-    builder = await startHost();
-    const { builderPublicKey } = await builder.client.status();
-    node = await startClusterNode({
-      registry,
-      config: { snapshots: { trustedBuilders: [builderPublicKey] }, volumes: { background: 'off' } },
+describe.skipIf(!isRoot).each(CONTAINERDS)(
+  'pods of a stock containerd $version (need root)',
+  ({ programs }) => {
+    let registry: Registry;
+    let builder: Host;
+    let node: ClusterNode;
+
+    beforeAll(async () => {
+      registry = await startRegistry();
+      builder = await startHost();
+      const { builderPublicKey } = await builder.client.status();
+      node = await startClusterNode({
+        registry,
+        programs: await programs(),
+        config: { snapshots: { trustedBuilders: [builderPublicKey] }, volumes: { background: 'off' } },
+      });
     });
-  });
 
-  afterAll(async () => {
-    await node?.[Symbol.asyncDispose]();
-    await builder?.[Symbol.asyncDispose]();
-    await registry?.[Symbol.asyncDispose]();
-  });
+    afterAll(async () => {
+      await node?.[Symbol.asyncDispose]();
+      await builder?.[Symbol.asyncDispose]();
+      await registry?.[Symbol.asyncDispose]();
+    });
 
-  async function withSnapshot(name: string, data: Buffer): Promise<string> {
-    const image = await push(registry, imageWith(data), name);
-    expect(await builder.drakkar('snapshot', 'build', '--push', image)).toMatchObject({ code: 0 });
-    return image;
-  }
-
-  async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
-    const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
-    try {
-      await work(pod);
-    } finally {
-      await node.cri.removePod(pod);
+    async function withSnapshot(name: string, data: Buffer): Promise<string> {
+      const image = await push(registry, imageWith(data), name);
+      expect(await builder.drakkar('snapshot', 'build', '--push', image)).toMatchObject({ code: 0 });
+      return image;
     }
-  }
 
-  /** As a kubelet does: containerd connects to a snapshotter that was away only after a while. */
-  async function runSoon(pod: Pod, options: ContainerOptions): Promise<string> {
-    let output = '';
-    const attempt = async () => {
-      output = await node.cri.run(pod, options);
-    };
-    await expect.poll(() => attempt().catch(String), { timeout: 30_000, interval: 500 }).toBeUndefined();
-    return output;
-  }
+    async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
+      const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
+      try {
+        await work(pod);
+      } finally {
+        await node.cri.removePod(pod);
+      }
+    }
 
-  test('start from an image of which nothing was unpacked, and see what is in it', async () => {
-    const data = randomBytes(DATA_BYTES);
-    const image = await withSnapshot('lazy', data);
-    await inPod('lazy', async (pod) => {
-      await node.cri.pull(image);
-      const command = ['/bin/sh', '-c', SCRIPT];
-      const output = await node.cri.run(pod, { name: 'first', image, command });
-      expect(output).toBe(SAID);
-      expect((await node.host.client.status()).traffic.upstreamBytes).toBeLessThan(DATA_BYTES / 2);
-      expect(await node.cri.run(pod, { name: 'second', image, command })).toBe(output);
-      const [snapshot] = await node.host.client.snapshots();
-      expect(snapshot?.path).not.toBeNull();
-      expect(snapshot?.residency).toBeLessThan(50);
-    });
-    await node.cri.removeImage(image);
-    await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
-    await expect.poll(async () => (await node.host.client.snapshots())[0]?.path, COLLECTED).toBeNull();
-  });
+    /** As a kubelet does: containerd connects to a snapshotter that was away only after a while. */
+    async function runSoon(pod: Pod, options: ContainerOptions): Promise<string> {
+      let output = '';
+      const attempt = async () => {
+        output = await node.cri.run(pod, options);
+      };
+      await expect.poll(() => attempt().catch(String), { timeout: 30_000, interval: 500 }).toBeUndefined();
+      return output;
+    }
 
-  test('start from an image without a snapshot as ever', async () => {
-    const image = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'ordinary');
-    await inPod('ordinary', async (pod) => {
-      await node.cri.pull(image);
-      const output = await node.cri.run(pod, { name: 'ordinary', image, command: ['/bin/sh', '-c', SCRIPT] });
-      expect(output).toBe(SAID);
-    });
-    await node.cri.removeImage(image);
-  });
-
-  test('start from an image that shares layers with one of which nothing was unpacked', async () => {
-    const first = await withSnapshot('common', randomBytes(MEBIBYTE));
-    const second = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'other');
-    await inPod('common', async (pod) => {
-      for (const [name, image] of [
-        ['one', first],
-        ['two', second],
-      ] as const) {
+    test('start from an image of which nothing was unpacked, and see what is in it', async () => {
+      const data = randomBytes(DATA_BYTES);
+      const image = await withSnapshot('lazy', data);
+      await inPod('lazy', async (pod) => {
         await node.cri.pull(image);
-        const output = await node.cri.run(pod, { name, image, command: ['/bin/sh', '-c', SCRIPT] });
+        const command = ['/bin/sh', '-c', SCRIPT];
+        const output = await node.cri.run(pod, { name: 'first', image, command });
         expect(output).toBe(SAID);
-      }
+        expect((await node.host.client.status()).traffic.upstreamBytes).toBeLessThan(DATA_BYTES / 2);
+        expect(await node.cri.run(pod, { name: 'second', image, command })).toBe(output);
+        const [snapshot] = await node.host.client.snapshots();
+        expect(snapshot?.path).not.toBeNull();
+        expect(snapshot?.residency).toBeLessThan(50);
+      });
+      await node.cri.removeImage(image);
+      await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
+      await expect.poll(async () => (await node.host.client.snapshots())[0]?.path, COLLECTED).toBeNull();
     });
-    for (const image of [first, second]) await node.cri.removeImage(image);
-  });
 
-  test('go on while daemon and helper are killed, and start again afterwards, with the registry away', async () => {
-    const image = await withSnapshot('killed', randomBytes(DATA_BYTES));
-    await inPod('killed', async (pod) => {
-      await node.cri.pull(image);
-      const command = ['/bin/sh', '-c', 'while :; do read x < /data; /bin/sleep 0.05; done'];
-      const id = await node.cri.startContainer(pod, { name: 'long', image, command });
-      for (let kills = 0; kills < 3; kills += 1) {
-        await Promise.all([node.host.kill('daemon'), node.host.kill('helper')]);
-        await node.host.start();
-        expect(await node.cri.isRunning(id)).toBe(true);
-        expect(
-          await runSoon(pod, {
-            name: `again-${kills}`,
-            image,
-            command: ['/bin/sh', '-c', SCRIPT],
-          }),
-        ).toBe(SAID);
-      }
-      await node.cri.removeContainer(id);
+    test('start from an image without a snapshot as ever', async () => {
+      const image = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'ordinary');
+      await inPod('ordinary', async (pod) => {
+        await node.cri.pull(image);
+        const output = await node.cri.run(pod, {
+          name: 'ordinary',
+          image,
+          command: ['/bin/sh', '-c', SCRIPT],
+        });
+        expect(output).toBe(SAID);
+      });
+      await node.cri.removeImage(image);
     });
-    await node.cri.removeImage(image);
-  });
 
-  test('start again after a reboot', async () => {
-    const image = await withSnapshot('reboot', randomBytes(DATA_BYTES));
-    await inPod('reboot', async (pod) => {
-      await node.cri.pull(image);
-      expect(await node.cri.run(pod, { name: 'before', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(
-        SAID,
-      );
-      await node.host.reboot();
-      expect(await runSoon(pod, { name: 'after', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(SAID);
+    test('start from an image that shares layers with one of which nothing was unpacked', async () => {
+      const first = await withSnapshot('common', randomBytes(MEBIBYTE));
+      const second = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'other');
+      await inPod('common', async (pod) => {
+        for (const [name, image] of [
+          ['one', first],
+          ['two', second],
+        ] as const) {
+          await node.cri.pull(image);
+          const output = await node.cri.run(pod, { name, image, command: ['/bin/sh', '-c', SCRIPT] });
+          expect(output).toBe(SAID);
+        }
+      });
+      for (const image of [first, second]) await node.cri.removeImage(image);
     });
-    await node.cri.removeImage(image);
-    await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
-    expect(await layersOf(node)).toBe(1);
-  });
-});
+
+    test('go on while daemon and helper are killed, and start again afterwards, with the registry away', async () => {
+      const image = await withSnapshot('killed', randomBytes(DATA_BYTES));
+      await inPod('killed', async (pod) => {
+        await node.cri.pull(image);
+        const command = ['/bin/sh', '-c', 'while :; do read x < /data; /bin/sleep 0.05; done'];
+        const id = await node.cri.startContainer(pod, { name: 'long', image, command });
+        for (let kills = 0; kills < 3; kills += 1) {
+          await Promise.all([node.host.kill('daemon'), node.host.kill('helper')]);
+          await node.host.start();
+          expect(await node.cri.isRunning(id)).toBe(true);
+          expect(
+            await runSoon(pod, {
+              name: `again-${kills}`,
+              image,
+              command: ['/bin/sh', '-c', SCRIPT],
+            }),
+          ).toBe(SAID);
+        }
+        await node.cri.removeContainer(id);
+      });
+      await node.cri.removeImage(image);
+    });
+
+    test('start again after a reboot', async () => {
+      const image = await withSnapshot('reboot', randomBytes(DATA_BYTES));
+      await inPod('reboot', async (pod) => {
+        await node.cri.pull(image);
+        expect(await node.cri.run(pod, { name: 'before', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(
+          SAID,
+        );
+        await node.host.reboot();
+        expect(await runSoon(pod, { name: 'after', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(SAID);
+      });
+      await node.cri.removeImage(image);
+      await expect.poll(async () => (await node.snapshots()).size, COLLECTED).toBe(1);
+      expect(await layersOf(node)).toBe(1);
+    });
+  },
+);
 
 /** Directories that the helper keeps for snapshots. */
 async function layersOf({ host }: ClusterNode): Promise<number> {

@@ -26,7 +26,7 @@ export interface ClusterNodeOptions {
   /** Of the daemon. */
   readonly config?: object;
   /** Where `containerd` is, when not on the path. */
-  readonly programs?: string;
+  readonly programs?: string | undefined;
 }
 
 export async function startClusterNode({
