@@ -21,7 +21,11 @@ describe.skipIf(!isRoot)('containerd’s own tests of a snapshotter (need root)'
     await using helper = nativeHelper(host.socket);
     using metadata = new Metadata(join(host.content, 'snapshots.sqlite'));
     const layers = new NativeLayers(helper, () => Promise.reject(new Error('there are no images')));
-    const snapshots = new Snapshots({ metadata, layers, images: { find: async () => undefined, forget: async () => {} } });
+    const snapshots = new Snapshots({
+      metadata,
+      layers,
+      images: { find: async () => undefined, forget: async () => {} },
+    });
     const socket = `${host.socket}.snapshotter`;
     await using _server = await serveSnapshots(socket, snapshots, (call, error) =>
       console.error(call, error),
