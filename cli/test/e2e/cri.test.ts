@@ -5,6 +5,7 @@ import {
   buildContainerd2,
   type ContainerOptions,
   type Image,
+  imageOf,
   type Pod,
   type Registry,
   sleepFile,
@@ -132,6 +133,25 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
         }
       });
       for (const image of [first, second]) await node.cri.removeImage(image);
+    });
+
+    test('start from an image that is the lowest layers of one of which nothing was unpacked', async () => {
+      const whole = imageWith(randomBytes(MEBIBYTE));
+      const large = await push(registry, whole, 'large');
+      expect(await builder.drakkar('snapshot', 'build', '--push', large)).toMatchObject({ code: 0 });
+      const small = await push(registry, imageOf({ layers: whole.layers.slice(0, 1) }), 'small');
+      await inPod('lowest', async (pod) => {
+        await node.cri.pull(large);
+        await node.cri.pull(small);
+        const command = ['/bin/sh', '-c', 'echo /*'];
+        expect(await node.cri.run(pod, { name: 'large', image: large, command })).toContain('/data');
+        const output = await node.cri.run(pod, { name: 'small', image: small, command });
+        expect(output).not.toContain('/data');
+        expect(output).toContain('/bin');
+      });
+      for (const image of [large, small]) await node.cri.removeImage(image);
+      const mounted = async () => (await node.host.client.snapshots()).filter(({ path }) => path !== null);
+      await expect.poll(mounted, COLLECTED).toEqual([]);
     });
 
     test('go on while daemon and helper are killed, and start again afterwards, with the registry away', async () => {

@@ -36,7 +36,7 @@ export async function serveSnapshotter(
   const metadata = stack.use(new Metadata(join(stateDirectory, 'containerd.sqlite')));
   const service = new Snapshots({
     metadata,
-    layers: new NativeLayers(native, (image) => snapshots.mountImage(image, work())),
+    layers: new NativeLayers(native, (image, lowest) => snapshots.mountImage(image, lowest, work())),
     images: new RemoteImages(
       {
         chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()),

@@ -1,4 +1,4 @@
-import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { isDrakkarError } from '@drakkar/protocol';
 import type { Directories, Layers, RemoteLayer, Usage } from '@drakkar/snapshotter';
 import type { NativeHelper } from '../native.ts';
 
@@ -7,13 +7,15 @@ type Helper = Pick<NativeHelper, 'prepareLayer' | 'removeLayer' | 'layerUsage' |
 /** Of a snapshotter's own: the helper may have others. */
 const PREFIX = 'snapshot-';
 
+/** Gives the volume of an image's snapshot, mounted, or of its lowest layers alone. */
+export type MountImage = (image: string, layers: number | undefined) => Promise<string>;
+
 /** Directories that the helper makes, and volumes that it mounts. */
 export class NativeLayers implements Layers {
   readonly #helper: Helper;
-  readonly #mountImage: (image: string) => Promise<string>;
+  readonly #mountImage: MountImage;
 
-  /** @param mountImage gives the volume of an image's snapshot, mounted */
-  constructor(helper: Helper, mountImage: (image: string) => Promise<string>) {
+  constructor(helper: Helper, mountImage: MountImage) {
     this.#helper = helper;
     this.#mountImage = mountImage;
   }
@@ -27,21 +29,13 @@ export class NativeLayers implements Layers {
     parents: readonly string[],
     { image, layer, layers }: RemoteLayer,
   ): Promise<Directories> {
-    if (layer !== layers - 1) {
-      throw new DrakkarError(
-        'unsupported',
-        `${image}: its first ${layer + 1} of ${layers} layers alone are not here`,
-        {
-          hint: 'pull an image that consists of them',
-        },
-      );
-    }
+    const lowest = layer === layers - 1 ? undefined : layer + 1;
     try {
-      return await this.#prepare(id, parents, await this.#mountImage(image));
+      return await this.#prepare(id, parents, await this.#mountImage(image, lowest));
     } catch (error) {
       // Unmounted in between.
       if (!isDrakkarError(error, 'not_found')) throw error;
-      return await this.#prepare(id, parents, await this.#mountImage(image));
+      return await this.#prepare(id, parents, await this.#mountImage(image, lowest));
     }
   }
 

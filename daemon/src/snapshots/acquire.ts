@@ -6,6 +6,7 @@ import {
   encodePublicKey,
   formatPlatform,
   type ImageReference,
+  parsePlatform,
   parseReference,
   type VolumeFile,
 } from '@drakkar/protocol';
@@ -21,6 +22,7 @@ import { type Image, type Images, requirePlatform } from './images.ts';
 import { lastReads } from './last-reads.ts';
 import type { LearnedStarts } from './learned.ts';
 import { blobsOf, type Extent, isLocal, type Modules, rawDigests, type SnapshotParts } from './modules.ts';
+import { nameOf, prefixOf } from './prefix.ts';
 import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Mountable } from './volumes.ts';
@@ -94,6 +96,43 @@ export class Acquirer {
       this.#fetchOrBuild(image, wanted, work.until(signal)),
     );
     return { image, ...acquired };
+  }
+
+  /** The snapshot of an image's lowest layers alone, which is built where it is not here. */
+  async acquirePrefix(
+    whole: SnapshotRecord,
+    layers: number,
+    extent: Extent,
+    work: Work,
+  ): Promise<SnapshotRecord> {
+    const prefix = prefixOf(whole, layers);
+    const { reference, manifestDigest } = prefix.resolved;
+    const record = this.#catalogue.get(manifestDigest);
+    const platform = parsePlatform(whole.platform);
+    const image: Image = {
+      reference,
+      name: nameOf(prefix),
+      platform,
+      rootDigest: manifestDigest,
+      tagAgeMs: null,
+      record,
+    };
+    if (record !== undefined && (await isLocal(record.config, extent, this.#modules.store))) return record;
+    const { record: acquired } = await this.#flights.run(
+      `prefix ${manifestDigest}`,
+      work.signal,
+      async (signal) => {
+        const until = work.until(signal);
+        if (record !== undefined && (await restoreFiles(image, record.config, extent, this.#modules, until)))
+          return foundHere(record, until);
+        const { resolved, imageConfig } = prefix;
+        const subject = { image, resolved, imageConfig, earlier: whole, reads: [] };
+        const keep = async (parts: SnapshotParts) => this.#keep(image, resolved, imageConfig, parts, until);
+        const built = await buildFromLayers(subject, this.#options, this.#modules, until, keep);
+        return { record: built, found: 'built' };
+      },
+    );
+    return acquired;
   }
 
   async push(image: ImageReference, record: SnapshotRecord, work: Work): Promise<void> {

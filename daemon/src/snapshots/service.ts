@@ -32,6 +32,7 @@ import { chainIdsOf } from './chain-ids.ts';
 import type { Images } from './images.ts';
 import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';
+import { prefixOf } from './prefix.ts';
 import { residencyOf } from './residency.ts';
 import { type StartCommand, startKeyOf } from './start-key.ts';
 import type { StartTracer } from './start-tracer.ts';
@@ -129,9 +130,14 @@ export class SnapshotService {
     const ahead = extent === 'meta' ? { onFound } : {};
     const wanted = { rebuild: false, extent, startKey, ...ahead };
     try {
-      const { record, found, image } = await this.#acquire(choice, wanted, work);
+      const acquired = await this.#acquire(choice, wanted, work);
+      const { record, found, image } = acquired;
       const before = foreseen?.before ?? filler.received(record.config).summary();
-      const { id, rootfs } = await this.#prepare(choice, wanted, { image, record }, work);
+      const again = this.#onceThen(acquired, () => this.#acquire(choice, wanted, work));
+      const { ownerPid } = choice;
+      const { id, rootfs } = await this.#unlessEvicted(again, wanted, work, (mountable, onMounted) =>
+        volumes.prepareStart(mountable, { ownerPid, onMounted, signal: work.signal }),
+      );
       work.timeline.mark('mounted');
       this.#starts.set(id, { record, receipt: work.receipt, before });
       return {
@@ -163,53 +169,66 @@ export class SnapshotService {
     return chainIdsOf(parseImageConfig(record.imageConfig).rootfs.diff_ids ?? []);
   }
 
-  /** Mounts an image's snapshot where it is not mounted yet. Gives the volume's id. */
-  async mountImage(image: string, work: Work): Promise<string> {
+  /**
+   * Mounts an image's snapshot where it is not mounted yet, or that of its lowest layers alone. Gives the volume's id.
+   *
+   * @param layers nothing for all of them
+   */
+  async mountImage(image: string, layers: number | undefined, work: Work): Promise<string> {
     const extent = await this.#modules.volumes.extent(work);
     const wanted = { rebuild: false, extent, startKey: startKeyOf() };
-    const acquired = await this.#acquire({ image }, wanted, work);
-    return await this.#unlessEvicted({ image }, wanted, acquired, work, async (mountable, onMounted) => {
+    const acquire = async () => {
+      const acquired = await this.#acquire({ image }, wanted, work);
+      if (layers === undefined) return acquired;
+      const record = await this.#modules.acquirer.acquirePrefix(acquired.record, layers, extent, work);
+      return { ...acquired, record };
+    };
+    return await this.#unlessEvicted(acquire, wanted, work, async (mountable, onMounted) => {
       await this.#modules.volumes.mount(mountable, { onMounted, signal: work.signal });
       return volumeId(mountable.config);
     });
   }
 
-  /** Takes down the mount of an image's snapshot, where there is one. @throws `busy` while something uses it */
+  /** Takes down the mounts of an image's snapshot and of those of its lowest layers. @throws `busy` while something uses one */
   async umountImage(image: string, { signal }: Work): Promise<void> {
+    const { catalogue, volumes } = this.#modules;
     const { digest } = parseReference(image);
-    const record = digest === undefined ? undefined : this.#modules.catalogue.get(digest);
-    if (record !== undefined) await this.#modules.volumes.umount(record.config, { signal });
+    const record = digest === undefined ? undefined : catalogue.get(digest);
+    if (record === undefined) return;
+    const layers = parseImageConfig(record.imageConfig).rootfs.diff_ids?.length ?? 0;
+    const prefixes = Array.from({ length: layers }, (_, below) => prefixOf(record, below + 1));
+    const records = prefixes.flatMap(({ resolved }) => catalogue.get(resolved.manifestDigest) ?? []);
+    for (const { config } of [record, ...records]) await volumes.umount(config, { signal });
   }
 
-  #prepare(
-    choice: StartChoice,
-    wanted: AcquireOptions,
-    acquired: Pick<Acquisition, 'image' | 'record'>,
-    work: Work,
-  ): Promise<PreparedRootfs> {
-    const { ownerPid } = choice;
-    return this.#unlessEvicted(choice, wanted, acquired, work, (mountable, onMounted) =>
-      this.#modules.volumes.prepareStart(mountable, { ownerPid, onMounted, signal: work.signal }),
-    );
+  /** What has been acquired already, the first time. */
+  #onceThen<Value>(first: Value, later: () => Promise<Value>): () => Promise<Value> {
+    let known: Value | undefined = first;
+    return async () => {
+      const value = known ?? (await later());
+      known = undefined;
+      return value;
+    };
   }
 
   /** Between coming by a snapshot and mounting it nothing holds its files; where they were evicted, they come back once. */
   async #unlessEvicted<Result>(
-    choice: ImageChoice,
+    acquire: () => Promise<Pick<Acquisition, 'image' | 'record'>>,
     wanted: AcquireOptions,
-    { image, record }: Pick<Acquisition, 'image' | 'record'>,
     work: Work,
     mount: (mountable: Mountable, onMounted: (status: VolumeStatus) => void) => Promise<Result>,
   ): Promise<Result> {
     const { tracer, store } = this.#modules;
-    const attempt = ({ config }: SnapshotRecord) =>
+    const attempt = ({ record: { config }, image }: Pick<Acquisition, 'image' | 'record'>) =>
       mount({ config, image: image.reference }, (status) => tracer.begin(config, wanted.startKey, status));
+    const acquired = await acquire();
     try {
-      return await attempt(record);
+      return await attempt(acquired);
     } catch (error) {
       const isEvicted = isDrakkarError(error, 'not_found');
-      if (!isEvicted || (await isLocal(record.config, wanted.extent, store))) throw error;
-      return await attempt((await this.#acquire(choice, wanted, work)).record);
+      if (!isEvicted || (await isLocal(acquired.record.config, wanted.extent, store))) throw error;
+      work.signal.throwIfAborted();
+      return await attempt(await acquire());
     }
   }
 
