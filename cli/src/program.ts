@@ -109,4 +109,6 @@ const args = process.argv.slice(2);
 /** What has been said of stdout. */
 let outputError: Error | undefined;
 process.stdout.on('error', onOutputError);
+// Whoever can't be told goes on all the same.
+process.stderr.on('error', () => {});
 await runProgram(args).catch(fail);

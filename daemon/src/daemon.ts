@@ -8,6 +8,7 @@ import {
   collectLessOften,
   errorInLog,
   loadKey,
+  logDestination,
   releaseMemoryWhenIdle,
   serveMetrics,
   Traces,
@@ -78,7 +79,7 @@ export async function startDaemon(
   const startedMs = performance.now();
   const log = pino(
     { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
-    pino.destination({ fd: 2, sync: true }),
+    logDestination(),
   );
   await using stack = new AsyncDisposableStack();
   const store = stack.use(

@@ -25,6 +25,8 @@ export interface HelperOptions {
   readonly uid: number;
   /** How long a reader waits for what is missing. */
   readonly readDeadlineMs?: number;
+  /** Hears what it says, as it says it. */
+  readonly onWords?: (words: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -109,6 +111,7 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
   let output = '';
   child.stderr.on('data', (bytes) => {
     output = (output + bytes).slice(-MAX_OUTPUT_CHARACTERS);
+    options.onWords?.(String(bytes));
   });
   const ended = new Promise<string>((resolve) => {
     child.once('error', (cause) => resolve(cause.message));

@@ -44,6 +44,10 @@ impl ContentDir {
         Ok(ContentFile { file, id: id.clone(), is_served: false })
     }
 
+    pub fn has(&self, id: &ContentId) -> bool {
+        std::fs::symlink_metadata(self.path.join(id.as_str())).is_ok()
+    }
+
     /// A raw file that is to be filled.
     pub fn open_to_fill(&self, id: &ContentId) -> Result<File> {
         self.open_raw(id, OFlags::RDWR)

@@ -1,7 +1,7 @@
 //! The process that is started: it keeps a worker running, and does nothing else, so that nothing ends it. What it starts is the program as it lies
 //! on the disk, so that after an upgrade the next worker is of the new release.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -37,7 +37,7 @@ pub fn launch(arguments: &[String], ends_with_parent: bool) -> Result<ExitCode> 
             Ending::Told => return Ok(ExitCode::SUCCESS),
             Ending::Upgrade => {
                 let error = Command::new(&program).args(arguments).exec();
-                eprintln!("drakkar-native: the new program can't be started, this one goes on: {error}");
+                say(format_args!("the new program can't be started, this one goes on: {error}"));
             }
             Ending::ByItself(status) => {
                 let was_up = status.code() != Some(NOT_BEGUN);
@@ -45,7 +45,7 @@ pub fn launch(arguments: &[String], ends_with_parent: bool) -> Result<ExitCode> 
                 if !has_been_up {
                     return Ok(ExitCode::FAILURE);
                 }
-                eprintln!("drakkar-native: the worker has ended ({status}) and is started again");
+                say(format_args!("the worker has ended ({status}) and is started again"));
                 pause = if was_up {
                     Duration::ZERO
                 } else {
@@ -55,6 +55,11 @@ pub fn launch(arguments: &[String], ends_with_parent: bool) -> Result<ExitCode> 
             }
         }
     }
+}
+
+/// Whether anybody hears it or not.
+fn say(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "drakkar-native: {words}");
 }
 
 enum Ending {

@@ -32,7 +32,7 @@ mod touches;
 mod wire;
 mod worker;
 
-use std::io::Read;
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -72,25 +72,38 @@ fn exit_code(outcome: Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let hint = error.hint.as_deref().map_or(String::new(), |hint| format!(" ({hint})"));
-            eprintln!("drakkar-native: {error}{hint}");
+            let _ = writeln!(Words, "drakkar-native: {error}{hint}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn hold(arguments: Vec<String>) -> Result<()> {
-    log_to_stderr(false);
+    log_to_stderr();
     let socket =
         arguments.first().ok_or_else(|| error::Error::new(error::Code::InvalidArgument, "no socket"))?;
     let adopts = arguments.get(1).is_some_and(|argument| argument == worker::holding::ADOPT_ARGUMENT);
     holder::run(socket.as_ref(), adopts)
 }
 
-fn log_to_stderr(colours: bool) {
+/// Where nothing can be written, on a full disk say, nothing is said, and the work goes on.
+struct Words;
+
+impl Write for Words {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DRAKKAR_LOG").unwrap_or_else(|_| "info".into());
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    log.init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Words).with_ansi(colours).init();
 }
 
 /// On SIGTERM what is here is brought to the disk, and a holder that holds nothing ends as well. Volumes stay mounted, and readers wait for the next
@@ -111,7 +124,7 @@ fn end_in_order(signals: Signals, filling: Arc<worker::filling::Filling>) -> Res
 }
 
 fn serve(options: Options) -> Result<()> {
-    log_to_stderr(true);
+    log_to_stderr();
     let socket = options.socket.clone();
     let uid = options.uid;
     sandbox::confine_worker()?;

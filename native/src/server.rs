@@ -163,7 +163,6 @@ fn is_gone(stream: &UnixStream) -> bool {
     poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
-/// A panic in one verb leaves the intents on disk and in memory equal, so the next verb may go on.
 fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
     service.lock().unwrap_or_else(PoisonError::into_inner)
 }

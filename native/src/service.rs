@@ -4,9 +4,9 @@ mod layers;
 mod lazy;
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -64,7 +64,7 @@ impl Service {
                 .context(|| format!("making {}", directory.display()))?;
         }
         let root = fs::canonicalize(&root).context(|| format!("resolving {}", root.display()))?;
-        let mut lock = File::options()
+        let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
@@ -74,8 +74,8 @@ impl Service {
             Error::new(Code::Busy, format!("another helper already uses {}", root.display()))
                 .hint("stop it first, or give this one a root directory of its own")
         })?;
-        lock.set_len(0)
-            .and_then(|()| write!(lock, "{}", parent_id()))
+        // Of one length, so that it can be written over where no room is left.
+        lock.write_all_at(format!("{:<10}", parent_id()).as_bytes(), 0)
             .context(|| "writing the lock file".into())?;
         let state = State::load(root.clone())?;
         let layers = Arc::new(Layers::new(&root));
@@ -388,6 +388,18 @@ impl Service {
                 let _ = fs::remove_dir(entry.path());
             }
         }
+        self.forget_removed_devices();
+    }
+
+    /// What is here of a device outlives its volumes, for the next one; it does not outlive its file.
+    fn forget_removed_devices(&self) {
+        let held = self.filling.filler().map(|filler| filler.held()).unwrap_or_default();
+        for entry in fs::read_dir(self.root.join("devices")).into_iter().flatten().flatten() {
+            let id = entry.file_name().into_string().ok().and_then(|name| ContentId::try_from(name).ok());
+            if id.is_some_and(|id| !held.contains(&id) && !self.content.has(&id)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn is_mounted(&self, volume: &Id) -> bool {
@@ -440,7 +452,7 @@ pub fn upgrade(root: &Path) -> Result<()> {
         return Err(Error::new(Code::NotFound, format!("no helper uses {}", root.display())).hint("start it"));
     }
     let text = fs::read_to_string(&path).context(doing)?;
-    let launcher = text.parse().ok().and_then(Pid::from_raw);
+    let launcher = text.trim().parse().ok().and_then(Pid::from_raw);
     let launcher = launcher
         .ok_or_else(|| Error::new(Code::InvalidContent, format!("{} names no process", path.display())))?;
     kill_process(launcher, Signal::HUP).context(|| "telling the helper of the upgrade".into())

@@ -25,7 +25,7 @@ export { collectLessOften, releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
 export { type ListenOptions, listen } from './listen.ts';
 export { clashes, type Listener } from './listeners.ts';
-export { errorInLog } from './log.ts';
+export { errorInLog, logDestination } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';

@@ -1,4 +1,5 @@
 import { errnoOf, isDrakkarError } from '@drakkar/protocol';
+import { type DestinationStream, pino } from 'pino';
 
 const SYSTEM_ERROR = /^E[A-Z0-9]+$/;
 
@@ -14,4 +15,11 @@ export function errorInLog(error: unknown): unknown {
   return errno !== undefined && SYSTEM_ERROR.test(errno)
     ? { code: errno, message }
     : { code: errno ?? error.name, message, stack };
+}
+
+/** Stderr. Where nothing can be written, on a full disk say, nothing is said, and the work goes on. */
+export function logDestination(): DestinationStream {
+  const destination = pino.destination({ fd: 2, sync: true });
+  destination.on('error', () => {});
+  return destination;
 }

@@ -9,6 +9,7 @@ import { formatHostPort } from '@drakkar/protocol';
 import {
   errorInLog,
   loadKey,
+  logDestination,
   makeDirectory,
   releaseMemoryWhenIdle,
   serveMetrics,
@@ -43,7 +44,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const startedMs = performance.now();
   const log = pino(
     { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
-    pino.destination({ fd: 2, sync: true }),
+    logDestination(),
   );
   await using stack = new AsyncDisposableStack();
   await makeDirectory(config.stateDirectory, 0o700);

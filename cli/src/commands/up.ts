@@ -35,7 +35,9 @@ export const commands = [
 ];
 
 async function up(context: Context): Promise<void> {
-  await using machine = await startMachine(await context.config(), context.signal, context.say);
+  await using machine = await startMachine(await context.config(), context.signal, context.say, (words) =>
+    context.say(words.trimEnd()),
+  );
   const status = await machine.daemon.status();
   context.answer(
     status,

@@ -15,12 +15,14 @@ export interface Machine extends AsyncDisposable {
 /**
  * Starts helper and daemon. Disposing it unmounts what nothing uses, then ends both.
  *
+ * @param hear told what the helper says
  * @throws `unsupported` where the helper can't be started or this kernel can't mount
  */
 export async function startMachine(
   config: Config,
   signal: AbortSignal,
   say: (text: string) => void,
+  hear: (words: string) => void = () => {},
 ): Promise<Machine> {
   await using started = new AsyncDisposableStack();
   const content = join(config.stateDirectory, 'volumes');
@@ -33,10 +35,11 @@ export async function startMachine(
         blobs: join(config.stateDirectory, 'blobs', 'sha256'),
         socket: config.native.socket,
         uid: process.getuid?.() ?? 0,
+        readDeadlineMs: config.native.readDeadlineMs,
+        onWords: hear,
         signal,
       },
-      (words) =>
-        say(`drakkar: the native helper has ended and is started again: ${words || 'it was killed'}`),
+      () => say('drakkar: the native helper has ended and is started again'),
     ),
   );
   const daemon = started.use(await startDaemon(config, { signal }));

@@ -36,7 +36,7 @@ import { prefixOf } from './prefix.ts';
 import { residencyOf } from './residency.ts';
 import { type StartCommand, startKeyOf } from './start-key.ts';
 import type { StartTracer } from './start-tracer.ts';
-import { type Mountable, type PreparedRootfs, type Volumes, volumeId } from './volumes.ts';
+import { type Mountable, type Volumes, volumeId } from './volumes.ts';
 import type { Work } from './work.ts';
 
 export interface ImageChoice {

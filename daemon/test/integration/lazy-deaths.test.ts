@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -68,6 +69,26 @@ describe.skipIf(!isRoot).each(WAYS)(
         await feeding;
         await expectUnmounted(helper, 'v1');
       }
+    });
+
+    test('though nothing that they would say can be written', { timeout: 120_000 }, async () => {
+      mkdirSync(host.root);
+      symlinkSync('/dev/full', join(host.root, 'holder.log'));
+      await using _ = await host.start();
+      await using helper = nativeHelper(host.socket);
+      const volume = lazyVolume(host.content, host.blobs, { files: 4, blockBytes: 16 * 1024 });
+      const { path } = await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+      void feed(helper, [volume], ending.signal, () => delay(Math.random() * 20));
+      let isRead = false;
+      const reading = expectBytes(path, volume).finally(() => {
+        isRead = true;
+      });
+      while (!isRead) {
+        await delay(10);
+        killSome(helper, host.root);
+      }
+      await reading;
+      await expectUnmounted(helper, 'v1');
     });
 
     test('an upgrade puts another worker in the place of this one, and who reads meanwhile waits', async () => {

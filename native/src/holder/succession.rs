@@ -95,7 +95,10 @@ impl Succession {
                 unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES | libc::SIGCHLD, 0, 0, 0, 0) };
             match child {
                 0 => {
-                    self.promise()?;
+                    // Without it this one would not be told of the holder's end; others are.
+                    if self.promise().is_err() {
+                        std::process::exit(1);
+                    }
                     self.wait_for_end();
                     *heirs = 0;
                     return Ok(Part::Heir);

@@ -1,0 +1,70 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Registry, startRegistry } from '@drakkar/lab';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { chanceOf } from '../kit/random.ts';
+
+const isRoot = process.getuid?.() === 0;
+const seed = process.env.DRAKKAR_TEST_SEED ?? String(Date.now());
+const KILLS = process.env.CI === 'true' ? 200 : 10;
+/** Callers at the same time, so that a blow hits calls of each kind. */
+const CALLERS = 4;
+/** Containerd waits a second and more before it connects again. */
+const SOON = { timeout: 60_000, interval: 100 };
+
+describe.skipIf(!isRoot)(`a snapshotter killed at any moment (needs root; DRAKKAR_TEST_SEED=${seed})`, () => {
+  let registry: Registry;
+  let node: ClusterNode;
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    node = await startClusterNode({ registry });
+  });
+  afterAll(async () => {
+    await node?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+  });
+
+  const snapshots = (...args: string[]) =>
+    node.containerd.ctr(['snapshots', '--snapshotter', 'drakkar', ...args]);
+  const names = async () =>
+    (await snapshots('ls'))
+      .split('\n')
+      .slice(1)
+      .flatMap((row) => row.trim().split(/\s+/)[0] || []);
+
+  test('knows what containerd knows, and keeps nothing else', { timeout: 30 * 60_000 }, async () => {
+    const chance = chanceOf(seed);
+    for (let kill = 0; kill < KILLS; kill += 1) {
+      const ending = new AbortController();
+      const callers = Array.from({ length: CALLERS }, async (_, caller) => {
+        for (let round = 0; !ending.signal.aborted; round += 1) {
+          const name = `${kill}-${caller}-${round}`;
+          // What a kill makes of a call, nobody can say; what came of it is looked at below.
+          await snapshots('prepare', `${name}-active`).catch(() => {});
+          await snapshots('commit', name, `${name}-active`).catch(() => {});
+          await snapshots('rm', name).catch(() => {});
+        }
+      });
+      await delay(chance.next() * 250);
+      await node.host.kill('daemon');
+      ending.abort();
+      await node.host.start();
+      await Promise.all(callers);
+      await expect.poll(() => names().then(() => 'answers', String), SOON).toBe('answers');
+      // Whatever containerd lists, it can ask for, and take away.
+      for (const name of await names()) {
+        expect(await snapshots('info', name)).toContain(name);
+        await snapshots('rm', name);
+      }
+      expect(await names()).toEqual([]);
+    }
+    // Containerd has what it does not know removed when it collects.
+    await node.containerd.ctr(['leases', 'create', 'now']).catch(() => {});
+    await node.containerd.ctr(['leases', 'delete', '--sync', 'now']).catch(() => {});
+    const layers = () => readdir(join(node.host.directory, 'native', 'layers'));
+    await expect.poll(layers, SOON).toEqual([]);
+  });
+});
