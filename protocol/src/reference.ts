@@ -34,8 +34,12 @@ export function isTag(text: string): boolean {
 }
 
 /** A registry host, with an optional port. */
+const MAX_PORT = 65_535;
+
 export function isRegistry(text: string): boolean {
-  return text.length <= MAX_REPOSITORY_LENGTH && REGISTRY.test(text);
+  if (text.length > MAX_REPOSITORY_LENGTH || !REGISTRY.test(text)) return false;
+  const port = /:(\d+)$/.exec(text)?.[1];
+  return port === undefined || (Number(port) > 0 && Number(port) <= MAX_PORT);
 }
 
 /** @throws `invalid_argument` with the reason. */

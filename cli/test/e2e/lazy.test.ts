@@ -114,6 +114,16 @@ describe.skipIf(!isRoot)('a host that has nothing of an image (needs root)', () 
     expect((await host.drakkar('snapshot', 'ls')).stdout).toContain('offline-ready');
   });
 
+  test('needs nobody once readers have brought all of it, though nothing comes by itself', async () => {
+    const image = await snapshotOf('whole', { 'data/all': randomBytes(4 * MEBIBYTE) });
+    await using host = await lazyHost();
+    const path = await started(host, image);
+    await run('sh', ['-c', 'find "$0" -xdev -type f -exec cat {} + > /dev/null', path]);
+    await expect
+      .poll(async () => (await host.client.snapshots())[0]?.offlineReady, { timeout: 30_000 })
+      .toBe(true);
+  });
+
   test('moves only what is read', async () => {
     const image = await snapshotOf('little', { 'data/big': randomBytes(16 * MEBIBYTE) });
     await using host = await lazyHost();

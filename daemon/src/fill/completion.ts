@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Digest, digestFromHex, type SnapshotConfig } from '@drakkar/protocol';
+import { type Digest, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
 import type { NativeHelper, VolumeStatus } from '../native.ts';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/index.ts';
 import type { Filler } from './filler.ts';
 
 export interface CompletionOptions {
-  /** `on`: as soon as the delay is over; `idle`: only while no reader has waited for a while; `off`: never. */
+  /** `on`: as soon as the delay is over; `idle`: only while no reader has waited for a while; `off`: only what readers have asked for. */
   readonly background: 'on' | 'idle' | 'off';
   /** Compressed bytes per second; no limit where `null`. */
   readonly backgroundRate: number | null;
@@ -16,7 +16,7 @@ export interface CompletionOptions {
 
 export interface CompletionModules {
   readonly filler: Pick<Filler, 'device' | 'idleMs'>;
-  readonly native: Pick<NativeHelper, 'presentBlocks'>;
+  readonly native: Pick<NativeHelper, 'presentBlocks' | 'volumes'>;
   readonly log: Log;
   /** Lets the kernel read alone what of a volume is complete. */
   retire(config: SnapshotConfig, signal: AbortSignal): Promise<VolumeStatus>;
@@ -25,6 +25,8 @@ export interface CompletionModules {
 /** No reader has waited for so long: the host is idle. */
 const IDLE_MS = 2_000;
 const LOOK_MS = 250;
+/** Of what only readers fill: how often it is looked whether all of it is here. */
+const WHOLE_LOOK_MS = 5_000;
 /** After a failure: who had the blocks may come back. */
 const RETRY_MS = 30_000;
 
@@ -49,7 +51,7 @@ export class Completion implements AsyncDisposable {
 
   /** A volume has been mounted of which something is missing. */
   add(config: SnapshotConfig): void {
-    if (this.#options.background === 'off' || this.#waiting.has(config.meta.rawDigest)) return;
+    if (this.#waiting.has(config.meta.rawDigest)) return;
     this.#later(config, this.#options.backgroundDelayMs);
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
@@ -81,7 +83,11 @@ export class Completion implements AsyncDisposable {
       }
       const { config } = due;
       try {
-        await this.#complete(config, signal);
+        if (this.#options.background !== 'off') await this.#complete(config, signal);
+        else if (!(await this.#retireWhole(config, signal))) {
+          if (this.#waiting.has(config.meta.rawDigest)) this.#later(config, WHOLE_LOOK_MS);
+          continue;
+        }
         this.#waiting.delete(config.meta.rawDigest);
       } catch (error) {
         if (signal.aborted || !this.#waiting.has(config.meta.rawDigest)) continue;
@@ -92,6 +98,15 @@ export class Completion implements AsyncDisposable {
         this.#later(config, RETRY_MS);
       }
     }
+  }
+
+  /** What readers have brought all of needs nobody of ours any more, either. */
+  async #retireWhole(config: SnapshotConfig, signal: AbortSignal): Promise<boolean> {
+    const { native, retire } = this.#modules;
+    const volume = hexOf(config.meta.rawDigest);
+    const known = (await native.volumes({ signal })).find((other) => other.volume === volume);
+    const isWhole = known?.filling.every(({ blocks, presentBlocks }) => presentBlocks === blocks);
+    return isWhole === true && (await retire(config, signal)).filling.length === 0;
   }
 
   async #complete(config: SnapshotConfig, signal: AbortSignal): Promise<void> {

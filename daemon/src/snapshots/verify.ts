@@ -49,8 +49,8 @@ function pathOf(record: SnapshotRecord, store: Store, digest: Digest): string {
     return store.pathOf(digest);
   } catch (cause) {
     if (!isDrakkarError(cause, 'not_found')) throw cause;
-    throw new DrakkarError('not_found', `${digest} of the snapshot of ${record.image} was evicted`, {
-      hint: `bring it back with: drakkar snapshot build ${record.image}`,
+    throw new DrakkarError('not_found', `${digest} of the snapshot of ${record.image} is not here whole`, {
+      hint: `bring it here with: drakkar snapshot build ${record.image}`,
       cause,
     });
   }
