@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use crate::error::{Code, Error, Result};
@@ -16,7 +17,7 @@ usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid U
   --content DIR       the daemon's raw snapshot files (<state>/volumes)
   --blobs DIR         the daemon's blobs (<state>/blobs/sha256)
   --socket PATH       where to listen
-  --uid UID           the only user that may connect
+  --uid UID           the only user that may connect: a number, or a name
   --read-deadline-ms  how long a reader waits for what is missing before it gets an error; 30000
   --end-with-parent   stop when the process that started this one ends
   --upgrade           have the running helper go on as the program that is installed now; volumes stay mounted
@@ -60,7 +61,8 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
             "--socket" => socket = Some(value()?.into()),
             "--uid" => {
                 let text = value()?;
-                uid = Some(text.parse().map_err(|_| refuse(format!("--uid {text} is not a user's number")))?);
+                let user = text.parse().ok().or_else(|| uid_of(&text));
+                uid = Some(user.ok_or_else(|| refuse(format!("--uid {text} is no user's number or name")))?);
             }
             "--read-deadline-ms" => {
                 let text = value()?;
@@ -90,6 +92,13 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     }))
 }
 
+/// A user's number, as the system knows its name.
+fn uid_of(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name is a string of C, and what is returned is read before anybody asks again: there is one thread.
+    unsafe { libc::getpwnam(name.as_ptr()).as_ref() }.map(|user| user.pw_uid)
+}
+
 fn refuse(why: String) -> Error {
     Error::new(Code::InvalidArgument, why).hint("see drakkar-native --help")
 }
@@ -105,8 +114,11 @@ mod tests {
     #[test]
     fn says_what_is_missing_or_wrong() {
         assert!(parsed("--root /r --content /c --blobs /b --socket /s --uid 7").is_ok());
+        let by_name = parsed("--root /r --content /c --blobs /b --socket /s --uid root").unwrap();
+        assert!(matches!(by_name, Command::Serve(Options { uid: 0, .. })));
         assert_eq!(parsed("--help").unwrap(), Command::Help);
-        for line in ["", "--root /r", "--uid x", "--read-deadline-ms 1", "--root", "--frobnicate"] {
+        for line in ["", "--root /r", "--uid no-such-user", "--read-deadline-ms 1", "--root", "--frobnicate"]
+        {
             assert_eq!(parsed(line).unwrap_err().code, Code::InvalidArgument, "{line}");
         }
     }
