@@ -9,6 +9,7 @@ import { describeDiff } from '../configure/diff.ts';
 import { applyPlan, type PlannedFile, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
 import { ALL_REGISTRIES, hostsTomlWith } from '../configure/hosts-toml.ts';
 import {
+  CONTAINERD_CONFIG_PATH,
   type ContainerdVersion,
   HOSTS_DIRECTORY,
   hostsDirectoryIn,
@@ -20,8 +21,6 @@ import { editToml, parseToml } from '../configure/toml-edit.ts';
 import type { Context } from '../context.ts';
 
 const run = promisify(execFile);
-
-const CONFIG_PATH = '/etc/containerd/config.toml';
 
 type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket'>;
 
@@ -54,12 +53,12 @@ export const commands = [
       restart: { summary: 'restart containerd where that is needed; containers go on' },
       'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
       'containerd-config': {
-        summary: `containerd’s configuration, unless it is ${CONFIG_PATH}`,
+        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH}`,
         value: 'file',
       },
     },
     async run(context, _, flags) {
-      const configPath = flags['containerd-config'] ?? CONFIG_PATH;
+      const configPath = flags['containerd-config'] ?? CONTAINERD_CONFIG_PATH;
       if (flags.undo) return await undo(context, configPath, flags.restart);
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
       const registries = isAll || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;

@@ -8,7 +8,20 @@ import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
 import { type Config, nativeProgram, probeKernel } from '@drakkar/daemon';
 import { type DrakkarError, errnoOf, toDrakkarError } from '@drakkar/errors';
+import { MANIFEST_ACCEPT, parseReference } from '@drakkar/protocol';
+import { isAnswered } from '@drakkar/service';
+import type { TomlTable } from 'smol-toml';
 import { defineCommand } from '../command-line/command.ts';
+import { readConfiguration } from '../configure/files.ts';
+import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
+import {
+  CONTAINERD_CONFIG_PATH,
+  hostsDirectoryIn,
+  newFile,
+  parseContainerdVersion,
+  SNAPSHOTTER,
+} from '../configure/plan.ts';
+import { parseToml, valueAt } from '../configure/toml-edit.ts';
 import type { Context } from '../context.ts';
 import {
   type Check,
@@ -18,9 +31,11 @@ import {
   kernelChecks,
   programCheck,
 } from '../doctor/checks.ts';
+import { containerdChecks, hostsDirectoriesOf, hostsOf } from '../doctor/containerd-checks.ts';
 import { swarmChecks } from '../doctor/swarm-checks.ts';
 
 const CONNECT_MS = 2_000;
+const ASK_MS = 10_000;
 
 /** `drakkar doctor`: what this machine can do, and what to do where it can't. */
 export const commands = [
@@ -28,16 +43,25 @@ export const commands = [
     name: 'doctor',
     summary: 'examine kernel, helper, daemon, swarm, disk and containerd, and say what to do',
     positionals: [],
-    options: {},
-    async run(context) {
-      const checks = await examine(context);
+    options: {
+      image: { summary: 'ask for this image as containerd would, and say who answers', value: 'image' },
+      'containerd-config': {
+        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH}`,
+        value: 'file',
+      },
+      'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
+    },
+    async run(context, _, flags) {
+      const checks = await examine(context, flags);
       context.answer({ checks }, checks.map(describeCheck).join('\n'));
       if (checks.some(({ verdict }) => verdict === 'failure')) process.exitCode = 1;
     },
   }),
 ];
 
-async function examine(context: Context): Promise<Check[]> {
+type Flags = Readonly<Record<'image' | 'containerd-config' | 'containerd-program', string | undefined>>;
+
+async function examine(context: Context, flags: Flags): Promise<Check[]> {
   const config = await context.config();
   const client = await context.client();
   const status = await client.status(context.signal).catch((cause: unknown) => toDrakkarError(cause));
@@ -49,8 +73,103 @@ async function examine(context: Context): Promise<Check[]> {
     ...(status instanceof Error ? [] : await swarm(status, config)),
     diskCheck(stateDirectory, disk.type, disk.bavail * disk.bsize, config.store.quotaBytes),
     programCheck('runc', await firstLine('runc', ['--version']), '`drakkar run`'),
-    programCheck('containerd', await firstLine('containerd', ['--version']), 'the mirror'),
+    ...(await containerd(context, status, flags)),
   ];
+}
+
+/** Which snapshotter and mirror containerd will use, and, of an image, whom it will ask in which order. */
+async function containerd(
+  context: Context,
+  status: DaemonStatus | DrakkarError,
+  {
+    image,
+    'containerd-config': path = CONTAINERD_CONFIG_PATH,
+    'containerd-program': program = 'containerd',
+  }: Flags,
+): Promise<Check[]> {
+  const line = await firstLine(program, ['--version']);
+  const known = programCheck('containerd', line, 'the mirror and the snapshotter');
+  if (line === undefined) return [known];
+  const offer = status instanceof Error ? undefined : status;
+  try {
+    const version = parseContainerdVersion(line);
+    const document = parseToml((await readConfiguration(path)) ?? newFile(version), path);
+    const directory = hostsDirectoryIn(document, path)?.split(':', 1)[0];
+    const socket = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
+    const checks = containerdChecks({
+      version,
+      path,
+      document,
+      offer,
+      isSocketAnswered: typeof socket === 'string' && (await isAnswered(socket)),
+      defaultHosts: await hostsToml(directory, [ALL_REGISTRIES]),
+    });
+    return [known, ...checks, ...(image === undefined ? [] : await imageChecks(context, image, directory))];
+  } catch (cause) {
+    const error = toDrakkarError(cause);
+    return [known, { name: 'containerd', verdict: 'failure', finding: error.message, remedy: error.hint }];
+  }
+}
+
+/** Asks for an image as containerd would: whoever answers first is whom it takes it from. */
+async function imageChecks(context: Context, text: string, directory: string | undefined): Promise<Check[]> {
+  const reference = parseReference(text);
+  const { registry, repository, tag, digest } = reference;
+  const hosts = hostsOf(await hostsToml(directory, hostsDirectoriesOf(registry)), registry);
+  const checks: Check[] = [];
+  for (const { url, isRegistry, resolves } of hosts) {
+    const name = isRegistry ? 'registry' : 'host';
+    if (!resolves) {
+      checks.push({
+        name,
+        verdict: 'ok',
+        finding: `${url} is not asked what ${text} means, only for content`,
+      });
+      continue;
+    }
+    const namespace = isRegistry ? '' : `?ns=${registry}`;
+    const answer = await manifestAnswer(`${url}/v2/${repository}/manifests/${digest ?? tag}${namespace}`);
+    const isTaken = answer === 'HTTP 200';
+    checks.push({
+      name,
+      verdict: isTaken ? 'ok' : 'warning',
+      finding: `${url} answers for ${text}: ${answer}${isTaken ? ', and containerd takes it from there' : ''}`,
+      remedy: 'containerd goes on with the next; a 401 is answered with the pull secret',
+    });
+    if (isTaken) break;
+  }
+  const client = await context.client();
+  const snapshots = await client.snapshots(context.signal).catch(() => []);
+  const isHere = snapshots.some(({ image: name }) => name.startsWith(`${registry}/${repository}`));
+  const finding = isHere
+    ? 'a snapshot of this repository is here: the image is not unpacked if it is of that one'
+    : 'no snapshot of it is here; the cluster and its registry are asked when it is pulled';
+  return [...checks, { name: 'snapshot', verdict: 'ok', finding }];
+}
+
+async function manifestAnswer(url: string): Promise<string> {
+  try {
+    const headers = { accept: MANIFEST_ACCEPT };
+    const { status } = await fetch(url, { method: 'HEAD', headers, signal: AbortSignal.timeout(ASK_MS) });
+    return `HTTP ${status}`;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    return cause instanceof Error ? cause.message : String(cause);
+  }
+}
+
+/** The first of these directories that has one. */
+async function hostsToml(
+  directory: string | undefined,
+  names: readonly string[],
+): Promise<TomlTable | undefined> {
+  if (directory === undefined) return undefined;
+  for (const name of names) {
+    const path = join(directory, name, 'hosts.toml');
+    const text = await readConfiguration(path);
+    if (text !== undefined) return parseToml(text, path);
+  }
+  return undefined;
 }
 
 /** What the running helper says, else what the helper says when it is asked here. */

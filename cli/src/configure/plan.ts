@@ -17,6 +17,8 @@ export interface ConfigurationWish {
   readonly platform: string;
 }
 
+export const CONTAINERD_CONFIG_PATH = '/etc/containerd/config.toml';
+
 /** By this name containerd knows the snapshotter, and `ctr --snapshotter` takes it. */
 export const SNAPSHOTTER = 'drakkar';
 
@@ -109,6 +111,13 @@ export function wantedIn(
   return { settings, entries };
 }
 
+/** The snapshotter that pods use; nothing where none is named. */
+export function snapshotterIn(document: TomlTable, path: string): string | undefined {
+  const tables = [NEWEST.snapshotter, CRI[formatOf(document, path)]?.snapshotter ?? []];
+  const names = tables.map((table) => valueAt(document, [...table, 'snapshotter']));
+  return names.find((name) => typeof name === 'string' && name !== '') as string | undefined;
+}
+
 /** The directories that containerd reads already, the first of which is ours to write to. */
 export function hostsDirectoryIn(document: TomlTable, path: string): string | undefined {
   const registry = CRI[formatOf(document, path)]?.registry ?? [];
@@ -123,7 +132,7 @@ function snapshotterTables(format: number, { major }: ContainerdVersion): (reado
 }
 
 /** From 2.1 on images are pulled through the transfer service, which those annotations alone would switch off. */
-const hasTransfer = ({ major, minor }: ContainerdVersion): boolean =>
+export const hasTransfer = ({ major, minor }: ContainerdVersion): boolean =>
   major > 2 || (major === 2 && minor >= 1);
 
 function refuseAnother(document: TomlTable, socket: string, path: string): void {

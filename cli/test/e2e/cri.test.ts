@@ -86,6 +86,24 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       return output;
     }
 
+    test('are looked at by the doctor', async () => {
+      const image = await push(registry, shellImage(), 'doctor');
+      const { stdout } = await node.host.drakkar(
+        'doctor',
+        '--json',
+        '--image',
+        image,
+        ...node.containerdFlags,
+      );
+      const { checks } = JSON.parse(stdout) as {
+        checks: { name: string; verdict: string; finding: string }[];
+      };
+      const of = (name: string) => checks.find((check) => check.name === name);
+      expect(of('snapshotter')).toMatchObject({ verdict: 'ok' });
+      expect(of('annotations')).toMatchObject({ verdict: 'ok' });
+      expect(of('host')?.finding).toContain('containerd takes it from there');
+    });
+
     test('start from an image of which nothing was unpacked, and see what is in it', async () => {
       const data = randomBytes(DATA_BYTES);
       const image = await withSnapshot('lazy', data);

@@ -17,6 +17,8 @@ export interface ClusterNode extends AsyncDisposable {
   readonly containerd: Containerd;
   readonly cri: Cri;
   readonly logDirectory: string;
+  /** With which commands find this containerd. */
+  readonly containerdFlags: readonly string[];
   /** What containerd says that there is: names by kind. */
   snapshots(): Promise<ReadonlyMap<string, string>>;
 }
@@ -44,10 +46,20 @@ export async function startClusterNode({
   const plain = `server = "http://${registry.host}"\n[host."http://${registry.host}"]\n  capabilities = ["pull", "resolve"]\n`;
   await writeFile(join(hosts, registry.host, 'hosts.toml'), plain);
   const sandboxImage = await push(registry, pauseImage(), 'pause');
+  let containerdFlags: readonly string[] = [];
   const configure = async (path: string) => {
-    const program = programs === undefined ? [] : ['--containerd-program', join(programs, 'containerd')];
-    const command = ['configure', 'containerd', '--snapshotter', '--containerd-config', path, ...program];
-    const { code, stderr } = await host.drakkar(...command);
+    containerdFlags = [
+      '--containerd-config',
+      path,
+      '--containerd-program',
+      join(programs ?? '', 'containerd'),
+    ];
+    const { code, stderr } = await host.drakkar(
+      'configure',
+      'containerd',
+      '--snapshotter',
+      ...containerdFlags,
+    );
     if (code !== 0) throw new Error(stderr);
   };
   const options = { hostsDirectory: hosts, cri: { sandboxImage }, configure };
@@ -61,6 +73,7 @@ export async function startClusterNode({
     containerd,
     cri,
     logDirectory,
+    containerdFlags,
     async snapshots() {
       const list = ['--namespace', 'k8s.io', 'snapshots', '--snapshotter', 'drakkar', 'ls'];
       const rows = (await containerd.ctr(list)).split('\n').slice(1).filter(Boolean);
