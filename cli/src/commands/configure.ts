@@ -1,36 +1,18 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
-import { DrakkarError, errnoOf } from '@drakkar/errors';
-import { hostPlatform } from '@drakkar/protocol';
+import { DrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
+import { containerdVersion, planContainerd, recordOf } from '../configure/containerd.ts';
 import { describeDiff } from '../configure/diff.ts';
-import { applyPlan, type PlannedFile, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
-import { ALL_REGISTRIES, hostsTomlWith } from '../configure/hosts-toml.ts';
-import {
-  CONTAINERD_CONFIG_PATH,
-  type ContainerdVersion,
-  HOSTS_DIRECTORY,
-  hostsDirectoryIn,
-  newFile,
-  parseContainerdVersion,
-  wantedIn,
-} from '../configure/plan.ts';
-import { editToml, parseToml } from '../configure/toml-edit.ts';
+import { applyPlan, type Undone, undoPlan } from '../configure/files.ts';
+import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
+import { CONTAINERD_CONFIG_PATH } from '../configure/plan.ts';
 import type { Context } from '../context.ts';
 
 const run = promisify(execFile);
 
 type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket'>;
-
-interface Wish {
-  readonly configPath: string;
-  readonly version: ContainerdVersion;
-  readonly snapshotterSocket: string | undefined;
-  readonly registries: readonly string[];
-  readonly mirrorUrl: string;
-}
 
 /** `drakkar configure containerd` */
 export const commands = [
@@ -63,7 +45,7 @@ export const commands = [
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
       const registries = isAll || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;
       const places = await daemonPlaces(context);
-      const plan = await planOf({
+      const plan = await planContainerd({
         configPath,
         version: await containerdVersion(flags['containerd-program'] ?? 'containerd'),
         snapshotterSocket: isAll || flags.snapshotter ? requireSocket(places) : undefined,
@@ -85,35 +67,6 @@ export const commands = [
     },
   }),
 ];
-
-/** Only what really changes. */
-async function planOf({
-  configPath,
-  version,
-  snapshotterSocket,
-  registries,
-  mirrorUrl,
-}: Wish): Promise<PlannedFile[]> {
-  const before = await readConfiguration(configPath);
-  const text = before ?? newFile(version);
-  const document = parseToml(text, configPath);
-  const known = hostsDirectoryIn(document, configPath);
-  const hostsDirectory = registries.length === 0 ? undefined : (known ?? HOSTS_DIRECTORY);
-  const { os, architecture } = hostPlatform();
-  const wish = { snapshotterSocket, hostsDirectory, platform: `${os}/${architecture}` };
-  const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);
-  const plan: PlannedFile[] = [
-    { path: configPath, before, after: edited.text, changes: [...edited.changes] },
-  ];
-  for (const registry of registries) {
-    // Of several directories containerd looks into the first that has the registry.
-    const path = join(hostsDirectory?.split(':', 1)[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
-    const hosts = await readConfiguration(path);
-    const after = hostsTomlWith(mirrorUrl, registry, hosts, path);
-    plan.push({ path, before: hosts, after: after.text, changes: [...after.changes] });
-  }
-  return plan.filter(({ changes }) => changes.length > 0);
-}
 
 async function undo(context: Context, configPath: string, restart: boolean): Promise<void> {
   const undone = await undoPlan(recordOf(configPath));
@@ -143,8 +96,6 @@ function afterwards(
   return flags.restart ? 'done, and containerd has been restarted' : `done; ${RESTART}`;
 }
 
-const recordOf = (configPath: string): string => `${configPath}.drakkar.json`;
-
 /** Of the daemon that runs, else as it is configured. */
 async function daemonPlaces(context: Context): Promise<DaemonPlaces> {
   const client = await context.client();
@@ -160,18 +111,6 @@ function requireSocket({ snapshotterSocket }: DaemonPlaces): string {
   throw new DrakkarError('invalid_argument', 'the daemon serves no snapshotter', {
     hint: 'set containerd.snapshotterSocket in its configuration (/run/drakkar/snapshotter.sock), restart it, then try again',
   });
-}
-
-async function containerdVersion(program: string): Promise<ContainerdVersion> {
-  try {
-    return parseContainerdVersion((await run(program, ['--version'])).stdout);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-    throw new DrakkarError('not_found', 'containerd is not on the PATH', {
-      hint: 'install it first',
-      cause: error,
-    });
-  }
 }
 
 async function restartContainerd(): Promise<void> {

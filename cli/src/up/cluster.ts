@@ -18,6 +18,8 @@ export interface HostSettings {
   readonly nativeSocket?: string;
   /** Bytes per second that reach it. */
   readonly linkRate?: number;
+  /** Where containerd finds its snapshotter. */
+  readonly snapshotterSocket?: string;
 }
 
 /** Nobody watches a demo for long. */
@@ -39,7 +41,7 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
   const { address } = supernode.status();
   return {
     supernodeConfig,
-    hostConfig: (folder, name, { nativeSocket, linkRate } = {}) =>
+    hostConfig: (folder, name, { nativeSocket, linkRate, snapshotterSocket } = {}) =>
       configuration.complete({
         stateDirectory: join(directory, folder),
         mirror: { port: 0 },
@@ -57,6 +59,7 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
         volumes: { backgroundDelayMs: BACKGROUND_DELAY_MS },
         // The screen is the demo's own.
         log: { level: 'warn' },
+        containerd: { snapshotterSocket: snapshotterSocket ?? null },
         native: { socket: nativeSocket ?? join(directory, `${name}.sock`) },
       }),
   };

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AdminClient, type SnapshotSummary } from '@drakkar/client';
 import { nativeHelper } from '@drakkar/daemon';
-import { mountsBelow, startContainerd, startRegistry } from '@drakkar/lab';
+import { mountsBelow, type Registry, startContainerd, startRegistry } from '@drakkar/lab';
 import { DrakkarError, formatReference, parseReference } from '@drakkar/protocol';
 import type { Context } from '../context.ts';
 import { type RunReport, runImage } from '../run/run-image.ts';
@@ -17,6 +17,7 @@ import {
   startWithContainerd,
 } from './containerd-start.ts';
 import { type DemoImage, pushDemoImage } from './demo-image.ts';
+import { type PodReport, startPod } from './pod.ts';
 import { type DemoResult, demoScreen, type ThirdHost } from './screen.ts';
 import { startMachine } from './up.ts';
 
@@ -46,7 +47,8 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   const directory = await mkdtemp(join(DEMO_PARENT, 'drakkar-demo-'));
   scope.defer(() => removeUnlessMounted(directory));
 
-  const image = await demoImage(context, options, scope);
+  const registry = options.image === undefined ? scope.use(await startRegistry()) : undefined;
+  const image = await demoImage(context, options, registry);
   context.say('pulling and starting it with containerd and overlayfs, for comparison');
   const containerd = await withContainerd(image, context.signal);
 
@@ -66,6 +68,12 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
   const pulled = await pullOn(second, image.reference, context, scope);
   const third = await startThird(directory, cluster, image, context, scope);
 
+  let pod: PodReport | undefined;
+  if (registry !== undefined) {
+    context.say('starting it on a fourth host, which has nothing either, in a pod of a stock containerd');
+    pod = await startPod(directory, cluster, registry, image.reference, LINK_RATE, context);
+  }
+
   const result: DemoResult = {
     image: image.reference,
     containerd,
@@ -74,6 +82,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
     output: cold.output,
     pulled,
     third,
+    pod,
   };
   const places = {
     state: config.stateDirectory,
@@ -147,17 +156,12 @@ async function snapshotOf(client: AdminClient, { manifestDigest }: RunReport): P
 
 async function demoImage(
   context: Context,
-  options: DemoOptions,
-  scope: AsyncDisposableStack,
+  { image }: DemoOptions,
+  registry: Registry | undefined,
 ): Promise<DemoImage> {
-  if (options.image !== undefined) {
-    return {
-      reference: formatReference(parseReference(options.image)),
-      plainHttp: isLoopback(options.image),
-    };
-  }
-  const registry = scope.use(await startRegistry());
-  return pushDemoImage(registry, context.say);
+  if (registry !== undefined) return pushDemoImage(registry, context.say);
+  const reference = formatReference(parseReference(image ?? ''));
+  return { reference, plainHttp: isLoopback(reference) };
 }
 
 function isLoopback(image: string): boolean {

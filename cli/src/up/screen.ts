@@ -1,9 +1,10 @@
 import type { PullResult } from '@drakkar/client';
-import { formatCount, formatDuration } from '../output/format.ts';
+import { formatBytes, formatCount, formatDuration } from '../output/format.ts';
 import { describeReceipt } from '../output/receipt.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
 import type { RunReport } from '../run/run-image.ts';
 import type { ContainerdStart } from './containerd-start.ts';
+import type { PodReport } from './pod.ts';
 
 /** What the demo has seen. */
 export interface DemoResult {
@@ -16,6 +17,8 @@ export interface DemoResult {
   readonly pulled: PullResult;
   /** The third host, which has nothing and starts it all the same. */
   readonly third: ThirdHost;
+  /** The fourth, whose containerd runs a pod of it; nothing where the image is not the demo's own. */
+  readonly pod: PodReport | undefined;
 }
 
 export interface ThirdHost {
@@ -85,7 +88,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     '',
     ...drawn,
     '',
-    'two more hosts, each behind a link of 1 Gbit/s',
+    'more hosts, each behind a link of 1 Gbit/s',
     '',
     ...hosts(result),
     '',
@@ -95,7 +98,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
   ].join('\n');
 }
 
-function hosts({ pulled, third }: DemoResult): string[] {
+function hosts({ pulled, third, pod }: DemoResult): string[] {
   const { report, reader, residencyAtOutput, completeAfterMs } = third;
   const firstOutput = report.marks.find(({ name }) => name === 'first-output')?.atMs ?? 0;
   const read =
@@ -109,6 +112,14 @@ function hosts({ pulled, third }: DemoResult): string[] {
     `  host 3  starts it lazily  ${formatDuration(firstOutput).padEnd(8)} ${describeReceipt(report.receipt)}`,
     `          ${Math.round(residencyAtOutput * 100)} % of it was there at its first output, all of it ${formatDuration(completeAfterMs)} later`,
     ...read,
+    ...(pod === undefined ? [] : podLines(pod)),
+  ];
+}
+
+function podLines({ pullMs, runMs, residency, fromRegistryBytes }: PodReport): string[] {
+  return [
+    `  host 4  runs it in a pod  ${formatDuration(pullMs + runMs).padEnd(8)} pull ${formatDuration(pullMs)}, container ${formatDuration(runMs)}; ${formatBytes(fromRegistryBytes)} from the registry`,
+    `          ${Math.round(residency * 100)} % of it was there then; containerd unpacked nothing`,
   ];
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Digest, digestFromHex, hexOf, type SnapshotConfig } from '@drakkar/protocol';
+import { type Digest, digestFromHex, hexOf, isDrakkarError, type SnapshotConfig } from '@drakkar/protocol';
 import type { NativeHelper, VolumeStatus } from '../native.ts';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/index.ts';
@@ -91,11 +91,13 @@ export class Completion implements AsyncDisposable {
         this.#waiting.delete(config.meta.rawDigest);
       } catch (error) {
         if (signal.aborted || !this.#waiting.has(config.meta.rawDigest)) continue;
-        this.#modules.log.warn(
+        // What another worker of the helper has left to the kernel meanwhile is nobody's to fill.
+        const isLeft = isDrakkarError(error, 'not_found');
+        this.#modules.log[isLeft ? 'debug' : 'warn'](
           { image: config.manifestDigest, error },
           'a volume can’t be completed for now',
         );
-        this.#later(config, RETRY_MS);
+        this.#later(config, isLeft ? LOOK_MS : RETRY_MS);
       }
     }
   }
