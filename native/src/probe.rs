@@ -5,6 +5,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -86,7 +88,8 @@ pub fn erofs_on_files(root: &Path) -> Result<()> {
     let file = openat(&mounted, SAMPLE_FILE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context(|| "opening a file of a sample".into())?;
     match File::from(file).read_at(&mut [0; 1], 0) {
-        Err(_) => Ok(()),
+        Err(cause) if cause.raw_os_error() == Some(libc::EIO) => Ok(()),
+        Err(cause) => Err(cause).context(|| "reading a file of a sample".into()),
         Ok(_) => Err(Error::new(
             Code::Unsupported,
             "what is read of files is zeros where a reader was killed",
@@ -123,10 +126,12 @@ fn sample(root: &Path) -> Result<ContentFile> {
     put(1280 + 6, &1u16.to_le_bytes());
     put(1280 + 8, &4096u32.to_le_bytes());
     put(1280 + 16, &1u32.to_le_bytes()); // its content would be the next block
-    let path = root.join("probe.erofs");
-    fs::write(&path, &block).context(|| format!("writing {}", path.display()))?;
-    let file = File::open(&path).context(|| format!("opening {}", path.display()))?;
+    // Another may be trying the same.
+    static SAMPLES: AtomicU32 = AtomicU32::new(0);
+    let path = root.join(format!("probe-{}-{}.erofs", std::process::id(), SAMPLES.fetch_add(1, Relaxed)));
+    let written = fs::write(&path, &block).and_then(|()| File::open(&path));
     let _ = fs::remove_file(&path);
+    let file = written.context(|| format!("writing {}", path.display()))?;
     Ok(ContentFile { file, id: ContentId::try_from("0".repeat(64))?, is_served: false })
 }
 

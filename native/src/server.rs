@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -15,7 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::umask;
 use serde_json::{Value, json};
 
 use crate::error::{Code, Context, Error, Result};
@@ -53,9 +55,12 @@ pub fn bind(socket: &Path, uid: u32) -> Result<UnixListener> {
         Err(_) => {}
     }
     let doing = || format!("listening on {}", socket.display());
-    let listener = UnixListener::bind(socket).context(doing)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).context(doing)?;
-    chown(socket, Some(uid), None).context(doing)?;
+    // Neither follows a link that somebody may put in its place.
+    let mask = umask(Mode::from_raw_mode(0o177));
+    let bound = UnixListener::bind(socket);
+    umask(mask);
+    let listener = bound.context(doing)?;
+    lchown(socket, Some(uid), None).context(doing)?;
     Ok(listener)
 }
 

@@ -5,8 +5,8 @@ mod lazy;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -48,7 +48,7 @@ pub struct Service {
     filling: Arc<Filling>,
     /// Volume backends that work here, best first.
     backends: OnceLock<Vec<Backend>>,
-    reads_files: OnceLock<bool>,
+    reads_files: OnceLock<()>,
     _lock: File,
 }
 
@@ -56,12 +56,11 @@ impl Service {
     /// Takes the root directory for this process alone, and takes down what a crash left there.
     pub fn open(options: Options) -> Result<Self> {
         let Options { root, content, blobs, read_deadline_ms, .. } = options;
-        for directory in [root.clone(), root.join("volumes"), root.join("overlays"), root.join("devices")] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&directory)
-                .context(|| format!("making {}", directory.display()))?;
+        // Nobody else's to enter: below them lie set-user-ID programs of containers.
+        for directory in ["", "volumes", "overlays", "layers", "devices"].map(|name| root.join(name)) {
+            let doing = || format!("making {}", directory.display());
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).context(doing)?;
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).context(doing)?;
         }
         let root = fs::canonicalize(&root).context(|| format!("resolving {}", root.display()))?;
         let lock = File::options()
@@ -191,7 +190,7 @@ impl Service {
 
     pub fn remove_overlay(&mut self, overlay: &Id) -> Result<()> {
         let directory = self.overlay_path(overlay);
-        if let Some(process) = table::user_of_upper(&directory.join("upper")) {
+        if let Some(process) = table::user_of_upper(&directory.join("upper"), &directory.join("rootfs")) {
             let message =
                 format!("overlay {overlay} is in use by process {process} in a mount namespace of its own");
             return Err(Error::new(Code::Busy, message).hint("its container must have ended"));

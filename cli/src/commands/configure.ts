@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
+import { isRegistry } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import { containerdVersion, planContainerd, recordOf } from '../configure/containerd.ts';
 import { describeDiff } from '../configure/diff.ts';
@@ -44,6 +45,7 @@ export const commands = [
       if (flags.undo) return await undo(context, configPath, flags.restart);
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
       const registries = isAll || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;
+      for (const registry of flags.mirror) refuseUnlessRegistry(registry);
       const places = await daemonPlaces(context);
       const plan = await planContainerd({
         configPath,
@@ -81,6 +83,8 @@ const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
   restored: 'is as it was',
   removed: 'is gone, as it was',
   reverted: 'has changed since; what was set is taken back, the rest is as it is now',
+  partly:
+    'has changed since; some of what was set stays, for somebody has changed it: FILE.drakkar.json.undone beside it has what it was',
   left: 'is left as it is: nothing of what was set is there any more',
 };
 
@@ -104,6 +108,13 @@ async function daemonPlaces(context: Context): Promise<DaemonPlaces> {
   const { mirror, containerd } = await context.config();
   const host = mirror.address.includes(':') ? `[${mirror.address}]` : mirror.address;
   return { mirrorUrl: `http://${host}:${mirror.port}`, snapshotterSocket: containerd.snapshotterSocket };
+}
+
+function refuseUnlessRegistry(text: string): void {
+  if (isRegistry(text)) return;
+  throw new DrakkarError('invalid_argument', `${JSON.stringify(text)} is not the name of a registry`, {
+    hint: 'write it as image references do: ghcr.io, or registry.example:5000',
+  });
 }
 
 function requireSocket({ snapshotterSocket }: DaemonPlaces): string {

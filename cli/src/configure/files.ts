@@ -30,6 +30,8 @@ const recordSchema = z.object({
 });
 
 /** What was done to files, and how they were before: all that an undo needs. */
+const CHANGED = '';
+
 export type UndoRecord = z.infer<typeof recordSchema>;
 export type ChangedFile = UndoRecord['files'][number];
 
@@ -42,7 +44,8 @@ export interface PlannedFile {
 
 export interface Undone {
   readonly path: string;
-  readonly outcome: 'restored' | 'removed' | 'reverted' | 'left';
+  /** `partly`: some of what was set has been changed since, and stays. */
+  readonly outcome: 'restored' | 'removed' | 'reverted' | 'partly' | 'left';
 }
 
 /** A file's text; nothing where there is none. @throws `unsupported` for what is no regular file: it is another's to change */
@@ -54,9 +57,15 @@ export async function readConfiguration(path: string): Promise<string | undefine
         hint: 'name the file that it stands for with --containerd-config; nothing was changed',
       });
     }
-    return await readFile(path, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
+    if (errnoOf(error) === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
+      throw new DrakkarError('invalid_content', `${path} is not in UTF-8`, {
+        hint: 'nothing was changed',
+        cause: error,
+      });
+    }
     throw error;
   }
 }
@@ -70,13 +79,15 @@ export async function applyPlan(files: readonly PlannedFile[], recordPath: strin
     return {
       path,
       before: earlier === undefined ? original : earlier.before,
-      written: sha256(after),
+      // What somebody has changed between two of ours is theirs: it is never brought back to the byte.
+      written: earlier !== undefined && sha256(before ?? '') !== earlier.written ? CHANGED : sha256(after),
       changes: [...(earlier?.changes ?? []), ...changes],
     };
   });
   const untouched = known?.files.filter((file) => fresh.every(({ path }) => path !== file.path)) ?? [];
   const record: UndoRecord = { version: 1, files: [...untouched, ...fresh] };
-  await writeWhole(recordPath, `${JSON.stringify(record, null, 2)}\n`);
+  // There may be credentials in what it was.
+  await writeWhole(recordPath, `${JSON.stringify(record, null, 2)}\n`, 0o600);
   for (const { path, after } of files) await writeWhole(path, after);
 }
 
@@ -90,7 +101,9 @@ export async function undoPlan(recordPath: string): Promise<Undone[]> {
   }
   const undone: Undone[] = [];
   for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file) });
-  await rm(recordPath);
+  // How it was stands there alone.
+  if (undone.some(({ outcome }) => outcome === 'partly')) await rename(recordPath, `${recordPath}.undone`);
+  else await rm(recordPath);
   return undone;
 }
 
@@ -110,7 +123,7 @@ async function undo({ path, before, written, changes }: ChangedFile): Promise<Un
   const reverted = revertToml(now, changes);
   if (reverted.text === now) return 'left';
   await writeWhole(path, reverted.text);
-  return 'reverted';
+  return reverted.changes.length === 0 ? 'reverted' : 'partly';
 }
 
 async function readRecord(path: string): Promise<UndoRecord | undefined> {
@@ -126,15 +139,14 @@ async function readRecord(path: string): Promise<UndoRecord | undefined> {
   }
 }
 
-async function writeWhole(path: string, content: string | Buffer): Promise<void> {
-  const mode = await lstat(path).then(
-    (stat) => stat.mode & 0o777,
-    () => 0o644,
-  );
+async function writeWhole(path: string, content: string | Buffer, modeOfNew = 0o644): Promise<void> {
+  const old = await lstat(path).catch(() => undefined);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.drakkar-new`;
-  const file = await open(temporary, 'w', mode);
+  const file = await open(temporary, 'w', 0o600);
   try {
+    if (old !== undefined) await file.chown(old.uid, old.gid);
+    await file.chmod(old === undefined ? modeOfNew : old.mode & 0o777);
     await file.writeFile(content);
     await file.sync();
   } finally {

@@ -126,8 +126,9 @@ function setLine(
 
 function undoLine(lines: string[], { table, before, after }: Extract<Change, { kind: 'line' }>): boolean {
   const header = lines.findIndex((line) => isDeepStrictEqual(headerOf(line), table));
+  const next = lines.findIndex((line, at) => at > header && headerOf(line) !== undefined);
   const at = lines.indexOf(after, header + 1);
-  if (header === -1 || at === -1) return false;
+  if (header === -1 || at === -1 || (next !== -1 && at > next)) return false;
   if (before === null) lines.splice(at, 1);
   else lines[at] = before;
   return true;

@@ -77,8 +77,9 @@ export class RemoteImages implements Images {
     try {
       return await this.#images.chainIds(image, mustFind);
     } catch (error) {
-      if (!isDrakkarError(error, 'not_found'))
-        this.#log.warn({ image, error }, 'an image is unpacked: its snapshot can’t be had');
+      if (isDrakkarError(error, 'not_found')) return undefined;
+      this.#remembered.delete(`${mustFind} ${image}`);
+      this.#log.warn({ image, error }, 'an image is unpacked: its snapshot can’t be had');
       return undefined;
     }
   }

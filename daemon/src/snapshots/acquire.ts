@@ -117,13 +117,18 @@ export class Acquirer {
       tagAgeMs: null,
       record,
     };
-    if (record !== undefined && (await isLocal(record.config, extent, this.#modules.store))) return record;
+    const { store } = this.#modules;
+    const isReachable = record !== undefined && (await this.#isReachable(record, work));
+    if (isReachable && (await isLocal(record.config, extent, store))) {
+      for (const digest of rawDigests(record.config)) store.touch(digest);
+      return record;
+    }
     const { record: acquired } = await this.#flights.run(
       `prefix ${manifestDigest}`,
       work.signal,
       async (signal) => {
         const until = work.until(signal);
-        if (record !== undefined && (await restoreFiles(image, record.config, extent, this.#modules, until)))
+        if (isReachable && (await restoreFiles(image, record.config, extent, this.#modules, until)))
           return foundHere(record, until);
         const { resolved, imageConfig } = prefix;
         const subject = { image, resolved, imageConfig, earlier: whole, reads: [] };

@@ -152,6 +152,10 @@ function recordOf(row: Row): SnapshotRecord {
   };
 }
 
+/** The lowest layers of an image alone go by the digest of a manifest that no registry has, and have no next version: see `prefix`. */
+export const isPrefix = ({ image, manifestDigest, documents }: SnapshotRecord): boolean =>
+  documents.length === 0 && image.endsWith(`@${manifestDigest}`);
+
 /** Those of a repository's images. */
 export function ofRepository(
   records: readonly SnapshotRecord[],
@@ -171,7 +175,7 @@ export function newestOf(
   isWanted: (record: SnapshotRecord) => boolean,
 ): SnapshotRecord | undefined {
   return ofRepository(records, repository)
-    .filter((record) => record.platform === platform && isWanted(record))
+    .filter((record) => record.platform === platform && !isPrefix(record) && isWanted(record))
     .reduce<SnapshotRecord | undefined>(
       (newest, record) => (record.createdAtMs >= (newest?.createdAtMs ?? 0) ? record : newest),
       undefined,

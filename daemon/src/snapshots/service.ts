@@ -196,9 +196,13 @@ export class SnapshotService {
     const record = digest === undefined ? undefined : catalogue.get(digest);
     if (record === undefined) return;
     const layers = parseImageConfig(record.imageConfig).rootfs.diff_ids?.length ?? 0;
-    const prefixes = Array.from({ length: layers }, (_, below) => prefixOf(record, below + 1));
+    const prefixes = Array.from({ length: record.documents.length === 0 ? 0 : layers }, (_, below) =>
+      prefixOf(record, below + 1),
+    );
     const records = prefixes.flatMap(({ resolved }) => catalogue.get(resolved.manifestDigest) ?? []);
-    for (const { config } of [record, ...records]) await volumes.umount(config, { signal });
+    const umounts = [record, ...records].map(({ config }) => volumes.umount(config, { signal }));
+    const refused = (await Promise.allSettled(umounts)).find(({ status }) => status === 'rejected');
+    if (refused?.status === 'rejected') throw refused.reason;
   }
 
   /** What has been acquired already, the first time. */

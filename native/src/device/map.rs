@@ -151,12 +151,11 @@ impl PresenceMap {
         self.memory.u8(Self::states_at(block)).store(presence as u8, Release);
     }
 
-    /// Nothing is here any more, not even where a block's zeros will not be written.
-    pub fn clear(&self, raw: &File) -> Result<()> {
+    /// Nothing is here any more.
+    pub fn clear(&self) {
         for block in 0..self.shape.blocks() {
             self.set(block, Presence::Missing);
         }
-        punch(raw, 0, self.shape.size_bytes())
     }
 
     /// Everything that is present now is on the disk when this returns, and the map says so.
@@ -178,8 +177,12 @@ impl PresenceMap {
     /// After another boot the page cache is gone, and with it, perhaps, what was not on the disk yet: every block is compared with its
     /// checksum, unless the last stop was an orderly one. Gives the number of blocks that turned out not to be here.
     pub fn verify(&self, raw: &File) -> Result<u32> {
-        let same_boot = self.memory.u64(BOOT_AT).swap(boot_id(), Relaxed) == boot_id();
-        if same_boot || self.memory.u32(CLEAN_AT).load(Relaxed) == 1 {
+        let boot = self.memory.u64(BOOT_AT);
+        if boot.load(Relaxed) == boot_id() {
+            return Ok(0);
+        }
+        if self.memory.u32(CLEAN_AT).load(Relaxed) == 1 {
+            boot.store(boot_id(), Relaxed);
             return Ok(0);
         }
         let mut buffer = vec![0u8; self.shape.block_bytes() as usize];
@@ -189,18 +192,13 @@ impl PresenceMap {
             let read = raw.read_exact_at(bytes, self.shape.bytes_of(block).start);
             if read.is_err() || checksum(bytes) != self.memory.u64(self.checksum_at(block)).load(Relaxed) {
                 self.set(block, Presence::Missing);
-                let range = self.shape.bytes_of(block);
-                punch(raw, range.start, range.end - range.start)?;
                 lost += 1;
             }
         }
+        // Whoever is killed before that begins anew.
+        boot.store(boot_id(), Release);
         Ok(lost)
     }
-}
-
-fn punch(raw: &File, offset: u64, length: u64) -> Result<()> {
-    fallocate(raw, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)
-        .context(|| "emptying a part of a device".into())
 }
 
 /// Of a block as it lies on the device. It finds what a power cut has torn; what is right in the first place, the pieces' sha256 say.

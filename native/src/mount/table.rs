@@ -22,7 +22,8 @@ pub fn mounts() -> Result<BTreeMap<PathBuf, Mount>> {
 
 /// A process in another mount namespace that has an overlay with this upper directory: a container that runs. Unmounting
 /// here would succeed and pull its files away from under it.
-pub fn user_of_upper(upper: &Path) -> Option<u32> {
+/// Where our own mount of it was propagated to, as to services that see other files than ours, it goes with ours, and is none.
+pub fn user_of_upper(upper: &Path, rootfs: &Path) -> Option<u32> {
     let needle = format!("upperdir={}", upper.display());
     let ours = fs::read_link("/proc/self/ns/mnt").ok();
     let mut seen: BTreeSet<PathBuf> = ours.into_iter().collect();
@@ -37,8 +38,15 @@ pub fn user_of_upper(upper: &Path) -> Option<u32> {
         if !table.is_empty() {
             seen.insert(namespace);
         }
-        table.split(|byte| *byte == b'\n').any(|line| names_upper(line, &needle))
+        table.split(|byte| *byte == b'\n').any(|line| names_upper(line, &needle) && !follows(line, rootfs))
     })
+}
+
+/// Whether it is a slave of the mount at this place.
+fn follows(line: &[u8], rootfs: &Path) -> bool {
+    let mut options = line.split(|byte| *byte == b' ').skip(6).take_while(|field| *field != b"-");
+    options.any(|field| field.starts_with(b"master:"))
+        && parse_line(line).is_some_and(|(target, _)| target == rootfs)
 }
 
 fn names_upper(line: &[u8], needle: &str) -> bool {
@@ -88,5 +96,7 @@ mod tests {
         assert_eq!(mount, Mount { kind: "erofs".into(), source: "/proc/self/fd/4".into() });
         assert_eq!(parse_line(b""), None);
         assert_eq!(unescape(br"a\1"), br"a\1");
+        assert!(follows(line, Path::new("/tmp/a b")) && !follows(line, Path::new("/tmp/a")));
+        assert!(!follows(b"42 27 0:39 / /a ro shared:1 - erofs x ro", Path::new("/a")));
     }
 }

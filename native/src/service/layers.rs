@@ -19,8 +19,8 @@ const MAX_PARENTS: usize = 1000;
 /// Of the kernel: `st_blocks` in stat(2).
 const DISK_BLOCK_BYTES: u64 = 512;
 
-/// What a layer stands upon in the end, where that is a volume: a link to it, so that the volume stays mounted.
-const VOLUME_NAME: &str = "volume";
+/// What a layer has stood upon in the end: a link to each such volume, so that none of them is unmounted before the layer is gone.
+const VOLUMES_NAME: &str = "volumes";
 
 pub struct Layers {
     root: PathBuf,
@@ -47,12 +47,7 @@ impl Layers {
         let directory = self.path(&wanted.layer);
         fs::create_dir_all(&directory).context(|| format!("making {}", directory.display()))?;
         if let Some(volume) = volume {
-            match symlink(volume, directory.join(VOLUME_NAME)) {
-                Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
-                    return Err(cause).context(|| format!("noting the volume of layer {}", wanted.layer));
-                }
-                _ => {}
-            }
+            Self::note_volume(&directory, volume)?;
         }
         let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
         overlay::make_directories(&upper, &work, lowerdirs.first().map(PathBuf::as_path), None)?;
@@ -62,6 +57,16 @@ impl Layers {
             workdir: text(&work),
             lowerdirs: lowerdirs.iter().map(|directory| text(directory)).collect(),
         })
+    }
+
+    fn note_volume(directory: &Path, volume: &Path) -> Result<()> {
+        let doing = || format!("noting what {} stands upon", directory.display());
+        let volumes = directory.join(VOLUMES_NAME);
+        fs::create_dir_all(&volumes).context(doing)?;
+        match symlink(volume, volumes.join(volume.file_name().unwrap_or_default())) {
+            Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(cause).context(doing),
+            _ => Ok(()),
+        }
     }
 
     pub fn remove(&self, layer: &Id) -> Result<()> {
@@ -101,8 +106,9 @@ impl Layers {
 
     /// A layer that stands upon a volume.
     pub fn user_of(&self, volume: &Path) -> Option<Id> {
+        let name = volume.file_name()?;
         let stands_upon =
-            |layer: &Id| fs::read_link(self.path(layer).join(VOLUME_NAME)).is_ok_and(|found| found == volume);
+            |layer: &Id| fs::symlink_metadata(self.path(layer).join(VOLUMES_NAME).join(name)).is_ok();
         self.list().into_iter().find(stands_upon)
     }
 

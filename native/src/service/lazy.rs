@@ -126,7 +126,11 @@ impl Service {
 
     /// Whether volumes may be mounted from files where nobody says from what.
     pub(super) fn reads_files(&self) -> bool {
-        *self.reads_files.get_or_init(|| erofs_on_files(&self.root).is_ok())
+        if self.reads_files.get().is_none() && erofs_on_files(&self.root).is_ok() {
+            let _ = self.reads_files.set(());
+        }
+        // What failed may have failed for another reason, and is tried again.
+        self.reads_files.get().is_some()
     }
 
     /// Before anything is mounted whoever will be asked for what is missing must be there.

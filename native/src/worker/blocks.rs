@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::content::BLOCK_BYTES;
@@ -72,7 +73,7 @@ pub fn fill(blob: &File, source: BlockSource, raw: &File, map: &PresenceMap) -> 
     })
 }
 
-/// Blocks of zeros stay holes: nobody has written to them, and they take no room.
+/// Zeros become holes, which take no room, whatever stood there before.
 fn write_sparse(raw: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
     let unit = BLOCK_BYTES as usize;
     let is_zero = |at: usize| bytes[at..bytes.len().min(at + unit)].iter().all(|byte| *byte == 0);
@@ -83,11 +84,17 @@ fn write_sparse(raw: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
         while at < bytes.len() && is_zero(at) == zero {
             at += unit;
         }
-        if !zero {
-            raw.write_all_at(&bytes[start..at.min(bytes.len())], offset + start as u64)?;
+        let part = &bytes[start..at.min(bytes.len())];
+        if !zero || !punch(raw, offset + start as u64, part.len() as u64) {
+            raw.write_all_at(part, offset + start as u64)?;
         }
     }
     Ok(())
+}
+
+/// `false` where the file system can't.
+fn punch(raw: &File, offset: u64, length: u64) -> bool {
+    fallocate(raw, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok()
 }
 
 #[cfg(test)]
@@ -130,5 +137,10 @@ mod tests {
         let mut read = vec![1u8; content.len()];
         raw.read_exact_at(&mut read, 0).unwrap();
         assert!(read == content);
+        raw.write_all_at(&vec![9; content.len()], 0).unwrap();
+        map.clear();
+        fill(&blob, source, &raw, &map).unwrap();
+        raw.read_exact_at(&mut read, 0).unwrap();
+        assert!(read == content, "zeros are zeros whatever stood there");
     }
 }

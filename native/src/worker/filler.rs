@@ -201,7 +201,7 @@ impl Filler {
             if is_mounted {
                 self.holding.group.mark(&device.raw)?;
             }
-            device.map.clear(&device.raw)?;
+            device.map.clear();
             return Err(Error::new(
                 Code::InvalidContent,
                 format!("the device {id} is complete, and is {found}"),

@@ -159,6 +159,15 @@ export class Metadata implements Disposable {
     });
   }
 
+  /** Takes back what was created, whatever is called so by now. */
+  discard({ id }: SnapshotRow): void {
+    this.#run(
+      'DELETE FROM snapshot WHERE id = ? AND NOT EXISTS (SELECT 1 FROM snapshot WHERE parent = ?)',
+      id,
+      id,
+    );
+  }
+
   /** @throws `not_found` */
   stat(key: string): SnapshotRow {
     return this.#find(key) ?? absent(key);
@@ -295,10 +304,9 @@ function toRow(stored: unknown): SnapshotRow {
 /** What filters may ask of a snapshot. Source: core/snapshots/storage/bolt.go, adaptSnapshot. */
 function field({ name, kind, parent, labels }: SnapshotRow, path: readonly string[]): string | undefined {
   const [first, ...rest] = path;
-  if (first === 'labels') return labels[rest.join('.')];
-  if (rest.length > 0) return undefined;
-  const values: Readonly<Record<string, string>> = { name, kind, parent };
-  return values[first ?? ''];
+  const values: Readonly<Record<string, string>> = first === 'labels' ? labels : { name, kind, parent };
+  const key = first === 'labels' ? rest.join('.') : path.join('.');
+  return Object.hasOwn(values, key) ? values[key] : undefined;
 }
 
 function updatedLabels(old: Labels, wanted: Labels, paths: readonly string[]): Labels {

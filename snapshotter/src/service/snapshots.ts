@@ -1,7 +1,7 @@
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { Directories, Images, Layers } from './contract.ts';
 import { parseFilters } from './filter.ts';
-import type { Labels, Metadata, NewSnapshot, SnapshotRow, Usage } from './metadata.ts';
+import type { Labels, Metadata, NewSnapshot, RemoteLayer, SnapshotRow, Usage } from './metadata.ts';
 import { type Mount, mountsOf } from './mounts.ts';
 
 /** What a layer would be called: given by whoever unpacks it. Source: `LabelSnapshotRef` of containerd's pkg/snapshotters. */
@@ -55,9 +55,15 @@ export class Snapshots {
 
   async remove(key: string): Promise<void> {
     const { id, remote } = this.#metadata.remove(key);
-    if (remote === null) return await this.#layers.remove(`${id}`);
-    const isOfImage = (row: SnapshotRow) => row.remote?.manifestDigest === remote.manifestDigest;
-    if (!this.#metadata.list().some(isOfImage)) await this.#images.forget(remote);
+    if (remote === null) await this.#layers.remove(`${id}`);
+    else if (!this.#standsFor(remote)) await this.#images.forget(remote);
+  }
+
+  /** Whether containerd knows all of an image. Its lower layers may be there for others, too. */
+  #standsFor({ manifestDigest }: RemoteLayer): boolean {
+    const isTop = ({ remote }: SnapshotRow) =>
+      remote?.manifestDigest === manifestDigest && remote.layer === remote.layers - 1;
+    return this.#metadata.list().some(isTop);
   }
 
   stat(key: string): SnapshotRow {
@@ -88,20 +94,32 @@ export class Snapshots {
     const below = parent === '' ? undefined : this.#metadata.stat(parent);
     const remote = await this.#images.find(labels, below !== undefined && below.remote !== null);
     if (remote === undefined) return;
-    try {
-      this.#metadata.createRemote({ name: ref, parent, labels }, remote);
-    } catch (error) {
-      if (!isDrakkarError(error, 'already_exists')) throw error;
-    }
+    this.#stand(ref, { parent, labels }, remote);
     throw new DrakkarError('already_exists', `snapshot ${ref} need not be unpacked`);
+  }
+
+  /** Another namespace may have the same layer upon a parent of its own; whoever asks finds his by label and parent, whatever it is called. */
+  #stand(ref: string, { parent, labels }: Omit<NewSnapshot, 'name'>, remote: RemoteLayer): void {
+    for (const name of [ref, `${ref} ${parent}`]) {
+      try {
+        this.#metadata.createRemote({ name, parent, labels }, remote);
+        return;
+      } catch (error) {
+        if (!isDrakkarError(error, 'already_exists')) throw error;
+        const known = this.#metadata.stat(name);
+        if (known.kind === 'committed' && known.parent === parent && known.labels[REF_LABEL] === ref) return;
+      }
+    }
   }
 
   async #create(kind: 'active' | 'view', wanted: NewSnapshot): Promise<Mount[]> {
     const row = this.#metadata.create(kind, wanted);
     try {
+      // Its number is new; what is called so is left of records that were lost.
+      await this.#layers.remove(`${row.id}`);
       return mountsOf(kind, await this.#directories(row));
     } catch (error) {
-      this.#metadata.remove(wanted.name);
+      this.#metadata.discard(row);
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -49,6 +49,28 @@ describe('files that are configured', () => {
     writeFileSync(path, readFileSync(path, 'utf8').replace('b = 1', 'b = 2 # theirs'));
     expect(await undoPlan(record)).toEqual([{ path, outcome: 'reverted' }]);
     expect(readFileSync(path, 'utf8')).toBe('[a]\nb = 2 # theirs\n');
+  });
+
+  test('keep what others have made of them between two configurations', async () => {
+    writeFileSync(path, '[a]\nb = 1\n');
+    await set('one');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('b = 1', 'b = 2 # theirs'));
+    await set('two');
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'reverted' }]);
+    expect(readFileSync(path, 'utf8')).toBe('[a]\nb = 2 # theirs\n');
+  });
+
+  test('are not lost where some of what was set can’t be taken back, and are nobody else’s to read', async () => {
+    writeFileSync(path, '[a]\nb = 1\n');
+    await set('one');
+    await set('two');
+    expect(statSync(record).mode & 0o777).toBe(0o600);
+    writeFileSync(path, readFileSync(path, 'utf8').replace('one = 1', 'one = 3'));
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'partly' }]);
+    expect(readFileSync(path, 'utf8')).toContain('one = 3');
+    expect(readFileSync(`${record}.undone`, 'utf8')).toContain(
+      Buffer.from('[a]\nb = 1\n').toString('base64'),
+    );
   });
 
   test('are left alone where they are links or directories, or their record is damaged', async () => {

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { RemoteLayer } from '../../../src/service/metadata.ts';
+import { Metadata } from '../../../src/service/metadata.ts';
+import { Snapshots } from '../../../src/service/snapshots.ts';
+
+const REF = 'containerd.io/snapshot.ref';
+const failing = (code: string) => expect.objectContaining({ code });
+let directory: string;
+let metadata: Metadata;
+let made: string[];
+let forgotten: string[];
+/** What an image is known to have for a layer. */
+let remotes: Map<string, RemoteLayer>;
+let isHelperAway: boolean;
+
+function snapshots(): Snapshots {
+  const prepare = async (id: string, parents: readonly string[]) => {
+    if (isHelperAway) throw new Error('the helper is away');
+    made.push(id);
+    return { upperdir: `/l/${id}`, workdir: `/w/${id}`, lowerdirs: parents.map((parent) => `/l/${parent}`) };
+  };
+  return new Snapshots({
+    metadata,
+    layers: {
+      prepare,
+      prepareUpon: async (id, parents, image) => {
+        const { lowerdirs, ...own } = await prepare(id, parents);
+        return { ...own, lowerdirs: [...lowerdirs, `/volume/${image.image}/${image.layer}`] };
+      },
+      remove: async (id) => {
+        made = made.filter((other) => other !== id);
+      },
+      usage: async () => ({ bytes: 1, inodes: 1 }),
+      list: async () => made,
+    },
+    images: {
+      find: async (labels) => remotes.get(labels[REF] ?? ''),
+      forget: async ({ image }) => {
+        forgotten.push(image);
+      },
+    },
+  });
+}
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'drakkar-snapshots-'));
+  metadata = new Metadata(join(directory, 'snapshots.sqlite'));
+  [made, forgotten, remotes, isHelperAway] = [[], [], new Map(), false];
+});
+afterEach(() => {
+  metadata[Symbol.dispose]();
+  rmSync(directory, { recursive: true });
+});
+
+const layersOf = (image: string, ...refs: string[]) => {
+  for (const [layer, ref] of refs.entries())
+    remotes.set(ref, { image, manifestDigest: `sha256:${image}`, layer, layers: refs.length });
+};
+const unpack = (service: Snapshots, ref: string, parent: string, namespace = 1) =>
+  service.prepare({ name: `n/${namespace}/extract ${ref}`, parent, labels: { [REF]: ref } });
+
+describe('a snapshotter', () => {
+  test('knows layers of an image that has a snapshot, under the name and the parent that were asked for', async () => {
+    layersOf('a', 'one', 'two');
+    const service = snapshots();
+    await expect(unpack(service, 'one', '')).rejects.toThrow(failing('already_exists'));
+    await expect(unpack(service, 'two', 'one')).rejects.toThrow(failing('already_exists'));
+    expect(made).toEqual([]);
+    const [mount] = await service.prepare({ name: 'container', parent: 'two', labels: {} });
+    expect(mount?.options).toContain('lowerdir=/volume/a/1');
+  });
+
+  test('has such a layer for each namespace upon its own parent', async () => {
+    const service = snapshots();
+    await unpack(service, 'one', '');
+    await service.commit('n/1/extract one', { name: 'n/1/one', parent: '', labels: {} });
+    layersOf('a', 'one', 'two');
+    await expect(unpack(service, 'two', 'n/1/one')).rejects.toThrow(failing('already_exists'));
+    await expect(unpack(service, 'one', '', 2)).rejects.toThrow(failing('already_exists'));
+    await expect(unpack(service, 'two', 'one', 2)).rejects.toThrow(failing('already_exists'));
+    for (const parent of ['n/1/one', 'one']) {
+      const found = service.list([`labels."${REF}"==two,parent==${JSON.stringify(parent)}`]);
+      expect(found).toHaveLength(1);
+      const name = found[0]?.name ?? '';
+      expect(await service.prepare({ name: `container ${parent}`, parent: name, labels: {} })).toHaveLength(
+        1,
+      );
+    }
+  });
+
+  test('forgets an image when its uppermost layer goes, though others stand upon the lower ones', async () => {
+    layersOf('a', 'one', 'two');
+    const service = snapshots();
+    await unpack(service, 'one', '').catch(() => {});
+    await unpack(service, 'two', 'one').catch(() => {});
+    await service.prepare({ name: 'other', parent: 'one', labels: {} });
+    await service.remove('two');
+    expect(forgotten).toEqual(['a']);
+  });
+
+  test('leaves no record of what could not be made, and none of another’s', async () => {
+    const service = snapshots();
+    isHelperAway = true;
+    await expect(service.prepare({ name: 'a', parent: '', labels: {} })).rejects.toThrow(
+      'the helper is away',
+    );
+    expect(service.list([])).toEqual([]);
+  });
+
+  test('takes away what belongs to nobody', async () => {
+    const service = snapshots();
+    await service.prepare({ name: 'a', parent: '', labels: {} });
+    made.push('77');
+    await service.cleanup();
+    expect(made).toEqual([`${service.stat('a').id}`]);
+  });
+});
