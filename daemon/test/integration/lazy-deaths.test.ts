@@ -1,5 +1,5 @@
-import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, symlinkSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -16,6 +16,16 @@ import {
   WAYS,
 } from '../kit/lazy-host.ts';
 import { feed, lazyVolume } from '../kit/lazy-volume.ts';
+
+/** Until nothing fits any more. */
+function fillDisk(directory: string, unitBytes: number): void {
+  const descriptor = openSync(join(directory, `filled-${unitBytes}`), 'w');
+  try {
+    for (;;) writeSync(descriptor, Buffer.alloc(unitBytes, 1));
+  } catch {
+    closeSync(descriptor);
+  }
+}
 
 const isRoot = process.getuid?.() === 0;
 const run = promisify(execFile);
@@ -89,6 +99,30 @@ describe.skipIf(!isRoot).each(WAYS)(
       }
       await reading;
       await expectUnmounted(helper, 'v1');
+    });
+
+    test('and who comes next comes up, though there is no room on the disk', async () => {
+      const image = `${host.root}.image`;
+      writeFileSync(image, '');
+      truncateSync(image, 16 * 1024 * 1024);
+      execFileSync('mkfs.ext4', ['-q', '-m', '0', image]);
+      mkdirSync(host.root);
+      execFileSync('mount', ['-o', 'loop', image, host.root]);
+      try {
+        const first = await host.start();
+        await using helper = nativeHelper(host.socket);
+        const volume = lazyVolume(host.content, host.blobs, { files: 2 });
+        await helper.mountVolume({ volume: 'v1', ...volume.mount, ...way });
+        for (const bytes of [1024 * 1024, 4096, 1]) fillDisk(host.root, bytes);
+        await killHelper(helper, first);
+        await killHolders(host.root);
+        await using _ = await host.start();
+        expect(await helper.volumes()).toMatchObject([{ mounted: false }]);
+        expect(host.mounts()).toEqual([host.root]);
+      } finally {
+        await killHolders(host.root);
+        execFileSync('umount', ['--lazy', host.root]);
+      }
     });
 
     test('an upgrade puts another worker in the place of this one, and who reads meanwhile waits', async () => {
