@@ -13,7 +13,7 @@ import type { Context } from '../context.ts';
 
 const run = promisify(execFile);
 
-type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket'>;
+type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket' | 'stateDirectory'>;
 
 /** `drakkar configure containerd` */
 export const commands = [
@@ -51,6 +51,7 @@ export const commands = [
         configPath,
         version: await containerdVersion(flags['containerd-program'] ?? 'containerd'),
         snapshotterSocket: isAll || flags.snapshotter ? requireSocket(places) : undefined,
+        stateDirectory: places.stateDirectory,
         mirrorUrl: places.mirrorUrl,
         registries,
       });
@@ -105,9 +106,13 @@ async function daemonPlaces(context: Context): Promise<DaemonPlaces> {
   const client = await context.client();
   const status = await client.status(context.signal).catch(() => undefined);
   if (status !== undefined) return status;
-  const { mirror, containerd } = await context.config();
+  const { mirror, containerd, stateDirectory } = await context.config();
   const host = mirror.address.includes(':') ? `[${mirror.address}]` : mirror.address;
-  return { mirrorUrl: `http://${host}:${mirror.port}`, snapshotterSocket: containerd.snapshotterSocket };
+  return {
+    mirrorUrl: `http://${host}:${mirror.port}`,
+    snapshotterSocket: containerd.snapshotterSocket,
+    stateDirectory,
+  };
 }
 
 function refuseUnlessRegistry(text: string): void {

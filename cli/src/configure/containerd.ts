@@ -19,6 +19,8 @@ export interface ContainerdWish {
   readonly configPath: string;
   readonly version: ContainerdVersion;
   readonly snapshotterSocket: string | undefined;
+  /** The daemon's. */
+  readonly stateDirectory: string;
   readonly registries: readonly string[];
   readonly mirrorUrl: string;
 }
@@ -28,6 +30,7 @@ export async function planContainerd({
   configPath,
   version,
   snapshotterSocket,
+  stateDirectory,
   registries,
   mirrorUrl,
 }: ContainerdWish): Promise<PlannedFile[]> {
@@ -37,7 +40,12 @@ export async function planContainerd({
   const known = hostsDirectoryIn(document, configPath);
   const hostsDirectory = registries.length === 0 ? undefined : (known ?? HOSTS_DIRECTORY);
   const { os, architecture } = hostPlatform();
-  const wish = { snapshotterSocket, hostsDirectory, platform: `${os}/${architecture}` };
+  const wish = {
+    snapshotterSocket,
+    imagesDirectory: stateDirectory,
+    hostsDirectory,
+    platform: `${os}/${architecture}`,
+  };
   const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);
   const plan: PlannedFile[] = [
     { path: configPath, before, after: edited.text, changes: [...edited.changes] },

@@ -11,6 +11,8 @@ export interface ContainerdVersion {
 export interface ConfigurationWish {
   /** Of the daemon's snapshotter; nothing to leave that as it is. */
   readonly snapshotterSocket: string | undefined;
+  /** On the disk on which its images lie, whose room the kubelet looks at. */
+  readonly imagesDirectory: string;
   /** Where `HOST/hosts.toml` are to be read from; nothing to leave that as it is. */
   readonly hostsDirectory: string | undefined;
   /** As containerd writes it: `linux/amd64`. */
@@ -73,7 +75,7 @@ export const newFile = ({ major }: ContainerdVersion): string => `version = ${ma
 export function wantedIn(
   document: TomlTable,
   version: ContainerdVersion,
-  { snapshotterSocket, hostsDirectory, platform }: ConfigurationWish,
+  { snapshotterSocket, imagesDirectory, hostsDirectory, platform }: ConfigurationWish,
   path: string,
 ): Wanted {
   const format = formatOf(document, path);
@@ -92,6 +94,9 @@ export function wantedIn(
         value: SNAPSHOTTER,
       })),
     );
+    // Older ones name a directory of their own, whatever is set.
+    if (version.major >= 2)
+      settings.push({ table: [...plugin, 'exports'], key: 'root', value: imagesDirectory });
     if (hasTransfer(version)) {
       settings.push({
         table: [...plugin, 'exports'],

@@ -45,7 +45,8 @@ export async function startPod(
       hostsDirectory,
       cri: { sandboxImage },
       configure: async (configPath) => {
-        const wish = { snapshotterSocket, registries: [], mirrorUrl: '' };
+        const { stateDirectory } = config;
+        const wish = { snapshotterSocket, stateDirectory, registries: [], mirrorUrl: '' };
         const plan = await planContainerd({
           configPath,
           version: await containerdVersion('containerd'),

@@ -5,7 +5,12 @@ import { editToml, parseToml } from '../../../src/configure/toml-edit.ts';
 
 const OLD = { major: 1, minor: 6 };
 const NEW = { major: 2, minor: 4 };
-const wish = { snapshotterSocket: '/run/s.sock', hostsDirectory: '/etc/certs.d', platform: 'linux/amd64' };
+const wish = {
+  snapshotterSocket: '/run/s.sock',
+  imagesDirectory: '/var/lib/d',
+  hostsDirectory: '/etc/certs.d',
+  platform: 'linux/amd64',
+};
 const failing = (code: string) => expect.objectContaining({ code });
 
 function configured(text: string, version: typeof OLD) {
@@ -35,7 +40,7 @@ describe('what containerd is told', () => {
       },
     });
     expect(proxy_plugins).toMatchObject({
-      drakkar: { exports: { enable_remote_snapshot_annotations: 'true' } },
+      drakkar: { exports: { root: '/var/lib/d', enable_remote_snapshot_annotations: 'true' } },
     });
   });
 
