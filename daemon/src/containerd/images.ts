@@ -51,11 +51,15 @@ export class RemoteImages implements Images {
     return { image: image.name, manifestDigest: image.digest, layer, layers: chain.length };
   }
 
-  async forget({ image }: RemoteLayer): Promise<void> {
+  async forget({ image }: RemoteLayer): Promise<boolean> {
     for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
-    await this.#images.umountImage(image).catch((error: unknown) => {
+    try {
+      await this.#images.umountImage(image);
+      return true;
+    } catch (error) {
       this.#log.info({ image, error }, 'an image that containerd has removed stays mounted');
-    });
+      return false;
+    }
   }
 
   #chain(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {

@@ -33,6 +33,6 @@ export interface Images {
    * @param mustFind since it can't be unpacked: below it there is nothing but an image's layers
    */
   find(labels: Labels, mustFind: boolean): Promise<RemoteLayer | undefined>;
-  /** No snapshot stands for a layer of the image any more. Never rejects. */
-  forget(image: RemoteLayer): Promise<void>;
+  /** Containerd does not know all of the image any more. Gives whether nothing of it is in use; else it is asked again. Never rejects. */
+  forget(image: RemoteLayer): Promise<boolean>;
 }

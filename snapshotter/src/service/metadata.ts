@@ -59,6 +59,7 @@ const SCHEMA = `
     remote TEXT
   ) STRICT;
   CREATE INDEX snapshot_parent ON snapshot (parent);
+  CREATE TABLE image (manifest TEXT PRIMARY KEY, remote TEXT NOT NULL) STRICT;
 `;
 
 const COLUMNS =
@@ -114,7 +115,26 @@ export class Metadata implements Disposable {
 
   /** A committed snapshot for which an image's layer stands. @throws as {@link create} */
   createRemote(wanted: NewSnapshot, remote: RemoteLayer): SnapshotRow {
-    return this.#transaction(() => this.#insert('committed', wanted, remote));
+    return this.#transaction(() => {
+      const row = this.#insert('committed', wanted, remote);
+      const sql = 'INSERT INTO image (manifest, remote) VALUES (?, ?) ON CONFLICT DO NOTHING';
+      this.#run(sql, remote.manifestDigest, JSON.stringify(remote));
+      return row;
+    });
+  }
+
+  /** Images for which layers have stood, and of which containerd does not know all any more. Their lower layers may be there for others, too. */
+  imagesLeft(): RemoteLayer[] {
+    const isTop = ({ remote }: SnapshotRow) => remote !== null && remote.layer === remote.layers - 1;
+    const whole = new Set(this.list().flatMap((row) => (isTop(row) ? row.remote?.manifestDigest : [])));
+    return this.#all('SELECT remote FROM image')
+      .map((stored) => JSON.parse((stored as { remote: string }).remote) as RemoteLayer)
+      .filter(({ manifestDigest }) => !whole.has(manifestDigest));
+  }
+
+  /** Nothing of the image is in use any more. */
+  imageGone({ manifestDigest }: RemoteLayer): void {
+    this.#run('DELETE FROM image WHERE manifest = ?', manifestDigest);
   }
 
   /**

@@ -56,14 +56,7 @@ export class Snapshots {
   async remove(key: string): Promise<void> {
     const { id, remote } = this.#metadata.remove(key);
     if (remote === null) await this.#layers.remove(`${id}`);
-    else if (!this.#standsFor(remote)) await this.#images.forget(remote);
-  }
-
-  /** Whether containerd knows all of an image. Its lower layers may be there for others, too. */
-  #standsFor({ manifestDigest }: RemoteLayer): boolean {
-    const isTop = ({ remote }: SnapshotRow) =>
-      remote?.manifestDigest === manifestDigest && remote.layer === remote.layers - 1;
-    return this.#metadata.list().some(isTop);
+    else await this.#forgetImages();
   }
 
   stat(key: string): SnapshotRow {
@@ -83,11 +76,17 @@ export class Snapshots {
     return kind === 'active' ? await this.#layers.usage(`${id}`) : usage;
   }
 
-  /** Takes away directories that belong to no snapshot. */
+  /** Takes away directories that belong to no snapshot, and mounts of images that are no more. */
   async cleanup(): Promise<void> {
     const found = await this.#layers.list();
     const known = new Set(this.#metadata.list().map(({ id }) => `${id}`));
     for (const id of found) if (!known.has(id)) await this.#layers.remove(id);
+    await this.#forgetImages();
+  }
+
+  async #forgetImages(): Promise<void> {
+    for (const image of this.#metadata.imagesLeft())
+      if (await this.#images.forget(image)) this.#metadata.imageGone(image);
   }
 
   async #know(ref: string, { parent, labels }: NewSnapshot): Promise<void> {

@@ -40,6 +40,7 @@ function snapshots(): Snapshots {
       find: async (labels) => remotes.get(labels[REF] ?? ''),
       forget: async ({ image }) => {
         forgotten.push(image);
+        return !isHelperAway;
       },
     },
   });
@@ -97,8 +98,13 @@ describe('a snapshotter', () => {
     await unpack(service, 'one', '').catch(() => {});
     await unpack(service, 'two', 'one').catch(() => {});
     await service.prepare({ name: 'other', parent: 'one', labels: {} });
+    isHelperAway = true;
     await service.remove('two');
     expect(forgotten).toEqual(['a']);
+    isHelperAway = false;
+    await service.cleanup();
+    await service.cleanup();
+    expect(forgotten).toEqual(['a', 'a']);
   });
 
   test('leaves no record of what could not be made, and none of another’s', async () => {
