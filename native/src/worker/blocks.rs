@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{SeekFrom, seek};
 use serde::{Deserialize, Serialize};
 
 use crate::content::BLOCK_BYTES;
@@ -73,7 +73,7 @@ pub fn fill(blob: &File, source: BlockSource, raw: &File, map: &PresenceMap) -> 
     })
 }
 
-/// Zeros become holes, which take no room, whatever stood there before.
+/// Zeros stay holes, which take no room, unless something stands there from before.
 fn write_sparse(raw: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
     let unit = BLOCK_BYTES as usize;
     let is_zero = |at: usize| bytes[at..bytes.len().min(at + unit)].iter().all(|byte| *byte == 0);
@@ -85,16 +85,20 @@ fn write_sparse(raw: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
             at += unit;
         }
         let part = &bytes[start..at.min(bytes.len())];
-        if !zero || !punch(raw, offset + start as u64, part.len() as u64) {
-            raw.write_all_at(part, offset + start as u64)?;
+        let place = offset + start as u64;
+        if !zero || holds_data(raw, place, part.len() as u64) {
+            raw.write_all_at(part, place)?;
         }
     }
     Ok(())
 }
 
-/// `false` where the file system can't.
-fn punch(raw: &File, offset: u64, length: u64) -> bool {
-    fallocate(raw, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length).is_ok()
+/// Asked instead of making a hole, for which the kernel would first write out what is near.
+fn holds_data(raw: &File, offset: u64, length: u64) -> bool {
+    match seek(raw, SeekFrom::Data(offset)) {
+        Ok(found) => found < offset + length,
+        Err(errno) => errno != rustix::io::Errno::NXIO,
+    }
 }
 
 #[cfg(test)]
