@@ -1,8 +1,6 @@
 import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { labCacheDirectory, makeWhole } from './cache.ts';
+import { keptDirectory } from './cache.ts';
 
 const run = promisify(execFile);
 
@@ -20,13 +18,7 @@ const MOST_MS = 30 * 60_000;
  * @returns the directory of the programs @throws when Go is not installed, or cannot reach its module proxy
  */
 export async function buildContainerd2(): Promise<string> {
-  const directory = join(labCacheDirectory(), `containerd-${VERSION}-${PROGRAMS.length}`);
-  const isThere = await stat(directory).then(
-    () => true,
-    () => false,
-  );
-  if (!isThere) await makeWhole(directory, install);
-  return directory;
+  return await keptDirectory(`containerd-${VERSION}-${PROGRAMS.length}`, install);
 }
 
 async function install(directory: string): Promise<void> {

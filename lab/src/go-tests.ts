@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { digestOf } from '@drakkar/protocol';
-import { labCacheDirectory, makeWhole } from './cache.ts';
+import { keptDirectory } from './cache.ts';
 
 const run = promisify(execFile);
 
+const PROGRAM = 'tests';
 const OUTPUT_BYTES = 16 * 1024 * 1024;
 /** On two cores it takes two minutes, most of which goes to what is imported. */
 const MOST_MS = 20 * 60_000;
@@ -20,21 +21,13 @@ const MOST_MS = 20 * 60_000;
 export async function buildGoTests(module: string, files: readonly string[]): Promise<string> {
   const contents = await Promise.all(files.map((file) => readFile(join(module, file))));
   const key = digestOf(Buffer.concat(contents)).slice(7, 23);
-  const directory = join(labCacheDirectory(), `go-tests-${key}`);
-  const program = join(directory, 'tests');
-  const isThere = await stat(program).then(
-    () => true,
-    () => false,
-  );
-  if (!isThere) {
-    await makeWhole(directory, async (making) => {
-      await run('go', ['test', '-c', '-o', join(making, 'tests'), '.'], {
-        cwd: module,
-        env: { ...process.env, CGO_ENABLED: '0' },
-        maxBuffer: OUTPUT_BYTES,
-        timeout: MOST_MS,
-      });
+  const directory = await keptDirectory(`go-tests-${key}`, async (making) => {
+    await run('go', ['test', '-c', '-o', join(making, PROGRAM), '.'], {
+      cwd: module,
+      env: { ...process.env, CGO_ENABLED: '0' },
+      maxBuffer: OUTPUT_BYTES,
+      timeout: MOST_MS,
     });
-  }
-  return program;
+  });
+  return join(directory, PROGRAM);
 }
