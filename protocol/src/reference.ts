@@ -33,9 +33,9 @@ export function isTag(text: string): boolean {
   return TAG.test(text);
 }
 
-/** A registry host, with an optional port. */
 const MAX_PORT = 65_535;
 
+/** A registry host, with an optional port. */
 export function isRegistry(text: string): boolean {
   if (text.length > MAX_REPOSITORY_LENGTH || !REGISTRY.test(text)) return false;
   const port = /:(\d+)$/.exec(text)?.[1];

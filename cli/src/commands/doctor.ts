@@ -140,7 +140,10 @@ async function imageChecks(context: Context, text: string, directory: string | u
   }
   const client = await context.client();
   const snapshots = await client.snapshots(context.signal).catch(() => []);
-  const isHere = snapshots.some(({ image: name }) => name.startsWith(`${registry}/${repository}`));
+  const isHere = snapshots.some(({ image: name }) => {
+    const known = parseReference(name);
+    return known.registry === registry && known.repository === repository;
+  });
   const finding = isHere
     ? 'a snapshot of this repository is here: the image is not unpacked if it is of that one'
     : 'no snapshot of it is here; the cluster and its registry are asked when it is pulled';

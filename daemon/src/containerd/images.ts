@@ -6,13 +6,12 @@ import {
   isDrakkarError,
   parseReference,
 } from '@drakkar/protocol';
-import type { Images, Labels, RemoteLayer } from '@drakkar/snapshotter';
+import { type Images, type Labels, REF_LABEL, type RemoteLayer } from '@drakkar/snapshotter';
 import type { Log } from '../snapshots/index.ts';
 
 /** Said by the CRI plugin of whoever pulls. Source: pkg/snapshotters of containerd. */
 const IMAGE_LABEL = 'containerd.io/snapshot/cri.image-ref';
 const MANIFEST_LABEL = 'containerd.io/snapshot/cri.manifest-digest';
-const REF_LABEL = 'containerd.io/snapshot.ref';
 
 /** An image's layers are asked for one after the other: what was found for the first holds for the others. */
 const REMEMBERED_MS = 60_000;

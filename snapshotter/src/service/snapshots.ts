@@ -5,7 +5,7 @@ import type { Labels, Metadata, NewSnapshot, RemoteLayer, SnapshotRow, Usage } f
 import { type Mount, mountsOf } from './mounts.ts';
 
 /** What a layer would be called: given by whoever unpacks it. Source: `LabelSnapshotRef` of containerd's pkg/snapshotters. */
-const REF_LABEL = 'containerd.io/snapshot.ref';
+export const REF_LABEL = 'containerd.io/snapshot.ref';
 
 export interface SnapshotsModules {
   readonly metadata: Metadata;
