@@ -13,6 +13,7 @@ import { idle } from './scenarios/idle.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { read } from './scenarios/read.ts';
+import { snapshots } from './scenarios/snapshots.ts';
 import { start } from './scenarios/start.ts';
 import { update } from './scenarios/update.ts';
 import { wire } from './scenarios/wire.ts';
@@ -31,6 +32,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   read,
   fill,
   burst,
+  snapshots,
 };
 
 const { values, positionals } = parseArgs({

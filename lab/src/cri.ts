@@ -2,8 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { grpcMethodsOf } from '@drakkar/protocol';
-import { Client, credentials } from '@grpc/grpc-js';
+import { GrpcClient } from './grpc-client.ts';
 import {
   type ContainerStatus,
   type ContainerStatusResponse,
@@ -21,7 +20,6 @@ const EXITED = 2;
 /** `NODE` of `NamespaceMode`: the host's own. */
 const HOST_NAMESPACE = 2;
 const POLL_MS = 20;
-const CALL_MS = 120_000;
 
 export interface PodOptions {
   readonly name: string;
@@ -52,26 +50,27 @@ export interface Pod {
 
 /** What a kubelet would be to a containerd. Source: `k8s.io/cri-api`, `runtime.v1`. */
 export class Cri implements Disposable {
-  readonly #client: Client;
-  readonly #methods = { ...grpcMethodsOf(RuntimeService), ...grpcMethodsOf(ImageService) };
+  readonly #client: GrpcClient;
 
   constructor(address: string) {
-    this.#client = new Client(`unix:${address}`, credentials.createInsecure());
+    this.#client = new GrpcClient(address, [RuntimeService, ImageService]);
   }
 
   /** @returns the image's id */
   async pull(image: string, auth?: Login): Promise<string> {
-    const { imageRef } = await this.#call<PullImageResponse>('pullImage', { image: { image }, auth });
+    const { imageRef } = await this.#client.call<PullImageResponse>('pullImage', { image: { image }, auth });
     return imageRef;
   }
 
   async hasImage(image: string): Promise<boolean> {
-    const { image: found } = await this.#call<ImageStatusResponse>('imageStatus', { image: { image } });
+    const { image: found } = await this.#client.call<ImageStatusResponse>('imageStatus', {
+      image: { image },
+    });
     return found !== undefined;
   }
 
   async removeImage(image: string): Promise<void> {
-    await this.#call('removeImage', { image: { image } });
+    await this.#client.call('removeImage', { image: { image } });
   }
 
   async runPod({ name, logDirectory }: PodOptions): Promise<Pod> {
@@ -81,13 +80,13 @@ export class Cri implements Disposable {
       logDirectory,
       linux: { securityContext: { namespaceOptions } },
     };
-    const { podSandboxId } = await this.#call<RunPodSandboxResponse>('runPodSandbox', { config });
+    const { podSandboxId } = await this.#client.call<RunPodSandboxResponse>('runPodSandbox', { config });
     return { id: podSandboxId, config, logDirectory };
   }
 
   async removePod({ id }: Pod): Promise<void> {
-    await this.#call('stopPodSandbox', { podSandboxId: id });
-    await this.#call('removePodSandbox', { podSandboxId: id });
+    await this.#client.call('stopPodSandbox', { podSandboxId: id });
+    await this.#client.call('removePodSandbox', { podSandboxId: id });
   }
 
   /** @returns its id */
@@ -95,7 +94,7 @@ export class Cri implements Disposable {
     pod: Pod,
     { name, image, command = [], readonlyRootfs = false }: ContainerOptions,
   ): Promise<string> {
-    const { containerId } = await this.#call<CreateContainerResponse>('createContainer', {
+    const { containerId } = await this.#client.call<CreateContainerResponse>('createContainer', {
       podSandboxId: pod.id,
       sandboxConfig: pod.config,
       config: {
@@ -108,13 +107,13 @@ export class Cri implements Disposable {
         },
       },
     });
-    await this.#call('startContainer', { containerId });
+    await this.#client.call('startContainer', { containerId });
     return containerId;
   }
 
   async removeContainer(containerId: string): Promise<void> {
-    await this.#call('stopContainer', { containerId, timeout: 0n });
-    await this.#call('removeContainer', { containerId });
+    await this.#client.call('stopContainer', { containerId, timeout: 0n });
+    await this.#client.call('removeContainer', { containerId });
   }
 
   async isRunning(containerId: string): Promise<boolean> {
@@ -137,28 +136,13 @@ export class Cri implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#client.close();
+    this.#client[Symbol.dispose]();
   }
 
   async #status(containerId: string): Promise<ContainerStatus> {
-    const { status } = await this.#call<ContainerStatusResponse>('containerStatus', { containerId });
+    const { status } = await this.#client.call<ContainerStatusResponse>('containerStatus', { containerId });
     if (status === undefined) throw new Error(`containerd says nothing of ${containerId}`);
     return status;
-  }
-
-  #call<Answer>(name: string, request: object): Promise<Answer> {
-    const method = this.#methods[name];
-    if (method === undefined) throw new Error(`there is no call ${name}`);
-    return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(
-        method.path,
-        (message: object) => method.requestSerialize(message as never),
-        method.responseDeserialize,
-        request,
-        { deadline: Date.now() + CALL_MS },
-        (error, answer) => (error === null ? resolve(answer as Answer) : reject(error)),
-      );
-    });
   }
 }
 

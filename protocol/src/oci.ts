@@ -1,6 +1,6 @@
 import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
-import { type Digest, isDigest } from './digest.ts';
+import { type Digest, digestOf, isDigest } from './digest.ts';
 
 /** Media types of OCI image-spec 1.1 and of Docker's schema 2. */
 export const MEDIA_TYPES = {
@@ -197,4 +197,14 @@ export function selectPlatform(manifests: readonly Descriptor[], wanted: Platfor
       (wanted.variant === undefined || platform.variant === undefined || platform.variant === wanted.variant),
   );
   return fits.find(({ platform }) => platform?.variant === wanted.variant) ?? fits[0];
+}
+
+/** What containerd calls an image's layers, each with all below it. Source: ChainID in the OCI image specification, config.md. */
+export function chainIdsOf(diffIds: readonly Digest[]): Digest[] {
+  const chain: Digest[] = [];
+  for (const diffId of diffIds) {
+    const below = chain.at(-1);
+    chain.push(below === undefined ? diffId : digestOf(Buffer.from(`${below} ${diffId}`)));
+  }
+  return chain;
 }

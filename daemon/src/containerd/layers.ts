@@ -2,10 +2,15 @@ import { isDrakkarError } from '@drakkar/protocol';
 import type { Directories, Layers, RemoteLayer, Usage } from '@drakkar/snapshotter';
 import type { NativeHelper } from '../native.ts';
 
-type Helper = Pick<NativeHelper, 'prepareLayer' | 'removeLayer' | 'layerUsage' | 'layers'>;
+type Helper = Pick<NativeHelper, 'workerPid' | 'prepareLayer' | 'removeLayer' | 'layerUsage' | 'layers'>;
 
 /** Of a snapshotter's own: the helper may have others. */
 const PREFIX = 'snapshot-';
+
+/** A volume that is remembered may be gone, and one that is mounted then may be unmounted at once. */
+const MAX_RETRIES = 2;
+
+const MAX_REMEMBERED = 1000;
 
 /** Gives the volume of an image's snapshot, mounted, or of its lowest layers alone. */
 export type MountImage = (image: string, layers: number | undefined) => Promise<string>;
@@ -14,10 +19,16 @@ export type MountImage = (image: string, layers: number | undefined) => Promise<
 export class NativeLayers implements Layers {
   readonly #helper: Helper;
   readonly #mountImage: MountImage;
+  /** By image and number of layers, as they were mounted last. */
+  readonly #volumes = new Map<string, string>();
 
   constructor(helper: Helper, mountImage: MountImage) {
     this.#helper = helper;
     this.#mountImage = mountImage;
+  }
+
+  get epoch(): number | null {
+    return this.#helper.workerPid;
   }
 
   prepare(id: string, parents: readonly string[]): Promise<Directories> {
@@ -30,12 +41,19 @@ export class NativeLayers implements Layers {
     { image, layer, layers }: RemoteLayer,
   ): Promise<Directories> {
     const lowest = layer === layers - 1 ? undefined : layer + 1;
-    try {
-      return await this.#prepare(id, parents, await this.#mountImage(image, lowest));
-    } catch (error) {
-      // Unmounted in between.
-      if (!isDrakkarError(error, 'not_found')) throw error;
-      return await this.#prepare(id, parents, await this.#mountImage(image, lowest));
+    const key = `${image} ${lowest}`;
+    for (let attempt = 0; ; attempt += 1) {
+      const volume = this.#volumes.get(key) ?? (await this.#mountImage(image, lowest));
+      try {
+        const directories = await this.#prepare(id, parents, volume);
+        if (this.#volumes.size >= MAX_REMEMBERED) this.#volumes.clear();
+        this.#volumes.set(key, volume);
+        return directories;
+      } catch (error) {
+        // Unmounted in between.
+        if (!isDrakkarError(error, 'not_found') || attempt === MAX_RETRIES) throw error;
+        this.#volumes.delete(key);
+      }
     }
   }
 

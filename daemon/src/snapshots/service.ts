@@ -10,6 +10,7 @@ import type {
   VerifyResult,
 } from '@drakkar/client';
 import {
+  chainIdsOf,
   type Digest,
   DrakkarError,
   digestOf,
@@ -28,7 +29,6 @@ import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
-import { chainIdsOf } from './chain-ids.ts';
 import type { Images } from './images.ts';
 import type { LearnedStarts } from './learned.ts';
 import { type Abortable, allDigests, filesOf, isLocal, type Store } from './modules.ts';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { nativeHelper } from '@drakkar/daemon';
-import { buildGoTests } from '@drakkar/lab';
+import { buildContainerdSuite } from '@drakkar/lab';
 import { Metadata, Snapshots, serveSnapshots } from '@drakkar/snapshotter';
 import { describe, expect, test } from 'vitest';
 import { NativeLayers } from '../../src/containerd/layers.ts';
@@ -10,12 +10,11 @@ import { lazyHost } from '../kit/lazy-host.ts';
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
-const MODULE = join(import.meta.dirname, '../../../snapshotter/test/containerd-suite');
 const CASES = 21;
 
 describe.skipIf(!isRoot)('containerd’s own tests of a snapshotter (need root)', () => {
   test('pass', { timeout: 30 * 60_000 }, async () => {
-    const program = await buildGoTests(MODULE, ['go.mod', 'go.sum', 'suite_test.go']);
+    const program = await buildContainerdSuite();
     await using host = await lazyHost();
     await using _ = await host.start();
     await using helper = nativeHelper(host.socket);

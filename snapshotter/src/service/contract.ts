@@ -10,6 +10,8 @@ export interface Directories {
 
 /** Where snapshots keep what was written: a directory each, which belongs to root. Ids are those of the metadata. */
 export interface Layers {
+  /** Changes when what was prepared may have to be prepared again. */
+  readonly epoch: number | null;
   /**
    * Makes a snapshot's directories where they are not there yet; its root looks like that of the nearest of its parents.
    *

@@ -23,6 +23,9 @@ export class Snapshots {
   readonly #metadata: Metadata;
   readonly #layers: Layers;
   readonly #images: Images;
+  /** By id, of those that are written or looked at. */
+  readonly #prepared = new Map<number, { readonly mounts: Mount[]; readonly epoch: number | null }>();
+  #swept: Promise<void> | undefined;
 
   constructor({ metadata, layers, images }: SnapshotsModules) {
     this.#metadata = metadata;
@@ -45,16 +48,21 @@ export class Snapshots {
     const row = this.#metadata.stat(key);
     if (row.kind === 'committed')
       throw new DrakkarError('busy', `snapshot ${key} is neither active nor a view`);
-    return mountsOf(row.kind, await this.#directories(row));
+    const prepared = this.#prepared.get(row.id);
+    return prepared?.epoch === this.#layers.epoch
+      ? prepared.mounts
+      : await this.#prepareMounts(row, row.kind);
   }
 
   async commit(key: string, wanted: NewSnapshot): Promise<void> {
     const { id } = this.#metadata.stat(key);
     this.#metadata.commit(key, wanted, await this.#layers.usage(`${id}`));
+    this.#prepared.delete(id);
   }
 
   async remove(key: string): Promise<void> {
     const { id, remote } = this.#metadata.remove(key);
+    this.#prepared.delete(id);
     if (remote === null) await this.#layers.remove(`${id}`);
     else await this.#forgetImages();
   }
@@ -112,15 +120,29 @@ export class Snapshots {
   }
 
   async #create(kind: 'active' | 'view', wanted: NewSnapshot): Promise<Mount[]> {
+    await this.#sweep();
     const row = this.#metadata.create(kind, wanted);
     try {
-      // Its number is new; what is called so is left of records that were lost.
-      await this.#layers.remove(`${row.id}`);
-      return mountsOf(kind, await this.#directories(row));
+      return await this.#prepareMounts(row, kind);
     } catch (error) {
       this.#metadata.discard(row);
       throw error;
     }
+  }
+
+  /** Numbers are given once, so that nothing can be called as a new one: but for what is left of records that were lost. */
+  async #sweep(): Promise<void> {
+    this.#swept ??= this.cleanup().catch((error: unknown) => {
+      this.#swept = undefined;
+      throw error;
+    });
+    await this.#swept;
+  }
+
+  async #prepareMounts(row: SnapshotRow, kind: 'active' | 'view'): Promise<Mount[]> {
+    const mounts = mountsOf(kind, await this.#directories(row));
+    this.#prepared.set(row.id, { mounts, epoch: this.#layers.epoch });
+    return mounts;
   }
 
   /** Down to the first parent for which an image stands. */

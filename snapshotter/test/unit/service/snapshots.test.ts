@@ -15,6 +15,7 @@ let forgotten: string[];
 /** What an image is known to have for a layer. */
 let remotes: Map<string, RemoteLayer>;
 let isHelperAway: boolean;
+let epoch: number;
 
 function snapshots(): Snapshots {
   const prepare = async (id: string, parents: readonly string[]) => {
@@ -25,6 +26,9 @@ function snapshots(): Snapshots {
   return new Snapshots({
     metadata,
     layers: {
+      get epoch() {
+        return epoch;
+      },
       prepare,
       prepareUpon: async (id, parents, image) => {
         const { lowerdirs, ...own } = await prepare(id, parents);
@@ -49,7 +53,7 @@ function snapshots(): Snapshots {
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'drakkar-snapshots-'));
   metadata = new Metadata(join(directory, 'snapshots.sqlite'));
-  [made, forgotten, remotes, isHelperAway] = [[], [], new Map(), false];
+  [made, forgotten, remotes, isHelperAway, epoch] = [[], [], new Map(), false, 1];
 });
 afterEach(() => {
   metadata[Symbol.dispose]();
@@ -114,6 +118,26 @@ describe('a snapshotter', () => {
       'the helper is away',
     );
     expect(service.list([])).toEqual([]);
+  });
+
+  test('prepares once what is asked for often, and again after a helper came anew or a snapshot was committed', async () => {
+    const service = snapshots();
+    const mounts = await service.prepare({ name: 'a', parent: '', labels: {} });
+    expect(await service.mounts('a')).toEqual(mounts);
+    expect(made).toEqual(['1']);
+    epoch = 2;
+    expect(await service.mounts('a')).toEqual(mounts);
+    expect(made).toEqual(['1', '1']);
+    await service.commit('a', { name: 'b', parent: '', labels: {} });
+    await expect(service.mounts('b')).rejects.toThrow(failing('busy'));
+    await service.remove('b');
+    await expect(service.mounts('b')).rejects.toThrow(failing('not_found'));
+  });
+
+  test('takes away what records that were lost have left, before it gives their numbers again', async () => {
+    made.push('1', '2');
+    await snapshots().prepare({ name: 'a', parent: '', labels: {} });
+    expect(made).toEqual(['1']);
   });
 
   test('takes away what belongs to nobody', async () => {
