@@ -7,6 +7,7 @@ import { build } from './scenarios/build.ts';
 import { burst } from './scenarios/burst.ts';
 import { coldStart } from './scenarios/cold-start.ts';
 import { control } from './scenarios/control.ts';
+import { cri } from './scenarios/cri.ts';
 import { distribute } from './scenarios/distribute.ts';
 import { fill } from './scenarios/fill.ts';
 import { idle } from './scenarios/idle.ts';
@@ -33,6 +34,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   fill,
   burst,
   snapshots,
+  cri,
 };
 
 const { values, positionals } = parseArgs({

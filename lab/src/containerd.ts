@@ -153,6 +153,14 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   };
 }
 
+/** Has whoever is given this as `hostsDirectory` speak plain HTTP with a registry. */
+export async function writePlainHosts(hostsDirectory: string, registry: string): Promise<void> {
+  const url = `http://${registry}`;
+  const text = `server = "${url}"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`;
+  await mkdir(join(hostsDirectory, registry), { recursive: true });
+  await writeFile(join(hostsDirectory, registry, 'hosts.toml'), text);
+}
+
 function configuration(directory: string, address: string, options: ContainerdOptions): string {
   const lines = [
     'version = 2',

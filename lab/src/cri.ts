@@ -10,6 +10,7 @@ import {
   type CreateContainerResponse,
   ImageService,
   type ImageStatusResponse,
+  type ListContainersResponse,
   type PullImageResponse,
   type RunPodSandboxResponse,
   RuntimeService,
@@ -20,6 +21,8 @@ const EXITED = 2;
 /** `NODE` of `NamespaceMode`: the host's own. */
 const HOST_NAMESPACE = 2;
 const POLL_MS = 20;
+const FIRST_OUTPUT_MS = 60_000;
+const FIRST_OUTPUT_POLL_MS = 2;
 
 export interface PodOptions {
   readonly name: string;
@@ -120,6 +123,13 @@ export class Cri implements Disposable {
     return (await this.#status(containerId)).state === RUNNING;
   }
 
+  /** How many of a pod's containers have ended. */
+  async ended({ id }: Pod): Promise<number> {
+    const filter = { podSandboxId: id };
+    const { containers } = await this.#client.call<ListContainersResponse>('listContainers', { filter });
+    return containers.filter(({ state }) => state === EXITED).length;
+  }
+
   /** Runs a container to its end. @throws with what it said, unless it ends well */
   async run(pod: Pod, options: ContainerOptions): Promise<string> {
     const id = await this.startContainer(pod, options);
@@ -143,6 +153,16 @@ export class Cri implements Disposable {
     const { status } = await this.#client.call<ContainerStatusResponse>('containerStatus', { containerId });
     if (status === undefined) throw new Error(`containerd says nothing of ${containerId}`);
     return status;
+  }
+}
+
+/** What a container says first, as soon as it does. @throws where it says nothing within a minute */
+export async function firstOutputOf(pod: Pod, name: string): Promise<string> {
+  const signal = AbortSignal.timeout(FIRST_OUTPUT_MS);
+  for (;;) {
+    const output = await outputOf(pod, name);
+    if (output !== '') return output;
+    await delay(FIRST_OUTPUT_POLL_MS, undefined, { signal });
   }
 }
 

@@ -1,42 +1,24 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  debianImage,
-  type ImageLayer,
-  imageOf,
-  layerOf,
-  layerOfFile,
-  noise,
-  pushImage,
-  type Registry,
-  tarArchive,
-} from '@drakkar/lab';
+import type { ImageLayer } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
 import { emptyHost, expectGiven, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
 import { startRunner } from '../runner/container.ts';
 import { mountOverlay, type Rootfs, unpackLayers } from '../runner/overlay.ts';
 import { eachOf } from '../runner/parallel.ts';
+import { OWN_FILE, pushRelated, type RelatedImage, SHARED_PACKAGES } from '../runner/related-images.ts';
 import { atMost, type Result } from '../runner/results.ts';
 import { type Contender, median, ratio, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const PACKAGES = ['python3'];
 const IMAGES = 8;
 const CONTAINERS = 500;
 /** Begun and not ready, at the same time. */
 const AT_A_TIME = 8;
-const OWN_BYTES = 8 * 1024 ** 2;
-/** In the layer that an image has for itself. */
-const OWN_FILE = 'own/name';
 const COMMAND = ['/bin/cat', `/${OWN_FILE}`];
 const MAX_ROUNDS = 3;
 const MOUNT_TARGET_S = 30;
-
-interface BurstImage {
-  readonly reference: string;
-  readonly layers: readonly ImageLayer[];
-}
 
 /** Gives a root file system of one of the images. */
 type Prepare = (image: number) => Promise<Rootfs>;
@@ -69,7 +51,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const { fleet, seed, clients } = seeded;
   const [host] = clients;
   if (host === undefined) throw new Error('a fleet without clients');
-  const images = await pushImages(fleet.registry);
+  const images = await pushRelated(fleet.registry, IMAGES);
   for (const { reference } of images) await seedSnapshot(seeded, reference);
   const kept = [...(await programFiles(['runc'])), seed.stateDirectory, fleet.registry.directory];
   const settle = () => dropCaches(kept);
@@ -89,7 +71,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
       onSample,
     );
   const input = {
-    packages: PACKAGES,
+    packages: SHARED_PACKAGES,
     images: IMAGES,
     containers: CONTAINERS,
     atATime: AT_A_TIME,
@@ -131,23 +113,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   return results;
 };
 
-async function pushImages(registry: Registry): Promise<BurstImage[]> {
-  const { layers } = await debianImage({ packages: PACKAGES });
-  const images: BurstImage[] = [];
-  for (let index = 0; index < IMAGES; index += 1) {
-    const own = tarArchive([
-      { name: OWN_FILE, data: `image ${index}\n` },
-      { name: 'own/data', data: noise(OWN_BYTES, `burst ${index}`) },
-    ]);
-    const all = [...layers.map(layerOfFile), layerOf(own, { compression: 'none' })];
-    const repository = `bench/burst-${index}`;
-    await pushImage(registry.url, imageOf({ layers: all }), { repository, tag: 'latest' });
-    images.push({ reference: `${registry.host}/${repository}:latest`, layers: all });
-  }
-  return images;
-}
-
-function drakkarPlace(images: readonly BurstImage[], host: FleetHost, settle: () => Promise<void>): Place {
+function drakkarPlace(images: readonly RelatedImage[], host: FleetHost, settle: () => Promise<void>): Place {
   return {
     name: 'drakkar, cold',
     async empty() {
@@ -162,7 +128,7 @@ function drakkarPlace(images: readonly BurstImage[], host: FleetHost, settle: ()
 }
 
 async function unpackedPlace(
-  images: readonly BurstImage[],
+  images: readonly RelatedImage[],
   directory: string,
   empty: () => Promise<void>,
 ): Promise<Place> {
@@ -205,7 +171,7 @@ function contenderOf({ name, empty, prepare }: Place, use: Use, onBegin: () => v
   };
 }
 
-function imageAt(images: readonly BurstImage[], index: number): BurstImage {
+function imageAt(images: readonly RelatedImage[], index: number): RelatedImage {
   const image = images[index];
   if (image === undefined) throw new RangeError(`there is no image ${index}`);
   return image;

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdminClient } from '@drakkar/client';
-import { Cri, pauseImage, pushImage, type Registry, startContainerd } from '@drakkar/lab';
+import { Cri, pauseImage, pushImage, type Registry, startContainerd, writePlainHosts } from '@drakkar/lab';
 import { parseReference } from '@drakkar/protocol';
 import { containerdVersion, planContainerd, recordOf } from '../configure/containerd.ts';
 import { applyPlan } from '../configure/files.ts';
@@ -39,7 +39,8 @@ export async function startPod(
   await mkdir(logDirectory);
   await pushImage(registry.url, pauseImage(), { repository: 'demo/pause', tag: 'latest' });
   const sandboxImage = `${registry.host}/demo/pause:latest`;
-  const hostsDirectory = await plainHosts(directory, parseReference(image).registry);
+  const hostsDirectory = join(directory, 'hosts');
+  await writePlainHosts(hostsDirectory, parseReference(image).registry);
   const containerd = scope.use(
     await startContainerd({
       hostsDirectory,
@@ -78,14 +79,4 @@ export async function startPod(
     await cri.removeImage(image);
     await cri.removeImage(sandboxImage);
   }
-}
-
-/** The demo's registry speaks no TLS, which containerd must be told. */
-async function plainHosts(directory: string, registry: string): Promise<string> {
-  const hosts = join(directory, 'hosts');
-  await mkdir(join(hosts, registry), { recursive: true });
-  const url = `http://${registry}`;
-  const text = `server = "${url}"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`;
-  await writeFile(join(hosts, registry, 'hosts.toml'), text);
-  return hosts;
 }

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type Containerd,
@@ -7,6 +7,7 @@ import {
   type Registry,
   startContainerd,
   temporaryDirectory,
+  writePlainHosts,
 } from '@drakkar/lab';
 import { type Host, startHost } from './drakkar.ts';
 import { push } from './image.ts';
@@ -42,9 +43,7 @@ export async function startClusterNode({
   const socket = join(directory.path, 'snapshotter.sock');
   const host = parts.use(await startHost({ ...config, containerd: { snapshotterSocket: socket } }));
   await mkdir(logDirectory);
-  await mkdir(join(hosts, registry.host), { recursive: true });
-  const plain = `server = "http://${registry.host}"\n[host."http://${registry.host}"]\n  capabilities = ["pull", "resolve"]\n`;
-  await writeFile(join(hosts, registry.host, 'hosts.toml'), plain);
+  await writePlainHosts(hosts, registry.host);
   const sandboxImage = await push(registry, pauseImage(), 'pause');
   let containerdFlags: readonly string[] = [];
   const configure = async (path: string) => {

@@ -191,7 +191,7 @@ export class SnapshotService {
 
   /** Takes down the mounts of an image's snapshot and of those of its lowest layers. @throws `busy` while something uses one */
   async umountImage(image: string, { signal }: Work): Promise<void> {
-    const { catalogue, volumes } = this.#modules;
+    const { catalogue, tracer, volumes } = this.#modules;
     const { digest } = parseReference(image);
     const record = digest === undefined ? undefined : catalogue.get(digest);
     if (record === undefined) return;
@@ -200,7 +200,10 @@ export class SnapshotService {
       prefixOf(record, below + 1),
     );
     const records = prefixes.flatMap(({ resolved }) => catalogue.get(resolved.manifestDigest) ?? []);
-    const umounts = [record, ...records].map(({ config }) => volumes.umount(config, { signal }));
+    const umounts = [record, ...records].map(async ({ config }) => {
+      await tracer.ended(config);
+      await volumes.umount(config, { signal });
+    });
     const refused = (await Promise.allSettled(umounts)).find(({ status }) => status === 'rejected');
     if (refused?.status === 'rejected') throw refused.reason;
   }
@@ -257,7 +260,7 @@ export class SnapshotService {
 
   async endStart(id: string, options: Abortable = {}): Promise<void> {
     const start = this.#starts.get(id);
-    if (start !== undefined) this.#modules.tracer.ended(start.record.config);
+    if (start !== undefined) void this.#modules.tracer.ended(start.record.config);
     await this.#modules.volumes.endStart(id, options);
     this.#starts.delete(id);
   }

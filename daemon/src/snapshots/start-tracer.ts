@@ -55,9 +55,9 @@ export class StartTracer implements AsyncDisposable {
     this.#run(() => this.#prefetch(config, startKey));
   }
 
-  /** A start of it has ended. */
-  ended(config: SnapshotConfig): void {
-    this.#collectSoon(volumeId(config));
+  /** A start of it has ended. Returns when what it has read is taken down, after which nobody needs the volume to be mounted. Never rejects. */
+  async ended(config: SnapshotConfig): Promise<void> {
+    await this.#collectSoon(volumeId(config));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -83,12 +83,12 @@ export class StartTracer implements AsyncDisposable {
     if (list.length > 0) await filler.prefetch(config, list, signal);
   }
 
-  #collectSoon(volume: string): void {
+  async #collectSoon(volume: string): Promise<void> {
     const traced = this.#traced.get(volume);
     if (traced === undefined) return;
     this.#traced.delete(volume);
     clearTimeout(traced.timer);
-    this.#run(() => this.#collect(volume, traced));
+    await this.#run(() => this.#collect(volume, traced));
   }
 
   async #collect(volume: string, { config, startKey, sinceMs, prefetched }: TracedStart): Promise<void> {
@@ -100,7 +100,7 @@ export class StartTracer implements AsyncDisposable {
     learned.report(config, startKey, traceOf(own), figuresOf(own, prefetched, config.blockBytes));
   }
 
-  #run(task: () => Promise<void>): void {
+  #run(task: () => Promise<void>): Promise<void> {
     const running: Promise<void> = task()
       .catch((error: unknown) => {
         if (this.#ending.signal.aborted) return;
@@ -108,5 +108,6 @@ export class StartTracer implements AsyncDisposable {
       })
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
+    return running;
   }
 }

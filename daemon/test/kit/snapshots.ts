@@ -120,7 +120,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     volumes,
     store,
     learned,
-    tracer: { foresee: () => {}, begin: () => {}, ended: () => {} },
+    tracer: { foresee: () => {}, begin: () => {}, ended: async () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler: { received: () => newReceipt() },
     verify: (record, work) => verifySnapshot(record, store, work),
