@@ -210,11 +210,12 @@ export async function startDaemon(
   // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
   await takeOver(volumes, native, log, options.signal);
   filler.start();
-  const { snapshotterSocket: socket } = config.containerd;
+  const { snapshotterSocket: socket, buildSnapshots, buildDelayMs: delayMs } = config.containerd;
   if (socket !== null) {
     const { serveSnapshotter } = await import('./containerd/index.ts');
     const { stateDirectory } = config;
-    stack.use(await serveSnapshotter({ socket, stateDirectory }, { native, snapshots, log }));
+    const buildDelayMs = buildSnapshots ? delayMs : undefined;
+    stack.use(await serveSnapshotter({ socket, stateDirectory, buildDelayMs }, { native, snapshots, log }));
   }
   stack.use(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {

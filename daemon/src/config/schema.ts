@@ -113,6 +113,12 @@ export const configSchema = z.strictObject({
         .describe(
           'Give callers without credentials what the daemon’s own open: every process of the host then has every image that the daemon may read.',
         ),
+      lendCredentials: z
+        .boolean()
+        .default(MIRROR_DEFAULTS.lendCredentials)
+        .describe(
+          'Let the daemon, where it has no credential of its own for a registry, use what callers have shown for a repository: an hour long, in memory only. So an image that is pulled with a pod’s secret has its snapshot.',
+        ),
       maxConnections: z.int().min(1).default(MIRROR_DEFAULTS.maxConnections),
     })
     .prefault({})
@@ -377,6 +383,20 @@ export const configSchema = z.strictObject({
         .nullable()
         .default(null)
         .describe('Where containerd finds its snapshotter `drakkar`; null is none.'),
+      buildSnapshots: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Make the snapshot of an image that has none in the background, when containerd has pulled it: it need not be unpacked the next time.',
+        ),
+      buildDelayMs: z
+        .int()
+        .min(0)
+        .max(3_600_000)
+        .default(10_000)
+        .describe(
+          'How long after its pull that begins, at least; at most three times as long, so that hosts that pull together do not all build.',
+        ),
     })
     .prefault({})
     .describe('Containerd on this host.'),

@@ -8,6 +8,7 @@ import {
 } from '@drakkar/protocol';
 import { type Images, type Labels, REF_LABEL, type RemoteLayer } from '@drakkar/snapshotter';
 import type { Log } from '../snapshots/index.ts';
+import type { FirstPulls } from './first-pulls.ts';
 
 /** Said by the CRI plugin of whoever pulls. Source: pkg/snapshotters of containerd. */
 const IMAGE_LABEL = 'containerd.io/snapshot/cri.image-ref';
@@ -32,11 +33,14 @@ interface Remembered {
 /** Images whose layers need not be unpacked, since there is a block snapshot of them. */
 export class RemoteImages implements Images {
   readonly #images: SnapshottedImages;
+  readonly #firstPulls: Pick<FirstPulls, 'add'> | undefined;
   readonly #log: Log;
   readonly #remembered = new Map<string, Remembered>();
 
-  constructor(images: SnapshottedImages, log: Log) {
+  /** @param firstPulls is told of images that are unpacked since they have no snapshot */
+  constructor(images: SnapshottedImages, firstPulls: Pick<FirstPulls, 'add'> | undefined, log: Log) {
     this.#images = images;
+    this.#firstPulls = firstPulls;
     this.#log = log;
   }
 
@@ -51,7 +55,7 @@ export class RemoteImages implements Images {
   }
 
   async forget({ image }: RemoteLayer): Promise<boolean> {
-    for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
+    this.#lookAgain(image);
     try {
       await this.#images.umountImage(image);
       return true;
@@ -59,6 +63,10 @@ export class RemoteImages implements Images {
       this.#log.info({ image, error }, 'an image that containerd has removed stays mounted');
       return false;
     }
+  }
+
+  #lookAgain(image: string): void {
+    for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
   }
 
   #chain(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {
@@ -80,7 +88,10 @@ export class RemoteImages implements Images {
     try {
       return await this.#images.chainIds(image, mustFind);
     } catch (error) {
-      if (isDrakkarError(error, 'not_found')) return undefined;
+      if (isDrakkarError(error, 'not_found')) {
+        this.#firstPulls?.add(image, () => this.#lookAgain(image));
+        return undefined;
+      }
       this.#remembered.delete(`${mustFind} ${image}`);
       this.#log.warn({ image, error }, 'an image is unpacked: its snapshot can’t be had');
       return undefined;

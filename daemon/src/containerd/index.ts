@@ -2,6 +2,7 @@
  * This host's containerd: layers of images that have a block snapshot need not be unpacked, others are directories.
  *
  * - `images` which those are
+ * - `first-pulls` has snapshots made of those that have none
  * - `layers` where the others are, and what is written upon either
  */
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { isAnswered } from '@drakkar/service';
 import { Metadata, Snapshots, serveSnapshots } from '@drakkar/snapshotter';
 import type { NativeHelper } from '../native.ts';
 import { type Log, type SnapshotService, Work } from '../snapshots/index.ts';
+import { FirstPulls } from './first-pulls.ts';
 import { RemoteImages } from './images.ts';
 import { NativeLayers } from './layers.ts';
 
@@ -19,9 +21,16 @@ export interface SnapshotterModules {
   readonly log: Log;
 }
 
+export interface SnapshotterOptions {
+  readonly socket: string;
+  readonly stateDirectory: string;
+  /** How long after an image had to be unpacked its snapshot is made, in milliseconds; nothing for never. */
+  readonly buildDelayMs: number | undefined;
+}
+
 /** @throws `busy` where another one answers at the socket */
 export async function serveSnapshotter(
-  { socket, stateDirectory }: { readonly socket: string; readonly stateDirectory: string },
+  { socket, stateDirectory, buildDelayMs }: SnapshotterOptions,
   { native, snapshots, log }: SnapshotterModules,
 ): Promise<AsyncDisposable> {
   if (await isAnswered(socket)) {
@@ -34,6 +43,10 @@ export async function serveSnapshotter(
   stack.defer(() => ending.abort());
   const work = () => new Work({ signal: ending.signal });
   const metadata = stack.use(new Metadata(join(stateDirectory, 'containerd.sqlite')));
+  const make = async (image: string, signal: AbortSignal) =>
+    void (await snapshots.chainIds(image, true, new Work({ signal })));
+  const firstPulls =
+    buildDelayMs === undefined ? undefined : stack.use(new FirstPulls({ delayMs: buildDelayMs }, make, log));
   const service = new Snapshots({
     metadata,
     layers: new NativeLayers(native, (image, lowest) => snapshots.mountImage(image, lowest, work())),
@@ -42,6 +55,7 @@ export async function serveSnapshotter(
         chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()),
         umountImage: (image) => snapshots.umountImage(image, work()),
       },
+      firstPulls,
       log,
     ),
   });

@@ -138,13 +138,20 @@ class MirrorHandler {
     if (digest === undefined) throw new DrakkarError('internal', 'a tag was resolved to nothing');
     if (response.req.method === 'HEAD') {
       const described = resolved ?? (await this.#manifests.describe(digest, wanted));
+      this.#lend(route.image, caller);
       announce(response, headersOf(digest, described.sizeBytes, described.mediaType));
       response.end();
       return;
     }
     const { bytes, mediaType } = await this.#manifests.fetch(digest, wanted);
+    this.#lend(route.image, caller);
     announce(response, headersOf(digest, bytes.length, mediaType));
     response.end(bytes);
+  }
+
+  /** Whoever pulls has a right to the image, which whoever has it mounted needs as well. */
+  #lend(image: RepositoryName, caller: Caller): void {
+    if (typeof caller === 'string' && this.#options.lendCredentials) this.#modules.client.lend(image, caller);
   }
 
   async #blob(

@@ -21,6 +21,11 @@ export interface MirrorOptions {
    * mirror, and would then have every image that the daemon may read.
    */
   readonly anonymousUsesDaemonCredentials: boolean;
+  /**
+   * Whether the daemon, where it has no credential of its own, may use what a caller has shown for a repository: for an hour, in memory only, to come by
+   * the snapshot of an image that was pulled with a pod's secret, and its data.
+   */
+  readonly lendCredentials: boolean;
   /** Tries of a request to the registry on which a caller waits for headers. */
   readonly upstreamTries: number;
   readonly maxConnections: number;
@@ -40,6 +45,7 @@ export const MIRROR_DEFAULTS: MirrorOptions = {
   verdictGraceMs: 3_600_000,
   maxVerdicts: 10_000,
   anonymousUsesDaemonCredentials: false,
+  lendCredentials: true,
   upstreamTries: 2,
   maxConnections: 1024,
   headersTimeoutMs: 10_000,

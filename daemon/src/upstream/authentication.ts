@@ -33,6 +33,9 @@ const MAX_TOKENS = 1024;
 const MAX_REGISTRIES = 256;
 const MAX_TOKEN_ANSWER_BYTES = 1024 * 1024;
 const CREDENTIAL_LIFE_MS = 60_000;
+const MAX_LENT = 1024;
+/** A token ends sooner: the registry says so. */
+const LENT_LIFE_MS = 3_600_000;
 
 interface Question {
   readonly registry: string;
@@ -51,15 +54,23 @@ export class Authenticator {
   readonly #credentials = new BoundedMap<string, { value: StoredCredential | undefined; atMs: number }>(
     MAX_REGISTRIES,
   );
+  readonly #lent = new BoundedMap<string, { header: string; atMs: number }>(MAX_LENT);
 
   constructor(options: UpstreamOptions, agents: Agents) {
     this.#options = options;
     this.#agents = agents;
   }
 
+  /** What a caller has shown to a registry, which the daemon may show for the same repository where it has nothing of its own. */
+  lend({ registry, scope }: Pick<Question, 'registry' | 'scope'>, header: string): void {
+    this.#lent.set(`${registry} ${scope}`, { header, atMs: Date.now() });
+  }
+
   /** What to send before any challenge: what the registry is known to want, else nothing. */
   async foresee(question: Question): Promise<string | undefined> {
     if (typeof question.caller === 'string') return question.caller;
+    const lent = await this.#lentFor(question);
+    if (lent !== undefined) return lent;
     const challenge = this.#challenges.get(question.registry);
     if (challenge === undefined) return undefined;
     try {
@@ -79,12 +90,20 @@ export class Authenticator {
    */
   async answer(header: string, question: Question, refused: string | undefined): Promise<string | undefined> {
     if (typeof question.caller === 'string') return undefined;
+    if (refused !== undefined && refused === (await this.#lentFor(question)))
+      this.#lent.delete(`${question.registry} ${question.scope}`);
     const challenge = preferredChallenge(header);
     if (challenge === undefined) return undefined;
     this.#tokens.delete(tokenKey(question));
     const authorization = await this.#meet(challenge, question);
     this.#challenges.set(question.registry, challenge);
     return authorization === refused ? undefined : authorization;
+  }
+
+  async #lentFor({ registry, scope, caller }: Question): Promise<string | undefined> {
+    const lent = caller === undefined ? this.#lent.get(`${registry} ${scope}`) : undefined;
+    if (lent === undefined || lent.atMs + LENT_LIFE_MS < Date.now()) return undefined;
+    return (await this.#credential(registry)) === undefined ? lent.header : undefined;
   }
 
   async #meet(challenge: Challenge, question: Question): Promise<string | undefined> {

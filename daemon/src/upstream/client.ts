@@ -17,6 +17,11 @@ import { type CallOptions, type RepositoryName, Session } from './session.ts';
 export interface RegistryClient extends Disposable {
   /** Whether the allowlist has a registry. */
   allows(registry: string): boolean;
+  /**
+   * The registry has given a caller something of a repository for this `Authorization`: for a while the daemon shows it as well when it reads
+   * there and has no credential of its own.
+   */
+  lend(image: RepositoryName, authorization: string): void;
   /** Digest, type and size of a manifest; `reference` is a tag or a digest. */
   resolve(image: RepositoryName, reference: string, options?: CallOptions): Promise<ResolvedManifest>;
   /** A manifest's bytes, exactly as the registry has them, at most 8 MiB, verified. */
@@ -79,6 +84,7 @@ export function createRegistryClient(options: Partial<UpstreamOptions> = {}): Re
         return false;
       }
     },
+    lend: (image, authorization) => session.lend(at(image), authorization),
     resolve: (image, reference, call = {}) => resolveManifest(session, { ...at(image), reference }, call),
     fetchManifest: (image, reference, call = {}) => fetchManifest(session, { ...at(image), reference }, call),
     resolveImage: (reference, platform, call = {}) =>

@@ -70,6 +70,10 @@ export class Session implements Disposable {
     );
   }
 
+  lend({ registry, repository }: RepositoryName, authorization: string): void {
+    this.#authenticator.lend({ registry, scope: scopeOf(repository) }, authorization);
+  }
+
   discard(response: Response): void {
     discard(response, this.options);
   }
@@ -88,7 +92,7 @@ export class Session implements Disposable {
     const question = {
       registry,
       endpoint,
-      scope: `repository:${repository}:${request.actions ?? 'pull'}`,
+      scope: scopeOf(repository, request.actions),
       caller: options.caller,
       signal: options.signal,
     };
@@ -156,3 +160,5 @@ export class Session implements Disposable {
     }
   }
 }
+
+const scopeOf = (repository: string, actions = 'pull') => `repository:${repository}:${actions}`;

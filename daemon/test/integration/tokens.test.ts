@@ -60,3 +60,39 @@ test('a registry with tokens: each user and nobody get what the token server gra
   expect(await status('public')).toEqual([200, false]);
   expect(await status('private')).toEqual([401, true]);
 });
+
+test('a registry with tokens: what a caller of the mirror has shown the daemon may show, for that repository and nowhere else', async () => {
+  await using tokens = await startTokenServer({
+    users: { ada: 'lovelace' },
+    allows: (user) => user === 'ada',
+  });
+  await using registry = await startRegistry({ token: tokens.token });
+  const credentials = { [registry.host]: { username: 'ada', password: 'lovelace' } };
+  using ada = createRegistryClient({ ...HASTY, credentials });
+  const [one, two] = ['one', 'two'].map((repository) => ({ registry: registry.host, repository }));
+  if (one === undefined || two === undefined) throw new Error('two repositories');
+  for (const image of [one, two]) await pushRandomImage(ada, image, 'v1', [randomBlob(10)]);
+  const answer = await fetch(`${tokens.token.realm}?scope=repository:one:pull&scope=repository:two:pull`, {
+    headers: { authorization: `Basic ${btoa('ada:lovelace')}` },
+  });
+  const { token } = (await answer.json()) as { token: string };
+  for (const lendCredentials of [true, false]) {
+    await using stack = await startStack({ mirror: { lendCredentials } });
+    const pull = (authorization: string) =>
+      fetch(`${stack.mirror.url}/v2/one/manifests/v1?ns=${registry.host}`, { headers: { authorization } });
+    const seen = (image: typeof one, caller?: null) =>
+      stack.client.resolve(image, 'v1', { caller }).then(
+        () => 'there',
+        (error) => error.code,
+      );
+    expect((await pull('Bearer of bad news')).status).toBe(401);
+    expect(await seen(one)).toBe('unauthorized');
+    expect((await pull(`Bearer ${token}`)).status).toBe(200);
+    expect(await seen(one)).toBe(lendCredentials ? 'there' : 'unauthorized');
+    expect([await seen(two), await seen(one, null)]).toEqual(['unauthorized', 'unauthorized']);
+    stack.client.lend(two, 'Bearer of bad news');
+    expect(await seen(two)).toBe('unauthorized');
+    // Nobody's caller gets it from the mirror by that.
+    expect((await fetch(`${stack.mirror.url}/v2/one/manifests/v1?ns=${registry.host}`)).status).toBe(401);
+  }
+});
