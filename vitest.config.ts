@@ -6,6 +6,7 @@ const packages = [
   'service',
   'wire',
   'client',
+  'containerd',
   'snapshotter',
   'daemon',
   'supernode',

@@ -85,7 +85,10 @@ export interface ImageRequest {
   readonly platform?: string | undefined;
 }
 
-export type PullRequest = ImageRequest;
+export interface PullRequest extends ImageRequest {
+  /** False for manifests and config alone. True where absent. */
+  readonly layers?: boolean | undefined;
+}
 
 export interface PullResult {
   readonly image: string;
@@ -93,9 +96,25 @@ export interface PullResult {
   /** How old the answer is to what the tag means, where its registry is away; else `null`. */
   readonly tagAgeMs: number | null;
   readonly layers: number;
+  /** Of all layers. */
   readonly sizeBytes: number;
+  /** What it consists of: what its name means, what leads from there to the manifest, the manifest; then its config; then its layers, the lowest first. */
+  readonly parts: ImageParts;
   readonly receipt: Receipt;
   readonly elapsedMs: number;
+}
+
+export interface ImageParts {
+  readonly documents: readonly ImagePart[];
+  readonly config: ImagePart;
+  readonly layers: readonly ImagePart[];
+}
+
+/** Names it as OCI descriptors do. */
+export interface ImagePart {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
 }
 
 /** A file of a web server. */

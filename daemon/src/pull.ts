@@ -1,5 +1,5 @@
-import type { PullRequest, PullResult } from '@drakkar/client';
-import { isDigest, OCI_LIMITS } from '@drakkar/protocol';
+import type { ImagePart, PullRequest, PullResult } from '@drakkar/client';
+import { type Descriptor, digestOf, isDigest, OCI_LIMITS, parseManifestDocument } from '@drakkar/protocol';
 import type { Content } from './content/index.ts';
 import type { Images, Work } from './snapshots/index.ts';
 import type { Store } from './store/index.ts';
@@ -17,7 +17,7 @@ export interface PullModules {
 }
 
 /**
- * Downloads an image into the store: manifests, config and layers, each verified. What is here already is not asked for again, so
+ * Downloads an image into the store: manifests, config and, where they are wanted, layers, each verified. What is here already is not asked for again, so
  * that an image that is whole needs its registry for the meaning of its tag alone.
  */
 export async function pullImage(
@@ -58,7 +58,7 @@ export async function pullImage(
   };
   const failed = new AbortController();
   const signal = AbortSignal.any([work.signal, failed.signal]);
-  const pending = manifest.layers.values();
+  const pending = ((request.layers ?? true) ? manifest.layers : []).values();
   const download = async () => {
     for (const { digest, size } of pending) {
       await content.fetch({ image: reference, digest, sizeBytes: size }, work.receipt, { signal, onBytes });
@@ -75,7 +75,20 @@ export async function pullImage(
     tagAgeMs,
     layers: manifest.layers.length,
     sizeBytes,
+    parts: {
+      documents: image.documents.map(documentPart),
+      config: partOf(config),
+      layers: manifest.layers.map(partOf),
+    },
     receipt: work.receipt.summary(),
     elapsedMs: performance.now() - startedMs,
   };
 }
+
+const partOf = ({ mediaType, digest, size }: Descriptor): ImagePart => ({ mediaType, digest, size });
+
+const documentPart = (bytes: Buffer): ImagePart => ({
+  mediaType: parseManifestDocument(bytes).mediaType,
+  digest: digestOf(bytes),
+  size: bytes.length,
+});

@@ -2,17 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { GrpcClient } from './grpc-client.ts';
+import { GrpcClient } from '@drakkar/containerd';
 import {
   type ContainerStatus,
-  type ContainerStatusResponse,
   type CreateContainerRequestSchema,
-  type CreateContainerResponse,
   ImageService,
-  type ImageStatusResponse,
-  type ListContainersResponse,
-  type PullImageResponse,
-  type RunPodSandboxResponse,
   RuntimeService,
 } from './messages/cri_pb.ts';
 
@@ -51,29 +45,32 @@ export interface Pod {
   readonly logDirectory: string;
 }
 
+const { method: runtime } = RuntimeService;
+const { method: images } = ImageService;
+
 /** What a kubelet would be to a containerd. Source: `k8s.io/cri-api`, `runtime.v1`. */
 export class Cri implements Disposable {
   readonly #client: GrpcClient;
 
   constructor(address: string) {
-    this.#client = new GrpcClient(address, [RuntimeService, ImageService]);
+    this.#client = new GrpcClient(address);
   }
 
   /** @returns the image's id */
   async pull(image: string, auth?: Login): Promise<string> {
-    const { imageRef } = await this.#client.call<PullImageResponse>('pullImage', { image: { image }, auth });
+    const { imageRef } = await this.#client.call(images.pullImage, { image: { image }, auth });
     return imageRef;
   }
 
   async hasImage(image: string): Promise<boolean> {
-    const { image: found } = await this.#client.call<ImageStatusResponse>('imageStatus', {
+    const { image: found } = await this.#client.call(images.imageStatus, {
       image: { image },
     });
     return found !== undefined;
   }
 
   async removeImage(image: string): Promise<void> {
-    await this.#client.call('removeImage', { image: { image } });
+    await this.#client.call(images.removeImage, { image: { image } });
   }
 
   async runPod({ name, logDirectory }: PodOptions): Promise<Pod> {
@@ -83,13 +80,13 @@ export class Cri implements Disposable {
       logDirectory,
       linux: { securityContext: { namespaceOptions } },
     };
-    const { podSandboxId } = await this.#client.call<RunPodSandboxResponse>('runPodSandbox', { config });
+    const { podSandboxId } = await this.#client.call(runtime.runPodSandbox, { config });
     return { id: podSandboxId, config, logDirectory };
   }
 
   async removePod({ id }: Pod): Promise<void> {
-    await this.#client.call('stopPodSandbox', { podSandboxId: id });
-    await this.#client.call('removePodSandbox', { podSandboxId: id });
+    await this.#client.call(runtime.stopPodSandbox, { podSandboxId: id });
+    await this.#client.call(runtime.removePodSandbox, { podSandboxId: id });
   }
 
   /** @returns its id */
@@ -97,7 +94,7 @@ export class Cri implements Disposable {
     pod: Pod,
     { name, image, command = [], readonlyRootfs = false }: ContainerOptions,
   ): Promise<string> {
-    const { containerId } = await this.#client.call<CreateContainerResponse>('createContainer', {
+    const { containerId } = await this.#client.call(runtime.createContainer, {
       podSandboxId: pod.id,
       sandboxConfig: pod.config,
       config: {
@@ -110,13 +107,13 @@ export class Cri implements Disposable {
         },
       },
     });
-    await this.#client.call('startContainer', { containerId });
+    await this.#client.call(runtime.startContainer, { containerId });
     return containerId;
   }
 
   async removeContainer(containerId: string): Promise<void> {
-    await this.#client.call('stopContainer', { containerId, timeout: 0n });
-    await this.#client.call('removeContainer', { containerId });
+    await this.#client.call(runtime.stopContainer, { containerId, timeout: 0n });
+    await this.#client.call(runtime.removeContainer, { containerId });
   }
 
   async isRunning(containerId: string): Promise<boolean> {
@@ -126,7 +123,7 @@ export class Cri implements Disposable {
   /** How many of a pod's containers have ended. */
   async ended({ id }: Pod): Promise<number> {
     const filter = { podSandboxId: id };
-    const { containers } = await this.#client.call<ListContainersResponse>('listContainers', { filter });
+    const { containers } = await this.#client.call(runtime.listContainers, { filter });
     return containers.filter(({ state }) => state === EXITED).length;
   }
 
@@ -150,7 +147,7 @@ export class Cri implements Disposable {
   }
 
   async #status(containerId: string): Promise<ContainerStatus> {
-    const { status } = await this.#client.call<ContainerStatusResponse>('containerStatus', { containerId });
+    const { status } = await this.#client.call(runtime.containerStatus, { containerId });
     if (status === undefined) throw new Error(`containerd says nothing of ${containerId}`);
     return status;
   }

@@ -13,7 +13,6 @@ export * from './cri.ts';
 export * from './debian.ts';
 export * from './faulty-proxy.ts';
 export * from './go-programs.ts';
-export * from './grpc-client.ts';
 export * from './image.ts';
 export * from './kernel.ts';
 export type { DebianLayer } from './layer-file.ts';

@@ -65,6 +65,8 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
   const callerOf = (authorization: string | undefined, form: URLSearchParams): string | undefined | null => {
     const identity = form.get('refresh_token');
     if (identity !== null) return identities[identity] ?? null;
+    const name = form.get('username');
+    if (name !== null) return users[name] === form.get('password') ? name : null;
     const [, encoded] = /^Basic (.+)$/.exec(authorization ?? '') ?? [];
     if (encoded === undefined) return undefined;
     const [user = '', password] = Buffer.from(encoded, 'base64').toString('utf8').split(':');

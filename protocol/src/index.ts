@@ -16,6 +16,7 @@ export * from '@drakkar/errors';
 export * from './blob-name.ts';
 export * from './chance.ts';
 export * from './chunk-list.ts';
+export * as containerd from './containerd.ts';
 export * from './cut.ts';
 export * from './digest.ts';
 export * from './dsse.ts';
@@ -24,7 +25,6 @@ export * from './host-port.ts';
 export * from './identity.ts';
 export * from './locality.ts';
 export * from './merge-traces.ts';
-export * as containerd from './messages/containerd/snapshots_pb.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
   CandidatesSchema,

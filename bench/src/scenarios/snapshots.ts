@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { GrpcClient } from '@drakkar/containerd';
 import {
   buildOverlayfsSnapshotter,
   buildSnapshotterCalls,
-  GrpcClient,
   type Image,
   imageOf,
   layerOf,
@@ -128,13 +128,13 @@ const smallLayer = (index: number) => layerOf(tarArchive([{ name: `layer-${index
 
 /** Commits empty layers, each upon the one before. Gives the uppermost. */
 async function unpackedLayers(socket: string, name: string, count: number): Promise<string> {
-  using client = new GrpcClient(socket, [containerd.Snapshots]);
+  using client = new GrpcClient(socket);
   let parent = '';
   for (let index = 0; index < count; index += 1) {
     const layer = `${name}-${index}`;
     const key = `${layer}-active`;
-    await client.call('prepare', { key, parent });
-    await client.call('commit', { key, name: layer });
+    await client.call(containerd.Snapshots.method.prepare, { key, parent });
+    await client.call(containerd.Snapshots.method.commit, { key, name: layer });
     parent = layer;
   }
   return parent;
@@ -142,7 +142,7 @@ async function unpackedLayers(socket: string, name: string, count: number): Prom
 
 /** Asks for an image's layers as one does who pulls. Gives the uppermost. */
 async function remoteLayers(socket: string, reference: string, image: Image): Promise<string> {
-  using client = new GrpcClient(socket, [containerd.Snapshots]);
+  using client = new GrpcClient(socket);
   let parent = '';
   for (const chainId of chainIdsOf(image.layers.map(({ diffId }) => diffId))) {
     const labels = {
@@ -150,10 +150,12 @@ async function remoteLayers(socket: string, reference: string, image: Image): Pr
       'containerd.io/snapshot/cri.image-ref': reference,
       'containerd.io/snapshot/cri.manifest-digest': image.manifest.digest,
     };
-    const outcome = await client.call('prepare', { key: `extract ${chainId}`, parent, labels }).then(
-      () => status.OK,
-      (error: { code: status }) => error.code,
-    );
+    const outcome = await client
+      .call(containerd.Snapshots.method.prepare, { key: `extract ${chainId}`, parent, labels })
+      .then(
+        () => status.OK,
+        (error: { code: status }) => error.code,
+      );
     if (outcome !== status.ALREADY_EXISTS) throw new Error(`${reference} is to be unpacked`);
     parent = chainId;
   }

@@ -70,8 +70,7 @@ describe.skipIf(!isRoot)(`a snapshotter killed at any moment (needs root; DRAKKA
     // Containerd has what it does not know removed when it collects, which it does after something was removed.
     await snapshots('prepare', 'last');
     await snapshots('rm', 'last');
-    await node.containerd.ctr(['leases', 'create', '--id', 'now']);
-    await node.containerd.ctr(['leases', 'delete', '--sync', 'now']);
+    await node.collect();
     const layers = () => readdir(join(node.host.directory, 'native', 'layers'));
     await expect.poll(layers, SOON).toEqual([]);
   });

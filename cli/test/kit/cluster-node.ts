@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -20,6 +21,8 @@ export interface ClusterNode extends AsyncDisposable {
   readonly logDirectory: string;
   /** With which commands find this containerd. */
   readonly containerdFlags: readonly string[];
+  /** Has containerd collect what nothing refers to any more, for which it takes its time else. */
+  collect(): Promise<void>;
   /** What containerd says that there is: names by kind. */
   snapshots(): Promise<ReadonlyMap<string, string>>;
 }
@@ -27,7 +30,11 @@ export interface ClusterNode extends AsyncDisposable {
 export interface ClusterNodeOptions {
   readonly registry: Registry;
   /** Of the daemon. */
-  readonly config?: object;
+  readonly config?: Readonly<Record<string, object>>;
+  /** Others from which pods may have images. */
+  readonly others?: readonly Registry[];
+  /** Pull from all of them through the host's mirror. */
+  readonly mirror?: boolean;
   /** Where `containerd` is, when not on the path. */
   readonly programs?: string | undefined;
 }
@@ -36,14 +43,20 @@ export async function startClusterNode({
   registry,
   config = {},
   programs,
+  others = [],
+  mirror = false,
 }: ClusterNodeOptions): Promise<ClusterNode> {
   await using parts = new AsyncDisposableStack();
   const directory = parts.use(await temporaryDirectory('node'));
   const [hosts, logDirectory] = [join(directory.path, 'hosts'), join(directory.path, 'logs')];
   const socket = join(directory.path, 'snapshotter.sock');
-  const host = parts.use(await startHost({ ...config, containerd: { snapshotterSocket: socket } }));
+  const { containerd: settings = {}, ...rest } = config;
+  const host = parts.use(
+    await startHost({ ...rest, containerd: { ...settings, snapshotterSocket: socket } }),
+  );
   await mkdir(logDirectory);
-  await writePlainHosts(hosts, registry.host);
+  const registries = [registry, ...others].map(({ host: name }) => name);
+  for (const name of registries) await writePlainHosts(hosts, name);
   const sandboxImage = await push(registry, pauseImage(), 'pause');
   let containerdFlags: readonly string[] = [];
   const configure = async (path: string) => {
@@ -57,6 +70,7 @@ export async function startClusterNode({
       'configure',
       'containerd',
       '--snapshotter',
+      ...(mirror ? registries.flatMap((name) => ['--mirror', name]) : []),
       ...containerdFlags,
     );
     if (code !== 0) throw new Error(stderr);
@@ -73,6 +87,11 @@ export async function startClusterNode({
     cri,
     logDirectory,
     containerdFlags,
+    async collect() {
+      const lease = randomUUID();
+      await containerd.ctr(['leases', 'create', '--id', lease]);
+      await containerd.ctr(['leases', 'delete', '--sync', lease]);
+    },
     async snapshots() {
       const list = ['--namespace', 'k8s.io', 'snapshots', '--snapshotter', 'drakkar', 'ls'];
       const rows = (await containerd.ctr(list)).split('\n').slice(1).filter(Boolean);

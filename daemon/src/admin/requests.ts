@@ -6,7 +6,7 @@ const image = {
   platform: z.string().max(100).optional(),
 };
 
-export const pullRequestSchema = z.strictObject(image);
+export const pullRequestSchema = z.strictObject({ ...image, layers: z.boolean().optional() });
 
 const offset = z.int().min(0);
 

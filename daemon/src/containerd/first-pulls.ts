@@ -27,13 +27,12 @@ export class FirstPulls implements AsyncDisposable {
     this.#log = log;
   }
 
-  /** @param onMade called when there is a snapshot */
-  add(image: string, onMade: () => void): void {
+  add(image: string): void {
     if (this.#waiting.has(image) || this.#waiting.size >= MAX_WAITING) return;
     this.#waiting.add(image);
     const beginAtMs = performance.now() + this.#options.delayMs * (1 + 2 * Math.random());
     this.#last = this.#last
-      .then(() => this.#run(image, beginAtMs, onMade))
+      .then(() => this.#run(image, beginAtMs))
       .finally(() => this.#waiting.delete(image));
   }
 
@@ -42,12 +41,11 @@ export class FirstPulls implements AsyncDisposable {
     await this.#last;
   }
 
-  async #run(image: string, beginAtMs: number, onMade: () => void): Promise<void> {
+  async #run(image: string, beginAtMs: number): Promise<void> {
     const { signal } = this.#ending;
     try {
       await sleep(Math.max(0, beginAtMs - performance.now()), undefined, { signal });
       await this.#make(image, signal);
-      onMade();
       this.#log.info({ image }, 'an image that was unpacked has a snapshot now');
     } catch (error) {
       if (!signal.aborted)

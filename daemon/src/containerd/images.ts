@@ -19,6 +19,8 @@ const REMEMBERED_MS = 60_000;
 const MAX_REMEMBERED = 256;
 
 export interface SnapshottedImages {
+  /** Whether a snapshot of the image is known here. */
+  isKnown(image: string): boolean;
   /** @throws `busy` while something uses it */
   umountImage(image: string): Promise<void>;
   /** The chain ids of an image that has a snapshot. @throws `not_found` where it has none and may not be built */
@@ -27,6 +29,8 @@ export interface SnapshottedImages {
 
 interface Remembered {
   readonly chain: Promise<readonly Digest[] | undefined>;
+  /** Whether a snapshot was known here when it was asked. */
+  readonly wasKnown: boolean;
   readonly untilMs: number;
 }
 
@@ -55,7 +59,7 @@ export class RemoteImages implements Images {
   }
 
   async forget({ image }: RemoteLayer): Promise<boolean> {
-    this.#lookAgain(image);
+    for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
     try {
       await this.#images.umountImage(image);
       return true;
@@ -65,18 +69,15 @@ export class RemoteImages implements Images {
     }
   }
 
-  #lookAgain(image: string): void {
-    for (const mustFind of [true, false]) this.#remembered.delete(`${mustFind} ${image}`);
-  }
-
   #chain(image: string, mustFind: boolean): Promise<readonly Digest[] | undefined> {
     const nowMs = performance.now();
     const key = `${mustFind} ${image}`;
     const known = this.#remembered.get(key);
-    if (known !== undefined && known.untilMs > nowMs) return known.chain;
+    const wasKnown = this.#images.isKnown(image);
+    if (known !== undefined && known.untilMs > nowMs && known.wasKnown === wasKnown) return known.chain;
     const chain = this.#ask(image, mustFind);
     this.#remembered.delete(key);
-    this.#remembered.set(key, { chain, untilMs: nowMs + REMEMBERED_MS });
+    this.#remembered.set(key, { chain, wasKnown, untilMs: nowMs + REMEMBERED_MS });
     for (const oldest of this.#remembered.keys()) {
       if (this.#remembered.size <= MAX_REMEMBERED) break;
       this.#remembered.delete(oldest);
@@ -89,7 +90,7 @@ export class RemoteImages implements Images {
       return await this.#images.chainIds(image, mustFind);
     } catch (error) {
       if (isDrakkarError(error, 'not_found')) {
-        this.#firstPulls?.add(image, () => this.#lookAgain(image));
+        this.#firstPulls?.add(image);
         return undefined;
       }
       this.#remembered.delete(`${mustFind} ${image}`);

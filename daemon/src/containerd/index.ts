@@ -52,6 +52,7 @@ export async function serveSnapshotter(
     layers: new NativeLayers(native, (image, lowest) => snapshots.mountImage(image, lowest, work())),
     images: new RemoteImages(
       {
+        isKnown: (image) => snapshots.isKnown(image),
         chainIds: (image, mayBuild) => snapshots.chainIds(image, mayBuild, work()),
         umountImage: (image) => snapshots.umountImage(image, work()),
       },

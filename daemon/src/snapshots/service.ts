@@ -156,6 +156,12 @@ export class SnapshotService {
     }
   }
 
+  /** Whether a snapshot of an image that is named by its manifest is known here. */
+  isKnown(image: string): boolean {
+    const { digest } = parseReference(image);
+    return digest !== undefined && this.#modules.catalogue.get(digest) !== undefined;
+  }
+
   /**
    * The chain ids of an image's layers, the lowest first, where it has a snapshot.
    *

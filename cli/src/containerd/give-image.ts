@@ -1,0 +1,72 @@
+import type { AdminClient, ImagePart, PullResult } from '@drakkar/client';
+import type { ContainerdClient, Labels } from '@drakkar/containerd';
+import { chainIdsOf, type Digest, parseImageConfig, parseReference } from '@drakkar/protocol';
+import { SNAPSHOTTER } from '../configure/plan.ts';
+
+/** What containerd's garbage collector follows. Source: docs/garbage-collection.md of containerd. */
+const CONTENT_REFERENCE = 'containerd.io/gc.ref.content';
+const SNAPSHOT_REFERENCE = `containerd.io/gc.ref.snapshot.${SNAPSHOTTER}`;
+/** Where content came from, so that a push to the same registry need not send it. */
+const SOURCE = 'containerd.io/distribution.source';
+
+type Daemon = Pick<AdminClient, 'content'>;
+
+/**
+ * Gives containerd an image without unpacking it: its manifests and its config, and the snapshots of its layers, which this host's snapshotter has.
+ *
+ * @param pulled what the daemon has in its store: with the layers, those are given as well
+ * @returns false where the image has no snapshot, and would have to be unpacked; then containerd has nothing of it
+ */
+export async function giveImage(
+  containerd: ContainerdClient,
+  daemon: Daemon,
+  { image, manifestDigest, parts }: Pick<PullResult, 'image' | 'manifestDigest' | 'parts'>,
+  withLayers: boolean,
+): Promise<boolean> {
+  const { documents, config, layers } = parts;
+  const { registry, repository } = parseReference(image);
+  const source = { [`${SOURCE}.${registry}`]: repository };
+  const open = ({ digest, size }: ImagePart) => daemon.content(digest, { startBytes: 0, endBytes: size });
+  const give = (part: ImagePart, labels: Labels = {}) =>
+    containerd.write(part, { ...source, ...labels }, () => open(part));
+  const chain = chainIdsOf(parseImageConfig(await bytesOf(await open(config))).rootfs.diff_ids ?? []);
+  let parent = '';
+  for (const chainId of chain) {
+    const labels = layerLabels(image, manifestDigest, chainId, layers[chain.indexOf(chainId)]);
+    if (!(await containerd.hasLayer(SNAPSHOTTER, chainId, parent, labels))) return false;
+    parent = chainId;
+  }
+  if (withLayers) for (const layer of layers) await give(layer);
+  await give(config, parent === '' ? {} : { [SNAPSHOT_REFERENCE]: parent });
+  for (const [index, document] of [...documents.entries()].reverse()) {
+    const below = documents[index + 1];
+    const references = below === undefined ? { '.config': config, ...layersBy(layers) } : { '.m.0': below };
+    const labels = Object.entries(references).map(([name, { digest }]) => [CONTENT_REFERENCE + name, digest]);
+    await give(document, Object.fromEntries(labels));
+  }
+  const [root] = documents;
+  if (root !== undefined) await containerd.name(image, root);
+  return true;
+}
+
+const layersBy = (layers: readonly ImagePart[]) =>
+  Object.fromEntries(layers.map((layer, index) => [`.l.${index}`, layer]));
+
+/** As the CRI plugin says what a layer is of. Source: pkg/snapshotters of containerd. */
+const layerLabels = (
+  image: string,
+  manifest: Digest,
+  chainId: Digest,
+  layer: ImagePart | undefined,
+): Labels => ({
+  'containerd.io/snapshot.ref': chainId,
+  'containerd.io/snapshot/cri.image-ref': image,
+  'containerd.io/snapshot/cri.manifest-digest': manifest,
+  ...(layer === undefined ? {} : { 'containerd.io/snapshot/cri.layer-digest': layer.digest }),
+});
+
+async function bytesOf(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const gathered: Uint8Array[] = [];
+  for await (const part of parts) gathered.push(part);
+  return Buffer.concat(gathered);
+}

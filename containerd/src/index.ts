@@ -1,0 +1,15 @@
+/**
+ * A host’s containerd, as one who gives it images calls it.
+ *
+ * @example
+ * ```ts
+ * import { ContainerdClient } from '@drakkar/containerd';
+ *
+ * await using client = await ContainerdClient.open('/run/containerd/containerd.sock', 'k8s.io');
+ * await client.write({ digest, size: bytes.length }, {}, async () => [bytes]);
+ * ```
+ *
+ * @packageDocumentation
+ */
+export { ContainerdClient, type ContentName, type Labels } from './containerd-client.ts';
+export { GrpcClient, type GrpcHeaders } from './grpc-client.ts';

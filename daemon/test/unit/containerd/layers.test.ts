@@ -1,0 +1,47 @@
+import { DrakkarError } from '@drakkar/protocol';
+import { expect, test } from 'vitest';
+import { NativeLayers } from '../../../src/containerd/layers.ts';
+
+const image = { image: 'example.com/app@sha256:…', manifestDigest: 'sha256:…', layer: 2, layers: 3 };
+
+test('a volume is mounted for the first who stands upon it, and again when it is gone', async () => {
+  const mounted: [image: string, layers: number | undefined][] = [];
+  let there = new Set<string>();
+  const helper = {
+    workerPid: 7,
+    prepareLayer: async ({
+      layer,
+      parents,
+      volume,
+    }: {
+      layer: string;
+      parents: readonly string[];
+      volume: string | null;
+    }) => {
+      if (volume !== null && !there.has(volume)) throw new DrakkarError('not_found', 'it is gone');
+      return {
+        layer,
+        upperdir: '/u',
+        workdir: '/w',
+        lowerdirs: [...parents, ...(volume === null ? [] : [volume])],
+      };
+    },
+    removeLayer: async () => {},
+    layerUsage: async () => ({ bytes: 0, inodes: 0 }),
+    layers: async () => ['snapshot-1', 'of-another'],
+  };
+  const layers = new NativeLayers(helper, async (name, lowest) => {
+    mounted.push([name, lowest]);
+    const volume = `volume-${mounted.length}`;
+    there.add(volume);
+    return volume;
+  });
+  const upon = async (id: string) => (await layers.prepareUpon(id, ['1'], image)).lowerdirs;
+  expect(await upon('2')).toEqual(['snapshot-1', 'volume-1']);
+  expect(await upon('3')).toEqual(['snapshot-1', 'volume-1']);
+  there = new Set();
+  expect(await upon('4')).toEqual(['snapshot-1', 'volume-2']);
+  await layers.prepareUpon('5', [], { ...image, layer: 0 });
+  expect(mounted.map(([, lowest]) => lowest)).toEqual([undefined, undefined, 1]);
+  expect(await layers.list()).toEqual(['1']);
+});
