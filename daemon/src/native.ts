@@ -158,6 +158,8 @@ export interface PrepareLayer {
   readonly parents: readonly string[];
   /** Below all of them, mounted. */
   readonly volume: string | null;
+  /** Of its root, by the host's ids; `null` for that of the nearest parent's root. */
+  readonly owner: { readonly uid: number; readonly gid: number } | null;
 }
 
 export interface LayerStatus {

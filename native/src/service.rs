@@ -18,7 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::content::ContentDir;
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::{ContentId, Id};
-use crate::mount::{self, erofs, idmap, loopdev, overlay, table};
+use crate::mount::overlay::{self, Look};
+use crate::mount::{self, erofs, idmap, loopdev, table};
 use crate::options::Options;
 use crate::state::State;
 use crate::wire::{
@@ -291,7 +292,12 @@ impl Service {
         let [upper, work, rootfs, mapped] =
             ["upper", "work", "rootfs", "lower"].map(|name| directory.join(name));
         let volume = self.volume_path(&wanted.volume);
-        overlay::make_directories(&upper, &work, Some(&volume), wanted.id_map)?;
+        let mut look = Look::of(&volume)?;
+        if let Some(map) = wanted.id_map {
+            look.uid = look.uid.saturating_add(map.host_uid);
+            look.gid = look.gid.saturating_add(map.host_gid);
+        }
+        overlay::make_directories(&upper, &work, look)?;
         fs::create_dir_all(&rootfs).context(|| format!("making {}", rootfs.display()))?;
         let mounts = table::mounts()?;
         let lower = match wanted.id_map {

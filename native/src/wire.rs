@@ -230,6 +230,15 @@ pub struct PrepareLayer {
     pub parents: Vec<Id>,
     /// Below all of them.
     pub volume: Option<Id>,
+    /// Of its root; that of the nearest parent's root else.
+    pub owner: Option<Owner>,
+}
+
+/// Ids of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 #[derive(Debug, Serialize)]

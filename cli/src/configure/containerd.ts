@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DrakkarError, errnoOf } from '@drakkar/errors';
@@ -45,6 +46,7 @@ export async function planContainerd({
     imagesDirectory: stateDirectory,
     hostsDirectory,
     platform: `${os}/${architecture}`,
+    canMapIds: canMapIds(release()),
   };
   const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);
   const plan: PlannedFile[] = [
@@ -58,6 +60,12 @@ export async function planContainerd({
     plan.push({ path, before: hosts, after: after.text, changes: [...after.changes] });
   }
   return plan.filter(({ changes }) => changes.length > 0);
+}
+
+/** From 5.19 on, of EROFS and below an overlay. Source: fs/erofs/super.c and fs/overlayfs/super.c of Linux. */
+function canMapIds(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split(/[.-]/).map(Number);
+  return major > 5 || (major === 5 && minor >= 19);
 }
 
 /** Beside the configuration: what was done to it, for an undo. */

@@ -17,6 +17,8 @@ export interface ConfigurationWish {
   readonly hostsDirectory: string | undefined;
   /** As containerd writes it: `linux/amd64`. */
   readonly platform: string;
+  /** Whether the kernel maps the ids of what is mounted. */
+  readonly canMapIds: boolean;
 }
 
 export const CONTAINERD_CONFIG_PATH = '/etc/containerd/config.toml';
@@ -75,7 +77,7 @@ export const newFile = ({ major }: ContainerdVersion): string => `version = ${ma
 export function wantedIn(
   document: TomlTable,
   version: ContainerdVersion,
-  { snapshotterSocket, imagesDirectory, hostsDirectory, platform }: ConfigurationWish,
+  { snapshotterSocket, imagesDirectory, hostsDirectory, platform, canMapIds }: ConfigurationWish,
   path: string,
 ): Wanted {
   const format = formatOf(document, path);
@@ -95,8 +97,10 @@ export function wantedIn(
       })),
     );
     // Older ones name a directory of their own, whatever is set.
-    if (version.major >= 2)
+    if (version.major >= 2) {
+      settings.push({ table: plugin, key: 'capabilities', value: capabilitiesOf(version, canMapIds) });
       settings.push({ table: [...plugin, 'exports'], key: 'root', value: imagesDirectory });
+    }
     if (hasTransfer(version)) {
       settings.push({
         table: [...plugin, 'exports'],
@@ -150,6 +154,12 @@ function refuseAnother(document: TomlTable, socket: string, path: string): void 
       hint: 'remove it, or give the daemon that address: containerd.snapshotterSocket',
     },
   );
+}
+
+/** What pods in user namespaces need, and what has layers unpacked beside each other. Source: docs/snapshotters/README.md of containerd, core/unpack/unpacker.go. */
+function capabilitiesOf({ major, minor }: ContainerdVersion, canMapIds: boolean): string[] {
+  const isParallel = major > 2 || minor >= 2;
+  return [...(canMapIds ? ['remap-ids'] : []), ...(isParallel ? ['rebase'] : [])];
 }
 
 /** With both of them the CRI plugin does not come up. */

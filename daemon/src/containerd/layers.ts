@@ -1,5 +1,5 @@
 import { isDrakkarError } from '@drakkar/protocol';
-import type { Directories, Layers, RemoteLayer, Usage } from '@drakkar/snapshotter';
+import type { Directories, Layers, Owner, RemoteLayer, Usage } from '@drakkar/snapshotter';
 import type { NativeHelper } from '../native.ts';
 
 type Helper = Pick<NativeHelper, 'workerPid' | 'prepareLayer' | 'removeLayer' | 'layerUsage' | 'layers'>;
@@ -31,21 +31,22 @@ export class NativeLayers implements Layers {
     return this.#helper.workerPid;
   }
 
-  prepare(id: string, parents: readonly string[]): Promise<Directories> {
-    return this.#prepare(id, parents, null);
+  prepare(id: string, parents: readonly string[], owner: Owner | null): Promise<Directories> {
+    return this.#prepare(id, parents, null, owner);
   }
 
   async prepareUpon(
     id: string,
     parents: readonly string[],
     { image, layer, layers }: RemoteLayer,
+    owner: Owner | null,
   ): Promise<Directories> {
     const lowest = layer === layers - 1 ? undefined : layer + 1;
     const key = `${image} ${lowest}`;
     for (let attempt = 0; ; attempt += 1) {
       const volume = this.#volumes.get(key) ?? (await this.#mountImage(image, lowest));
       try {
-        const directories = await this.#prepare(id, parents, volume);
+        const directories = await this.#prepare(id, parents, volume, owner);
         if (this.#volumes.size >= MAX_REMEMBERED) this.#volumes.clear();
         this.#volumes.set(key, volume);
         return directories;
@@ -70,12 +71,18 @@ export class NativeLayers implements Layers {
     return layers.filter((name) => name.startsWith(PREFIX)).map((name) => name.slice(PREFIX.length));
   }
 
-  async #prepare(id: string, parents: readonly string[], volume: string | null): Promise<Directories> {
+  async #prepare(
+    id: string,
+    parents: readonly string[],
+    volume: string | null,
+    owner: Owner | null,
+  ): Promise<Directories> {
     const layer = PREFIX + id;
     return await this.#helper.prepareLayer({
       layer,
       parents: parents.map((parent) => PREFIX + parent),
       volume,
+      owner,
     });
   }
 }

@@ -9,28 +9,28 @@ use rustix::mount::MountAttrFlags;
 
 use super::Filesystem;
 use crate::error::{Context, Result};
-use crate::wire::IdMap;
 
-/// Of a layer upon nothing.
-const ROOT_MODE: u32 = 0o755;
+/// What a directory looks like to whoever enters it.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl Look {
+    /// Of a layer upon nothing.
+    pub const ROOT: Self = Self { uid: 0, gid: 0, mode: 0o755 };
+
+    pub fn of(directory: &Path) -> Result<Self> {
+        let root = fs::metadata(directory).context(|| format!("examining {}", directory.display()))?;
+        Ok(Self { uid: root.uid(), gid: root.gid(), mode: root.mode() & 0o7777 })
+    }
+}
 
 /// Makes the upper and work directories. The root of an overlay looks like the root of its upper directory, so that one
-/// takes over the owner and mode of the root below.
-pub fn make_directories(
-    upper: &Path,
-    work: &Path,
-    lower: Option<&Path>,
-    id_map: Option<IdMap>,
-) -> Result<()> {
-    let (uid, gid, mode) = match lower {
-        Some(lower) => {
-            let root = fs::metadata(lower).context(|| format!("examining {}", lower.display()))?;
-            (root.uid(), root.gid(), root.mode() & 0o7777)
-        }
-        None => (0, 0, ROOT_MODE),
-    };
-    let (uid, gid) =
-        id_map.map_or((uid, gid), |map| (uid.saturating_add(map.host_uid), gid.saturating_add(map.host_gid)));
+/// is to look like the root below.
+pub fn make_directories(upper: &Path, work: &Path, Look { uid, gid, mode }: Look) -> Result<()> {
     for (directory, mode) in [(upper, mode), (work, 0o700)] {
         if directory.is_dir() {
             continue;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::{remove_if_there, text};
 use crate::error::{Code, Context, Error, Result};
 use crate::ids::Id;
-use crate::mount::overlay;
-use crate::wire::{LayerStatus, LayerUsage, PrepareLayer};
+use crate::mount::overlay::{self, Look};
+use crate::wire::{LayerStatus, LayerUsage, Owner, PrepareLayer};
 
 /// As long as the longest chain of a snapshotter.
 const MAX_PARENTS: usize = 1000;
@@ -50,7 +50,11 @@ impl Layers {
             Self::note_volume(&directory, volume)?;
         }
         let [upper, work] = ["upper", "work"].map(|name| directory.join(name));
-        overlay::make_directories(&upper, &work, lowerdirs.first().map(PathBuf::as_path), None)?;
+        let mut look = lowerdirs.first().map_or(Ok(Look::ROOT), |nearest| Look::of(nearest))?;
+        if let Some(Owner { uid, gid }) = wanted.owner {
+            look = Look { uid, gid, ..look };
+        }
+        overlay::make_directories(&upper, &work, look)?;
         Ok(LayerStatus {
             layer: wanted.layer.clone(),
             upperdir: text(&upper),
@@ -127,7 +131,7 @@ mod tests {
 
     fn wanted(layer: &str, parents: &[&str]) -> PrepareLayer {
         let parents = parents.iter().map(|parent| id(parent)).collect();
-        PrepareLayer { layer: id(layer), parents, volume: None }
+        PrepareLayer { layer: id(layer), parents, volume: None, owner: None }
     }
 
     #[test]
@@ -143,6 +147,14 @@ mod tests {
         assert!((8192..5 * 8192).contains(&usage.bytes));
         let second = layers.prepare(&wanted("2", &["1"]), None).unwrap();
         assert_eq!(second.lowerdirs, [first.upperdir]);
+        let owner = Some(Owner { uid: 1234, gid: 1235 });
+        let mapped = layers.prepare(&PrepareLayer { owner, ..wanted("4", &["1"]) }, None);
+        // Only root may give something away.
+        if let Ok(mapped) = mapped {
+            let root = fs::metadata(mapped.upperdir).unwrap();
+            assert_eq!((root.uid(), root.gid()), (1234, 1235));
+        }
+        layers.remove(&id("4")).unwrap();
         assert_eq!(layers.prepare(&wanted("3", &["9"]), None).unwrap_err().code, Code::NotFound);
         layers.remove(&id("2")).unwrap();
         layers.remove(&id("2")).unwrap();

@@ -8,6 +8,12 @@ export interface Directories {
   readonly lowerdirs: readonly string[];
 }
 
+/** Ids of the host. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** Where snapshots keep what was written: a directory each, which belongs to root. Ids are those of the metadata. */
 export interface Layers {
   /** Changes when what was prepared may have to be prepared again. */
@@ -15,11 +21,17 @@ export interface Layers {
   /**
    * Makes a snapshot's directories where they are not there yet; its root looks like that of the nearest of its parents.
    *
+   * @param owner of its root, instead
    * @throws `not_found` where a parent's are not there
    */
-  prepare(id: string, parents: readonly string[]): Promise<Directories>;
+  prepare(id: string, parents: readonly string[], owner: Owner | null): Promise<Directories>;
   /** What an image's layers come to, and what was written upon it. */
-  prepareUpon(id: string, parents: readonly string[], image: RemoteLayer): Promise<Directories>;
+  prepareUpon(
+    id: string,
+    parents: readonly string[],
+    image: RemoteLayer,
+    owner: Owner | null,
+  ): Promise<Directories>;
   remove(id: string): Promise<void>;
   usage(id: string): Promise<Usage>;
   /** All that there are. */

@@ -6,6 +6,7 @@
  * - `metadata`  which snapshots there are
  * - `filter`    containerd's language of filters
  * - `mounts`    how a snapshot is seen
+ * - `id-maps`   by whom its files are owned within a user namespace
  *
  * @example
  * ```ts
@@ -16,7 +17,7 @@
  *
  * @packageDocumentation
  */
-export type { Directories, Images, Layers } from './contract.ts';
+export type { Directories, Images, Layers, Owner } from './contract.ts';
 export { parseFilters } from './filter.ts';
 export { type Labels, Metadata, type RemoteLayer, type SnapshotRow, type Usage } from './metadata.ts';
 export { type Mount, mountsOf } from './mounts.ts';

@@ -1,11 +1,16 @@
 import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
-import type { Directories, Images, Layers } from './contract.ts';
+import type { Directories, Images, Layers, Owner } from './contract.ts';
 import { parseFilters } from './filter.ts';
+import { idMapsOf } from './id-maps.ts';
 import type { Labels, Metadata, NewSnapshot, RemoteLayer, SnapshotRow, Usage } from './metadata.ts';
 import { type Mount, mountsOf } from './mounts.ts';
 
 /** What a layer would be called: given by whoever unpacks it. Source: `LabelSnapshotRef` of containerd's pkg/snapshotters. */
 export const REF_LABEL = 'containerd.io/snapshot.ref';
+
+/** What a layer is called that has others below it, and what it is itself: of 2.3 on. Source: core/unpack/unpacker.go of containerd. */
+const PARENT_LABEL = 'containerd.io/snapshot/parent-chain-id';
+const DIFF_LABEL = 'containerd.io/snapshot/diff-id';
 
 export interface SnapshotsModules {
   readonly metadata: Metadata;
@@ -72,7 +77,9 @@ export class Snapshots {
   }
 
   update(name: string, labels: Labels, paths: readonly string[]): SnapshotRow {
-    return this.#metadata.update(name, labels, paths);
+    const row = this.#metadata.update(name, labels, paths);
+    this.#prepared.delete(row.id);
+    return row;
   }
 
   list(filters: readonly string[]): SnapshotRow[] {
@@ -140,19 +147,33 @@ export class Snapshots {
   }
 
   async #prepareMounts(row: SnapshotRow, kind: 'active' | 'view'): Promise<Mount[]> {
-    const mounts = mountsOf(kind, await this.#directories(row));
+    const maps = idMapsOf(row.labels);
+    const directories = await this.#directories(row, maps?.owner ?? null);
+    const mounts = mountsOf(kind, directories, {
+      mapping: maps?.options ?? [],
+      isUponOthers: kind === 'active' && isUnpackedAlone(row),
+    });
     this.#prepared.set(row.id, { mounts, epoch: this.#layers.epoch });
     return mounts;
   }
 
   /** Down to the first parent for which an image stands. */
-  async #directories({ id, name }: SnapshotRow): Promise<Directories> {
+  async #directories({ id, name }: SnapshotRow, owner: Owner | null): Promise<Directories> {
     const parents = this.#metadata.parents(name);
     const base = parents.findIndex(({ remote }) => remote !== null);
     const written = (base === -1 ? parents : parents.slice(0, base)).map((parent) => `${parent.id}`);
     const remote = parents[base]?.remote ?? null;
     return remote === null
-      ? await this.#layers.prepare(`${id}`, written)
-      : await this.#layers.prepareUpon(`${id}`, written, remote);
+      ? await this.#layers.prepare(`${id}`, written, owner)
+      : await this.#layers.prepareUpon(`${id}`, written, remote, owner);
   }
+}
+
+/**
+ * A layer that is unpacked beside those below it, which become its parents when it is committed. Of 2.2 on, which does not say of a layer whether
+ * any are below it.
+ */
+function isUnpackedAlone({ parent, labels }: SnapshotRow): boolean {
+  if (parent !== '' || labels[REF_LABEL] === undefined) return false;
+  return labels[PARENT_LABEL] !== undefined || labels[DIFF_LABEL] === undefined;
 }

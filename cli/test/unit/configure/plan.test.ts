@@ -10,6 +10,7 @@ const wish = {
   imagesDirectory: '/var/lib/d',
   hostsDirectory: '/etc/certs.d',
   platform: 'linux/amd64',
+  canMapIds: true,
 };
 const failing = (code: string) => expect.objectContaining({ code });
 
@@ -42,6 +43,15 @@ describe('what containerd is told', () => {
     expect(proxy_plugins).toMatchObject({
       drakkar: { exports: { root: '/var/lib/d', enable_remote_snapshot_annotations: 'true' } },
     });
+  });
+
+  test('what the snapshotter can do, where that version asks for it', () => {
+    const of = (version: typeof OLD) =>
+      (configured('version = 2\n', version).proxy_plugins as { drakkar: { capabilities?: string[] } }).drakkar
+        .capabilities;
+    expect(of(OLD)).toBeUndefined();
+    expect(of({ major: 2, minor: 1 })).toEqual(['remap-ids']);
+    expect(of(NEW)).toEqual(['remap-ids', 'rebase']);
   });
 
   test('nothing that would switch the transfer service off', () => {

@@ -36,12 +36,12 @@ test('a volume is mounted for the first who stands upon it, and again when it is
     there.add(volume);
     return volume;
   });
-  const upon = async (id: string) => (await layers.prepareUpon(id, ['1'], image)).lowerdirs;
+  const upon = async (id: string) => (await layers.prepareUpon(id, ['1'], image, null)).lowerdirs;
   expect(await upon('2')).toEqual(['snapshot-1', 'volume-1']);
   expect(await upon('3')).toEqual(['snapshot-1', 'volume-1']);
   there = new Set();
   expect(await upon('4')).toEqual(['snapshot-1', 'volume-2']);
-  await layers.prepareUpon('5', [], { ...image, layer: 0 });
+  await layers.prepareUpon('5', [], { ...image, layer: 0 }, null);
   expect(mounted.map(([, lowest]) => lowest)).toEqual([undefined, undefined, 1]);
   expect(await layers.list()).toEqual(['1']);
 });

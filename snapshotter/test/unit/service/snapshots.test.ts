@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Owner } from '../../../src/service/contract.ts';
 import type { RemoteLayer } from '../../../src/service/metadata.ts';
 import { Metadata } from '../../../src/service/metadata.ts';
 import { Snapshots } from '../../../src/service/snapshots.ts';
@@ -11,6 +12,7 @@ const failing = (code: string) => expect.objectContaining({ code });
 let directory: string;
 let metadata: Metadata;
 let made: string[];
+let owners: (Owner | null)[];
 let forgotten: string[];
 /** What an image is known to have for a layer. */
 let remotes: Map<string, RemoteLayer>;
@@ -18,9 +20,10 @@ let isHelperAway: boolean;
 let epoch: number;
 
 function snapshots(): Snapshots {
-  const prepare = async (id: string, parents: readonly string[]) => {
+  const prepare = async (id: string, parents: readonly string[], owner: Owner | null) => {
     if (isHelperAway) throw new Error('the helper is away');
     made.push(id);
+    owners.push(owner);
     return { upperdir: `/l/${id}`, workdir: `/w/${id}`, lowerdirs: parents.map((parent) => `/l/${parent}`) };
   };
   return new Snapshots({
@@ -30,8 +33,8 @@ function snapshots(): Snapshots {
         return epoch;
       },
       prepare,
-      prepareUpon: async (id, parents, image) => {
-        const { lowerdirs, ...own } = await prepare(id, parents);
+      prepareUpon: async (id, parents, image, owner) => {
+        const { lowerdirs, ...own } = await prepare(id, parents, owner);
         return { ...own, lowerdirs: [...lowerdirs, `/volume/${image.image}/${image.layer}`] };
       },
       remove: async (id) => {
@@ -53,7 +56,7 @@ function snapshots(): Snapshots {
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'drakkar-snapshots-'));
   metadata = new Metadata(join(directory, 'snapshots.sqlite'));
-  [made, forgotten, remotes, isHelperAway, epoch] = [[], [], new Map(), false, 1];
+  [made, owners, forgotten, remotes, isHelperAway, epoch] = [[], [], [], new Map(), false, 1];
 });
 afterEach(() => {
   metadata[Symbol.dispose]();
@@ -118,6 +121,49 @@ describe('a snapshotter', () => {
       'the helper is away',
     );
     expect(service.list([])).toEqual([]);
+  });
+
+  test('maps ids for a user namespace, whose root owns what is written', async () => {
+    const service = snapshots();
+    const labels = {
+      'containerd.io/snapshot/uidmapping': '0:100000:65536',
+      'containerd.io/snapshot/gidmapping': '1:5:1,0:200000:65536',
+    };
+    layersOf('a', 'one');
+    await unpack(service, 'one', '').catch(() => {});
+    const mounts = await service.prepare({ name: 'pod', parent: 'one', labels });
+    expect(mounts[0]?.options).toEqual(
+      expect.arrayContaining(['uidmap=0:100000:65536', 'gidmap=1:5:1,0:200000:65536']),
+    );
+    expect(owners).toEqual([{ uid: 100_000, gid: 200_000 }]);
+  });
+
+  test.each(['', '0', '0:1', '0:1:0', '1:2:3', 'a:b:c', '0:4294967295:1', '0:1:2,', '0:1:99999999999'])(
+    'refuses what is no map of ids: %j',
+    async (map) => {
+      const service = snapshots();
+      const labels = { 'containerd.io/snapshot/uidmapping': map };
+      await expect(service.prepare({ name: 'pod', parent: '', labels })).rejects.toThrow(
+        failing('invalid_argument'),
+      );
+      expect(service.list([])).toEqual([]);
+    },
+  );
+
+  test('keeps what deletes something below for a layer that is unpacked beside those', async () => {
+    const service = snapshots();
+    const labels = { [REF]: 'two', 'containerd.io/snapshot/parent-chain-id': 'one' };
+    const diffId = { 'containerd.io/snapshot/diff-id': 'x' };
+    const types = async (name: string, all: Record<string, string>) =>
+      (await service.prepare({ name, parent: '', labels: all })).map(({ type }) => type);
+    expect(await types('upper', { ...labels, ...diffId })).toEqual(['overlay']);
+    expect(await types('lowest', { [REF]: 'one', ...diffId })).toEqual(['bind']);
+    expect(await types('of 2.2, which does not say', { [REF]: 'three' })).toEqual(['overlay']);
+    expect(await types('other', {})).toEqual(['bind']);
+    await service.commit('lowest', { name: 'one', parent: '', labels: {} });
+    await service.commit('upper', { name: 'two', parent: 'one', labels: {} });
+    const [mount] = await service.prepare({ name: 'container', parent: 'two', labels: {} });
+    expect(mount?.options).toContain('lowerdir=/l/1:/l/2');
   });
 
   test('prepares once what is asked for often, and again after a helper came anew or a snapshot was committed', async () => {
