@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { startChild, untilReady } from './child.ts';
 import { mountsBelow } from './kernel.ts';
@@ -47,6 +47,8 @@ export interface Containerd extends AsyncDisposable {
   pull(reference: string, options?: PullOptions): Promise<void>;
   /** Mounts the overlay that a container of the pulled image would get. Whiteouts of the lowest layer are hidden, too. */
   mount(reference: string): Promise<UnpackedMount>;
+  /** Mounts what a container would get upon a snapshot of any snapshotter. */
+  mountSnapshot(snapshotter: string, parent: string): Promise<UnpackedMount>;
   stop(): Promise<void>;
 }
 
@@ -56,6 +58,7 @@ export interface UnpackedMount extends AsyncDisposable {
 
 const run = promisify(execFile);
 const NAMESPACE = 'drakkar-lab';
+const LOWERDIR = 'lowerdir=';
 const OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** Source: linux/magic.h. Neither can hold the upper directory of an overlay with all its attributes. */
@@ -67,7 +70,11 @@ async function diskDirectory(): Promise<string> {
   const places = [tmpdir(), '/var/tmp', '/var/lib'];
   for (const place of places) {
     const { type } = await statfs(place);
-    if (type !== OVERLAYFS_MAGIC && type !== TMPFS_MAGIC) return mkdtemp(join(place, 'drakkar-containerd-'));
+    if (type === OVERLAYFS_MAGIC || type === TMPFS_MAGIC) continue;
+    const directory = await mkdtemp(join(place, 'drakkar-containerd-'));
+    // The root of a user namespace must reach its root file system.
+    await chmod(directory, 0o711);
+    return directory;
   }
   throw new Error(`none of ${places.join(', ')} is on a real disk: set TMPDIR to a place that is`);
 }
@@ -111,6 +118,12 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     await ctr(['images', 'unmount', '--rm', path]);
     await rm(path, { recursive: true });
   };
+  const mountPoint = async (): Promise<string> => {
+    mounts += 1;
+    const path = join(directory, `mount-${mounts}`);
+    await mkdir(path);
+    return path;
+  };
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const path of mounted) await unmount(path);
@@ -141,16 +154,40 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
       await ctr([...args, reference], signal === undefined ? {} : { signal });
     },
     async mount(reference) {
-      mounts += 1;
-      const path = join(directory, `mount-${mounts}`);
-      await mkdir(path);
+      const path = await mountPoint();
       await ctr(['images', 'mount', '--rw', reference, path]);
       mounted.add(path);
       return { path, [Symbol.asyncDispose]: () => unmount(path) };
     },
+    async mountSnapshot(snapshotter, parent) {
+      const path = await mountPoint();
+      const snapshots = (...args: string[]) => ctr(['snapshots', '--snapshotter', snapshotter, ...args]);
+      await snapshots('prepare', path, parent);
+      await mountShort((await snapshots('mounts', path, path)).trim());
+      return {
+        path,
+        async [Symbol.asyncDispose]() {
+          await run('umount', [path]);
+          await snapshots('rm', path);
+        },
+      };
+    },
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,
   };
+}
+
+/** Runs `mount -t overlay overlay PATH -o OPTIONS` in the directory that all lower ones are in: of eighty the kernel takes no longer names. */
+async function mountShort(line: string): Promise<void> {
+  const [program = '', ...words] = line.split(' ');
+  const options = words.pop()?.split(',') ?? [];
+  const lower = options.find((option) => option.startsWith(LOWERDIR))?.slice(LOWERDIR.length);
+  const [first = '/', ...others] = lower?.split(':') ?? [];
+  let directory = dirname(first);
+  while (!others.every((path) => path.startsWith(`${directory}/`))) directory = dirname(directory);
+  const short = [first, ...others].map((path) => relative(directory, path)).join(':');
+  const shortened = options.map((option) => (option.startsWith(LOWERDIR) ? LOWERDIR + short : option));
+  await run(program, [...words, shortened.join(',')], { cwd: directory });
 }
 
 /** Has whoever is given this as `hostsDirectory` speak plain HTTP with a registry. */

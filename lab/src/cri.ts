@@ -7,6 +7,7 @@ import {
   type ContainerStatus,
   type CreateContainerRequestSchema,
   ImageService,
+  type NamespaceOptionSchema,
   RuntimeService,
 } from './messages/cri_pb.ts';
 
@@ -15,6 +16,8 @@ const EXITED = 2;
 /** `NODE` of `NamespaceMode`: the host's own. */
 const HOST_NAMESPACE = 2;
 const POLL_MS = 20;
+/** As many as Kubernetes gives each pod. */
+const NAMESPACE_IDS = 65_536;
 const FIRST_OUTPUT_MS = 60_000;
 const FIRST_OUTPUT_POLL_MS = 2;
 
@@ -22,6 +25,8 @@ export interface PodOptions {
   readonly name: string;
   /** Where what its containers say goes. */
   readonly logDirectory: string;
+  /** In a user namespace of its own, whose root is this one of the host. */
+  readonly hostId?: number;
 }
 
 export interface ContainerOptions {
@@ -42,6 +47,7 @@ type PodConfig = NonNullable<MessageInitShape<typeof CreateContainerRequestSchem
 export interface Pod {
   readonly id: string;
   readonly config: PodConfig;
+  readonly namespaceOptions: MessageInitShape<typeof NamespaceOptionSchema>;
   readonly logDirectory: string;
 }
 
@@ -73,15 +79,15 @@ export class Cri implements Disposable {
     await this.#client.call(images.removeImage, { image: { image } });
   }
 
-  async runPod({ name, logDirectory }: PodOptions): Promise<Pod> {
-    const namespaceOptions = { network: HOST_NAMESPACE };
+  async runPod({ name, logDirectory, hostId }: PodOptions): Promise<Pod> {
+    const namespaceOptions = { network: HOST_NAMESPACE, ...userNamespace(hostId) };
     const config: PodConfig = {
       metadata: { name, uid: name, namespace: 'default', attempt: 0 },
       logDirectory,
       linux: { securityContext: { namespaceOptions } },
     };
     const { podSandboxId } = await this.#client.call(runtime.runPodSandbox, { config });
-    return { id: podSandboxId, config, logDirectory };
+    return { id: podSandboxId, config, namespaceOptions, logDirectory };
   }
 
   async removePod({ id }: Pod): Promise<void> {
@@ -103,7 +109,7 @@ export class Cri implements Disposable {
         command: [...command],
         logPath: `${name}.log`,
         linux: {
-          securityContext: { namespaceOptions: { network: HOST_NAMESPACE }, readonlyRootfs },
+          securityContext: { namespaceOptions: pod.namespaceOptions, readonlyRootfs },
         },
       },
     });
@@ -151,6 +157,12 @@ export class Cri implements Disposable {
     if (status === undefined) throw new Error(`containerd says nothing of ${containerId}`);
     return status;
   }
+}
+
+function userNamespace(hostId: number | undefined): MessageInitShape<typeof NamespaceOptionSchema> {
+  if (hostId === undefined) return {};
+  const ids = [{ hostId, containerId: 0, length: NAMESPACE_IDS }];
+  return { usernsOptions: { mode: 0, uids: ids, gids: ids } };
 }
 
 /** What a container says first, as soon as it does. @throws where it says nothing within a minute */

@@ -107,8 +107,10 @@ export function wantedIn(
         key: 'enable_remote_snapshot_annotations',
         value: 'true',
       });
-      const entry = { platform, snapshotter: SNAPSHOTTER, differ: 'walking' };
-      entries.push({ table: ['plugins', 'io.containerd.transfer.v1.local', 'unpack_config'], entry });
+      const table = ['plugins', 'io.containerd.transfer.v1.local', 'unpack_config'];
+      const ours = { platform, snapshotter: SNAPSHOTTER, differ: 'walking' };
+      const others = valueAt(document, table) === undefined ? unpackedByDefault(version, platform) : [];
+      entries.push(...[...others, ours].map((entry) => ({ table, entry })));
     } else {
       settings.push({ table: places.snapshotter, key: 'disable_snapshot_annotations', value: false });
     }
@@ -154,6 +156,14 @@ function refuseAnother(document: TomlTable, socket: string, path: string): void 
       hint: 'remove it, or give the daemon that address: containerd.snapshotterSocket',
     },
   );
+}
+
+/** What containerd unpacks where nothing is said, which it does not do any more where something is. Source: plugins/transfer/plugin_defaults_linux.go there. */
+function unpackedByDefault({ major, minor }: ContainerdVersion, platform: string): ArrayEntry['entry'][] {
+  const overlayfs = { platform, snapshotter: 'overlayfs', differ: 'walking' };
+  if (major === 2 && minor < 3) return [overlayfs];
+  const erofs = { platform: platform.replace('/', '(+erofs)/'), snapshotter: 'erofs', differ: 'erofs' };
+  return [overlayfs, { ...erofs, optional: true }];
 }
 
 /** What pods in user namespaces need, and what has layers unpacked beside each other. Source: docs/snapshotters/README.md of containerd, core/unpack/unpacker.go. */

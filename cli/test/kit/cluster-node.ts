@@ -35,6 +35,8 @@ export interface ClusterNodeOptions {
   readonly others?: readonly Registry[];
   /** Pull from all of them through the host's mirror. */
   readonly mirror?: boolean;
+  /** Of containerd. */
+  readonly extraConfig?: string;
   /** Where `containerd` is, when not on the path. */
   readonly programs?: string | undefined;
 }
@@ -45,6 +47,7 @@ export async function startClusterNode({
   programs,
   others = [],
   mirror = false,
+  extraConfig = '',
 }: ClusterNodeOptions): Promise<ClusterNode> {
   await using parts = new AsyncDisposableStack();
   const directory = parts.use(await temporaryDirectory('node'));
@@ -75,7 +78,7 @@ export async function startClusterNode({
     );
     if (code !== 0) throw new Error(stderr);
   };
-  const options = { hostsDirectory: hosts, cri: { sandboxImage }, configure };
+  const options = { hostsDirectory: hosts, cri: { sandboxImage }, configure, extraConfig };
   const containerd = parts.use(
     await startContainerd({ ...options, ...(programs === undefined ? {} : { programs }) }),
   );

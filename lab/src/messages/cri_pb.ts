@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cri.proto.
  */
 export const file_cri: GenFile = /*@__PURE__*/
-  fileDesc("CgljcmkucHJvdG8SCnJ1bnRpbWUudjEiIQoOVmVyc2lvblJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoCSJuCg9WZXJzaW9uUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIUCgxydW50aW1lX25hbWUYAiABKAkSFwoPcnVudGltZV92ZXJzaW9uGAMgASgJEhsKE3J1bnRpbWVfYXBpX3ZlcnNpb24YBCABKAkiUwoSUG9kU2FuZGJveE1ldGFkYXRhEgwKBG5hbWUYASABKAkSCwoDdWlkGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIPCgdhdHRlbXB0GAQgASgNIk8KD05hbWVzcGFjZU9wdGlvbhIPCgduZXR3b3JrGAEgASgFEgsKA3BpZBgCIAEoBRILCgNpcGMYAyABKAUSEQoJdGFyZ2V0X2lkGAQgASgJIlUKG0xpbnV4U2FuZGJveFNlY3VyaXR5Q29udGV4dBI2ChFuYW1lc3BhY2Vfb3B0aW9ucxgBIAEoCzIbLnJ1bnRpbWUudjEuTmFtZXNwYWNlT3B0aW9uInEKFUxpbnV4UG9kU2FuZGJveENvbmZpZxIVCg1jZ3JvdXBfcGFyZW50GAEgASgJEkEKEHNlY3VyaXR5X2NvbnRleHQYAiABKAsyJy5ydW50aW1lLnYxLkxpbnV4U2FuZGJveFNlY3VyaXR5Q29udGV4dCKAAwoQUG9kU2FuZGJveENvbmZpZxIwCghtZXRhZGF0YRgBIAEoCzIeLnJ1bnRpbWUudjEuUG9kU2FuZGJveE1ldGFkYXRhEhAKCGhvc3RuYW1lGAIgASgJEhUKDWxvZ19kaXJlY3RvcnkYAyABKAkSOAoGbGFiZWxzGAYgAygLMigucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnLkxhYmVsc0VudHJ5EkIKC2Fubm90YXRpb25zGAcgAygLMi0ucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnLkFubm90YXRpb25zRW50cnkSMAoFbGludXgYCCABKAsyIS5ydW50aW1lLnYxLkxpbnV4UG9kU2FuZGJveENvbmZpZxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJdChRSdW5Qb2RTYW5kYm94UmVxdWVzdBIsCgZjb25maWcYASABKAsyHC5ydW50aW1lLnYxLlBvZFNhbmRib3hDb25maWcSFwoPcnVudGltZV9oYW5kbGVyGAIgASgJIi8KFVJ1blBvZFNhbmRib3hSZXNwb25zZRIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSIvChVTdG9wUG9kU2FuZGJveFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiGAoWU3RvcFBvZFNhbmRib3hSZXNwb25zZSIxChdSZW1vdmVQb2RTYW5kYm94UmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSIaChhSZW1vdmVQb2RTYW5kYm94UmVzcG9uc2UiiwEKCUltYWdlU3BlYxINCgVpbWFnZRgBIAEoCRI7Cgthbm5vdGF0aW9ucxgCIAMoCzImLnJ1bnRpbWUudjEuSW1hZ2VTcGVjLkFubm90YXRpb25zRW50cnkaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjIKEUNvbnRhaW5lck1ldGFkYXRhEgwKBG5hbWUYASABKAkSDwoHYXR0ZW1wdBgCIAEoDSJwCh1MaW51eENvbnRhaW5lclNlY3VyaXR5Q29udGV4dBI2ChFuYW1lc3BhY2Vfb3B0aW9ucxgDIAEoCzIbLnJ1bnRpbWUudjEuTmFtZXNwYWNlT3B0aW9uEhcKD3JlYWRvbmx5X3Jvb3RmcxgHIAEoCCJbChRMaW51eENvbnRhaW5lckNvbmZpZxJDChBzZWN1cml0eV9jb250ZXh0GAIgASgLMikucnVudGltZS52MS5MaW51eENvbnRhaW5lclNlY3VyaXR5Q29udGV4dCK+AwoPQ29udGFpbmVyQ29uZmlnEi8KCG1ldGFkYXRhGAEgASgLMh0ucnVudGltZS52MS5Db250YWluZXJNZXRhZGF0YRIkCgVpbWFnZRgCIAEoCzIVLnJ1bnRpbWUudjEuSW1hZ2VTcGVjEg8KB2NvbW1hbmQYAyADKAkSDAoEYXJncxgEIAMoCRITCgt3b3JraW5nX2RpchgFIAEoCRI3CgZsYWJlbHMYCSADKAsyJy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZy5MYWJlbHNFbnRyeRJBCgthbm5vdGF0aW9ucxgKIAMoCzIsLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnLkFubm90YXRpb25zRW50cnkSEAoIbG9nX3BhdGgYCyABKAkSLwoFbGludXgYDyABKAsyIC5ydW50aW1lLnYxLkxpbnV4Q29udGFpbmVyQ29uZmlnGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpMBChZDcmVhdGVDb250YWluZXJSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEisKBmNvbmZpZxgCIAEoCzIbLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnEjQKDnNhbmRib3hfY29uZmlnGAMgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnIi8KF0NyZWF0ZUNvbnRhaW5lclJlc3BvbnNlEhQKDGNvbnRhaW5lcl9pZBgBIAEoCSItChVTdGFydENvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJIhgKFlN0YXJ0Q29udGFpbmVyUmVzcG9uc2UiPQoUU3RvcENvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAMiFwoVU3RvcENvbnRhaW5lclJlc3BvbnNlIi4KFlJlbW92ZUNvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJIhkKF1JlbW92ZUNvbnRhaW5lclJlc3BvbnNlIikKD0NvbnRhaW5lckZpbHRlchIWCg5wb2Rfc2FuZGJveF9pZBgDIAEoCSJEChVMaXN0Q29udGFpbmVyc1JlcXVlc3QSKwoGZmlsdGVyGAEgASgLMhsucnVudGltZS52MS5Db250YWluZXJGaWx0ZXIiJgoJQ29udGFpbmVyEgoKAmlkGAEgASgJEg0KBXN0YXRlGAYgASgFIkMKFkxpc3RDb250YWluZXJzUmVzcG9uc2USKQoKY29udGFpbmVycxgBIAMoCzIVLnJ1bnRpbWUudjEuQ29udGFpbmVyIj8KFkNvbnRhaW5lclN0YXR1c1JlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB3ZlcmJvc2UYAiABKAgihwIKD0NvbnRhaW5lclN0YXR1cxIKCgJpZBgBIAEoCRIvCghtZXRhZGF0YRgCIAEoCzIdLnJ1bnRpbWUudjEuQ29udGFpbmVyTWV0YWRhdGESDQoFc3RhdGUYAyABKAUSEgoKY3JlYXRlZF9hdBgEIAEoAxISCgpzdGFydGVkX2F0GAUgASgDEhMKC2ZpbmlzaGVkX2F0GAYgASgDEhEKCWV4aXRfY29kZRgHIAEoBRIkCgVpbWFnZRgIIAEoCzIVLnJ1bnRpbWUudjEuSW1hZ2VTcGVjEhEKCWltYWdlX3JlZhgJIAEoCRIOCgZyZWFzb24YCiABKAkSDwoHbWVzc2FnZRgLIAEoCSJGChdDb250YWluZXJTdGF0dXNSZXNwb25zZRIrCgZzdGF0dXMYASABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lclN0YXR1cyJLChJJbWFnZVN0YXR1c1JlcXVlc3QSJAoFaW1hZ2UYASABKAsyFS5ydW50aW1lLnYxLkltYWdlU3BlYxIPCgd2ZXJib3NlGAIgASgIIkoKBUltYWdlEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDAoEc2l6ZRgEIAEoBCI3ChNJbWFnZVN0YXR1c1Jlc3BvbnNlEiAKBWltYWdlGAEgASgLMhEucnVudGltZS52MS5JbWFnZSIwCgpBdXRoQ29uZmlnEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIpQBChBQdWxsSW1hZ2VSZXF1ZXN0EiQKBWltYWdlGAEgASgLMhUucnVudGltZS52MS5JbWFnZVNwZWMSJAoEYXV0aBgCIAEoCzIWLnJ1bnRpbWUudjEuQXV0aENvbmZpZxI0Cg5zYW5kYm94X2NvbmZpZxgDIAEoCzIcLnJ1bnRpbWUudjEuUG9kU2FuZGJveENvbmZpZyImChFQdWxsSW1hZ2VSZXNwb25zZRIRCglpbWFnZV9yZWYYASABKAkiOgoSUmVtb3ZlSW1hZ2VSZXF1ZXN0EiQKBWltYWdlGAEgASgLMhUucnVudGltZS52MS5JbWFnZVNwZWMiFQoTUmVtb3ZlSW1hZ2VSZXNwb25zZTL+BgoOUnVudGltZVNlcnZpY2USQgoHVmVyc2lvbhIaLnJ1bnRpbWUudjEuVmVyc2lvblJlcXVlc3QaGy5ydW50aW1lLnYxLlZlcnNpb25SZXNwb25zZRJUCg1SdW5Qb2RTYW5kYm94EiAucnVudGltZS52MS5SdW5Qb2RTYW5kYm94UmVxdWVzdBohLnJ1bnRpbWUudjEuUnVuUG9kU2FuZGJveFJlc3BvbnNlElcKDlN0b3BQb2RTYW5kYm94EiEucnVudGltZS52MS5TdG9wUG9kU2FuZGJveFJlcXVlc3QaIi5ydW50aW1lLnYxLlN0b3BQb2RTYW5kYm94UmVzcG9uc2USXQoQUmVtb3ZlUG9kU2FuZGJveBIjLnJ1bnRpbWUudjEuUmVtb3ZlUG9kU2FuZGJveFJlcXVlc3QaJC5ydW50aW1lLnYxLlJlbW92ZVBvZFNhbmRib3hSZXNwb25zZRJaCg9DcmVhdGVDb250YWluZXISIi5ydW50aW1lLnYxLkNyZWF0ZUNvbnRhaW5lclJlcXVlc3QaIy5ydW50aW1lLnYxLkNyZWF0ZUNvbnRhaW5lclJlc3BvbnNlElcKDlN0YXJ0Q29udGFpbmVyEiEucnVudGltZS52MS5TdGFydENvbnRhaW5lclJlcXVlc3QaIi5ydW50aW1lLnYxLlN0YXJ0Q29udGFpbmVyUmVzcG9uc2USVAoNU3RvcENvbnRhaW5lchIgLnJ1bnRpbWUudjEuU3RvcENvbnRhaW5lclJlcXVlc3QaIS5ydW50aW1lLnYxLlN0b3BDb250YWluZXJSZXNwb25zZRJaCg9SZW1vdmVDb250YWluZXISIi5ydW50aW1lLnYxLlJlbW92ZUNvbnRhaW5lclJlcXVlc3QaIy5ydW50aW1lLnYxLlJlbW92ZUNvbnRhaW5lclJlc3BvbnNlEloKD0NvbnRhaW5lclN0YXR1cxIiLnJ1bnRpbWUudjEuQ29udGFpbmVyU3RhdHVzUmVxdWVzdBojLnJ1bnRpbWUudjEuQ29udGFpbmVyU3RhdHVzUmVzcG9uc2USVwoOTGlzdENvbnRhaW5lcnMSIS5ydW50aW1lLnYxLkxpc3RDb250YWluZXJzUmVxdWVzdBoiLnJ1bnRpbWUudjEuTGlzdENvbnRhaW5lcnNSZXNwb25zZTL4AQoMSW1hZ2VTZXJ2aWNlEk4KC0ltYWdlU3RhdHVzEh4ucnVudGltZS52MS5JbWFnZVN0YXR1c1JlcXVlc3QaHy5ydW50aW1lLnYxLkltYWdlU3RhdHVzUmVzcG9uc2USSAoJUHVsbEltYWdlEhwucnVudGltZS52MS5QdWxsSW1hZ2VSZXF1ZXN0Gh0ucnVudGltZS52MS5QdWxsSW1hZ2VSZXNwb25zZRJOCgtSZW1vdmVJbWFnZRIeLnJ1bnRpbWUudjEuUmVtb3ZlSW1hZ2VSZXF1ZXN0Gh8ucnVudGltZS52MS5SZW1vdmVJbWFnZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CgljcmkucHJvdG8SCnJ1bnRpbWUudjEiIQoOVmVyc2lvblJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoCSJuCg9WZXJzaW9uUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIUCgxydW50aW1lX25hbWUYAiABKAkSFwoPcnVudGltZV92ZXJzaW9uGAMgASgJEhsKE3J1bnRpbWVfYXBpX3ZlcnNpb24YBCABKAkiUwoSUG9kU2FuZGJveE1ldGFkYXRhEgwKBG5hbWUYASABKAkSCwoDdWlkGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIPCgdhdHRlbXB0GAQgASgNIoIBCg9OYW1lc3BhY2VPcHRpb24SDwoHbmV0d29yaxgBIAEoBRILCgNwaWQYAiABKAUSCwoDaXBjGAMgASgFEhEKCXRhcmdldF9pZBgEIAEoCRIxCg51c2VybnNfb3B0aW9ucxgFIAEoCzIZLnJ1bnRpbWUudjEuVXNlck5hbWVzcGFjZSJnCg1Vc2VyTmFtZXNwYWNlEgwKBG1vZGUYASABKAUSIwoEdWlkcxgCIAMoCzIVLnJ1bnRpbWUudjEuSURNYXBwaW5nEiMKBGdpZHMYAyADKAsyFS5ydW50aW1lLnYxLklETWFwcGluZyJCCglJRE1hcHBpbmcSDwoHaG9zdF9pZBgBIAEoDRIUCgxjb250YWluZXJfaWQYAiABKA0SDgoGbGVuZ3RoGAMgASgNIlUKG0xpbnV4U2FuZGJveFNlY3VyaXR5Q29udGV4dBI2ChFuYW1lc3BhY2Vfb3B0aW9ucxgBIAEoCzIbLnJ1bnRpbWUudjEuTmFtZXNwYWNlT3B0aW9uInEKFUxpbnV4UG9kU2FuZGJveENvbmZpZxIVCg1jZ3JvdXBfcGFyZW50GAEgASgJEkEKEHNlY3VyaXR5X2NvbnRleHQYAiABKAsyJy5ydW50aW1lLnYxLkxpbnV4U2FuZGJveFNlY3VyaXR5Q29udGV4dCKAAwoQUG9kU2FuZGJveENvbmZpZxIwCghtZXRhZGF0YRgBIAEoCzIeLnJ1bnRpbWUudjEuUG9kU2FuZGJveE1ldGFkYXRhEhAKCGhvc3RuYW1lGAIgASgJEhUKDWxvZ19kaXJlY3RvcnkYAyABKAkSOAoGbGFiZWxzGAYgAygLMigucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnLkxhYmVsc0VudHJ5EkIKC2Fubm90YXRpb25zGAcgAygLMi0ucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnLkFubm90YXRpb25zRW50cnkSMAoFbGludXgYCCABKAsyIS5ydW50aW1lLnYxLkxpbnV4UG9kU2FuZGJveENvbmZpZxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJdChRSdW5Qb2RTYW5kYm94UmVxdWVzdBIsCgZjb25maWcYASABKAsyHC5ydW50aW1lLnYxLlBvZFNhbmRib3hDb25maWcSFwoPcnVudGltZV9oYW5kbGVyGAIgASgJIi8KFVJ1blBvZFNhbmRib3hSZXNwb25zZRIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSIvChVTdG9wUG9kU2FuZGJveFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiGAoWU3RvcFBvZFNhbmRib3hSZXNwb25zZSIxChdSZW1vdmVQb2RTYW5kYm94UmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSIaChhSZW1vdmVQb2RTYW5kYm94UmVzcG9uc2UiiwEKCUltYWdlU3BlYxINCgVpbWFnZRgBIAEoCRI7Cgthbm5vdGF0aW9ucxgCIAMoCzImLnJ1bnRpbWUudjEuSW1hZ2VTcGVjLkFubm90YXRpb25zRW50cnkaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjIKEUNvbnRhaW5lck1ldGFkYXRhEgwKBG5hbWUYASABKAkSDwoHYXR0ZW1wdBgCIAEoDSJwCh1MaW51eENvbnRhaW5lclNlY3VyaXR5Q29udGV4dBI2ChFuYW1lc3BhY2Vfb3B0aW9ucxgDIAEoCzIbLnJ1bnRpbWUudjEuTmFtZXNwYWNlT3B0aW9uEhcKD3JlYWRvbmx5X3Jvb3RmcxgHIAEoCCJbChRMaW51eENvbnRhaW5lckNvbmZpZxJDChBzZWN1cml0eV9jb250ZXh0GAIgASgLMikucnVudGltZS52MS5MaW51eENvbnRhaW5lclNlY3VyaXR5Q29udGV4dCK+AwoPQ29udGFpbmVyQ29uZmlnEi8KCG1ldGFkYXRhGAEgASgLMh0ucnVudGltZS52MS5Db250YWluZXJNZXRhZGF0YRIkCgVpbWFnZRgCIAEoCzIVLnJ1bnRpbWUudjEuSW1hZ2VTcGVjEg8KB2NvbW1hbmQYAyADKAkSDAoEYXJncxgEIAMoCRITCgt3b3JraW5nX2RpchgFIAEoCRI3CgZsYWJlbHMYCSADKAsyJy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZy5MYWJlbHNFbnRyeRJBCgthbm5vdGF0aW9ucxgKIAMoCzIsLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnLkFubm90YXRpb25zRW50cnkSEAoIbG9nX3BhdGgYCyABKAkSLwoFbGludXgYDyABKAsyIC5ydW50aW1lLnYxLkxpbnV4Q29udGFpbmVyQ29uZmlnGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMgoQQW5ub3RhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpMBChZDcmVhdGVDb250YWluZXJSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEisKBmNvbmZpZxgCIAEoCzIbLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnEjQKDnNhbmRib3hfY29uZmlnGAMgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnIi8KF0NyZWF0ZUNvbnRhaW5lclJlc3BvbnNlEhQKDGNvbnRhaW5lcl9pZBgBIAEoCSItChVTdGFydENvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJIhgKFlN0YXJ0Q29udGFpbmVyUmVzcG9uc2UiPQoUU3RvcENvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAMiFwoVU3RvcENvbnRhaW5lclJlc3BvbnNlIi4KFlJlbW92ZUNvbnRhaW5lclJlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJIhkKF1JlbW92ZUNvbnRhaW5lclJlc3BvbnNlIikKD0NvbnRhaW5lckZpbHRlchIWCg5wb2Rfc2FuZGJveF9pZBgDIAEoCSJEChVMaXN0Q29udGFpbmVyc1JlcXVlc3QSKwoGZmlsdGVyGAEgASgLMhsucnVudGltZS52MS5Db250YWluZXJGaWx0ZXIiJgoJQ29udGFpbmVyEgoKAmlkGAEgASgJEg0KBXN0YXRlGAYgASgFIkMKFkxpc3RDb250YWluZXJzUmVzcG9uc2USKQoKY29udGFpbmVycxgBIAMoCzIVLnJ1bnRpbWUudjEuQ29udGFpbmVyIj8KFkNvbnRhaW5lclN0YXR1c1JlcXVlc3QSFAoMY29udGFpbmVyX2lkGAEgASgJEg8KB3ZlcmJvc2UYAiABKAgihwIKD0NvbnRhaW5lclN0YXR1cxIKCgJpZBgBIAEoCRIvCghtZXRhZGF0YRgCIAEoCzIdLnJ1bnRpbWUudjEuQ29udGFpbmVyTWV0YWRhdGESDQoFc3RhdGUYAyABKAUSEgoKY3JlYXRlZF9hdBgEIAEoAxISCgpzdGFydGVkX2F0GAUgASgDEhMKC2ZpbmlzaGVkX2F0GAYgASgDEhEKCWV4aXRfY29kZRgHIAEoBRIkCgVpbWFnZRgIIAEoCzIVLnJ1bnRpbWUudjEuSW1hZ2VTcGVjEhEKCWltYWdlX3JlZhgJIAEoCRIOCgZyZWFzb24YCiABKAkSDwoHbWVzc2FnZRgLIAEoCSJGChdDb250YWluZXJTdGF0dXNSZXNwb25zZRIrCgZzdGF0dXMYASABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lclN0YXR1cyJLChJJbWFnZVN0YXR1c1JlcXVlc3QSJAoFaW1hZ2UYASABKAsyFS5ydW50aW1lLnYxLkltYWdlU3BlYxIPCgd2ZXJib3NlGAIgASgIIkoKBUltYWdlEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDAoEc2l6ZRgEIAEoBCI3ChNJbWFnZVN0YXR1c1Jlc3BvbnNlEiAKBWltYWdlGAEgASgLMhEucnVudGltZS52MS5JbWFnZSIwCgpBdXRoQ29uZmlnEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIpQBChBQdWxsSW1hZ2VSZXF1ZXN0EiQKBWltYWdlGAEgASgLMhUucnVudGltZS52MS5JbWFnZVNwZWMSJAoEYXV0aBgCIAEoCzIWLnJ1bnRpbWUudjEuQXV0aENvbmZpZxI0Cg5zYW5kYm94X2NvbmZpZxgDIAEoCzIcLnJ1bnRpbWUudjEuUG9kU2FuZGJveENvbmZpZyImChFQdWxsSW1hZ2VSZXNwb25zZRIRCglpbWFnZV9yZWYYASABKAkiOgoSUmVtb3ZlSW1hZ2VSZXF1ZXN0EiQKBWltYWdlGAEgASgLMhUucnVudGltZS52MS5JbWFnZVNwZWMiFQoTUmVtb3ZlSW1hZ2VSZXNwb25zZTL+BgoOUnVudGltZVNlcnZpY2USQgoHVmVyc2lvbhIaLnJ1bnRpbWUudjEuVmVyc2lvblJlcXVlc3QaGy5ydW50aW1lLnYxLlZlcnNpb25SZXNwb25zZRJUCg1SdW5Qb2RTYW5kYm94EiAucnVudGltZS52MS5SdW5Qb2RTYW5kYm94UmVxdWVzdBohLnJ1bnRpbWUudjEuUnVuUG9kU2FuZGJveFJlc3BvbnNlElcKDlN0b3BQb2RTYW5kYm94EiEucnVudGltZS52MS5TdG9wUG9kU2FuZGJveFJlcXVlc3QaIi5ydW50aW1lLnYxLlN0b3BQb2RTYW5kYm94UmVzcG9uc2USXQoQUmVtb3ZlUG9kU2FuZGJveBIjLnJ1bnRpbWUudjEuUmVtb3ZlUG9kU2FuZGJveFJlcXVlc3QaJC5ydW50aW1lLnYxLlJlbW92ZVBvZFNhbmRib3hSZXNwb25zZRJaCg9DcmVhdGVDb250YWluZXISIi5ydW50aW1lLnYxLkNyZWF0ZUNvbnRhaW5lclJlcXVlc3QaIy5ydW50aW1lLnYxLkNyZWF0ZUNvbnRhaW5lclJlc3BvbnNlElcKDlN0YXJ0Q29udGFpbmVyEiEucnVudGltZS52MS5TdGFydENvbnRhaW5lclJlcXVlc3QaIi5ydW50aW1lLnYxLlN0YXJ0Q29udGFpbmVyUmVzcG9uc2USVAoNU3RvcENvbnRhaW5lchIgLnJ1bnRpbWUudjEuU3RvcENvbnRhaW5lclJlcXVlc3QaIS5ydW50aW1lLnYxLlN0b3BDb250YWluZXJSZXNwb25zZRJaCg9SZW1vdmVDb250YWluZXISIi5ydW50aW1lLnYxLlJlbW92ZUNvbnRhaW5lclJlcXVlc3QaIy5ydW50aW1lLnYxLlJlbW92ZUNvbnRhaW5lclJlc3BvbnNlEloKD0NvbnRhaW5lclN0YXR1cxIiLnJ1bnRpbWUudjEuQ29udGFpbmVyU3RhdHVzUmVxdWVzdBojLnJ1bnRpbWUudjEuQ29udGFpbmVyU3RhdHVzUmVzcG9uc2USVwoOTGlzdENvbnRhaW5lcnMSIS5ydW50aW1lLnYxLkxpc3RDb250YWluZXJzUmVxdWVzdBoiLnJ1bnRpbWUudjEuTGlzdENvbnRhaW5lcnNSZXNwb25zZTL4AQoMSW1hZ2VTZXJ2aWNlEk4KC0ltYWdlU3RhdHVzEh4ucnVudGltZS52MS5JbWFnZVN0YXR1c1JlcXVlc3QaHy5ydW50aW1lLnYxLkltYWdlU3RhdHVzUmVzcG9uc2USSAoJUHVsbEltYWdlEhwucnVudGltZS52MS5QdWxsSW1hZ2VSZXF1ZXN0Gh0ucnVudGltZS52MS5QdWxsSW1hZ2VSZXNwb25zZRJOCgtSZW1vdmVJbWFnZRIeLnJ1bnRpbWUudjEuUmVtb3ZlSW1hZ2VSZXF1ZXN0Gh8ucnVudGltZS52MS5SZW1vdmVJbWFnZVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message runtime.v1.VersionRequest
@@ -121,6 +121,11 @@ export type NamespaceOption = Message<"runtime.v1.NamespaceOption"> & {
    * @generated from field: string target_id = 4;
    */
   targetId: string;
+
+  /**
+   * @generated from field: runtime.v1.UserNamespace userns_options = 5;
+   */
+  usernsOptions?: UserNamespace | undefined;
 };
 
 /**
@@ -129,6 +134,62 @@ export type NamespaceOption = Message<"runtime.v1.NamespaceOption"> & {
  */
 export const NamespaceOptionSchema: GenMessage<NamespaceOption> = /*@__PURE__*/
   messageDesc(file_cri, 3);
+
+/**
+ * @generated from message runtime.v1.UserNamespace
+ */
+export type UserNamespace = Message<"runtime.v1.UserNamespace"> & {
+  /**
+   * 0 the pod's own, 2 the host's.
+   *
+   * @generated from field: int32 mode = 1;
+   */
+  mode: number;
+
+  /**
+   * @generated from field: repeated runtime.v1.IDMapping uids = 2;
+   */
+  uids: IDMapping[];
+
+  /**
+   * @generated from field: repeated runtime.v1.IDMapping gids = 3;
+   */
+  gids: IDMapping[];
+};
+
+/**
+ * Describes the message runtime.v1.UserNamespace.
+ * Use `create(UserNamespaceSchema)` to create a new message.
+ */
+export const UserNamespaceSchema: GenMessage<UserNamespace> = /*@__PURE__*/
+  messageDesc(file_cri, 4);
+
+/**
+ * @generated from message runtime.v1.IDMapping
+ */
+export type IDMapping = Message<"runtime.v1.IDMapping"> & {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId: number;
+
+  /**
+   * @generated from field: uint32 container_id = 2;
+   */
+  containerId: number;
+
+  /**
+   * @generated from field: uint32 length = 3;
+   */
+  length: number;
+};
+
+/**
+ * Describes the message runtime.v1.IDMapping.
+ * Use `create(IDMappingSchema)` to create a new message.
+ */
+export const IDMappingSchema: GenMessage<IDMapping> = /*@__PURE__*/
+  messageDesc(file_cri, 5);
 
 /**
  * @generated from message runtime.v1.LinuxSandboxSecurityContext
@@ -145,7 +206,7 @@ export type LinuxSandboxSecurityContext = Message<"runtime.v1.LinuxSandboxSecuri
  * Use `create(LinuxSandboxSecurityContextSchema)` to create a new message.
  */
 export const LinuxSandboxSecurityContextSchema: GenMessage<LinuxSandboxSecurityContext> = /*@__PURE__*/
-  messageDesc(file_cri, 4);
+  messageDesc(file_cri, 6);
 
 /**
  * @generated from message runtime.v1.LinuxPodSandboxConfig
@@ -167,7 +228,7 @@ export type LinuxPodSandboxConfig = Message<"runtime.v1.LinuxPodSandboxConfig"> 
  * Use `create(LinuxPodSandboxConfigSchema)` to create a new message.
  */
 export const LinuxPodSandboxConfigSchema: GenMessage<LinuxPodSandboxConfig> = /*@__PURE__*/
-  messageDesc(file_cri, 5);
+  messageDesc(file_cri, 7);
 
 /**
  * @generated from message runtime.v1.PodSandboxConfig
@@ -209,7 +270,7 @@ export type PodSandboxConfig = Message<"runtime.v1.PodSandboxConfig"> & {
  * Use `create(PodSandboxConfigSchema)` to create a new message.
  */
 export const PodSandboxConfigSchema: GenMessage<PodSandboxConfig> = /*@__PURE__*/
-  messageDesc(file_cri, 6);
+  messageDesc(file_cri, 8);
 
 /**
  * @generated from message runtime.v1.RunPodSandboxRequest
@@ -231,7 +292,7 @@ export type RunPodSandboxRequest = Message<"runtime.v1.RunPodSandboxRequest"> & 
  * Use `create(RunPodSandboxRequestSchema)` to create a new message.
  */
 export const RunPodSandboxRequestSchema: GenMessage<RunPodSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 7);
+  messageDesc(file_cri, 9);
 
 /**
  * @generated from message runtime.v1.RunPodSandboxResponse
@@ -248,7 +309,7 @@ export type RunPodSandboxResponse = Message<"runtime.v1.RunPodSandboxResponse"> 
  * Use `create(RunPodSandboxResponseSchema)` to create a new message.
  */
 export const RunPodSandboxResponseSchema: GenMessage<RunPodSandboxResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 8);
+  messageDesc(file_cri, 10);
 
 /**
  * @generated from message runtime.v1.StopPodSandboxRequest
@@ -265,7 +326,7 @@ export type StopPodSandboxRequest = Message<"runtime.v1.StopPodSandboxRequest"> 
  * Use `create(StopPodSandboxRequestSchema)` to create a new message.
  */
 export const StopPodSandboxRequestSchema: GenMessage<StopPodSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 9);
+  messageDesc(file_cri, 11);
 
 /**
  * @generated from message runtime.v1.StopPodSandboxResponse
@@ -278,7 +339,7 @@ export type StopPodSandboxResponse = Message<"runtime.v1.StopPodSandboxResponse"
  * Use `create(StopPodSandboxResponseSchema)` to create a new message.
  */
 export const StopPodSandboxResponseSchema: GenMessage<StopPodSandboxResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 10);
+  messageDesc(file_cri, 12);
 
 /**
  * @generated from message runtime.v1.RemovePodSandboxRequest
@@ -295,7 +356,7 @@ export type RemovePodSandboxRequest = Message<"runtime.v1.RemovePodSandboxReques
  * Use `create(RemovePodSandboxRequestSchema)` to create a new message.
  */
 export const RemovePodSandboxRequestSchema: GenMessage<RemovePodSandboxRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 11);
+  messageDesc(file_cri, 13);
 
 /**
  * @generated from message runtime.v1.RemovePodSandboxResponse
@@ -308,7 +369,7 @@ export type RemovePodSandboxResponse = Message<"runtime.v1.RemovePodSandboxRespo
  * Use `create(RemovePodSandboxResponseSchema)` to create a new message.
  */
 export const RemovePodSandboxResponseSchema: GenMessage<RemovePodSandboxResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 12);
+  messageDesc(file_cri, 14);
 
 /**
  * @generated from message runtime.v1.ImageSpec
@@ -330,7 +391,7 @@ export type ImageSpec = Message<"runtime.v1.ImageSpec"> & {
  * Use `create(ImageSpecSchema)` to create a new message.
  */
 export const ImageSpecSchema: GenMessage<ImageSpec> = /*@__PURE__*/
-  messageDesc(file_cri, 13);
+  messageDesc(file_cri, 15);
 
 /**
  * @generated from message runtime.v1.ContainerMetadata
@@ -352,7 +413,7 @@ export type ContainerMetadata = Message<"runtime.v1.ContainerMetadata"> & {
  * Use `create(ContainerMetadataSchema)` to create a new message.
  */
 export const ContainerMetadataSchema: GenMessage<ContainerMetadata> = /*@__PURE__*/
-  messageDesc(file_cri, 14);
+  messageDesc(file_cri, 16);
 
 /**
  * @generated from message runtime.v1.LinuxContainerSecurityContext
@@ -374,7 +435,7 @@ export type LinuxContainerSecurityContext = Message<"runtime.v1.LinuxContainerSe
  * Use `create(LinuxContainerSecurityContextSchema)` to create a new message.
  */
 export const LinuxContainerSecurityContextSchema: GenMessage<LinuxContainerSecurityContext> = /*@__PURE__*/
-  messageDesc(file_cri, 15);
+  messageDesc(file_cri, 17);
 
 /**
  * @generated from message runtime.v1.LinuxContainerConfig
@@ -391,7 +452,7 @@ export type LinuxContainerConfig = Message<"runtime.v1.LinuxContainerConfig"> & 
  * Use `create(LinuxContainerConfigSchema)` to create a new message.
  */
 export const LinuxContainerConfigSchema: GenMessage<LinuxContainerConfig> = /*@__PURE__*/
-  messageDesc(file_cri, 16);
+  messageDesc(file_cri, 18);
 
 /**
  * @generated from message runtime.v1.ContainerConfig
@@ -448,7 +509,7 @@ export type ContainerConfig = Message<"runtime.v1.ContainerConfig"> & {
  * Use `create(ContainerConfigSchema)` to create a new message.
  */
 export const ContainerConfigSchema: GenMessage<ContainerConfig> = /*@__PURE__*/
-  messageDesc(file_cri, 17);
+  messageDesc(file_cri, 19);
 
 /**
  * @generated from message runtime.v1.CreateContainerRequest
@@ -475,7 +536,7 @@ export type CreateContainerRequest = Message<"runtime.v1.CreateContainerRequest"
  * Use `create(CreateContainerRequestSchema)` to create a new message.
  */
 export const CreateContainerRequestSchema: GenMessage<CreateContainerRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 18);
+  messageDesc(file_cri, 20);
 
 /**
  * @generated from message runtime.v1.CreateContainerResponse
@@ -492,7 +553,7 @@ export type CreateContainerResponse = Message<"runtime.v1.CreateContainerRespons
  * Use `create(CreateContainerResponseSchema)` to create a new message.
  */
 export const CreateContainerResponseSchema: GenMessage<CreateContainerResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 19);
+  messageDesc(file_cri, 21);
 
 /**
  * @generated from message runtime.v1.StartContainerRequest
@@ -509,7 +570,7 @@ export type StartContainerRequest = Message<"runtime.v1.StartContainerRequest"> 
  * Use `create(StartContainerRequestSchema)` to create a new message.
  */
 export const StartContainerRequestSchema: GenMessage<StartContainerRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 20);
+  messageDesc(file_cri, 22);
 
 /**
  * @generated from message runtime.v1.StartContainerResponse
@@ -522,7 +583,7 @@ export type StartContainerResponse = Message<"runtime.v1.StartContainerResponse"
  * Use `create(StartContainerResponseSchema)` to create a new message.
  */
 export const StartContainerResponseSchema: GenMessage<StartContainerResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 21);
+  messageDesc(file_cri, 23);
 
 /**
  * @generated from message runtime.v1.StopContainerRequest
@@ -544,7 +605,7 @@ export type StopContainerRequest = Message<"runtime.v1.StopContainerRequest"> & 
  * Use `create(StopContainerRequestSchema)` to create a new message.
  */
 export const StopContainerRequestSchema: GenMessage<StopContainerRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 22);
+  messageDesc(file_cri, 24);
 
 /**
  * @generated from message runtime.v1.StopContainerResponse
@@ -557,7 +618,7 @@ export type StopContainerResponse = Message<"runtime.v1.StopContainerResponse"> 
  * Use `create(StopContainerResponseSchema)` to create a new message.
  */
 export const StopContainerResponseSchema: GenMessage<StopContainerResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 23);
+  messageDesc(file_cri, 25);
 
 /**
  * @generated from message runtime.v1.RemoveContainerRequest
@@ -574,7 +635,7 @@ export type RemoveContainerRequest = Message<"runtime.v1.RemoveContainerRequest"
  * Use `create(RemoveContainerRequestSchema)` to create a new message.
  */
 export const RemoveContainerRequestSchema: GenMessage<RemoveContainerRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 24);
+  messageDesc(file_cri, 26);
 
 /**
  * @generated from message runtime.v1.RemoveContainerResponse
@@ -587,7 +648,7 @@ export type RemoveContainerResponse = Message<"runtime.v1.RemoveContainerRespons
  * Use `create(RemoveContainerResponseSchema)` to create a new message.
  */
 export const RemoveContainerResponseSchema: GenMessage<RemoveContainerResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 25);
+  messageDesc(file_cri, 27);
 
 /**
  * @generated from message runtime.v1.ContainerFilter
@@ -604,7 +665,7 @@ export type ContainerFilter = Message<"runtime.v1.ContainerFilter"> & {
  * Use `create(ContainerFilterSchema)` to create a new message.
  */
 export const ContainerFilterSchema: GenMessage<ContainerFilter> = /*@__PURE__*/
-  messageDesc(file_cri, 26);
+  messageDesc(file_cri, 28);
 
 /**
  * @generated from message runtime.v1.ListContainersRequest
@@ -621,7 +682,7 @@ export type ListContainersRequest = Message<"runtime.v1.ListContainersRequest"> 
  * Use `create(ListContainersRequestSchema)` to create a new message.
  */
 export const ListContainersRequestSchema: GenMessage<ListContainersRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 27);
+  messageDesc(file_cri, 29);
 
 /**
  * @generated from message runtime.v1.Container
@@ -643,7 +704,7 @@ export type Container = Message<"runtime.v1.Container"> & {
  * Use `create(ContainerSchema)` to create a new message.
  */
 export const ContainerSchema: GenMessage<Container> = /*@__PURE__*/
-  messageDesc(file_cri, 28);
+  messageDesc(file_cri, 30);
 
 /**
  * @generated from message runtime.v1.ListContainersResponse
@@ -660,7 +721,7 @@ export type ListContainersResponse = Message<"runtime.v1.ListContainersResponse"
  * Use `create(ListContainersResponseSchema)` to create a new message.
  */
 export const ListContainersResponseSchema: GenMessage<ListContainersResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 29);
+  messageDesc(file_cri, 31);
 
 /**
  * @generated from message runtime.v1.ContainerStatusRequest
@@ -682,7 +743,7 @@ export type ContainerStatusRequest = Message<"runtime.v1.ContainerStatusRequest"
  * Use `create(ContainerStatusRequestSchema)` to create a new message.
  */
 export const ContainerStatusRequestSchema: GenMessage<ContainerStatusRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 30);
+  messageDesc(file_cri, 32);
 
 /**
  * @generated from message runtime.v1.ContainerStatus
@@ -751,7 +812,7 @@ export type ContainerStatus = Message<"runtime.v1.ContainerStatus"> & {
  * Use `create(ContainerStatusSchema)` to create a new message.
  */
 export const ContainerStatusSchema: GenMessage<ContainerStatus> = /*@__PURE__*/
-  messageDesc(file_cri, 31);
+  messageDesc(file_cri, 33);
 
 /**
  * @generated from message runtime.v1.ContainerStatusResponse
@@ -768,7 +829,7 @@ export type ContainerStatusResponse = Message<"runtime.v1.ContainerStatusRespons
  * Use `create(ContainerStatusResponseSchema)` to create a new message.
  */
 export const ContainerStatusResponseSchema: GenMessage<ContainerStatusResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 32);
+  messageDesc(file_cri, 34);
 
 /**
  * @generated from message runtime.v1.ImageStatusRequest
@@ -790,7 +851,7 @@ export type ImageStatusRequest = Message<"runtime.v1.ImageStatusRequest"> & {
  * Use `create(ImageStatusRequestSchema)` to create a new message.
  */
 export const ImageStatusRequestSchema: GenMessage<ImageStatusRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 33);
+  messageDesc(file_cri, 35);
 
 /**
  * @generated from message runtime.v1.Image
@@ -822,7 +883,7 @@ export type Image = Message<"runtime.v1.Image"> & {
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
-  messageDesc(file_cri, 34);
+  messageDesc(file_cri, 36);
 
 /**
  * @generated from message runtime.v1.ImageStatusResponse
@@ -839,7 +900,7 @@ export type ImageStatusResponse = Message<"runtime.v1.ImageStatusResponse"> & {
  * Use `create(ImageStatusResponseSchema)` to create a new message.
  */
 export const ImageStatusResponseSchema: GenMessage<ImageStatusResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 35);
+  messageDesc(file_cri, 37);
 
 /**
  * @generated from message runtime.v1.AuthConfig
@@ -861,7 +922,7 @@ export type AuthConfig = Message<"runtime.v1.AuthConfig"> & {
  * Use `create(AuthConfigSchema)` to create a new message.
  */
 export const AuthConfigSchema: GenMessage<AuthConfig> = /*@__PURE__*/
-  messageDesc(file_cri, 36);
+  messageDesc(file_cri, 38);
 
 /**
  * @generated from message runtime.v1.PullImageRequest
@@ -888,7 +949,7 @@ export type PullImageRequest = Message<"runtime.v1.PullImageRequest"> & {
  * Use `create(PullImageRequestSchema)` to create a new message.
  */
 export const PullImageRequestSchema: GenMessage<PullImageRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 37);
+  messageDesc(file_cri, 39);
 
 /**
  * @generated from message runtime.v1.PullImageResponse
@@ -905,7 +966,7 @@ export type PullImageResponse = Message<"runtime.v1.PullImageResponse"> & {
  * Use `create(PullImageResponseSchema)` to create a new message.
  */
 export const PullImageResponseSchema: GenMessage<PullImageResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 38);
+  messageDesc(file_cri, 40);
 
 /**
  * @generated from message runtime.v1.RemoveImageRequest
@@ -922,7 +983,7 @@ export type RemoveImageRequest = Message<"runtime.v1.RemoveImageRequest"> & {
  * Use `create(RemoveImageRequestSchema)` to create a new message.
  */
 export const RemoveImageRequestSchema: GenMessage<RemoveImageRequest> = /*@__PURE__*/
-  messageDesc(file_cri, 39);
+  messageDesc(file_cri, 41);
 
 /**
  * @generated from message runtime.v1.RemoveImageResponse
@@ -935,7 +996,7 @@ export type RemoveImageResponse = Message<"runtime.v1.RemoveImageResponse"> & {
  * Use `create(RemoveImageResponseSchema)` to create a new message.
  */
 export const RemoveImageResponseSchema: GenMessage<RemoveImageResponse> = /*@__PURE__*/
-  messageDesc(file_cri, 40);
+  messageDesc(file_cri, 42);
 
 /**
  * @generated from service runtime.v1.RuntimeService

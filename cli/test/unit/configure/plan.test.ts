@@ -37,7 +37,11 @@ describe('what containerd is told', () => {
     expect(plugins).toMatchObject({
       'io.containerd.cri.v1.images': { snapshotter: 'drakkar', registry: { config_path: '/etc/certs.d' } },
       'io.containerd.transfer.v1.local': {
-        unpack_config: [{ platform: 'linux/amd64', snapshotter: 'drakkar' }],
+        unpack_config: [
+          { platform: 'linux/amd64', snapshotter: 'overlayfs' },
+          { platform: 'linux(+erofs)/amd64', snapshotter: 'erofs', optional: true },
+          { platform: 'linux/amd64', snapshotter: 'drakkar' },
+        ],
       },
     });
     expect(proxy_plugins).toMatchObject({
@@ -52,6 +56,19 @@ describe('what containerd is told', () => {
     expect(of(OLD)).toBeUndefined();
     expect(of({ major: 2, minor: 1 })).toEqual(['remap-ids']);
     expect(of(NEW)).toEqual(['remap-ids', 'rebase']);
+  });
+
+  test('to unpack as it did for others, unless it was told otherwise', () => {
+    const of = (text: string, version = NEW) => {
+      const { plugins } = configured(text, version) as {
+        plugins: Record<string, { unpack_config?: { snapshotter: string }[] }>;
+      };
+      return plugins['io.containerd.transfer.v1.local']?.unpack_config?.map(({ snapshotter }) => snapshotter);
+    };
+    expect(of('version = 3\n', { major: 2, minor: 2 })).toEqual(['overlayfs', 'drakkar']);
+    const own =
+      'version = 3\n[[plugins."io.containerd.transfer.v1.local".unpack_config]]\n  snapshotter = "mine"\n';
+    expect(of(own)).toEqual(['mine', 'drakkar']);
   });
 
   test('nothing that would switch the transfer service off', () => {
