@@ -125,11 +125,14 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     return path;
   };
   let stopped: Promise<void> | undefined;
+  const listed = async (args: readonly string[]): Promise<string[]> =>
+    (await ctr(args).catch(() => '')).split(/\s+/).filter(Boolean);
   const stop = async (): Promise<void> => {
     for (const path of mounted) await unmount(path);
-    const tasks = await ctr(['tasks', 'ls', '--quiet']).catch(() => '');
-    for (const id of tasks.split('\n').filter(Boolean)) {
-      await ctr(['tasks', 'delete', '--force', id]).catch(() => {});
+    for (const namespace of await listed(['namespaces', 'ls', '--quiet'])) {
+      const within = ['--namespace', namespace, 'tasks'];
+      for (const id of await listed([...within, 'ls', '--quiet']))
+        await ctr([...within, 'delete', '--force', id]).catch(() => {});
     }
     await child.stop();
     // What it was unpacking when it was told to stop stays mounted.

@@ -10,10 +10,11 @@ export const sleepFile = (): TarItem => ({
   data: readFileSync('/usr/bin/sleep'),
 });
 
-/** An image whose container does nothing until it is ended: what a pod stands upon. */
-export function pauseImage(): Image {
+/** An image whose container does nothing until it is ended: what a pod stands upon. Its one layer is nobody else's with a mark of its own. */
+export function pauseImage(mark?: string): Image {
+  const marks = mark === undefined ? [] : [{ name: 'mark', data: mark }];
   return imageOf({
-    layers: [layerOf(tarArchive([...shellFiles(), sleepFile()]))],
+    layers: [layerOf(tarArchive([...shellFiles(), sleepFile(), ...marks]))],
     config: { config: { Entrypoint: ['/bin/sleep', 'infinity'] } },
   });
 }

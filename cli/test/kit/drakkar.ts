@@ -195,6 +195,8 @@ export async function startHost(
       } finally {
         if (daemon !== undefined) await gone(daemon, 'SIGTERM');
         await helper?.[Symbol.asyncDispose]();
+        // What a test that failed has left in use.
+        for (const path of mountsBelow(directory)) execFileSync('umount', ['--lazy', path]);
         await rm(directory, { recursive: true, force: true, maxRetries: 10 });
       }
     },
