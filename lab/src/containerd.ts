@@ -49,6 +49,8 @@ export interface Containerd extends AsyncDisposable {
   mount(reference: string): Promise<UnpackedMount>;
   /** Mounts what a container would get upon a snapshot of any snapshotter. */
   mountSnapshot(snapshotter: string, parent: string): Promise<UnpackedMount>;
+  /** Kills it, and starts it again. Containers go on. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -90,7 +92,8 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   // Its shim must be of the same release, and is looked for on the path.
   const path = ['env', `PATH=${[programs, process.env.PATH].filter(Boolean).join(':')}`] as const;
   const [program, ...words] = [...path, join(programs, 'containerd'), '--config', config];
-  const child = startChild(...within(program, words));
+  const begin = () => startChild(...within(program, words));
+  let child = begin();
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
     const line = ['--address', address, '--namespace', NAMESPACE, ...args];
     const { stdout } = await run(...within(join(programs, 'ctr'), line), {
@@ -99,13 +102,13 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     });
     return stdout;
   };
-  try {
-    await untilReady(child, 'containerd', () =>
-      ctr(['version']).then(
-        () => true,
-        () => false,
-      ),
+  const isReady = () =>
+    ctr(['version']).then(
+      () => true,
+      () => false,
     );
+  try {
+    await untilReady(child, 'containerd', isReady);
   } catch (error) {
     await child.stop();
     await rm(directory, { recursive: true, force: true });
@@ -147,7 +150,9 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
     address,
     namespace: NAMESPACE,
     directory,
-    pid: child.process.pid ?? 0,
+    get pid() {
+      return child.process.pid ?? 0;
+    },
     ctr,
     async pull(reference, { user, platform, signal } = {}) {
       const args = ['images', 'pull', '--plain-http', '--snapshotter', 'overlayfs'];
@@ -174,6 +179,12 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
           await snapshots('rm', path);
         },
       };
+    },
+    async restart() {
+      child.process.kill('SIGKILL');
+      await child.stop();
+      child = begin();
+      await untilReady(child, 'containerd', isReady);
     },
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,

@@ -21,6 +21,8 @@ export interface RegistryOptions {
   readonly storageDirectory?: string;
   /** Serve HTTPS with these PEM files. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+  /** A free one when absent. */
+  readonly port?: number;
   /** Where it listens; on loopback when absent. */
   readonly address?: string;
   /** Makes a command line that runs elsewhere: in a network namespace. */
@@ -69,7 +71,7 @@ async function startIn(directory: string, options: RegistryOptions): Promise<Reg
   }
   const address = options.address ?? '127.0.0.1';
   for (let attempt = 1; ; attempt += 1) {
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     const config = join(directory, 'config.json');
     await writeFile(config, JSON.stringify(configuration(port, storage, passwords, options)));
     const args = ['serve', config] as const;

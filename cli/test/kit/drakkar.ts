@@ -31,8 +31,8 @@ export interface Host extends AsyncDisposable {
   drakkar(...args: string[]): Promise<Outcome>;
   /** Starts what is not running. */
   start(): Promise<void>;
-  /** Kills a part with SIGKILL, and waits until it is gone. */
-  kill(part: 'daemon' | 'helper'): Promise<void>;
+  /** Kills a part, and waits until it is gone. */
+  kill(part: 'daemon' | 'helper', signal?: 'SIGKILL' | 'SIGTERM'): Promise<void>;
   /** Kills everything of it at once: daemon, helper, and who holds volumes for the next helper. Mounts stay. */
   killAll(): Promise<void>;
   /** What is left after a power cut: what is on the disk. Everything starts again. */
@@ -152,14 +152,14 @@ export async function startHost(
         await delay(20, undefined, { signal: deadline });
       }
     },
-    async kill(part) {
+    async kill(part, signal = 'SIGKILL') {
       if (part === 'helper' && helper !== undefined) {
-        process.kill(helper.pid, 'SIGKILL');
+        process.kill(helper.pid, signal);
         await helper[Symbol.asyncDispose]();
         helper = undefined;
       }
       if (part === 'daemon' && daemon !== undefined) {
-        await gone(daemon, 'SIGKILL');
+        await gone(daemon, signal);
         daemon = undefined;
       }
     },

@@ -1,0 +1,206 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  buildContainerd2,
+  type ContainerOptions,
+  type Pod,
+  type Registry,
+  sleepFile,
+  startRegistry,
+  temporaryDirectory,
+} from '@drakkar/lab';
+import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { type Host, startHost } from '../kit/drakkar.ts';
+import { push, shellImage } from '../kit/image.ts';
+
+const isRoot = process.getuid?.() === 0;
+const LOOPBACK = '127.0.0.1';
+const FILES = 8;
+/** More than one block, so that each has one of its own. */
+const FILE_BYTES = 1024 * 1024;
+const COMMAND = ['/bin/sh', '-c', 'for f in /data/*; do read line < $f; echo $line; done'];
+const SAID = Array.from({ length: FILES }, (_, index) => `this is ${index}\n`).join('');
+/** Reads on and on, and says so. */
+const ENDLESS = [
+  '/bin/sh',
+  '-c',
+  'while :; do for f in /data/*; do read line < $f; done; /bin/sleep 0.05; done',
+];
+const SOON = { timeout: 30_000, interval: 200 };
+
+const CONTAINERDS = [
+  { version: '1.6', programs: async () => undefined },
+  { version: '2.4', programs: buildContainerd2 },
+] as const;
+
+type Who = 'registry' | 'supernode';
+
+const AWAY: readonly [name: string, who: readonly Who[]][] = [
+  ['the registry', ['registry']],
+  ['the supernode', ['supernode']],
+  ['both', ['registry', 'supernode']],
+];
+
+describe.skipIf(!isRoot).each(CONTAINERDS)(
+  'pods of a stock containerd $version in a cluster (need root)',
+  ({ programs }) => {
+    const running = new AsyncDisposableStack();
+    let registry: Registry;
+    let supernode: Supernode;
+    let seed: Host;
+    let node: ClusterNode;
+    let storageDirectory: string;
+    let supernodeDirectory: string;
+    let containers = 0;
+
+    const startTheSupernode = (port = 0) =>
+      startSupernode(
+        supernodeConfiguration.complete({
+          stateDirectory: supernodeDirectory,
+          address: LOOPBACK,
+          port,
+          metrics: { port: 0 },
+          log: { level: 'error' },
+        }),
+      );
+
+    beforeAll(async () => {
+      const { path } = running.use(await temporaryDirectory('away'));
+      [storageDirectory, supernodeDirectory] = [join(path, 'storage'), join(path, 'supernode')];
+      registry = await startRegistry({ storageDirectory });
+      running.defer(() => registry.stop());
+      supernode = await startTheSupernode();
+      running.defer(() => supernode[Symbol.asyncDispose]());
+      const swarmOf = (name: string) => ({
+        swarm: {
+          supernode: supernode.status().address,
+          joinToken: supernode.joinToken,
+          name,
+          address: LOOPBACK,
+          controlPort: 0,
+          dataPort: 0,
+          mdns: false,
+        },
+        volumes: { background: 'off' },
+      });
+      seed = running.use(await startHost(swarmOf('seed')));
+      node = running.use(
+        await startClusterNode({
+          registry,
+          programs: await programs(),
+          mirror: true,
+          config: { ...swarmOf('node'), containerd: { buildSnapshots: false } },
+        }),
+      );
+      await untilJoined();
+    });
+    afterAll(() => running[Symbol.asyncDispose]());
+
+    async function untilJoined(): Promise<void> {
+      const signal = AbortSignal.timeout(SOON.timeout);
+      for (const { client } of [seed, node.host])
+        while ((await client.status()).swarm?.supernode.up !== true)
+          await delay(SOON.interval, undefined, { signal });
+    }
+
+    /** An image of which a seed has the snapshot, and the registry, too. */
+    async function seeded(name: string): Promise<string> {
+      const data = Array.from({ length: FILES }, (_, index) => ({
+        name: `data/${index}`,
+        data: Buffer.concat([Buffer.from(`this is ${index}\n`), randomBytes(FILE_BYTES)]),
+      }));
+      const image = await push(registry, shellImage({}, [sleepFile(), ...data]), name);
+      expect(await seed.drakkar('snapshot', 'build', '--push', image)).toMatchObject({ code: 0 });
+      return image;
+    }
+
+    async function takeAway(who: readonly Who[]): Promise<AsyncDisposable> {
+      const { host } = registry;
+      const port = Number(/:(\d+)/.exec(supernode.status().address)?.[1]);
+      if (who.includes('registry')) await registry.stop();
+      if (who.includes('supernode')) await supernode[Symbol.asyncDispose]();
+      return {
+        async [Symbol.asyncDispose]() {
+          if (who.includes('registry'))
+            registry = await startRegistry({ storageDirectory, port: Number(host.split(':').at(-1)) });
+          if (!who.includes('supernode')) return;
+          supernode = await startTheSupernode(port);
+          await untilJoined();
+        },
+      };
+    }
+
+    async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
+      const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
+      try {
+        await work(pod);
+      } finally {
+        await node.cri.removePod(pod);
+      }
+    }
+
+    const runIn = (pod: Pod, image: string) => {
+      containers += 1;
+      return node.cri.run(pod, { name: `c-${containers}`, image, command: COMMAND });
+    };
+
+    /** As a kubelet does: what is restarted is away for a moment. */
+    async function runSoon(pod: Pod, options: ContainerOptions): Promise<string> {
+      let output = '';
+      const attempt = async () => {
+        containers += 1;
+        output = await node.cri.run(pod, { ...options, name: `c-${containers}` });
+      };
+      await expect.poll(() => attempt().catch(String), SOON).toBeUndefined();
+      return output;
+    }
+
+    test.each(AWAY)('read on with %s away after the mount', async (name, who) => {
+      const image = await seeded(`after-${who.join('-')}`);
+      await inPod(`after ${name}`, async (pod) => {
+        await node.cri.pull(image);
+        const id = await node.cri.startContainer(pod, { name: `endless-${who}`, image, command: ENDLESS });
+        await using _ = await takeAway(who);
+        expect(await runIn(pod, image)).toBe(SAID);
+        expect(await node.cri.isRunning(id)).toBe(true);
+        await node.cri.removeContainer(id);
+      });
+      await node.cri.removeImage(image);
+    });
+
+    test.each(AWAY)('start with %s away before the mount', async (name, who) => {
+      const image = await seeded(`before-${who.join('-')}`);
+      await inPod(`before ${name}`, async (pod) => {
+        await node.cri.pull(image);
+        await using _ = await takeAway(who);
+        expect(await runIn(pod, image)).toBe(SAID);
+      });
+      await node.cri.removeImage(image);
+    });
+
+    test('go on, and start, through a restart of the daemon and one of containerd', async () => {
+      const image = await seeded('restarts');
+      await inPod('restarts', async (pod) => {
+        await node.cri.pull(image);
+        const id = await node.cri.startContainer(pod, { name: 'endless', image, command: ENDLESS });
+        for (const restart of [
+          async () => {
+            await node.host.kill('daemon', 'SIGTERM');
+            await node.host.start();
+          },
+          () => node.containerd.restart(),
+        ]) {
+          const starting = runSoon(pod, { name: 'meanwhile', image, command: COMMAND });
+          await restart();
+          expect(await starting).toBe(SAID);
+          expect(await node.cri.isRunning(id)).toBe(true);
+        }
+        await node.cri.removeContainer(id);
+      });
+      await node.cri.removeImage(image);
+    });
+  },
+);
