@@ -27,12 +27,14 @@ const recordSchema = z.object({
       changes: z.array(changeSchema),
     }),
   ),
+  /** That were made for files, the outermost first. */
+  directories: z.array(z.string()).default([]),
 });
 
 /** What was done to files, and how they were before: all that an undo needs. */
 const CHANGED = '';
 
-export type UndoRecord = z.infer<typeof recordSchema>;
+export type UndoRecord = z.output<typeof recordSchema>;
 export type ChangedFile = UndoRecord['files'][number];
 
 export interface PlannedFile {
@@ -85,7 +87,13 @@ export async function applyPlan(files: readonly PlannedFile[], recordPath: strin
     };
   });
   const untouched = known?.files.filter((file) => fresh.every(({ path }) => path !== file.path)) ?? [];
-  const record: UndoRecord = { version: 1, files: [...untouched, ...fresh] };
+  const directories = new Set(known?.directories);
+  for (const { path } of files) for (const missing of await missingAbove(path)) directories.add(missing);
+  const record: UndoRecord = {
+    version: 1,
+    files: [...untouched, ...fresh],
+    directories: [...directories],
+  };
   // There may be credentials in what it was.
   await writeWhole(recordPath, `${JSON.stringify(record, null, 2)}\n`, 0o600);
   for (const { path, after } of files) await writeWhole(path, after);
@@ -101,6 +109,8 @@ export async function undoPlan(recordPath: string): Promise<Undone[]> {
   }
   const undone: Undone[] = [];
   for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file) });
+  // What others have put there stays.
+  for (const directory of record.directories.toReversed()) await rmdir(directory).catch(() => undefined);
   // How it was stands there alone.
   if (undone.some(({ outcome }) => outcome === 'partly')) await rename(recordPath, `${recordPath}.undone`);
   else await rm(recordPath);
@@ -113,7 +123,6 @@ async function undo({ path, before, written, changes }: ChangedFile): Promise<Un
   if (sha256(now) === written) {
     if (before === null) {
       await rm(path);
-      await rmdir(dirname(path)).catch(() => undefined);
       return 'removed';
     }
     await writeWhole(path, Buffer.from(before, 'base64'));
@@ -124,6 +133,19 @@ async function undo({ path, before, written, changes }: ChangedFile): Promise<Un
   if (reverted.text === now) return 'left';
   await writeWhole(path, reverted.text);
   return reverted.changes.length === 0 ? 'reverted' : 'partly';
+}
+
+/** Directories of a path that are not there, the outermost first. */
+async function missingAbove(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let directory = dirname(path); ; directory = dirname(directory)) {
+    const isThere = await lstat(directory).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return missing;
+    missing.unshift(directory);
+  }
 }
 
 async function readRecord(path: string): Promise<UndoRecord | undefined> {

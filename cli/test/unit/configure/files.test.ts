@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -37,10 +46,18 @@ describe('files that are configured', () => {
   });
 
   test('are gone after an undo where there were none', async () => {
-    path = join(directory, 'hosts', 'hosts.toml');
-    await set('one');
-    expect(await undoPlan(record)).toEqual([{ path, outcome: 'removed' }]);
-    expect(await readConfiguration(path)).toBeUndefined();
+    mkdirSync(join(directory, 'theirs'));
+    for (const parts of [
+      ['certs.d', 'host'],
+      ['certs.d', 'other'],
+      ['theirs', 'host'],
+    ]) {
+      path = join(directory, ...parts, 'hosts.toml');
+      await set('one');
+    }
+    const undone = await undoPlan(record);
+    expect(undone.map(({ outcome }) => outcome)).toEqual(['removed', 'removed', 'removed']);
+    expect(readdirSync(directory, { recursive: true })).toEqual(['theirs']);
   });
 
   test('keep what others have made of them since', async () => {
