@@ -407,7 +407,7 @@ impl Service {
     }
 
     fn is_mounted(&self, volume: &Id) -> bool {
-        table::mounts().is_ok_and(|mounts| mounts.contains_key(&self.volume_path(volume)))
+        table::is_mount_point(&self.volume_path(volume))
     }
 
     fn volume_path(&self, volume: &Id) -> PathBuf {

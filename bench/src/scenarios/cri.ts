@@ -67,7 +67,7 @@ async function setStage(settings: Readonly<Record<string, object>> = {}): Promis
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp('/var/tmp/drakkar-cri-');
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const containerd = { snapshotterSocket: snapshotterSocketOf(directory) };
+  const containerd = { snapshotterSocket: snapshotterSocketOf(directory), buildSnapshots: false };
   const seeded = stack.use(
     await startSeededFleet({
       rate: RATE,

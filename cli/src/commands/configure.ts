@@ -6,9 +6,10 @@ import { isRegistry } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import { containerdVersion, planContainerd, recordOf } from '../configure/containerd.ts';
 import { describeDiff } from '../configure/diff.ts';
-import { applyPlan, type Undone, undoPlan } from '../configure/files.ts';
+import { applyPlan, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
-import { CONTAINERD_CONFIG_PATH } from '../configure/plan.ts';
+import { findPlace, type Place, templateOf } from '../configure/places.ts';
+import { CONTAINERD_CONFIG_PATH, type ContainerdVersion } from '../configure/plan.ts';
 import type { Context } from '../context.ts';
 
 const run = promisify(execFile);
@@ -36,20 +37,26 @@ export const commands = [
       restart: { summary: 'restart containerd where that is needed; containers go on' },
       'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
       'containerd-config': {
-        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH}`,
+        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH} or that of k3s or RKE2`,
         value: 'file',
       },
     },
     async run(context, _, flags) {
-      const configPath = flags['containerd-config'] ?? CONTAINERD_CONFIG_PATH;
-      if (flags.undo) return await undo(context, configPath, flags.restart);
+      const place = await findPlace();
+      const named = flags['containerd-config'];
+      if (flags.undo) return await undo(context, await configuredIn(place, named), place, flags.restart);
+      const version = await containerdVersion(flags['containerd-program'] ?? place.program);
+      const { configPath, templatePath } = placesOf(place, version, named);
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
-      const registries = isAll || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;
+      const isGenerated = templatePath !== undefined;
+      if (isGenerated && (flags['mirror-all'] || flags.mirror.length > 0)) refuseMirror(place);
+      const registries = (isAll && !isGenerated) || flags['mirror-all'] ? [ALL_REGISTRIES] : flags.mirror;
       for (const registry of flags.mirror) refuseUnlessRegistry(registry);
       const places = await daemonPlaces(context);
       const plan = await planContainerd({
         configPath,
-        version: await containerdVersion(flags['containerd-program'] ?? 'containerd'),
+        templatePath,
+        version,
         snapshotterSocket: isAll || flags.snapshotter ? requireSocket(places) : undefined,
         stateDirectory: places.stateDirectory,
         mirrorUrl: places.mirrorUrl,
@@ -59,10 +66,12 @@ export const commands = [
       const diffs = plan.map(({ path, before, after }) => describeDiff(path, before, after));
       if (!flags['dry-run']) {
         await applyPlan(plan, recordOf(configPath));
-        if (needsRestart && flags.restart) await restartContainerd();
+        if (needsRestart && flags.restart) await restartContainerd(place);
       }
       const said =
-        plan.length === 0 ? ['nothing has to be changed'] : [...diffs, afterwards(flags, needsRestart)];
+        plan.length === 0
+          ? ['nothing has to be changed']
+          : [...diffs, afterwards(flags, place, needsRestart)];
       context.answer(
         { files: plan.map(({ path }) => path), changed: !flags['dry-run'] && plan.length > 0, needsRestart },
         said.join('\n'),
@@ -71,12 +80,12 @@ export const commands = [
   }),
 ];
 
-async function undo(context: Context, configPath: string, restart: boolean): Promise<void> {
+async function undo(context: Context, configPath: string, place: Place, restart: boolean): Promise<void> {
   const undone = await undoPlan(recordOf(configPath));
   const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
-  if (needsRestart && restart) await restartContainerd();
+  if (needsRestart && restart) await restartContainerd(place);
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
-  if (needsRestart && !restart) lines.push(RESTART);
+  if (needsRestart && !restart) lines.push(restartWords(place));
   context.answer({ files: undone, needsRestart }, lines.join('\n'));
 }
 
@@ -89,16 +98,46 @@ const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
   left: 'is left as it is: nothing of what was set is there any more',
 };
 
-const RESTART =
-  'containerd takes it over when it is restarted (systemctl restart containerd); containers go on meanwhile';
+const restartWords = ({ units }: Place) =>
+  `containerd takes it over when it is restarted (systemctl restart ${units.join(' or ')}); containers go on meanwhile`;
+
+/** The file that was changed, whatever containerd there is now. */
+async function configuredIn(place: Place, named: string | undefined): Promise<string> {
+  const paths = [1, 2].map((major) => placesOf(place, { major, minor: 0 }, named).configPath);
+  for (const path of paths) if ((await readConfiguration(recordOf(path))) !== undefined) return path;
+  return paths[0] ?? place.config;
+}
+
+/** Of a distribution the file beside its own, from which it makes that. */
+function placesOf(
+  { config, generated }: Place,
+  version: ContainerdVersion,
+  named: string | undefined,
+): { readonly configPath: string; readonly templatePath?: string } {
+  if (named !== undefined) return { configPath: named };
+  if (generated === undefined) return { configPath: config };
+  return { configPath: templateOf(generated, version), templatePath: generated };
+}
+
+/** It writes every hosts.toml anew whenever it starts. */
+function refuseMirror({ name }: Place): never {
+  throw new DrakkarError(
+    'unsupported',
+    `${name} makes its hosts.toml itself, from /etc/rancher/${name}/registries.yaml`,
+    {
+      hint: 'name the daemon’s mirror there: mirrors: {"*": {endpoint: ["http://127.0.0.1:4001"]}}',
+    },
+  );
+}
 
 function afterwards(
   flags: { readonly 'dry-run': boolean; readonly restart: boolean },
+  place: Place,
   needsRestart: boolean,
 ): string {
   if (flags['dry-run']) return 'nothing was changed';
   if (!needsRestart) return 'done; containerd reads it with the next pull';
-  return flags.restart ? 'done, and containerd has been restarted' : `done; ${RESTART}`;
+  return flags.restart ? 'done, and containerd has been restarted' : `done; ${restartWords(place)}`;
 }
 
 /** Of the daemon that runs, else as it is configured. */
@@ -129,9 +168,17 @@ function requireSocket({ snapshotterSocket }: DaemonPlaces): string {
   });
 }
 
-async function restartContainerd(): Promise<void> {
+async function restartContainerd({ units }: Place): Promise<void> {
   try {
-    await run('systemctl', ['restart', 'containerd']);
+    const { stdout } = await run('systemctl', [
+      'list-units',
+      '--plain',
+      '--no-legend',
+      '--state=active',
+      ...units.map((unit) => `${unit}.service`),
+    ]);
+    const [active = units[0] ?? ''] = stdout.split(/\s/);
+    await run('systemctl', ['restart', active]);
   } catch (cause) {
     throw new DrakkarError('unavailable', 'containerd could not be restarted', {
       hint: 'restart it yourself; the configuration is written',

@@ -14,6 +14,7 @@ import type { TomlTable } from 'smol-toml';
 import { defineCommand } from '../command-line/command.ts';
 import { readConfiguration } from '../configure/files.ts';
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
+import { findPlace } from '../configure/places.ts';
 import {
   CONTAINERD_CONFIG_PATH,
   hostsDirectoryIn,
@@ -46,7 +47,7 @@ export const commands = [
     options: {
       image: { summary: 'ask for this image as containerd would, and say who answers', value: 'image' },
       'containerd-config': {
-        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH}`,
+        summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH} or that of k3s or RKE2`,
         value: 'file',
       },
       'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
@@ -81,12 +82,12 @@ async function examine(context: Context, flags: Flags): Promise<Check[]> {
 async function containerd(
   context: Context,
   status: DaemonStatus | DrakkarError,
-  {
-    image,
-    'containerd-config': path = CONTAINERD_CONFIG_PATH,
-    'containerd-program': program = 'containerd',
-  }: Flags,
+  flags: Flags,
 ): Promise<Check[]> {
+  const { image } = flags;
+  const place = await findPlace();
+  const path = flags['containerd-config'] ?? place.generated ?? place.config;
+  const program = flags['containerd-program'] ?? place.program;
   const line = await firstLine(program, ['--version']);
   const known = programCheck('containerd', line, 'the mirror and the snapshotter');
   if (line === undefined) return [known];

@@ -18,6 +18,8 @@ import { editToml, parseToml } from './toml-edit.ts';
 
 export interface ContainerdWish {
   readonly configPath: string;
+  /** What the configuration is begun with where it is not there yet. */
+  readonly templatePath?: string | undefined;
   readonly version: ContainerdVersion;
   readonly snapshotterSocket: string | undefined;
   /** The daemon's. */
@@ -29,6 +31,7 @@ export interface ContainerdWish {
 /** What has to be written so that a containerd uses the snapshotter, where one is named, and the mirror for some registries: only what really changes. */
 export async function planContainerd({
   configPath,
+  templatePath,
   version,
   snapshotterSocket,
   stateDirectory,
@@ -36,7 +39,8 @@ export async function planContainerd({
   mirrorUrl,
 }: ContainerdWish): Promise<PlannedFile[]> {
   const before = await readConfiguration(configPath);
-  const text = before ?? newFile(version);
+  const template = templatePath === undefined ? undefined : await readConfiguration(templatePath);
+  const text = before ?? template ?? newFile(version);
   const document = parseToml(text, configPath);
   const known = hostsDirectoryIn(document, configPath);
   const hostsDirectory = registries.length === 0 ? undefined : (known ?? HOSTS_DIRECTORY);
