@@ -139,16 +139,35 @@ async function imageChecks(context: Context, text: string, directory: string | u
     });
     if (isTaken) break;
   }
-  const client = await context.client();
-  const snapshots = await client.snapshots(context.signal).catch(() => []);
-  const isHere = snapshots.some(({ image: name }) => {
-    const known = parseReference(name);
-    return known.registry === registry && known.repository === repository;
-  });
-  const finding = isHere
-    ? 'a snapshot of this repository is here: the image is not unpacked if it is of that one'
-    : 'no snapshot of it is here; the cluster and its registry are asked when it is pulled';
-  return [...checks, { name: 'snapshot', verdict: 'ok', finding }];
+  return [...checks, await snapshotCheck(context, text)];
+}
+
+/** Whether the image would be unpacked. */
+async function snapshotCheck(context: Context, text: string): Promise<Check> {
+  const name = 'snapshot';
+  const { signal } = context;
+  try {
+    const client = await context.client();
+    const { manifestDigest } = await client.pull({ image: text, layers: false }, { signal });
+    const snapshots = await client.snapshots(signal);
+    const known = snapshots.find((snapshot) => snapshot.manifestDigest === manifestDigest);
+    if (known !== undefined) {
+      const finding = `that of ${manifestDigest} is here (${known.origin}): nothing is unpacked`;
+      return { name, verdict: 'ok', finding };
+    }
+    return {
+      name,
+      verdict: 'warning',
+      finding: `there is none of ${manifestDigest} here: the cluster and its registry are asked at the pull, and where they have none it is unpacked`,
+      remedy: `drakkar snapshot build ${text}`,
+    };
+  } catch (cause) {
+    const { message, hint } = toDrakkarError(cause);
+    const finding = `the daemon can’t tell: ${message}`;
+    const remedy =
+      hint ?? 'give it a credential of its own (registries.credentials), or pull through its mirror';
+    return { name, verdict: 'warning', finding, remedy };
+  }
 }
 
 async function manifestAnswer(url: string): Promise<string> {

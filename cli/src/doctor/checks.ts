@@ -48,8 +48,26 @@ export function kernelChecks(probe: Probe): Check[] {
           finding: `no overlayfs: ${probe.overlay.reason}`,
           remedy: 'modprobe overlay, or a kernel with CONFIG_OVERLAY_FS',
         },
+    lazyCheck(probe),
   );
   return checks;
+}
+
+/** How volumes are filled while they are read. */
+function lazyCheck({ fanotifyPreContent, fuse }: Probe): Check {
+  const name = 'lazy volumes';
+  if (fanotifyPreContent.works)
+    return { name, verdict: 'ok', finding: 'filled through fanotify while they are read' };
+  if (fuse.works) {
+    const finding = `filled through FUSE while they are read; through fanotify: ${fanotifyPreContent.reason}`;
+    return { name, verdict: 'ok', finding };
+  }
+  return {
+    name,
+    verdict: 'failure',
+    finding: `none: neither fanotify (${fanotifyPreContent.reason}) nor FUSE (${fuse.reason})`,
+    remedy: 'load the module (modprobe fuse), or run a kernel ≥ 6.14 with CONFIG_FANOTIFY_ACCESS_PERMISSIONS',
+  };
 }
 
 export function daemonChecks(status: DaemonStatus | DrakkarError): Check[] {

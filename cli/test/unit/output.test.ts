@@ -138,9 +138,17 @@ describe('the doctor', () => {
   });
 
   test('accepts loop devices where files can’t be mounted', () => {
-    expect(verdicts({ erofsOnFiles: not })).toEqual(['ok', 'ok']);
-    expect(verdicts({ erofsOnFiles: not, loopDevices: not })).toEqual(['failure', 'ok']);
-    expect(verdicts({ overlay: not })).toEqual(['ok', 'failure']);
+    expect(verdicts({ erofsOnFiles: not })).toEqual(['ok', 'ok', 'ok']);
+    expect(verdicts({ erofsOnFiles: not, loopDevices: not })).toEqual(['failure', 'ok', 'ok']);
+    expect(verdicts({ overlay: not })).toEqual(['ok', 'failure', 'ok']);
+  });
+
+  test('says what fills volumes while they are read', () => {
+    const finding = (changed: object) => kernelChecks({ ...probe, ...changed }).at(-1)?.finding;
+    expect(finding({})).toContain('fanotify');
+    expect(finding({ fanotifyPreContent: not })).toContain('FUSE');
+    expect(verdicts({ fanotifyPreContent: not })).toEqual(['ok', 'ok', 'ok']);
+    expect(verdicts({ fanotifyPreContent: not, fuse: not })).toEqual(['ok', 'ok', 'failure']);
   });
 
   test('passes on why a daemon does not answer', () => {

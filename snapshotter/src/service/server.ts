@@ -1,11 +1,5 @@
-import { chmod, rm } from 'node:fs/promises';
-import {
-  containerd,
-  type DrakkarError,
-  type ErrorCode,
-  grpcMethodsOf,
-  toDrakkarError,
-} from '@drakkar/protocol';
+import { chmod, lstat, rm } from 'node:fs/promises';
+import { containerd, DrakkarError, type ErrorCode, grpcMethodsOf, toDrakkarError } from '@drakkar/protocol';
 import {
   Server,
   ServerCredentials,
@@ -52,6 +46,7 @@ const DONE = {};
  * Serves snapshots to containerd on a unix socket, which only the process's own user and root may open.
  *
  * @param onFailure told of what is our own fault
+ * @throws `already_exists` where something else than a socket is there
  */
 export async function serveSnapshots(
   socketPath: string,
@@ -60,7 +55,7 @@ export async function serveSnapshots(
 ): Promise<AsyncDisposable> {
   const server = new Server({ 'grpc.max_receive_message_length': MAX_MESSAGE_BYTES });
   server.addService(grpcMethodsOf(containerd.Snapshots), implementation(snapshots, onFailure));
-  await rm(socketPath, { force: true });
+  await removeSocket(socketPath);
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) =>
       error === null ? resolve() : reject(error),
@@ -75,6 +70,18 @@ export async function serveSnapshots(
         server.forceShutdown();
       }),
   };
+}
+
+/** What a snapshotter before this one has left. */
+async function removeSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new DrakkarError('already_exists', `${path} is no socket`, {
+      hint: 'move it away, or give the snapshotter another containerd.snapshotterSocket',
+    });
+  }
+  await rm(path);
 }
 
 function implementation(
