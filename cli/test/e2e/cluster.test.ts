@@ -9,13 +9,13 @@ import {
   startRegistry,
   temporaryDirectory,
 } from '@drakkar/lab';
-import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import type { Supernode } from '@drakkar/supernode';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { memberOf, startSupernodeIn } from '../kit/cluster.ts';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { shellImage } from '../kit/image.ts';
 
 const isRoot = process.getuid?.() === 0;
-const LOOPBACK = '127.0.0.1';
 
 describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
   const running = new AsyncDisposableStack();
@@ -27,32 +27,13 @@ describe.skipIf(!isRoot)('hosts of one cluster (need root)', () => {
     registry = running.use(await startRegistry());
     proxy = running.use(await startFaultyProxy(registry.url));
     const { path } = running.use(await temporaryDirectory('cluster'));
-    const config = supernodeConfiguration.complete({
-      stateDirectory: join(path, 'supernode'),
-      address: LOOPBACK,
-      port: 0,
-      metrics: { port: 0 },
-      log: { level: 'error' },
-    });
-    supernode = running.use(await startSupernode(config));
+    supernode = running.use(await startSupernodeIn(join(path, 'supernode')));
   });
 
   afterAll(() => running[Symbol.asyncDispose]());
 
   async function addHost(name: string): Promise<Host> {
-    const host = await startHost({
-      swarm: {
-        supernode: supernode.status().address,
-        joinToken: supernode.joinToken,
-        name,
-        address: LOOPBACK,
-        controlPort: 0,
-        dataPort: 0,
-        mdns: false,
-      },
-      volumes: { background: 'off' },
-      native: { backend: 'fanotify' },
-    });
+    const host = await startHost({ ...memberOf(supernode, name), native: { backend: 'fanotify' } });
     running.use(host);
     await expect.poll(async () => (await host.client.status()).swarm?.supernode.up).toBe(true);
     return host;

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
-  buildContainerd2,
   type ContainerOptions,
   type Pod,
   type Registry,
@@ -10,14 +9,14 @@ import {
   startRegistry,
   temporaryDirectory,
 } from '@drakkar/lab';
-import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import type { Supernode } from '@drakkar/supernode';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { memberOf, startSupernodeIn } from '../kit/cluster.ts';
+import { type ClusterNode, CONTAINERDS, startClusterNode } from '../kit/cluster-node.ts';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { push, shellImage } from '../kit/image.ts';
 
 const isRoot = process.getuid?.() === 0;
-const LOOPBACK = '127.0.0.1';
 const FILES = 8;
 /** More than one block, so that each has one of its own. */
 const FILE_BYTES = 1024 * 1024;
@@ -30,11 +29,6 @@ const ENDLESS = [
   'while :; do for f in /data/*; do read line < $f; done; /bin/sleep 0.05; done',
 ];
 const SOON = { timeout: 30_000, interval: 200 };
-
-const CONTAINERDS = [
-  { version: '1.6', programs: async () => undefined },
-  { version: '2.4', programs: buildContainerd2 },
-] as const;
 
 type Who = 'registry' | 'supernode';
 
@@ -56,43 +50,20 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
     let supernodeDirectory: string;
     let containers = 0;
 
-    const startTheSupernode = (port = 0) =>
-      startSupernode(
-        supernodeConfiguration.complete({
-          stateDirectory: supernodeDirectory,
-          address: LOOPBACK,
-          port,
-          metrics: { port: 0 },
-          log: { level: 'error' },
-        }),
-      );
-
     beforeAll(async () => {
       const { path } = running.use(await temporaryDirectory('away'));
       [storageDirectory, supernodeDirectory] = [join(path, 'storage'), join(path, 'supernode')];
       registry = await startRegistry({ storageDirectory });
       running.defer(() => registry.stop());
-      supernode = await startTheSupernode();
+      supernode = await startSupernodeIn(supernodeDirectory);
       running.defer(() => supernode[Symbol.asyncDispose]());
-      const swarmOf = (name: string) => ({
-        swarm: {
-          supernode: supernode.status().address,
-          joinToken: supernode.joinToken,
-          name,
-          address: LOOPBACK,
-          controlPort: 0,
-          dataPort: 0,
-          mdns: false,
-        },
-        volumes: { background: 'off' },
-      });
-      seed = running.use(await startHost(swarmOf('seed')));
+      seed = running.use(await startHost(memberOf(supernode, 'seed')));
       node = running.use(
         await startClusterNode({
           registry,
           programs: await programs(),
           mirror: true,
-          config: { ...swarmOf('node'), containerd: { buildSnapshots: false } },
+          config: { ...memberOf(supernode, 'node'), containerd: { buildSnapshots: false } },
         }),
       );
       await untilJoined();
@@ -127,19 +98,10 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
           if (who.includes('registry'))
             registry = await startRegistry({ storageDirectory, port: Number(host.split(':').at(-1)) });
           if (!who.includes('supernode')) return;
-          supernode = await startTheSupernode(port);
+          supernode = await startSupernodeIn(supernodeDirectory, port);
           await untilJoined();
         },
       };
-    }
-
-    async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
-      const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
-      try {
-        await work(pod);
-      } finally {
-        await node.cri.removePod(pod);
-      }
     }
 
     const runIn = (pod: Pod, image: string) => {
@@ -160,7 +122,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test.each(AWAY)('read on with %s away after the mount', async (name, who) => {
       const image = await seeded(`after-${who.join('-')}`);
-      await inPod(`after ${name}`, async (pod) => {
+      await node.inPod({ name: `after ${name}` }, async (pod) => {
         await node.cri.pull(image);
         const id = await node.cri.startContainer(pod, { name: `endless-${who}`, image, command: ENDLESS });
         await using _ = await takeAway(who);
@@ -173,7 +135,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test.each(AWAY)('start with %s away before the mount', async (name, who) => {
       const image = await seeded(`before-${who.join('-')}`);
-      await inPod(`before ${name}`, async (pod) => {
+      await node.inPod({ name: `before ${name}` }, async (pod) => {
         await node.cri.pull(image);
         await using _ = await takeAway(who);
         expect(await runIn(pod, image)).toBe(SAID);
@@ -183,7 +145,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('go on, and start, through a restart of the daemon and one of containerd', async () => {
       const image = await seeded('restarts');
-      await inPod('restarts', async (pod) => {
+      await node.inPod({ name: 'restarts' }, async (pod) => {
         await node.cri.pull(image);
         const id = await node.cri.startContainer(pod, { name: 'endless', image, command: ENDLESS });
         for (const restart of [

@@ -1,16 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  buildContainerd2,
-  loopFilesBelow,
-  mountsBelow,
-  pauseImage,
-  type Registry,
-  startRegistry,
-} from '@drakkar/lab';
+import { loopFilesBelow, mountsBelow, pauseImage, type Registry, startRegistry } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { type ClusterNode, CONTAINERDS, startClusterNode } from '../kit/cluster-node.ts';
 import { push, shellImage } from '../kit/image.ts';
 import { leftoversOf, NOTHING_LEFT } from '../kit/leftovers.ts';
 
@@ -22,11 +15,6 @@ const FEW = 8;
 const SOON = { timeout: 60_000, interval: 200 };
 const COMMAND = ['/bin/sh', '-c', 'echo ready; echo new > /new'];
 const SAID = 'ready\n';
-
-const CONTAINERDS = [
-  { version: '1.6', programs: async () => undefined },
-  { version: '2.4', programs: buildContainerd2 },
-] as const;
 
 describe.skipIf(!isRoot).each(CONTAINERDS)(
   'many pods of a stock containerd $version (need root)',
@@ -58,9 +46,9 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     async function runOne(index: number): Promise<void> {
       const image = images[index % images.length] ?? '';
-      const pod = await node.cri.runPod({ name: `pod-${index}`, logDirectory: node.logDirectory });
-      expect(await node.cri.run(pod, { name: `container-${index}`, image, command: COMMAND })).toBe(SAID);
-      await node.cri.removePod(pod);
+      const options = { name: `container-${index}`, image, command: COMMAND };
+      const output = await node.inPod({ name: `pod-${index}` }, (pod) => node.cri.run(pod, options));
+      expect(output).toBe(SAID);
     }
 
     /** What of a host one sees from outside, when nothing goes on. */

@@ -4,9 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
-  buildContainerd2,
   type Image,
-  type Pod,
   pushImage,
   type Registry,
   sleepFile,
@@ -15,7 +13,7 @@ import {
   temporaryDirectory,
 } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { type ClusterNode, CONTAINERDS, startClusterNode } from '../kit/cluster-node.ts';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { push, shellImage } from '../kit/image.ts';
 
@@ -28,11 +26,6 @@ const SOON = { timeout: 30_000, interval: 100 };
 
 /** With much that no start reads. */
 const imageOf = (): Image => shellImage({}, [sleepFile(), { name: 'data', data: randomBytes(DATA_BYTES) }]);
-
-const CONTAINERDS = [
-  { version: '1.6', programs: async () => undefined },
-  { version: '2.4', programs: buildContainerd2 },
-] as const;
 
 describe.skipIf(!isRoot).each(CONTAINERDS)(
   'pulls of a stock containerd $version through mirror and snapshotter (need root)',
@@ -72,15 +65,6 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
     });
     afterAll(() => running[Symbol.asyncDispose]());
 
-    async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
-      const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
-      try {
-        await work(pod);
-      } finally {
-        await node.cri.removePod(pod);
-      }
-    }
-
     async function withSnapshot(name: string, image = imageOf()): Promise<string> {
       const reference = await push(registry, image, name);
       expect(await builder.drakkar('snapshot', 'build', '--push', reference)).toMatchObject({ code: 0 });
@@ -101,14 +85,14 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('unpack an image without a snapshot the first time, and not the second time', async () => {
       const image = await push(registry, imageOf(), 'zero-touch');
-      await inPod('zero-touch', async (pod) => {
+      await node.inPod({ name: 'zero-touch' }, async (pod) => {
         await node.cri.pull(image);
         expect(await node.cri.run(pod, { name: 'first', image, command: COMMAND })).toBe(SAID);
       });
       await expect.poll(async () => (await snapshotOf(image))?.origin, SOON).toBe('built');
       await node.cri.removeImage(image);
       await expect.poll(layersLeft, SOON).toBe(1);
-      await inPod('zero-touch-again', async (pod) => {
+      await node.inPod({ name: 'zero-touch-again' }, async (pod) => {
         await node.cri.pull(image);
         // The pause image's own, and the pod's.
         expect(await layers()).toBe(2);
@@ -125,7 +109,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       expect(await builder.drakkar('snapshot', 'build', '--push', image)).toMatchObject({ code: 0 });
       await expect(node.cri.pull(image)).rejects.toThrow();
       const before = await upstreamBytes();
-      await inPod('private', async (pod) => {
+      await node.inPod({ name: 'private' }, async (pod) => {
         await node.cri.pull(image, USER);
         expect(await node.cri.run(pod, { name: 'private', image, command: COMMAND })).toBe(SAID);
       });
@@ -139,7 +123,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       const whole = imageOf();
       const tag = await withSnapshot('kinds', whole);
       const digest = `${tag.replace(/:latest$/, '')}@${whole.manifest.digest}`;
-      await inPod('kinds', async (pod) => {
+      await node.inPod({ name: 'kinds' }, async (pod) => {
         for (const [index, image] of [tag, tag, digest].entries()) {
           // As `imagePullPolicy: IfNotPresent` asks first, and `Always` does not.
           if (index === 0) expect(await node.cri.hasImage(image)).toBe(false);
@@ -159,7 +143,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('give another namespace what nothing was unpacked of, and its layers where they are asked for', async () => {
       const image = await withSnapshot('namespaces');
-      await inPod('namespaces', async (pod) => {
+      await node.inPod({ name: 'namespaces' }, async (pod) => {
         await node.cri.pull(image);
         expect(await node.cri.run(pod, { name: 'namespaces', image, command: COMMAND })).toBe(SAID);
         const ctr = (...args: string[]) => node.containerd.ctr(['--namespace', 'other', ...args]);

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import {
-  buildContainerd2,
   compareTrees,
   imageOf,
   layerOf,
@@ -14,7 +13,7 @@ import {
 import { chainIdsOf } from '@drakkar/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { changeTree } from '../kit/changes.ts';
-import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { type ClusterNode, CONTAINERDS, startClusterNode } from '../kit/cluster-node.ts';
 import { push, shellImage } from '../kit/image.ts';
 import { COLLECTION } from '../kit/image-collection.ts';
 
@@ -36,14 +35,9 @@ const MOST_LAYERS = 118;
 /** Layers are unpacked beside each other where containerd can do that. */
 const PARALLEL = '[plugins."io.containerd.transfer.v1.local"]\n  max_concurrent_unpacks = 4\n';
 
-const CONTAINERDS = [
-  { version: '1.6', programs: async () => undefined, extraConfig: '' },
-  { version: '2.4', programs: buildContainerd2, extraConfig: PARALLEL },
-] as const;
-
 describe.skipIf(!isRoot).each(CONTAINERDS)(
   'images in a stock containerd $version (need root)',
-  ({ version, programs, extraConfig }) => {
+  ({ version, programs }) => {
     const running = new AsyncDisposableStack();
     const unpackedSinceSeconds = Math.floor(Date.now() / 1000);
     let registry: Registry;
@@ -55,7 +49,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
         await startClusterNode({
           registry,
           programs: await programs(),
-          extraConfig,
+          extraConfig: version === '1.6' ? '' : PARALLEL,
           config: { containerd: { buildSnapshots: false } },
         }),
       );
@@ -116,10 +110,9 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       const image = await push(registry, whole, 'many-layers');
       const command = ['/bin/sh', '-c', 'read last < /last; echo $last'];
       for (const name of ['unpacked', 'lazy']) {
-        const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
         await node.cri.pull(image);
-        expect(await node.cri.run(pod, { name, image, command })).toBe(`${MOST_LAYERS - 1}\n`);
-        await node.cri.removePod(pod);
+        const output = await node.inPod({ name }, (pod) => node.cri.run(pod, { name, image, command }));
+        expect(output).toBe(`${MOST_LAYERS - 1}\n`);
         await node.cri.removeImage(image);
         await node.collect();
         await node.host.client.buildSnapshot({ image });
@@ -128,16 +121,15 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('start with a root file system that nobody may write to', async () => {
       const image = await push(registry, shellImage(), 'read-only');
-      const pod = await node.cri.runPod({ name: 'read-only', logDirectory: node.logDirectory });
       await node.cri.pull(image);
       const command = [
         '/bin/sh',
         '-c',
         'read line < /etc/passwd; echo $line; { echo x > /new; } 2>/dev/null || echo refused',
       ];
-      const output = await node.cri.run(pod, { name: 'read-only', image, command, readonlyRootfs: true });
+      const options = { name: 'read-only', image, command, readonlyRootfs: true };
+      const output = await node.inPod({ name: 'read-only' }, (pod) => node.cri.run(pod, options));
       expect(output).toBe('root:x:0:0:root:/root:/bin/sh\nrefused\n');
-      await node.cri.removePod(pod);
       await node.cri.removeImage(image);
     });
 
@@ -145,17 +137,13 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       const data = { name: 'data', data: randomBytes(4 * 1024 * 1024) };
       const image = await push(registry, shellImage({}, [sleepFile(), data]), 'user-namespace');
       await node.host.client.buildSnapshot({ image });
-      const pod = await node.cri.runPod({
-        name: 'user-namespace',
-        logDirectory: node.logDirectory,
-        hostId: 200_000,
-      });
       await node.cri.pull(image);
       const script =
         'read ids < /proc/self/uid_map; echo $ids; for f in / /etc/passwd /data; do test -O $f && echo $f; done; echo x > /etc/new && echo written';
-      const output = await node.cri.run(pod, { name: 'mapped', image, command: ['/bin/sh', '-c', script] });
+      const options = { name: 'mapped', image, command: ['/bin/sh', '-c', script] };
+      const choice = { name: 'user-namespace', hostId: 200_000 };
+      const output = await node.inPod(choice, (pod) => node.cri.run(pod, options));
       expect(output).toBe('0 200000 65536\n/\n/etc/passwd\n/data\nwritten\n');
-      await node.cri.removePod(pod);
       await node.cri.removeImage(image);
     });
   },

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  buildContainerd2,
   type ContainerOptions,
   type Image,
   imageOf,
@@ -12,7 +11,7 @@ import {
   startRegistry,
 } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClusterNode, startClusterNode } from '../kit/cluster-node.ts';
+import { type ClusterNode, CONTAINERDS, startClusterNode } from '../kit/cluster-node.ts';
 import { type Host, startHost } from '../kit/drakkar.ts';
 import { push, shellImage } from '../kit/image.ts';
 
@@ -30,12 +29,6 @@ const SCRIPT =
   'read line < /etc/passwd; echo $line; echo new > /etc/passwd; read line < /etc/passwd; echo $line; echo a > /tmp/a; echo /tmp/*';
 
 const SAID = 'root:x:0:0:root:/root:/bin/sh\nnew\n/tmp/a\n';
-
-/** The one of this system, and the newest. */
-const CONTAINERDS = [
-  { version: '1.6', programs: async () => undefined },
-  { version: '2.4', programs: buildContainerd2 },
-] as const;
 
 describe.skipIf(!isRoot).each(CONTAINERDS)(
   'pods of a stock containerd $version (need root)',
@@ -65,15 +58,6 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       const image = await push(registry, imageWith(data), name);
       expect(await builder.drakkar('snapshot', 'build', '--push', image)).toMatchObject({ code: 0 });
       return image;
-    }
-
-    async function inPod(name: string, work: (pod: Pod) => Promise<void>) {
-      const pod = await node.cri.runPod({ name, logDirectory: node.logDirectory });
-      try {
-        await work(pod);
-      } finally {
-        await node.cri.removePod(pod);
-      }
     }
 
     /** As a kubelet does: containerd connects to a snapshotter that was away only after a while. */
@@ -107,7 +91,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
     test('start from an image of which nothing was unpacked, and see what is in it', async () => {
       const data = randomBytes(DATA_BYTES);
       const image = await withSnapshot('lazy', data);
-      await inPod('lazy', async (pod) => {
+      await node.inPod({ name: 'lazy' }, async (pod) => {
         await node.cri.pull(image);
         const command = ['/bin/sh', '-c', SCRIPT];
         const output = await node.cri.run(pod, { name: 'first', image, command });
@@ -125,7 +109,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('start from an image without a snapshot as ever', async () => {
       const image = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'ordinary');
-      await inPod('ordinary', async (pod) => {
+      await node.inPod({ name: 'ordinary' }, async (pod) => {
         await node.cri.pull(image);
         const output = await node.cri.run(pod, {
           name: 'ordinary',
@@ -140,7 +124,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
     test('start from an image that shares layers with one of which nothing was unpacked', async () => {
       const first = await withSnapshot('common', randomBytes(MEBIBYTE));
       const second = await push(registry, imageWith(randomBytes(MEBIBYTE)), 'other');
-      await inPod('common', async (pod) => {
+      await node.inPod({ name: 'common' }, async (pod) => {
         for (const [name, image] of [
           ['one', first],
           ['two', second],
@@ -158,7 +142,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       const large = await push(registry, whole, 'large');
       expect(await builder.drakkar('snapshot', 'build', '--push', large)).toMatchObject({ code: 0 });
       const small = await push(registry, imageOf({ layers: whole.layers.slice(0, 1) }), 'small');
-      await inPod('lowest', async (pod) => {
+      await node.inPod({ name: 'lowest' }, async (pod) => {
         await node.cri.pull(large);
         await node.cri.pull(small);
         const command = ['/bin/sh', '-c', 'echo /*'];
@@ -174,7 +158,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('go on while daemon and helper are killed, and start again afterwards, with the registry away', async () => {
       const image = await withSnapshot('killed', randomBytes(DATA_BYTES));
-      await inPod('killed', async (pod) => {
+      await node.inPod({ name: 'killed' }, async (pod) => {
         await node.cri.pull(image);
         const command = ['/bin/sh', '-c', 'while :; do read x < /data; /bin/sleep 0.05; done'];
         const id = await node.cri.startContainer(pod, { name: 'long', image, command });
@@ -197,7 +181,7 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
 
     test('start again after a reboot', async () => {
       const image = await withSnapshot('reboot', randomBytes(DATA_BYTES));
-      await inPod('reboot', async (pod) => {
+      await node.inPod({ name: 'reboot' }, async (pod) => {
         await node.cri.pull(image);
         expect(await node.cri.run(pod, { name: 'before', image, command: ['/bin/sh', '-c', SCRIPT] })).toBe(
           SAID,

@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  buildContainerd2,
   type Containerd,
   Cri,
+  type Pod,
+  type PodOptions,
   pauseImage,
   type Registry,
   startContainerd,
@@ -23,9 +26,19 @@ export interface ClusterNode extends AsyncDisposable {
   readonly containerdFlags: readonly string[];
   /** Has containerd collect what nothing refers to any more, for which it takes its time else. */
   collect(): Promise<void>;
+  /** Does something with a pod, which goes then. */
+  inPod<Result>(options: PodChoice, work: (pod: Pod) => Promise<Result>): Promise<Result>;
   /** What containerd says that there is: names by kind. */
   snapshots(): Promise<ReadonlyMap<string, string>>;
 }
+
+export type PodChoice = Omit<PodOptions, 'logDirectory'>;
+
+/** The containerd of this system, and the newest. */
+export const CONTAINERDS = [
+  { version: '1.6', programs: async () => undefined },
+  { version: '2.4', programs: buildContainerd2 },
+] as const;
 
 export interface ClusterNodeOptions {
   readonly registry: Registry;
@@ -94,6 +107,14 @@ export async function startClusterNode({
       const lease = randomUUID();
       await containerd.ctr(['leases', 'create', '--id', lease]);
       await containerd.ctr(['leases', 'delete', '--sync', lease]);
+    },
+    async inPod(options, work) {
+      const pod = await cri.runPod({ ...options, logDirectory });
+      try {
+        return await work(pod);
+      } finally {
+        await cri.removePod(pod);
+      }
     },
     async snapshots() {
       const list = ['--namespace', 'k8s.io', 'snapshots', '--snapshotter', 'drakkar', 'ls'];
