@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { DrakkarError, type ErrorCode } from '@drakkar/errors';
 import { containerd, type Digest } from '@drakkar/protocol';
 import { type ServiceError, status } from '@grpc/grpc-js';
-import { GrpcClient, type GrpcHeaders } from './grpc-client.ts';
+import { type CallOptions, GrpcClient } from './grpc-client.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -22,12 +22,17 @@ const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
   [status.UNAVAILABLE]: 'unavailable',
   [status.RESOURCE_EXHAUSTED]: 'no_space',
   [status.UNIMPLEMENTED]: 'unsupported',
+  [status.DEADLINE_EXCEEDED]: 'timeout',
+  [status.CANCELLED]: 'cancelled',
 };
 
 /** Of `WriteAction`. Source: containerd's api/services/content/v1/content.proto. */
 const WRITE = 1;
 const COMMIT = 2;
 const LEASE_MS = 24 * 3_600_000;
+const END_MS = 10_000;
+/** A snapshotter may have to make a layer's snapshot first. */
+const PREPARE_MS = 30 * 60_000;
 
 /**
  * A containerd in one of its namespaces, while a lease keeps it from collecting what nothing refers to yet. Calls throw {@link DrakkarError}s with
@@ -35,24 +40,27 @@ const LEASE_MS = 24 * 3_600_000;
  */
 export class ContainerdClient implements AsyncDisposable {
   readonly #client: GrpcClient;
-  readonly #headers: GrpcHeaders;
   readonly #lease: string;
+  readonly #namespace: string;
+  readonly #options: CallOptions;
 
-  private constructor(client: GrpcClient, namespace: string, lease: string) {
+  private constructor(client: GrpcClient, namespace: string, lease: string, signal: AbortSignal | undefined) {
     this.#client = client;
     this.#lease = lease;
-    this.#headers = { 'containerd-namespace': namespace, 'containerd-lease': lease };
+    this.#namespace = namespace;
+    this.#options = { headers: { 'containerd-namespace': namespace, 'containerd-lease': lease }, signal };
   }
 
   /** @param socket of containerd itself, which only root may open */
-  static async open(socket: string, namespace: string): Promise<ContainerdClient> {
+  static async open(socket: string, namespace: string, signal?: AbortSignal): Promise<ContainerdClient> {
     const client = new GrpcClient(socket);
     const id = `drakkar-${randomUUID()}`;
     const labels = { 'containerd.io/gc.expire': new Date(Date.now() + LEASE_MS).toISOString() };
     try {
       const { create } = containerd.Leases.method;
-      await explained(client.call(create, { id, labels }, { 'containerd-namespace': namespace }));
-      return new ContainerdClient(client, namespace, id);
+      const headers = { 'containerd-namespace': namespace };
+      await explained(client.call(create, { id, labels }, { headers, signal }));
+      return new ContainerdClient(client, namespace, id, signal);
     } catch (error) {
       client[Symbol.dispose]();
       throw error;
@@ -67,8 +75,8 @@ export class ContainerdClient implements AsyncDisposable {
   ): Promise<void> {
     const { write, update } = containerd.Content.method;
     async function* parts() {
-      const about = { ref: `drakkar-${digest}`, total: BigInt(size), expected: digest };
-      // What another has begun to write goes on where that ended; from its begin it is safe.
+      // A name of its own: what another writes of the same nobody waits for.
+      const about = { ref: `drakkar-${randomUUID()}`, total: BigInt(size), expected: digest };
       let offset = 0;
       for await (const data of await open()) {
         yield { ...about, action: WRITE, offset: BigInt(offset), data };
@@ -77,30 +85,29 @@ export class ContainerdClient implements AsyncDisposable {
       yield { ...about, action: COMMIT, offset: BigInt(offset), labels };
     }
     try {
-      await explained(this.#client.converse(write, parts(), this.#headers));
+      await explained(this.#client.converse(write, parts(), this.#options));
     } catch (error) {
       if (!(error instanceof DrakkarError) || error.code !== 'already_exists') throw error;
       const paths = Object.keys(labels).map((name) => `labels.${name}`);
       if (paths.length === 0) return;
       const request = { info: { digest, labels }, updateMask: { paths } };
-      await explained(this.#client.call(update, request, this.#headers));
+      await explained(this.#client.call(update, request, this.#options));
     }
   }
 
   /** Asks a snapshotter for a layer. Gives whether it need not be unpacked; then it is there under its chain id. */
   async hasLayer(snapshotter: string, chainId: Digest, parent: string, labels: Labels): Promise<boolean> {
-    const { prepare, remove, stat } = containerd.Snapshots.method;
-    const about = (key: string) => ({ snapshotter, key });
-    const known = this.#client.call(stat, about(chainId), this.#headers);
-    if (await known.then(Boolean, () => false)) return true;
+    const { prepare, remove } = containerd.Snapshots.method;
     const key = `extract-${randomUUID()} ${chainId}`;
+    const options = { ...this.#options, timeoutMs: PREPARE_MS };
     try {
-      await explained(this.#client.call(prepare, { ...about(key), parent, labels }, this.#headers));
+      // Also of what is there: only so the lease keeps it.
+      await explained(this.#client.call(prepare, { snapshotter, key, parent, labels }, options));
     } catch (error) {
       if (error instanceof DrakkarError && error.code === 'already_exists') return true;
       throw error;
     }
-    await explained(this.#client.call(remove, about(key), this.#headers));
+    await explained(this.#client.call(remove, { snapshotter, key }, this.#options));
     return false;
   }
 
@@ -112,17 +119,19 @@ export class ContainerdClient implements AsyncDisposable {
     const { create, update } = containerd.Images.method;
     const image = { name, target: { mediaType, digest, size: BigInt(size) } };
     try {
-      await explained(this.#client.call(create, { image }, this.#headers));
+      await explained(this.#client.call(create, { image }, this.#options));
     } catch (error) {
       if (!(error instanceof DrakkarError) || error.code !== 'already_exists') throw error;
-      await explained(this.#client.call(update, { image }, this.#headers));
+      const request = { image, updateMask: { paths: ['target'] } };
+      await explained(this.#client.call(update, request, this.#options));
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const { delete: remove } = containerd.Leases.method;
     // It ends by itself, too.
-    await this.#client.call(remove, { id: this.#lease }, this.#headers).catch(() => {});
+    const headers = { 'containerd-namespace': this.#namespace };
+    await this.#client.call(remove, { id: this.#lease }, { headers, timeoutMs: END_MS }).catch(() => {});
     this.#client[Symbol.dispose]();
   }
 }
@@ -131,6 +140,7 @@ async function explained<Answer>(answer: Promise<Answer>): Promise<Answer> {
   try {
     return await answer;
   } catch (error) {
+    if (error instanceof DrakkarError || typeof (error as ServiceError).code !== 'number') throw error;
     const { code, details } = error as ServiceError;
     throw new DrakkarError(CODES[code] ?? 'internal', `containerd: ${details}`, { cause: error });
   }

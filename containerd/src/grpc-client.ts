@@ -10,6 +10,13 @@ import { Client, credentials, Metadata } from '@grpc/grpc-js';
 
 const CALL_MS = 120_000;
 
+export interface CallOptions {
+  readonly headers?: GrpcHeaders;
+  readonly signal?: AbortSignal | undefined;
+  /** Two minutes where absent. */
+  readonly timeoutMs?: number;
+}
+
 export type GrpcHeaders = Readonly<Record<string, string>>;
 
 /** Asks whoever serves methods of generated code at a unix socket. Calls reject with grpc-js's `ServiceError`, which has the status in `code`. */
@@ -24,19 +31,26 @@ export class GrpcClient implements Disposable {
   call<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
     request: MessageInitShape<Input>,
-    headers: GrpcHeaders = {},
+    { headers = {}, signal, timeoutMs = CALL_MS }: CallOptions = {},
   ): Promise<MessageShape<Output>> {
     const { path, requestSerialize, responseDeserialize } = grpcMethodOf(method);
     return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(
+      const call = this.#client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
         metadataOf(headers),
-        { deadline: Date.now() + CALL_MS },
-        (error, answer) => (error === null ? resolve(answer as MessageShape<Output>) : reject(error)),
+        { deadline: Date.now() + timeoutMs },
+        (error, answer) => {
+          signal?.removeEventListener('abort', cancel);
+          if (error === null) resolve(answer as MessageShape<Output>);
+          else reject(error);
+        },
       );
+      const cancel = () => call.cancel();
+      signal?.addEventListener('abort', cancel);
+      if (signal?.aborted) cancel();
     });
   }
 
@@ -44,7 +58,7 @@ export class GrpcClient implements Disposable {
   async converse<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodBiDiStreaming<Input, Output>,
     requests: AsyncIterable<MessageInitShape<Input>>,
-    headers: GrpcHeaders = {},
+    { headers = {}, signal, timeoutMs = CALL_MS }: CallOptions = {},
   ): Promise<void> {
     const { path, requestSerialize, responseDeserialize } = grpcMethodOf(method);
     const stream = this.#client.makeBidiStreamRequest(
@@ -53,15 +67,25 @@ export class GrpcClient implements Disposable {
       responseDeserialize,
       metadataOf(headers),
     );
+    // Whoever waits for an answer is told as well.
+    stream.on('error', () => {});
     const answers = stream[Symbol.asyncIterator]();
+    const answered = async () => {
+      const timer = setTimeout(() => stream.cancel(), timeoutMs);
+      return await answers.next().finally(() => clearTimeout(timer));
+    };
+    const cancel = () => stream.cancel();
+    signal?.addEventListener('abort', cancel);
     try {
       for await (const request of requests) {
+        signal?.throwIfAborted();
         stream.write(request);
-        await answers.next();
+        if ((await answered()).done) return;
       }
       stream.end();
-      while (!(await answers.next()).done);
+      while (!(await answered()).done);
     } finally {
+      signal?.removeEventListener('abort', cancel);
       stream.cancel();
     }
   }

@@ -12,4 +12,4 @@
  * @packageDocumentation
  */
 export { ContainerdClient, type ContentName, type Labels } from './containerd-client.ts';
-export { GrpcClient, type GrpcHeaders } from './grpc-client.ts';
+export { type CallOptions, GrpcClient, type GrpcHeaders } from './grpc-client.ts';

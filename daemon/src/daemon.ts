@@ -215,7 +215,11 @@ export async function startDaemon(
     const { serveSnapshotter } = await import('./containerd/index.ts');
     const { stateDirectory } = config;
     const buildDelayMs = buildSnapshots ? delayMs : undefined;
-    stack.use(await serveSnapshotter({ socket, stateDirectory, buildDelayMs }, { native, snapshots, log }));
+    const slow = stack.use(nativeHelper(config.native.socket));
+    const helpers = { quick: native, slow };
+    stack.use(
+      await serveSnapshotter({ socket, stateDirectory, buildDelayMs }, { native: helpers, snapshots, log }),
+    );
   }
   stack.use(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {

@@ -186,6 +186,8 @@ export interface NativeHelper extends AsyncDisposable {
   readonly pid: number | null;
   /** The process of it that answered. */
   readonly workerPid: number | null;
+  /** How often a connection was made or lost: the same as before means the same process all the time. */
+  readonly connections: number;
   probe(options?: CallOptions): Promise<Probe>;
   mountVolume(wanted: MountVolume, options?: CallOptions): Promise<VolumeStatus>;
   /** @throws `busy` while an overlay or a process uses it */
@@ -260,6 +262,7 @@ class SocketHelper implements NativeHelper {
   #connection: Promise<Connection> | undefined;
   #pid: number | null = null;
   #workerPid: number | null = null;
+  #connections = 0;
 
   constructor(socketPath: string, expected: boolean) {
     this.#socketPath = socketPath;
@@ -272,6 +275,10 @@ class SocketHelper implements NativeHelper {
 
   get workerPid(): number | null {
     return this.#workerPid;
+  }
+
+  get connections(): number {
+    return this.#connections;
   }
 
   async probe(options?: CallOptions): Promise<Probe> {
@@ -409,8 +416,10 @@ class SocketHelper implements NativeHelper {
         this.#workerPid = connection.workerPid;
         this.#isExpected = true;
         this.#awaySinceMs = undefined;
+        this.#connections += 1;
         void connection.ended.then(() => {
           this.#connection = undefined;
+          this.#connections += 1;
         });
         return connection;
       },

@@ -194,7 +194,7 @@ fn perform(verb: Verb, service: &Mutex<Service>, filling: &Filling) -> Result<Va
         Verb::LayerPrepare(wanted) => encode(&lock(service).prepare_layer(&wanted)?)?,
         Verb::LayerRemove { layer } => layers(service).remove(&layer).map(|()| done)?,
         Verb::LayerUsage { layer } => encode(&layers(service).usage(&layer)?)?,
-        Verb::LayerList {} => json!({ "layers": layers(service).list() }),
+        Verb::LayerList {} => json!({ "layers": layers(service).list()? }),
         Verb::LoopAttach { image } => json!({ "device": lock(service).attach_loop(&image)? }),
         Verb::LoopDetach { image } => lock(service).detach_loop(&image).map(|()| done)?,
         // Readers wait for these: whatever else the helper does, they do not.

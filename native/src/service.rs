@@ -141,7 +141,7 @@ impl Service {
                 .hint("remove the overlay first: its container must have ended"));
         }
         let path = self.volume_path(volume);
-        if let Some(user) = self.layers.user_of(&path) {
+        if let Some(user) = self.layers.user_of(&path)? {
             return Err(Error::new(Code::Busy, format!("volume {volume} is in use by layer {user}"))
                 .hint("remove the containers and images that stand upon it first"));
         }

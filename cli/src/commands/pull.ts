@@ -2,11 +2,11 @@ import type { AdminClient, BuildResult, PullResult } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
+import { findPlace } from '../configure/places.ts';
 import { type Context, showing } from '../context.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../output/format.ts';
 import { describeFlow, describeReceipt } from '../output/receipt.ts';
 
-const CONTAINERD_ADDRESS = '/run/containerd/containerd.sock';
 const CONTAINERD_NAMESPACE = 'default';
 
 /** `drakkar pull IMAGE`: an image's manifest, config and layers into the store, or the image into containerd. */
@@ -26,7 +26,7 @@ export const commands = [
         value: 'name',
       },
       'containerd-address': {
-        summary: `containerd’s socket, unless it is ${CONTAINERD_ADDRESS}`,
+        summary: 'containerd’s socket, unless it is the usual one, or that of k3s or RKE2',
         value: 'file',
       },
     },
@@ -49,7 +49,7 @@ export const commands = [
         context.say(`the registry is away: this is what the tag meant ${formatAge(result.tagAgeMs)} ago`);
       }
       if (containerd) {
-        const address = flags['containerd-address'] ?? CONTAINERD_ADDRESS;
+        const address = flags['containerd-address'] ?? (await findPlace()).socket;
         const namespace = flags.namespace ?? CONTAINERD_NAMESPACE;
         await toContainerd(context, client, result, { address, namespace, layers, platform });
         context.answer(
@@ -85,12 +85,13 @@ async function toContainerd(
     import('@drakkar/containerd'),
     import('../containerd/give-image.ts'),
   ]);
-  await using containerd = await ContainerdClient.open(address, namespace);
-  if (await giveImage(containerd, client, pulled, layers)) return;
+  await using containerd = await ContainerdClient.open(address, namespace, context.signal);
+  const choices = { withLayers: layers, signal: context.signal };
+  if (await giveImage(containerd, client, pulled, choices)) return;
   context.say('it has no snapshot yet: that is made first');
   const { image } = pulled;
   await showing<BuildResult>(context, (call) => client.buildSnapshot({ image, platform }, call));
-  if (await giveImage(containerd, client, pulled, layers)) return;
+  if (await giveImage(containerd, client, pulled, choices)) return;
   throw new DrakkarError('internal', `containerd would have to unpack ${image}, though it has a snapshot`, {
     hint: 'look at the daemon’s log',
   });

@@ -31,9 +31,10 @@ const recordSchema = z.object({
   directories: z.array(z.string()).default([]),
 });
 
-/** What was done to files, and how they were before: all that an undo needs. */
+/** Instead of a digest: somebody has changed it meanwhile. */
 const CHANGED = '';
 
+/** What was done to files, and how they were before: all that an undo needs. */
 export type UndoRecord = z.output<typeof recordSchema>;
 export type ChangedFile = UndoRecord['files'][number];
 

@@ -10,6 +10,7 @@ export interface Place {
   readonly generated: string | undefined;
   readonly config: string;
   readonly program: string;
+  readonly socket: string;
   /** Of systemd: the first that is active is restarted. */
   readonly units: readonly string[];
 }
@@ -19,8 +20,12 @@ const STOCK: Place = {
   generated: undefined,
   config: CONTAINERD_CONFIG_PATH,
   program: 'containerd',
+  socket: '/run/containerd/containerd.sock',
   units: ['containerd'],
 };
+
+/** Of either. */
+const RANCHER_SOCKET = '/run/k3s/containerd/containerd.sock';
 
 /** Source: docs.k3s.io/advanced, docs.rke2.io/advanced. */
 const RANCHER = {
@@ -39,7 +44,14 @@ export async function findPlace(root = '/'): Promise<Place> {
     const home = join(root, 'var/lib/rancher', name);
     const generated = join(home, 'agent/etc/containerd/config.toml');
     if (!(await isThere(generated))) continue;
-    return { name, generated, config: `${generated}.tmpl`, program: join(home, program), units };
+    return {
+      name,
+      generated,
+      config: `${generated}.tmpl`,
+      program: join(home, program),
+      socket: RANCHER_SOCKET,
+      units,
+    };
   }
   return STOCK;
 }

@@ -168,7 +168,8 @@ function unpackedByDefault({ major, minor }: ContainerdVersion, platform: string
 
 /** What pods in user namespaces need, and what has layers unpacked beside each other. Source: docs/snapshotters/README.md of containerd, core/unpack/unpacker.go. */
 function capabilitiesOf({ major, minor }: ContainerdVersion, canMapIds: boolean): string[] {
-  const isParallel = major > 2 || minor >= 2;
+  // 2.2 does not say of a layer whether any are below it, so that what it deletes would be lost or kept wrongly.
+  const isParallel = major > 2 || minor >= 3;
   return [...(canMapIds ? ['remap-ids'] : []), ...(isParallel ? ['rebase'] : [])];
 }
 

@@ -1,6 +1,13 @@
 import type { AdminClient, ImagePart, PullResult } from '@drakkar/client';
 import type { ContainerdClient, Labels } from '@drakkar/containerd';
-import { chainIdsOf, type Digest, parseImageConfig, parseReference } from '@drakkar/protocol';
+import {
+  chainIdsOf,
+  type Digest,
+  containerd as labels,
+  parseImageConfig,
+  parseManifestDocument,
+  parseReference,
+} from '@drakkar/protocol';
 import { SNAPSHOTTER } from '../configure/plan.ts';
 
 /** What containerd's garbage collector follows. Source: docs/garbage-collection.md of containerd. */
@@ -21,48 +28,63 @@ export async function giveImage(
   containerd: ContainerdClient,
   daemon: Daemon,
   { image, manifestDigest, parts }: Pick<PullResult, 'image' | 'manifestDigest' | 'parts'>,
-  withLayers: boolean,
+  { withLayers, signal }: { readonly withLayers: boolean; readonly signal: AbortSignal },
 ): Promise<boolean> {
   const { documents, config, layers } = parts;
   const { registry, repository } = parseReference(image);
   const source = { [`${SOURCE}.${registry}`]: repository };
-  const open = ({ digest, size }: ImagePart) => daemon.content(digest, { startBytes: 0, endBytes: size });
+  const open = ({ digest, size }: ImagePart) =>
+    daemon.content(digest, { startBytes: 0, endBytes: size }, signal);
+  /** By which place in an index containerd refers to a manifest: those of other platforms have theirs. */
+  const positionIn = async (index: ImagePart, manifest: Digest) => {
+    const document = parseManifestDocument(await bytesOf(await open(index)));
+    const entries = document.kind === 'index' ? document.index.manifests : [];
+    return Math.max(
+      0,
+      entries.findIndex(({ digest }) => digest === manifest),
+    );
+  };
   const give = (part: ImagePart, labels: Labels = {}) =>
     containerd.write(part, { ...source, ...labels }, () => open(part));
   const chain = chainIdsOf(parseImageConfig(await bytesOf(await open(config))).rootfs.diff_ids ?? []);
   let parent = '';
   for (const chainId of chain) {
-    const labels = layerLabels(image, manifestDigest, chainId, layers[chain.indexOf(chainId)]);
-    if (!(await containerd.hasLayer(SNAPSHOTTER, chainId, parent, labels))) return false;
+    const about = layerLabels(image, manifestDigest, chainId, layers[chain.indexOf(chainId)]);
+    if (!(await containerd.hasLayer(SNAPSHOTTER, chainId, parent, about))) return false;
     parent = chainId;
   }
   if (withLayers) for (const layer of layers) await give(layer);
   await give(config, parent === '' ? {} : { [SNAPSHOT_REFERENCE]: parent });
   for (const [index, document] of [...documents.entries()].reverse()) {
     const below = documents[index + 1];
-    const references = below === undefined ? { '.config': config, ...layersBy(layers) } : { '.m.0': below };
-    const labels = Object.entries(references).map(([name, { digest }]) => [CONTENT_REFERENCE + name, digest]);
-    await give(document, Object.fromEntries(labels));
+    const references =
+      below === undefined
+        ? [
+            ['.config', config.digest] as const,
+            ...layers.map(({ digest }, at) => [`.l.${at}`, digest] as const),
+          ]
+        : [[`.m.${await positionIn(document, below.digest)}`, below.digest] as const];
+    await give(
+      document,
+      Object.fromEntries(references.map(([name, digest]) => [CONTENT_REFERENCE + name, digest])),
+    );
   }
   const [root] = documents;
   if (root !== undefined) await containerd.name(image, root);
   return true;
 }
 
-const layersBy = (layers: readonly ImagePart[]) =>
-  Object.fromEntries(layers.map((layer, index) => [`.l.${index}`, layer]));
-
-/** As the CRI plugin says what a layer is of. Source: pkg/snapshotters of containerd. */
+/** What tells the snapshotter what a layer is of. */
 const layerLabels = (
   image: string,
   manifest: Digest,
   chainId: Digest,
   layer: ImagePart | undefined,
 ): Labels => ({
-  'containerd.io/snapshot.ref': chainId,
-  'containerd.io/snapshot/cri.image-ref': image,
-  'containerd.io/snapshot/cri.manifest-digest': manifest,
-  ...(layer === undefined ? {} : { 'containerd.io/snapshot/cri.layer-digest': layer.digest }),
+  [labels.REF_LABEL]: chainId,
+  [labels.IMAGE_LABEL]: image,
+  [labels.MANIFEST_LABEL]: manifest,
+  ...(layer === undefined ? {} : { [labels.LAYER_LABEL]: layer.digest }),
 });
 
 async function bytesOf(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {

@@ -1,4 +1,5 @@
 import {
+  containerd,
   type Digest,
   DrakkarError,
   formatReference,
@@ -6,13 +7,11 @@ import {
   isDrakkarError,
   parseReference,
 } from '@drakkar/protocol';
-import { type Images, type Labels, REF_LABEL, type RemoteLayer } from '@drakkar/snapshotter';
+import type { Images, Labels, RemoteLayer } from '@drakkar/snapshotter';
 import type { Log } from '../snapshots/index.ts';
 import type { FirstPulls } from './first-pulls.ts';
 
-/** Said by the CRI plugin of whoever pulls. Source: pkg/snapshotters of containerd. */
-const IMAGE_LABEL = 'containerd.io/snapshot/cri.image-ref';
-const MANIFEST_LABEL = 'containerd.io/snapshot/cri.manifest-digest';
+const { IMAGE_LABEL, MANIFEST_LABEL, REF_LABEL } = containerd;
 
 /** An image's layers are asked for one after the other: what was found for the first holds for the others. */
 const REMEMBERED_MS = 60_000;

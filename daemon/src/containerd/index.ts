@@ -9,14 +9,13 @@ import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
 import { isAnswered } from '@drakkar/service';
 import { Metadata, Snapshots, serveSnapshots } from '@drakkar/snapshotter';
-import type { NativeHelper } from '../native.ts';
 import { type Log, type SnapshotService, Work } from '../snapshots/index.ts';
 import { FirstPulls } from './first-pulls.ts';
 import { RemoteImages } from './images.ts';
-import { NativeLayers } from './layers.ts';
+import { type Helpers, NativeLayers } from './layers.ts';
 
 export interface SnapshotterModules {
-  readonly native: NativeHelper;
+  readonly native: Helpers;
   readonly snapshots: SnapshotService;
   readonly log: Log;
 }
@@ -49,7 +48,16 @@ export async function serveSnapshotter(
     buildDelayMs === undefined ? undefined : stack.use(new FirstPulls({ delayMs: buildDelayMs }, make, log));
   const service = new Snapshots({
     metadata,
-    layers: new NativeLayers(native, (image, lowest) => snapshots.mountImage(image, lowest, work())),
+    layers: new NativeLayers(
+      native,
+      {
+        get changes() {
+          return snapshots.changes;
+        },
+        mount: (image, lowest) => snapshots.mountImage(image, lowest, work()),
+      },
+      log,
+    ),
     images: new RemoteImages(
       {
         isKnown: (image) => snapshots.isKnown(image),

@@ -1,8 +1,16 @@
 import { isDrakkarError } from '@drakkar/protocol';
 import type { Directories, Layers, Owner, RemoteLayer, Usage } from '@drakkar/snapshotter';
 import type { NativeHelper } from '../native.ts';
+import type { Log } from '../snapshots/index.ts';
 
-type Helper = Pick<NativeHelper, 'workerPid' | 'prepareLayer' | 'removeLayer' | 'layerUsage' | 'layers'>;
+type Quick = Pick<NativeHelper, 'connections' | 'prepareLayer'>;
+type Slow = Pick<NativeHelper, 'removeLayer' | 'layerUsage' | 'layers'>;
+
+/** The same helper by two connections, of which each answers one call after the other: nobody who starts waits for who removes a million files. */
+export interface Helpers {
+  readonly quick: Quick;
+  readonly slow: Slow;
+}
 
 /** Of a snapshotter's own: the helper may have others. */
 const PREFIX = 'snapshot-';
@@ -12,23 +20,31 @@ const MAX_RETRIES = 2;
 
 const MAX_REMEMBERED = 1000;
 
-/** Gives the volume of an image's snapshot, mounted, or of its lowest layers alone. */
-export type MountImage = (image: string, layers: number | undefined) => Promise<string>;
+export interface MountedImages {
+  /** Another number when an image may have another volume than before. */
+  readonly changes: number;
+  /** Gives the volume of an image's snapshot, mounted, or of its lowest layers alone. */
+  mount(image: string, layers: number | undefined): Promise<string>;
+}
 
 /** Directories that the helper makes, and volumes that it mounts. */
 export class NativeLayers implements Layers {
-  readonly #helper: Helper;
-  readonly #mountImage: MountImage;
+  readonly #helper: Quick;
+  readonly #slow: Slow;
+  readonly #images: MountedImages;
+  readonly #log: Pick<Log, 'warn'>;
   /** By image and number of layers, as they were mounted last. */
-  readonly #volumes = new Map<string, string>();
+  readonly #volumes = new Map<string, { readonly volume: string; readonly changes: number }>();
 
-  constructor(helper: Helper, mountImage: MountImage) {
-    this.#helper = helper;
-    this.#mountImage = mountImage;
+  constructor({ quick, slow }: Helpers, images: MountedImages, log: Pick<Log, 'warn'>) {
+    this.#helper = quick;
+    this.#slow = slow;
+    this.#images = images;
+    this.#log = log;
   }
 
-  get epoch(): number | null {
-    return this.#helper.workerPid;
+  get epoch(): number {
+    return this.#helper.connections;
   }
 
   prepare(id: string, parents: readonly string[], owner: Owner | null): Promise<Directories> {
@@ -44,11 +60,13 @@ export class NativeLayers implements Layers {
     const lowest = layer === layers - 1 ? undefined : layer + 1;
     const key = `${image} ${lowest}`;
     for (let attempt = 0; ; attempt += 1) {
-      const volume = this.#volumes.get(key) ?? (await this.#mountImage(image, lowest));
+      const { changes } = this.#images;
+      const known = this.#volumes.get(key);
+      const volume = known?.changes === changes ? known.volume : await this.#images.mount(image, lowest);
       try {
         const directories = await this.#prepare(id, parents, volume, owner);
         if (this.#volumes.size >= MAX_REMEMBERED) this.#volumes.clear();
-        this.#volumes.set(key, volume);
+        this.#volumes.set(key, { volume, changes });
         return directories;
       } catch (error) {
         // Unmounted in between.
@@ -59,15 +77,23 @@ export class NativeLayers implements Layers {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#helper.removeLayer(PREFIX + id);
+    await this.#slow.removeLayer(PREFIX + id);
+  }
+
+  async discard(id: string): Promise<void> {
+    try {
+      await this.remove(id);
+    } catch (error) {
+      this.#log.warn({ layer: PREFIX + id, error }, 'directories that belong to no snapshot stay');
+    }
   }
 
   async usage(id: string): Promise<Usage> {
-    return await this.#helper.layerUsage(PREFIX + id);
+    return await this.#slow.layerUsage(PREFIX + id);
   }
 
   async list(): Promise<string[]> {
-    const layers = await this.#helper.layers();
+    const layers = await this.#slow.layers();
     return layers.filter((name) => name.startsWith(PREFIX)).map((name) => name.slice(PREFIX.length));
   }
 

@@ -3,6 +3,7 @@ import type { Store } from '../store/index.ts';
 import { storedManifest } from '../stored-manifest.ts';
 import {
   type Caller,
+  type CallOptions,
   type FetchedManifest,
   isAway,
   type RegistryClient,
@@ -94,7 +95,7 @@ export class ManifestService {
     );
   }
 
-  #call({ caller, signal }: ManifestWanted) {
+  #call({ caller, signal }: ManifestWanted): CallOptions {
     return { caller, signal, tries: this.#options.upstreamTries };
   }
 }

@@ -3,7 +3,7 @@ import { type Digest, DrakkarError } from '@drakkar/protocol';
 import { listen } from '@drakkar/service';
 import type { Content } from '../content/index.ts';
 import type { Store } from '../store/index.ts';
-import type { Caller, RegistryClient, RepositoryName } from '../upstream/index.ts';
+import { type Caller, OWN, type RegistryClient, type RepositoryName } from '../upstream/index.ts';
 import { announce, isExpected, notHere, refuse } from './answers.ts';
 import { ManifestService } from './manifests.ts';
 import { MIRROR_DEFAULTS, type MirrorOptions } from './options.ts';
@@ -123,7 +123,8 @@ class MirrorHandler {
   }
 
   #callerOf(request: IncomingMessage): Caller {
-    return request.headers.authorization ?? (this.#options.anonymousUsesDaemonCredentials ? undefined : null);
+    const nobody: Caller = this.#options.anonymousUsesDaemonCredentials ? OWN : null;
+    return request.headers.authorization ?? nobody;
   }
 
   async #manifest(

@@ -72,6 +72,7 @@ interface Row {
 /** The snapshots of this host, in `<state>/snapshots.sqlite`. A record is written last, so what is listed is whole. */
 export class Catalogue implements Disposable {
   readonly #database: DatabaseSync;
+  #changes = 0;
 
   constructor(path: string) {
     this.#database = new DatabaseSync(path);
@@ -81,6 +82,11 @@ export class Catalogue implements Disposable {
     if (columns.every(({ name }) => name !== 'documents')) {
       this.#database.exec("ALTER TABLE snapshots ADD COLUMN documents TEXT NOT NULL DEFAULT '[]'");
     }
+  }
+
+  /** Counted since it was opened. */
+  get changes(): number {
+    return this.#changes;
   }
 
   get(manifestDigest: Digest): SnapshotRecord | undefined {
@@ -106,6 +112,7 @@ export class Catalogue implements Disposable {
   }
 
   put(record: SnapshotRecord): void {
+    this.#changes += 1;
     this.#database
       .prepare('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
       .run(
@@ -126,6 +133,7 @@ export class Catalogue implements Disposable {
   }
 
   remove(manifestDigest: Digest): void {
+    this.#changes += 1;
     this.#database.prepare('DELETE FROM snapshots WHERE manifest = ?').run(hexOf(manifestDigest));
   }
 

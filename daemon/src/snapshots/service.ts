@@ -156,6 +156,11 @@ export class SnapshotService {
     }
   }
 
+  /** Another number when an image may have another snapshot than before. */
+  get changes(): number {
+    return this.#modules.catalogue.changes;
+  }
+
   /** Whether a snapshot of an image that is named by its manifest is known here. */
   isKnown(image: string): boolean {
     const { digest } = parseReference(image);

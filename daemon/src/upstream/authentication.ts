@@ -10,9 +10,12 @@ import { type Answer, discard, exchange, guardRedirect } from './transport.ts';
 
 /**
  * On whose behalf a registry is asked: `undefined` is the daemon with its stored credentials, `null` is nobody (tokens that
- * the registry gives to anyone are fetched), a string is the `Authorization` header of a caller, passed on as it is.
+ * the registry gives to anyone are fetched), a string is the `Authorization` header of a caller, passed on as it is. {@link OWN} is the daemon with
+ * what is stored alone, and nothing that callers have lent it.
  */
-export type Caller = string | null | undefined;
+export type Caller = string | null | undefined | typeof OWN;
+
+export const OWN: unique symbol = Symbol('own credentials');
 
 interface Token {
   readonly header: string;
@@ -63,7 +66,13 @@ export class Authenticator {
 
   /** What a caller has shown to a registry, which the daemon may show for the same repository where it has nothing of its own. */
   lend({ registry, scope }: Pick<Question, 'registry' | 'scope'>, header: string): void {
-    this.#lent.set(`${registry} ${scope}`, { header, atMs: Date.now() });
+    const key = `${registry} ${scope}`;
+    const lent = { header, atMs: Date.now() };
+    this.#lent.set(key, lent);
+    const forget = () => {
+      if (this.#lent.get(key) === lent) this.#lent.delete(key);
+    };
+    setTimeout(forget, LENT_LIFE_MS).unref();
   }
 
   /** What to send before any challenge: what the registry is known to want, else nothing. */

@@ -12,7 +12,7 @@
  * }
  * ```
  */
-export type { Caller } from './authentication.ts';
+export { type Caller, OWN } from './authentication.ts';
 export { isAway } from './away.ts';
 
 export { createRegistryClient, type RegistryClient } from './client.ts';

@@ -19,7 +19,11 @@ describe.skipIf(!isRoot)('containerd’s own tests of a snapshotter (need root)'
     await using _ = await host.start();
     await using helper = nativeHelper(host.socket);
     using metadata = new Metadata(join(host.content, 'snapshots.sqlite'));
-    const layers = new NativeLayers(helper, () => Promise.reject(new Error('there are no images')));
+    const layers = new NativeLayers(
+      { quick: helper, slow: helper },
+      { changes: 0, mount: () => Promise.reject(new Error('there are no images')) },
+      console,
+    );
     const snapshots = new Snapshots({
       metadata,
       layers,

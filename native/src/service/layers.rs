@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -103,17 +103,23 @@ impl Layers {
         Ok(usage)
     }
 
-    pub fn list(&self) -> Vec<Id> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        entries.filter_map(|entry| Id::try_from(entry.file_name().into_string().ok()?).ok()).collect()
+    pub fn list(&self) -> Result<Vec<Id>> {
+        let doing = || format!("listing {}", self.root.display());
+        let entries = match fs::read_dir(&self.root) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found.context(doing)?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>();
+        let names = names.context(doing)?.into_iter().filter_map(|name| name.into_string().ok());
+        Ok(names.filter_map(|name| Id::try_from(name).ok()).collect())
     }
 
     /// A layer that stands upon a volume.
-    pub fn user_of(&self, volume: &Path) -> Option<Id> {
-        let name = volume.file_name()?;
+    pub fn user_of(&self, volume: &Path) -> Result<Option<Id>> {
+        let Some(name) = volume.file_name() else { return Ok(None) };
         let stands_upon =
             |layer: &Id| fs::symlink_metadata(self.path(layer).join(VOLUMES_NAME).join(name)).is_ok();
-        self.list().into_iter().find(stands_upon)
+        Ok(self.list()?.into_iter().find(stands_upon))
     }
 
     fn path(&self, layer: &Id) -> PathBuf {
@@ -150,15 +156,15 @@ mod tests {
         let owner = Some(Owner { uid: 1234, gid: 1235 });
         let mapped = layers.prepare(&PrepareLayer { owner, ..wanted("4", &["1"]) }, None);
         // Only root may give something away.
-        if let Ok(mapped) = mapped {
-            let root = fs::metadata(mapped.upperdir).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let root = fs::metadata(mapped.unwrap().upperdir).unwrap();
             assert_eq!((root.uid(), root.gid()), (1234, 1235));
         }
         layers.remove(&id("4")).unwrap();
         assert_eq!(layers.prepare(&wanted("3", &["9"]), None).unwrap_err().code, Code::NotFound);
         layers.remove(&id("2")).unwrap();
         layers.remove(&id("2")).unwrap();
-        assert_eq!(layers.list(), [id("1")]);
+        assert_eq!(layers.list().unwrap(), [id("1")]);
     }
 
     #[test]
@@ -167,9 +173,9 @@ mod tests {
         let volume = root.path().join("volumes").join("v");
         fs::create_dir_all(&volume).unwrap();
         let layers = Layers::new(root.path());
-        assert_eq!(layers.user_of(&volume), None);
+        assert_eq!(layers.user_of(&volume).unwrap(), None);
         layers.prepare(&wanted("1", &[]), Some(&volume)).unwrap();
         assert_eq!(layers.prepare(&wanted("1", &[]), Some(&volume)).unwrap().lowerdirs, [text(&volume)]);
-        assert_eq!(layers.user_of(&volume), Some(id("1")));
+        assert_eq!(layers.user_of(&volume).unwrap(), Some(id("1")));
     }
 }

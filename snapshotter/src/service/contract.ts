@@ -17,7 +17,7 @@ export interface Owner {
 /** Where snapshots keep what was written: a directory each, which belongs to root. Ids are those of the metadata. */
 export interface Layers {
   /** Changes when what was prepared may have to be prepared again. */
-  readonly epoch: number | null;
+  readonly epoch: number;
   /**
    * Makes a snapshot's directories where they are not there yet; its root looks like that of the nearest of its parents.
    *
@@ -33,6 +33,8 @@ export interface Layers {
     owner: Owner | null,
   ): Promise<Directories>;
   remove(id: string): Promise<void>;
+  /** The same for what nobody misses: never rejects. */
+  discard(id: string): Promise<void>;
   usage(id: string): Promise<Usage>;
   /** All that there are. */
   list(): Promise<string[]>;

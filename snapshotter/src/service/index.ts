@@ -22,4 +22,4 @@ export { parseFilters } from './filter.ts';
 export { type Labels, Metadata, type RemoteLayer, type SnapshotRow, type Usage } from './metadata.ts';
 export { type Mount, mountsOf } from './mounts.ts';
 export { serveSnapshots } from './server.ts';
-export { REF_LABEL, Snapshots } from './snapshots.ts';
+export { Snapshots } from './snapshots.ts';

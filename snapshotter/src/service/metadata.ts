@@ -132,6 +132,17 @@ export class Metadata implements Disposable {
       .filter(({ manifestDigest }) => !whole.has(manifestDigest));
   }
 
+  /** New snapshots get numbers above these. */
+  reserve(ids: readonly number[]): void {
+    const highest = Math.max(0, ...ids);
+    this.#transaction(() => {
+      this.#run(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'snapshot', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot')",
+      );
+      this.#run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'snapshot'", highest);
+    });
+  }
+
   /** Nothing of the image is in use any more. */
   imageGone({ manifestDigest }: RemoteLayer): void {
     this.#run('DELETE FROM image WHERE manifest = ?', manifestDigest);
@@ -145,7 +156,7 @@ export class Metadata implements Disposable {
    */
   commit(key: string, { name, parent, labels }: NewSnapshot, usage: Usage): SnapshotRow {
     return this.#transaction(() => {
-      if (this.#find(name) !== undefined) throw taken(name);
+      if (this.find(name) !== undefined) throw taken(name);
       const active = this.stat(key);
       if (active.kind !== 'active') throw precondition(`snapshot ${key} is not active`);
       if (parent !== '' && active.parent !== '' && parent !== active.parent)
@@ -190,7 +201,7 @@ export class Metadata implements Disposable {
 
   /** @throws `not_found` */
   stat(key: string): SnapshotRow {
-    return this.#find(key) ?? absent(key);
+    return this.find(key) ?? absent(key);
   }
 
   /**
@@ -234,7 +245,7 @@ export class Metadata implements Disposable {
 
   #insert(kind: Kind, { name, parent, labels }: NewSnapshot, remote: RemoteLayer | null): SnapshotRow {
     const parentId = parent === '' ? null : this.#committed(parent).id;
-    if (this.#find(name) !== undefined) throw taken(name);
+    if (this.find(name) !== undefined) throw taken(name);
     const nowUs = microseconds();
     this.#run(
       'INSERT INTO snapshot (name, kind, parent, labels, created_us, updated_us, remote) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -250,14 +261,14 @@ export class Metadata implements Disposable {
   }
 
   #committed(parent: string): SnapshotRow {
-    const row = this.#find(parent);
+    const row = this.find(parent);
     if (row === undefined) throw new DrakkarError('not_found', `there is no parent snapshot ${parent}`);
     if (row.kind !== 'committed')
       throw new DrakkarError('invalid_argument', `the parent snapshot ${parent} is not committed`);
     return row;
   }
 
-  #find(name: string): SnapshotRow | undefined {
+  find(name: string): SnapshotRow | undefined {
     const row = this.#get(`SELECT ${COLUMNS} ${FROM} WHERE s.name = ?`, name);
     return row === undefined ? undefined : toRow(row);
   }

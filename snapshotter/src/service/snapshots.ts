@@ -1,16 +1,14 @@
-import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { containerd, DrakkarError, isDrakkarError } from '@drakkar/protocol';
 import type { Directories, Images, Layers, Owner } from './contract.ts';
 import { parseFilters } from './filter.ts';
 import { idMapsOf } from './id-maps.ts';
 import type { Labels, Metadata, NewSnapshot, RemoteLayer, SnapshotRow, Usage } from './metadata.ts';
 import { type Mount, mountsOf } from './mounts.ts';
 
-/** What a layer would be called: given by whoever unpacks it. Source: `LabelSnapshotRef` of containerd's pkg/snapshotters. */
-export const REF_LABEL = 'containerd.io/snapshot.ref';
-
-/** What a layer is called that has others below it, and what it is itself: of 2.3 on. Source: core/unpack/unpacker.go of containerd. */
+/** Of a layer, what is below it is called: of 2.3 on. Source: core/unpack/unpacker.go of containerd. */
 const PARENT_LABEL = 'containerd.io/snapshot/parent-chain-id';
-const DIFF_LABEL = 'containerd.io/snapshot/diff-id';
+
+const { REF_LABEL } = containerd;
 
 export interface SnapshotsModules {
   readonly metadata: Metadata;
@@ -29,8 +27,8 @@ export class Snapshots {
   readonly #layers: Layers;
   readonly #images: Images;
   /** By id, of those that are written or looked at. */
-  readonly #prepared = new Map<number, { readonly mounts: Mount[]; readonly epoch: number | null }>();
-  #swept: Promise<void> | undefined;
+  readonly #prepared = new Map<number, { readonly mounts: Mount[]; readonly epoch: number }>();
+  #numbered: Promise<void> | undefined;
 
   constructor({ metadata, layers, images }: SnapshotsModules) {
     this.#metadata = metadata;
@@ -91,11 +89,11 @@ export class Snapshots {
     return kind === 'active' ? await this.#layers.usage(`${id}`) : usage;
   }
 
-  /** Takes away directories that belong to no snapshot, and mounts of images that are no more. */
+  /** Takes away directories that belong to no snapshot, and mounts of images that are no more. What can't be taken away stays, and holds up nobody. */
   async cleanup(): Promise<void> {
     const found = await this.#layers.list();
     const known = new Set(this.#metadata.list().map(({ id }) => `${id}`));
-    for (const id of found) if (!known.has(id)) await this.#layers.remove(id);
+    for (const id of found) if (!known.has(id)) await this.#layers.discard(id);
     await this.#forgetImages();
   }
 
@@ -105,11 +103,18 @@ export class Snapshots {
   }
 
   async #know(ref: string, { parent, labels }: NewSnapshot): Promise<void> {
-    const below = parent === '' ? undefined : this.#metadata.stat(parent);
+    const below = this.#below(parent, labels);
     const remote = await this.#images.find(labels, below !== undefined && below.remote !== null);
     if (remote === undefined) return;
     this.#stand(ref, { parent, labels }, remote);
     throw new DrakkarError('already_exists', `snapshot ${ref} need not be unpacked`);
+  }
+
+  /** The layer upon which one is to be unpacked, where that is known. */
+  #below(parent: string, labels: Labels): SnapshotRow | undefined {
+    if (parent !== '') return this.#metadata.stat(parent);
+    const name = labels[PARENT_LABEL];
+    return name === undefined ? undefined : this.#metadata.find(name);
   }
 
   /** Another namespace may have the same layer upon a parent of its own; whoever asks finds his by label and parent, whatever it is called. */
@@ -127,7 +132,7 @@ export class Snapshots {
   }
 
   async #create(kind: 'active' | 'view', wanted: NewSnapshot): Promise<Mount[]> {
-    await this.#sweep();
+    await this.#numberAfterAll();
     const row = this.#metadata.create(kind, wanted);
     try {
       return await this.#prepareMounts(row, kind);
@@ -137,23 +142,30 @@ export class Snapshots {
     }
   }
 
-  /** Numbers are given once, so that nothing can be called as a new one: but for what is left of records that were lost. */
-  async #sweep(): Promise<void> {
-    this.#swept ??= this.cleanup().catch((error: unknown) => {
-      this.#swept = undefined;
-      throw error;
-    });
-    await this.#swept;
+  /** A number names directories, of which some may be left of records that were lost: those are never a new snapshot's. */
+  async #numberAfterAll(): Promise<void> {
+    this.#numbered ??= this.#layers.list().then(
+      (found) => {
+        this.#metadata.reserve(found.map(Number).filter(Number.isSafeInteger));
+      },
+      (error: unknown) => {
+        this.#numbered = undefined;
+        throw error;
+      },
+    );
+    await this.#numbered;
   }
 
   async #prepareMounts(row: SnapshotRow, kind: 'active' | 'view'): Promise<Mount[]> {
-    const maps = idMapsOf(row.labels);
+    // A layer is everybody's, and its labels may be the image's.
+    const maps = row.labels[REF_LABEL] === undefined ? idMapsOf(row.labels) : undefined;
+    const { epoch } = this.#layers;
     const directories = await this.#directories(row, maps?.owner ?? null);
     const mounts = mountsOf(kind, directories, {
       mapping: maps?.options ?? [],
       isUponOthers: kind === 'active' && isUnpackedAlone(row),
     });
-    this.#prepared.set(row.id, { mounts, epoch: this.#layers.epoch });
+    this.#prepared.set(row.id, { mounts, epoch });
     return mounts;
   }
 
@@ -169,11 +181,6 @@ export class Snapshots {
   }
 }
 
-/**
- * A layer that is unpacked beside those below it, which become its parents when it is committed. Of 2.2 on, which does not say of a layer whether
- * any are below it.
- */
-function isUnpackedAlone({ parent, labels }: SnapshotRow): boolean {
-  if (parent !== '' || labels[REF_LABEL] === undefined) return false;
-  return labels[PARENT_LABEL] !== undefined || labels[DIFF_LABEL] === undefined;
-}
+/** A layer that is unpacked beside those below it, which become its parents when it is committed. */
+const isUnpackedAlone = ({ parent, labels }: SnapshotRow): boolean =>
+  parent === '' && labels[REF_LABEL] !== undefined && labels[PARENT_LABEL] !== undefined;

@@ -54,7 +54,7 @@ describe('what containerd is told', () => {
       (configured('version = 2\n', version).proxy_plugins as { drakkar: { capabilities?: string[] } }).drakkar
         .capabilities;
     expect(of(OLD)).toBeUndefined();
-    expect(of({ major: 2, minor: 1 })).toEqual(['remap-ids']);
+    expect(of({ major: 2, minor: 2 })).toEqual(['remap-ids']);
     expect(of(NEW)).toEqual(['remap-ids', 'rebase']);
   });
 

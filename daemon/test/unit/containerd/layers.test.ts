@@ -8,7 +8,7 @@ test('a volume is mounted for the first who stands upon it, and again when it is
   const mounted: [image: string, layers: number | undefined][] = [];
   let there = new Set<string>();
   const helper = {
-    workerPid: 7,
+    connections: 1,
     prepareLayer: async ({
       layer,
       parents,
@@ -30,18 +30,28 @@ test('a volume is mounted for the first who stands upon it, and again when it is
     layerUsage: async () => ({ bytes: 0, inodes: 0 }),
     layers: async () => ['snapshot-1', 'of-another'],
   };
-  const layers = new NativeLayers(helper, async (name, lowest) => {
+  let changes = 0;
+  const mount = async (name: string, lowest: number | undefined) => {
     mounted.push([name, lowest]);
     const volume = `volume-${mounted.length}`;
     there.add(volume);
     return volume;
-  });
+  };
+  const images = {
+    get changes() {
+      return changes;
+    },
+    mount,
+  };
+  const layers = new NativeLayers({ quick: helper, slow: helper }, images, { warn: () => {} });
   const upon = async (id: string) => (await layers.prepareUpon(id, ['1'], image, null)).lowerdirs;
   expect(await upon('2')).toEqual(['snapshot-1', 'volume-1']);
   expect(await upon('3')).toEqual(['snapshot-1', 'volume-1']);
   there = new Set();
   expect(await upon('4')).toEqual(['snapshot-1', 'volume-2']);
+  changes += 1;
+  expect(await upon('7')).toEqual(['snapshot-1', 'volume-3']);
   await layers.prepareUpon('5', [], { ...image, layer: 0 }, null);
-  expect(mounted.map(([, lowest]) => lowest)).toEqual([undefined, undefined, 1]);
+  expect(mounted.map(([, lowest]) => lowest)).toEqual([undefined, undefined, undefined, 1]);
   expect(await layers.list()).toEqual(['1']);
 });

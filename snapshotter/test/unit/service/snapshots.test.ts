@@ -18,6 +18,8 @@ let forgotten: string[];
 let remotes: Map<string, RemoteLayer>;
 let isHelperAway: boolean;
 let epoch: number;
+/** What can't be taken away. */
+let stuck: string | undefined;
 
 function snapshots(): Snapshots {
   const prepare = async (id: string, parents: readonly string[], owner: Owner | null) => {
@@ -40,6 +42,9 @@ function snapshots(): Snapshots {
       remove: async (id) => {
         made = made.filter((other) => other !== id);
       },
+      discard: async (id) => {
+        if (id !== stuck) made = made.filter((other) => other !== id);
+      },
       usage: async () => ({ bytes: 1, inodes: 1 }),
       list: async () => made,
     },
@@ -57,6 +62,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'drakkar-snapshots-'));
   metadata = new Metadata(join(directory, 'snapshots.sqlite'));
   [made, owners, forgotten, remotes, isHelperAway, epoch] = [[], [], [], new Map(), false, 1];
+  stuck = undefined;
 });
 afterEach(() => {
   metadata[Symbol.dispose]();
@@ -138,6 +144,13 @@ describe('a snapshotter', () => {
     expect(owners).toEqual([{ uid: 100_000, gid: 200_000 }]);
   });
 
+  test('maps no ids of a layer that is unpacked, though its image says so', async () => {
+    const service = snapshots();
+    const labels = { [REF]: 'one', 'containerd.io/snapshot/uidmapping': '0:1000:1' };
+    const [mount] = await service.prepare({ name: 'layer', parent: '', labels });
+    expect([mount?.options, owners]).toEqual([['rw', 'rbind'], [null]]);
+  });
+
   test.each(['', '0', '0:1', '0:1:0', '1:2:3', 'a:b:c', '0:4294967295:1', '0:1:2,', '0:1:99999999999'])(
     'refuses what is no map of ids: %j',
     async (map) => {
@@ -158,7 +171,7 @@ describe('a snapshotter', () => {
       (await service.prepare({ name, parent: '', labels: all })).map(({ type }) => type);
     expect(await types('upper', { ...labels, ...diffId })).toEqual(['overlay']);
     expect(await types('lowest', { [REF]: 'one', ...diffId })).toEqual(['bind']);
-    expect(await types('of 2.2, which does not say', { [REF]: 'three' })).toEqual(['overlay']);
+    expect(await types('of an older one, which does not say', { [REF]: 'three' })).toEqual(['bind']);
     expect(await types('other', {})).toEqual(['bind']);
     await service.commit('lowest', { name: 'one', parent: '', labels: {} });
     await service.commit('upper', { name: 'two', parent: 'one', labels: {} });
@@ -180,10 +193,16 @@ describe('a snapshotter', () => {
     await expect(service.mounts('b')).rejects.toThrow(failing('not_found'));
   });
 
-  test('takes away what records that were lost have left, before it gives their numbers again', async () => {
-    made.push('1', '2');
-    await snapshots().prepare({ name: 'a', parent: '', labels: {} });
-    expect(made).toEqual(['1']);
+  test('gives no number that directories have which records that were lost have left, and goes on where those can’t be taken away', async () => {
+    made.push('1', '7');
+    stuck = '7';
+    const service = snapshots();
+    await service.prepare({ name: 'a', parent: '', labels: {} });
+    expect(service.stat('a').id).toBe(8);
+    await service.cleanup();
+    expect(made).toEqual(['7', '8']);
+    await service.prepare({ name: 'b', parent: '', labels: {} });
+    expect(service.stat('b').id).toBe(9);
   });
 
   test('takes away what belongs to nobody', async () => {
