@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { DaemonStatus } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
@@ -43,8 +44,12 @@ export const commands = [
     },
     async run(context, _, flags) {
       const place = await findPlace();
-      const named = flags['containerd-config'];
-      if (flags.undo) return await undo(context, await configuredIn(place, named), place, flags.restart);
+      const named =
+        flags['containerd-config'] === undefined ? undefined : resolve(flags['containerd-config']);
+      if (flags.undo) {
+        if (flags.snapshotter || flags['mirror-all'] || flags.mirror.length > 0) refuseHalfUndo();
+        return await undo(context, await configuredIn(place, named), place, flags);
+      }
       const version = await containerdVersion(flags['containerd-program'] ?? place.program);
       const { configPath, templatePath } = placesOf(place, version, named);
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
@@ -80,13 +85,20 @@ export const commands = [
   }),
 ];
 
-async function undo(context: Context, configPath: string, place: Place, restart: boolean): Promise<void> {
-  const undone = await undoPlan(recordOf(configPath));
+async function undo(
+  context: Context,
+  configPath: string,
+  place: Place,
+  { 'dry-run': isTrial, restart }: { readonly 'dry-run': boolean; readonly restart: boolean },
+): Promise<void> {
+  const undone = await undoPlan(recordOf(configPath), isTrial);
   const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
-  if (needsRestart && restart) await restartContainerd(place);
+  if (needsRestart && restart && !isTrial) await restartContainerd(place);
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
-  if (needsRestart && !restart) lines.push(restartWords(place));
-  context.answer({ files: undone, needsRestart }, lines.join('\n'));
+  if (isTrial) lines.push('so it would be; nothing was changed');
+  else if (needsRestart && !restart) lines.push(restartWords(place));
+  if (needsRestart) lines.push(PULL_AGAIN);
+  context.answer({ files: undone, needsRestart, changed: !isTrial }, lines.join('\n'));
 }
 
 const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
@@ -97,6 +109,16 @@ const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
     'has changed since; some of what was set stays, for somebody has changed it: FILE.drakkar.json.undone beside it has what it was',
   left: 'is left as it is: nothing of what was set is there any more',
 };
+
+/** Containerd knows those images, and has nothing of them. */
+const PULL_AGAIN =
+  'images that were not unpacked must be pulled once more from then on, the one of pod sandboxes first: or give them their layers before, with `drakkar pull --containerd --layers --namespace k8s.io IMAGE`';
+
+function refuseHalfUndo(): never {
+  throw new DrakkarError('invalid_argument', '--undo takes back everything that was configured', {
+    hint: 'configure anew what shall stay, afterwards',
+  });
+}
 
 const restartWords = ({ units }: Place) =>
   `containerd takes it over when it is restarted (systemctl restart ${units.join(' or ')}); containers go on meanwhile`;

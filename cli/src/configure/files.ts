@@ -100,8 +100,12 @@ export async function applyPlan(files: readonly PlannedFile[], recordPath: strin
   for (const { path, after } of files) await writeWhole(path, after);
 }
 
-/** Brings files back: to the byte where nobody has changed them since, else by taking back what was set. */
-export async function undoPlan(recordPath: string): Promise<Undone[]> {
+/**
+ * Brings files back: to the byte where nobody has changed them since, else by taking back what was set.
+ *
+ * @param isTrial says what would come of it, and changes nothing
+ */
+export async function undoPlan(recordPath: string, isTrial = false): Promise<Undone[]> {
   const record = await readRecord(recordPath);
   if (record === undefined) {
     throw new DrakkarError('not_found', 'nothing has been configured here', {
@@ -109,7 +113,8 @@ export async function undoPlan(recordPath: string): Promise<Undone[]> {
     });
   }
   const undone: Undone[] = [];
-  for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file) });
+  for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file, isTrial) });
+  if (isTrial) return undone;
   // What others have put there stays.
   for (const directory of record.directories.toReversed()) await rmdir(directory).catch(() => undefined);
   // How it was stands there alone.
@@ -118,21 +123,24 @@ export async function undoPlan(recordPath: string): Promise<Undone[]> {
   return undone;
 }
 
-async function undo({ path, before, written, changes }: ChangedFile): Promise<Undone['outcome']> {
+async function undo(
+  { path, before, written, changes }: ChangedFile,
+  isTrial: boolean,
+): Promise<Undone['outcome']> {
   const now = await readConfiguration(path);
   if (now === undefined) return 'left';
   if (sha256(now) === written) {
     if (before === null) {
-      await rm(path);
+      if (!isTrial) await rm(path);
       return 'removed';
     }
-    await writeWhole(path, Buffer.from(before, 'base64'));
+    if (!isTrial) await writeWhole(path, Buffer.from(before, 'base64'));
     return 'restored';
   }
   if (changes.length === 0) return 'left';
   const reverted = revertToml(now, changes);
-  if (reverted.text === now) return 'left';
-  await writeWhole(path, reverted.text);
+  if (reverted.text === now) return reverted.changes.length === 0 ? 'left' : 'partly';
+  if (!isTrial) await writeWhole(path, reverted.text);
   return reverted.changes.length === 0 ? 'reverted' : 'partly';
 }
 

@@ -103,7 +103,8 @@ export function revertToml(text: string, changes: readonly Change[]): Edited {
     const isUndone = change.kind === 'line' ? undoLine(lines, change) : undoLines(lines, change.lines);
     if (!isUndone) left.push(change);
   }
-  return { text: lines.join('\n'), changes: left };
+  const reverted = lines.join('\n');
+  return isToml(reverted) ? { text: reverted, changes: left } : { text, changes: [...changes] };
 }
 
 function setLine(
@@ -117,12 +118,17 @@ function setLine(
     const before = lines[at] ?? '';
     if (keyOf(before) !== key) continue;
     const indent = before.slice(0, before.length - before.trimStart().length);
-    lines[at] = `${indent}${line}`;
-    return { kind: 'line', table, before, after: `${indent}${line}` };
+    const after = `${indent}${line}${commentOf(before)}`;
+    lines[at] = after;
+    return { kind: 'line', table, before, after };
   }
   lines.splice(header + 1, 0, `  ${line}`);
   return { kind: 'line', table, before: null, after: `  ${line}` };
 }
+
+/** Behind a simple value, with the blanks before it. */
+const commentOf = (line: string): string =>
+  /^[^=]*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s#"'[{]+)(\s*#.*)$/.exec(line)?.[1] ?? '';
 
 function undoLine(lines: string[], { table, before, after }: Extract<Change, { kind: 'line' }>): boolean {
   const header = lines.findIndex((line) => isDeepStrictEqual(headerOf(line), table));
@@ -134,12 +140,64 @@ function undoLine(lines: string[], { table, before, after }: Extract<Change, { k
   return true;
 }
 
+/** As a whole where nobody has touched it, else line by line: what is somebody's stays, under the header under which it stands. */
 function undoLines(lines: string[], block: readonly string[]): boolean {
   const at = lines.findIndex((_, start) => block.every((line, offset) => lines[start + offset] === line));
-  if (at === -1) return false;
-  lines.splice(at, block.length);
-  return true;
+  if (at !== -1 && !isContinued(lines, at + block.length)) {
+    lines.splice(at, block.length);
+    return true;
+  }
+  const [comments, ...sections] = sectionsOf(block);
+  for (const comment of comments ?? []) removeLine(lines, comment, 0, lines.length);
+  return sections.map((section) => undoSection(lines, section)).every(Boolean);
 }
+
+/** Whether what stands there belongs to the table above. */
+function isContinued(lines: readonly string[], from: number): boolean {
+  const next = lines.slice(from).find((line) => !/^\s*(#.*)?$/.test(line));
+  return next !== undefined && !isHeader(next);
+}
+
+/** What comes before the first table, then each table with its header. */
+function sectionsOf(block: readonly string[]): string[][] {
+  const sections: string[][] = [[]];
+  for (const line of block.filter((candidate) => candidate.trim() !== '')) {
+    if (isHeader(line)) sections.push([line]);
+    else sections.at(-1)?.push(line);
+  }
+  return sections;
+}
+
+function undoSection(lines: string[], [header = '', ...settings]: readonly string[]): boolean {
+  const places = lines.flatMap((line, at) => (isSameLine(line, header) ? at : []));
+  const missing = (at: number) => {
+    const section = lines.slice(at, endOf(lines, at));
+    return settings.filter((setting) => !section.some((line) => isSameLine(line, setting))).length;
+  };
+  // Tables of an array all have one header.
+  const [at] = places.toSorted((one, other) => missing(one) - missing(other));
+  if (at === undefined) return true;
+  const isWhole = missing(at) === 0;
+  for (const setting of settings) removeLine(lines, setting, at + 1, endOf(lines, at));
+  const left = lines.slice(at + 1, endOf(lines, at));
+  if (left.every((line) => line.trim() === '')) lines.splice(at, 1);
+  return isWhole;
+}
+
+function removeLine(lines: string[], wanted: string, from: number, to: number): void {
+  const at = lines.findIndex((line, index) => index >= from && index < to && isSameLine(line, wanted));
+  if (at !== -1) lines.splice(at, 1);
+}
+
+/** Of the table whose header stands there. */
+function endOf(lines: readonly string[], header: number): number {
+  const next = lines.findIndex((line, at) => at > header && isHeader(line));
+  return next === -1 ? lines.length : next;
+}
+
+const isHeader = (line: string): boolean => /^\s*\[/.test(line);
+
+const isSameLine = (one: string, other: string): boolean => one.trim() === other.trim();
 
 /** Of a line that begins a table, which; nothing for any other. */
 function headerOf(line: string): string[] | undefined {
@@ -225,6 +283,15 @@ function expectMeaning(text: string, wanted: TomlTable, path: string): void {
   throw new DrakkarError('unsupported', `${path} is written in a way that is not understood`, {
     hint: 'give each table a header of its own, or make the changes by hand: docs/containerd.md lists them; nothing was changed',
   });
+}
+
+function isToml(text: string): boolean {
+  try {
+    parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What comes of parsing has no prototype, which is no difference. */

@@ -99,4 +99,48 @@ describe('files that are configured', () => {
     writeFileSync(record, '{"version":1}');
     await expect(undoPlan(record)).rejects.toThrow(failing('invalid_content'));
   });
+
+  test('lose what was set line by line where somebody has written between, and keep theirs where it stands', async () => {
+    const original = '[a]\nx = 1\n';
+    const block = ['# Ours.', '[b]', '  one = 1', '  two = 2', '[[c]]', '  k = "v"'];
+    const configure = async () => {
+      writeFileSync(path, original);
+      const after = `${original}${block.join('\n')}\n`;
+      await applyPlan(
+        [{ path, before: original, after, changes: [{ kind: 'lines', lines: block }] }],
+        record,
+      );
+      return after;
+    };
+    const undone = async (change: (text: string) => string) => {
+      writeFileSync(path, change(await configure()));
+      const [outcome] = await undoPlan(record);
+      return [outcome?.outcome, readFileSync(path, 'utf8')];
+    };
+    expect(await undone((text) => text.replace('  two', '  theirs = true\n  two'))).toEqual([
+      'reverted',
+      `${original}[b]\n  theirs = true\n`,
+    ]);
+    expect(await undone((text) => `${text}  theirs = 1\n`)).toEqual([
+      'reverted',
+      `${original}[[c]]\n  theirs = 1\n`,
+    ]);
+    expect(await undone((text) => text.replace('# Ours.\n', '').replace('  one', '\tone'))).toEqual([
+      'reverted',
+      original,
+    ]);
+    expect(await undone((text) => text.replace('two = 2', 'two = 3'))).toEqual([
+      'partly',
+      `${original}[b]\n  two = 3\n`,
+    ]);
+  });
+
+  test('stay as they are while an undo is only tried', async () => {
+    writeFileSync(path, ORIGINAL);
+    await set('one');
+    const configured = readFileSync(path, 'utf8');
+    expect(await undoPlan(record, true)).toEqual([{ path, outcome: 'restored' }]);
+    expect(readFileSync(path, 'utf8')).toBe(configured);
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'restored' }]);
+  });
 });

@@ -35,7 +35,7 @@ describe('a configuration in TOML', () => {
   test('says what is wanted afterwards, and everything else as before', () => {
     const { text } = editToml(CONFIG, wanted, 'config.toml');
     expect(text).toContain('# of a cluster\nversion = 2 # as ever\n');
-    expect(text).toContain('      snapshotter = "drakkar"\n');
+    expect(text).toContain('      snapshotter = "drakkar" # the default\n');
     expect(parse(text)).toMatchObject({
       version: 2,
       proxy_plugins: { drakkar: { type: 'snapshot' } },
