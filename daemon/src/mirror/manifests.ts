@@ -3,7 +3,6 @@ import type { Store } from '../store/index.ts';
 import { storedManifest } from '../stored-manifest.ts';
 import {
   type Caller,
-  type CallOptions,
   type FetchedManifest,
   isAway,
   type RegistryClient,
@@ -20,7 +19,7 @@ export interface ManifestModules {
   readonly now: () => number;
 }
 
-export interface ManifestWanted {
+interface ManifestWanted {
   readonly image: RepositoryName;
   readonly caller: Caller;
   readonly signal: AbortSignal;
@@ -95,7 +94,7 @@ export class ManifestService {
     );
   }
 
-  #call({ caller, signal }: ManifestWanted): CallOptions {
+  #call({ caller, signal }: ManifestWanted) {
     return { caller, signal, tries: this.#options.upstreamTries };
   }
 }

@@ -3,20 +3,14 @@ import { type Digest, DrakkarError } from '@drakkar/protocol';
 import { listen } from '@drakkar/service';
 import type { Content } from '../content/index.ts';
 import type { Store } from '../store/index.ts';
-import {
-  type Caller,
-  type CallOptions,
-  OWN,
-  type RegistryClient,
-  type RepositoryName,
-} from '../upstream/index.ts';
+import { type Caller, OWN, type RegistryClient, type RepositoryName } from '../upstream/index.ts';
 import { announce, isExpected, notHere, refuse } from './answers.ts';
-import { ManifestService, type ManifestWanted } from './manifests.ts';
+import { ManifestService } from './manifests.ts';
 import { MIRROR_DEFAULTS, type MirrorOptions } from './options.ts';
 import { selectRange } from './range.ts';
 import { parseRoute, type Route } from './route.ts';
 import { sendRange } from './send.ts';
-import { type Question, Verdicts } from './verdicts.ts';
+import { Verdicts } from './verdicts.ts';
 
 export interface MirrorModules {
   readonly client: RegistryClient;
@@ -139,7 +133,7 @@ class MirrorHandler {
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<void> {
-    const wanted: ManifestWanted = { image: route.image, caller, signal };
+    const wanted = { image: route.image, caller, signal };
     const resolved = route.kind === 'tag' ? await this.#manifests.resolveTag(route.tag, wanted) : undefined;
     const digest = route.kind === 'tag' ? resolved?.digest : route.digest;
     if (digest === undefined) throw new DrakkarError('internal', 'a tag was resolved to nothing');
@@ -170,8 +164,8 @@ class MirrorHandler {
     signal: AbortSignal,
   ): Promise<void> {
     const { client, content, store } = this.#modules;
-    const question: Question = { caller, image, digest };
-    const call: CallOptions = { caller, signal, tries: this.#options.upstreamTries };
+    const question = { caller, image, digest };
+    const call = { caller, signal, tries: this.#options.upstreamTries };
     const ask = () => client.headBlob(image, digest, call);
     const stored = store.stat(digest);
     const isHere = stored?.complete === true && stored.origins.includes(image.registry);

@@ -13,9 +13,13 @@ import { type Answer, discard, exchange, guardRedirect } from './transport.ts';
  * the registry gives to anyone are fetched), a string is the `Authorization` header of a caller, passed on as it is. {@link OWN} is the daemon with
  * what is stored alone, and nothing that callers have lent it.
  */
-export type Caller = string | null | undefined | typeof OWN;
+export type Caller = string | null | undefined | OwnCredentials;
 
-export const OWN: unique symbol = Symbol('own credentials');
+interface OwnCredentials {
+  readonly kind: 'own';
+}
+
+export const OWN: OwnCredentials = { kind: 'own' };
 
 interface Token {
   readonly header: string;
