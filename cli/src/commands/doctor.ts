@@ -13,7 +13,7 @@ import { isAnswered } from '@drakkar/service';
 import type { TomlTable } from 'smol-toml';
 import { defineCommand } from '../command-line/command.ts';
 import { readConfiguration } from '../configure/files.ts';
-import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
+import { ALL_REGISTRIES, hostsDirectoriesOf } from '../configure/hosts-toml.ts';
 import { findPlace } from '../configure/places.ts';
 import {
   CONTAINERD_CONFIG_PATH,
@@ -32,7 +32,7 @@ import {
   kernelChecks,
   programCheck,
 } from '../doctor/checks.ts';
-import { containerdChecks, hostsDirectoriesOf, hostsOf } from '../doctor/containerd-checks.ts';
+import { containerdChecks, hostsOf } from '../doctor/containerd-checks.ts';
 import { swarmChecks } from '../doctor/swarm-checks.ts';
 
 const CONNECT_MS = 2_000;

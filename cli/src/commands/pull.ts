@@ -1,5 +1,6 @@
 import type { AdminClient, BuildResult, PullResult } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
+import { hostPlatform, parsePlatform } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import { findPlace } from '../configure/places.ts';
@@ -86,7 +87,8 @@ async function toContainerd(
     import('../containerd/give-image.ts'),
   ]);
   await using containerd = await ContainerdClient.open(address, namespace, context.signal);
-  const choices = { withLayers: layers, signal: context.signal };
+  const wanted = platform === undefined ? hostPlatform() : parsePlatform(platform);
+  const choices = { withLayers: layers, platform: wanted, signal: context.signal };
   if (await giveImage(containerd, client, pulled, choices)) return;
   context.say('it has no snapshot yet: that is made first');
   const { image } = pulled;

@@ -1,12 +1,15 @@
 import { execFile } from 'node:child_process';
+import { glob, readFile } from 'node:fs/promises';
 import { release } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DrakkarError, errnoOf } from '@drakkar/errors';
 import { hostPlatform } from '@drakkar/protocol';
+import type { TomlTable } from 'smol-toml';
 import { type PlannedFile, readConfiguration } from './files.ts';
-import { hostsTomlWith } from './hosts-toml.ts';
+import { ALL_REGISTRIES, hostsDirectoriesOf, hostsTomlWith } from './hosts-toml.ts';
 import {
+  type ConfigurationWish,
   type ContainerdVersion,
   HOSTS_DIRECTORY,
   hostsDirectoryIn,
@@ -14,7 +17,7 @@ import {
   parseContainerdVersion,
   wantedIn,
 } from './plan.ts';
-import { editToml, parseToml } from './toml-edit.ts';
+import { editToml, parseToml, valueAt } from './toml-edit.ts';
 
 export interface ContainerdWish {
   readonly configPath: string;
@@ -41,6 +44,11 @@ export async function planContainerd({
   const before = await readConfiguration(configPath);
   const template = templatePath === undefined ? undefined : await readConfiguration(templatePath);
   const text = before ?? template ?? newFile(version);
+  if (templatePath !== undefined && /\{\{/.test(text)) {
+    throw new DrakkarError('unsupported', `${configPath} is a template that calls others`, {
+      hint: 'put there what docs/containerd.md lists by hand; nothing was changed',
+    });
+  }
   const document = parseToml(text, configPath);
   const known = hostsDirectoryIn(document, configPath);
   const hostsDirectory = registries.length === 0 ? undefined : (known ?? HOSTS_DIRECTORY);
@@ -52,18 +60,81 @@ export async function planContainerd({
     platform: `${os}/${architecture}`,
     canMapIds: canMapIds(release()),
   };
+  await refuseImports(document, version, wish, configPath);
   const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);
   const plan: PlannedFile[] = [
     { path: configPath, before, after: edited.text, changes: [...edited.changes] },
   ];
   for (const registry of registries) {
-    // Of several directories containerd looks into the first that has the registry.
-    const path = join(hostsDirectory?.split(':', 1)[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
-    const hosts = await readConfiguration(path);
-    const after = hostsTomlWith(mirrorUrl, registry, hosts, path);
-    plan.push({ path, before: hosts, after: after.text, changes: [...after.changes] });
+    plan.push(await planHosts((hostsDirectory ?? HOSTS_DIRECTORY).split(':'), registry, mirrorUrl));
   }
   return plan.filter(({ changes }) => changes.length > 0);
+}
+
+/**
+ * The `hosts.toml` that containerd takes for a registry: where there is one, that; else one of its own, which says what the one for all registries says,
+ * since that is not read any more then.
+ */
+async function planHosts(
+  directories: readonly string[],
+  registry: string,
+  mirrorUrl: string,
+): Promise<PlannedFile> {
+  const find = async (names: readonly string[]) => {
+    for (const directory of directories) {
+      for (const name of names) {
+        const path = join(directory, name, 'hosts.toml');
+        const text = await readConfiguration(path);
+        if (text !== undefined) return { path, text };
+      }
+    }
+    return undefined;
+  };
+  const known = await find(
+    hostsDirectoriesOf(registry).filter((name) => name === registry || name !== ALL_REGISTRIES),
+  );
+  const path = known?.path ?? join(directories[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
+  const base = known ?? (await find([ALL_REGISTRIES]));
+  const after = hostsTomlWith(mirrorUrl, registry, base?.text, path);
+  // A file that is new is written, though it says what another said already.
+  const changes =
+    known === undefined ? [{ kind: 'lines', lines: after.text.split('\n') } as const] : after.changes;
+  return { path, before: known?.text, after: after.text, changes: [...changes] };
+}
+
+/** Far more than anybody imports. */
+const MAX_IMPORTS = 1000;
+
+/** What a configuration imports goes before what it says itself. @throws `unsupported` where that is not what is wanted */
+async function refuseImports(
+  document: TomlTable,
+  version: ContainerdVersion,
+  wish: ConfigurationWish,
+  configPath: string,
+): Promise<void> {
+  const patterns = Array.isArray(document.imports)
+    ? document.imports.filter((item) => typeof item === 'string')
+    : [];
+  let count = 0;
+  for (const pattern of patterns) {
+    for await (const found of glob(resolve(dirname(configPath), pattern))) {
+      count += 1;
+      if (count > MAX_IMPORTS)
+        throw new DrakkarError('limit_exceeded', `${configPath} imports more than ${MAX_IMPORTS} files`);
+      const imported = parseToml(await readFile(found, 'utf8'), found);
+      for (const { table, key, value } of wantedIn(imported, version, wish, found).settings) {
+        const says = valueAt(imported, [...table, key]);
+        if (says === undefined || JSON.stringify(says) === JSON.stringify(value)) continue;
+        throw new DrakkarError(
+          'unsupported',
+          `${found}, which ${configPath} imports, sets ${[...table, key].join('.')} to ${JSON.stringify(says)}`,
+          {
+            hint: `that goes before: take it out there, or set ${JSON.stringify(value)}; nothing was changed`,
+          },
+        );
+      }
+    }
+  }
 }
 
 /** From 5.19 on, of EROFS and below an overlay. Source: fs/erofs/super.c and fs/overlayfs/super.c of Linux. */

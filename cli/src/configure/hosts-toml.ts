@@ -61,3 +61,9 @@ function isMeant(text: string, mirror: string, before: TomlTable): boolean {
     return false;
   }
 }
+
+/** Where containerd looks for a registry's hosts.toml, in that order. */
+export function hostsDirectoriesOf(registry: string): string[] {
+  const port = registry.includes(':') ? [`${registry.replace(':', '_')}_`] : [];
+  return [...port, registry, ALL_REGISTRIES];
+}

@@ -81,6 +81,15 @@ export function wantedIn(
   path: string,
 ): Wanted {
   const format = formatOf(document, path);
+  if (format > 2 && version.major < 2) {
+    throw new DrakkarError(
+      'unsupported',
+      `${path} has version ${format}, which containerd ${version.major}.${version.minor} takes for another`,
+      {
+        hint: 'containerd 1 reads version 2; nothing was changed',
+      },
+    );
+  }
   const places = CRI[format] ?? NEWEST;
   const settings: Setting[] = [];
   const entries: ArrayEntry[] = [];
@@ -148,6 +157,16 @@ export const hasTransfer = ({ major, minor }: ContainerdVersion): boolean =>
 
 function refuseAnother(document: TomlTable, socket: string, path: string): void {
   const known = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
+  const type = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'type']);
+  if (type !== undefined && type !== 'snapshot') {
+    throw new DrakkarError(
+      'already_exists',
+      `${path} has a plugin ${SNAPSHOTTER} of another type: ${JSON.stringify(type)}`,
+      {
+        hint: 'give it another name; nothing was changed',
+      },
+    );
+  }
   if (known === undefined || known === socket) return;
   throw new DrakkarError(
     'already_exists',

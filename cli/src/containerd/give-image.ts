@@ -3,7 +3,10 @@ import type { ContainerdClient, Labels } from '@drakkar/containerd';
 import {
   chainIdsOf,
   type Digest,
+  DrakkarError,
+  formatPlatform,
   containerd as labels,
+  type Platform,
   parseImageConfig,
   parseManifestDocument,
   parseReference,
@@ -15,6 +18,12 @@ const CONTENT_REFERENCE = 'containerd.io/gc.ref.content';
 const SNAPSHOT_REFERENCE = `containerd.io/gc.ref.snapshot.${SNAPSHOTTER}`;
 /** Where content came from, so that a push to the same registry need not send it. */
 const SOURCE = 'containerd.io/distribution.source';
+
+export interface GiveOptions {
+  readonly withLayers: boolean;
+  readonly platform: Platform;
+  readonly signal: AbortSignal;
+}
 
 type Daemon = Pick<AdminClient, 'content'>;
 
@@ -28,7 +37,7 @@ export async function giveImage(
   containerd: ContainerdClient,
   daemon: Daemon,
   { image, manifestDigest, parts }: Pick<PullResult, 'image' | 'manifestDigest' | 'parts'>,
-  { withLayers, signal }: { readonly withLayers: boolean; readonly signal: AbortSignal },
+  { withLayers, platform, signal }: GiveOptions,
 ): Promise<boolean> {
   const { documents, config, layers } = parts;
   const { registry, repository } = parseReference(image);
@@ -46,7 +55,18 @@ export async function giveImage(
   };
   const give = (part: ImagePart, labels: Labels = {}) =>
     containerd.write(part, { ...source, ...labels }, () => open(part));
-  const chain = chainIdsOf(parseImageConfig(await bytesOf(await open(config))).rootfs.diff_ids ?? []);
+  const { os, architecture, rootfs } = parseImageConfig(await bytesOf(await open(config)));
+  // An image alone is what it is, whatever was asked for.
+  if (os !== platform.os || architecture !== platform.architecture) {
+    throw new DrakkarError(
+      'not_found',
+      `${image} is for ${os}/${architecture}, not for ${formatPlatform(platform)}`,
+      {
+        hint: 'name the platform that it is for with --platform, or another image',
+      },
+    );
+  }
+  const chain = chainIdsOf(rootfs.diff_ids ?? []);
   let parent = '';
   for (const chainId of chain) {
     const about = layerLabels(image, manifestDigest, chainId, layers[chain.indexOf(chainId)]);

@@ -108,9 +108,3 @@ export function hostsOf(document: TomlTable | undefined, registry: string): Host
   const server = typeof document?.server === 'string' ? document.server : serverOf(registry);
   return [...hosts, { url: server, isRegistry: true, resolves: true, pulls: true }];
 }
-
-/** Where containerd looks for a registry's hosts.toml, in that order. */
-export function hostsDirectoriesOf(registry: string): string[] {
-  const port = registry.includes(':') ? [`${registry.replace(':', '_')}_`] : [];
-  return [...port, registry, ALL_REGISTRIES];
-}

@@ -1,11 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { hostsDirectoriesOf } from '../../src/configure/hosts-toml.ts';
 import { parseToml } from '../../src/configure/toml-edit.ts';
-import {
-  type ContainerdFacts,
-  containerdChecks,
-  hostsDirectoriesOf,
-  hostsOf,
-} from '../../src/doctor/containerd-checks.ts';
+import { type ContainerdFacts, containerdChecks, hostsOf } from '../../src/doctor/containerd-checks.ts';
 
 const MIRROR = 'http://127.0.0.1:4001';
 const SOCKET = '/run/drakkar/snapshotter.sock';

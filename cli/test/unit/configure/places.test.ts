@@ -92,5 +92,60 @@ test('a template that is a program of its own is left alone', async () => {
     registries: [],
     mirrorUrl: '',
   });
-  await expect(plan).rejects.toThrow(expect.objectContaining({ code: 'invalid_content' }));
+  await expect(plan).rejects.toThrow(expect.objectContaining({ code: 'unsupported' }));
+});
+
+/** What is planned for a stock containerd in `root`, with its hosts there. */
+const planOf = (text: string, registries: readonly string[] = []) => {
+  const configPath = join(root, 'config.toml');
+  write('config.toml', text);
+  return planContainerd({
+    configPath,
+    version: { major: 1, minor: 6 },
+    snapshotterSocket: '/run/s.sock',
+    stateDirectory: '/var/lib/drakkar',
+    registries,
+    mirrorUrl: 'http://127.0.0.1:4001',
+  });
+};
+const failing = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) });
+
+test('what a configuration imports must not say otherwise', async () => {
+  const main = 'version = 2\nimports = ["conf.d/*.toml"]\n';
+  write('conf.d/a.toml', 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "pause"\n');
+  expect(await planOf(main)).toHaveLength(1);
+  write(
+    'conf.d/b.toml',
+    'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n  snapshotter = "overlayfs"\n',
+  );
+  await expect(planOf(main)).rejects.toThrow(failing('unsupported', /b\.toml.*snapshotter to "overlayfs"/));
+  write('conf.d/b.toml', '[proxy_plugins.drakkar]\n  address = "/other.sock"\n');
+  await expect(planOf(main)).rejects.toThrow(failing('already_exists', /b\.toml/));
+  write('conf.d/b.toml', 'not = [toml');
+  await expect(planOf(main)).rejects.toThrow(failing('invalid_content', /b\.toml/));
+});
+
+test.each([
+  ['version = 3\n', 'unsupported', /version 3/],
+  ['version = 2\n[proxy_plugins.drakkar]\n  type = "content"\n', 'already_exists', /another type/],
+] as const)('what that containerd would take for something else is refused: %j', async (text, code, why) => {
+  await expect(planOf(text)).rejects.toThrow(failing(code, why));
+});
+
+test('a registry’s hosts are those that containerd takes, and keep what was said for all', async () => {
+  const directories = ['one', 'two'].map((name) => join(root, name)).join(':');
+  const main = `version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${directories}"\n`;
+  write('one/_default/hosts.toml', '[host."https://corporate"]\n  ca = "/ca.pem"\n');
+  write('two/known.example/hosts.toml', '[host."https://near"]\n');
+  write('one/port.example_5000_/hosts.toml', '[host."https://far"]\n');
+  const plan = await planOf(main, ['known.example', 'port.example:5000', 'new.example']);
+  const files = Object.fromEntries(
+    plan.slice(1).map(({ path, after }) => [path, Object.keys(parseToml(after, path).host ?? {})]),
+  );
+  expect(files).toEqual({
+    [join(root, 'two/known.example/hosts.toml')]: ['http://127.0.0.1:4001', 'https://near'],
+    [join(root, 'one/port.example_5000_/hosts.toml')]: ['http://127.0.0.1:4001', 'https://far'],
+    [join(root, 'one/new.example/hosts.toml')]: ['http://127.0.0.1:4001', 'https://corporate'],
+  });
 });
