@@ -35,6 +35,7 @@ import {
 import { containerdChecks, hostsOf } from '../doctor/containerd-checks.ts';
 import { swarmChecks } from '../doctor/swarm-checks.ts';
 
+const MAX_DUMP_BYTES = 4 * 1024 * 1024;
 const CONNECT_MS = 2_000;
 const ASK_MS = 10_000;
 
@@ -94,7 +95,8 @@ async function containerd(
   const offer = status instanceof Error ? undefined : status;
   try {
     const version = parseContainerdVersion(line);
-    const document = parseToml((await readConfiguration(path)) ?? newFile(version), path);
+    const text = (await mergedConfiguration(program, path)) ?? (await readConfiguration(path));
+    const document = parseToml(text ?? newFile(version), path);
     const directory = hostsDirectoryIn(document, path)?.split(':', 1)[0];
     const socket = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
     const checks = containerdChecks({
@@ -109,6 +111,20 @@ async function containerd(
   } catch (cause) {
     const error = toDrakkarError(cause);
     return [known, { name: 'containerd', verdict: 'failure', finding: error.message, remedy: error.hint }];
+  }
+}
+
+/** What containerd makes of its configuration, with what that imports, and its defaults. Nothing where it can't tell. */
+async function mergedConfiguration(program: string, path: string): Promise<string | undefined> {
+  try {
+    const args = ['--config', path, 'config', 'dump'];
+    const { stdout } = await promisify(execFile)(program, args, {
+      timeout: 5_000,
+      maxBuffer: MAX_DUMP_BYTES,
+    });
+    return stdout;
+  } catch {
+    return undefined;
   }
 }
 

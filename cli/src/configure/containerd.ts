@@ -59,6 +59,7 @@ export async function planContainerd({
     hostsDirectory,
     platform: `${os}/${architecture}`,
     canMapIds: canMapIds(release()),
+    record: (await readConfiguration(recordOf(configPath))) ?? '',
   };
   await refuseImports(document, version, wish, configPath);
   const edited = editToml(text, wantedIn(document, version, wish, configPath), configPath);

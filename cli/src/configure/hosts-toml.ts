@@ -1,11 +1,13 @@
 import { DrakkarError } from '@drakkar/errors';
 import { parse, type TomlTable } from 'smol-toml';
-import { type Edited, parseToml } from './toml-edit.ts';
+import { type Edited, parseToml, withLineEnds } from './toml-edit.ts';
 
 /** For registries that have no directory of their own. */
 export const ALL_REGISTRIES = '_default';
 
 const MARK = '# Set by `drakkar configure containerd`: this host’s daemon first, then as ever.';
+
+const CAPABILITIES = '  capabilities = ["pull", "resolve"]';
 
 /**
  * A `hosts.toml` that names the mirror first, before what was there; the registry itself stays the last resort. Source: docs/hosts.md of containerd.
@@ -19,11 +21,26 @@ export function hostsTomlWith(
   before: string | undefined,
   path: string,
 ): Edited {
-  const block = [MARK, `[host.${JSON.stringify(mirror)}]`, '  capabilities = ["pull", "resolve"]', ''];
+  const block = [MARK, `[host.${JSON.stringify(mirror)}]`, CAPABILITIES, ''];
   if (before === undefined || before.trim() === '') {
     const server = registry === ALL_REGISTRIES ? [] : [`server = ${JSON.stringify(serverOf(registry))}`, ''];
     return { text: [...server, ...block].join('\n'), changes: [{ kind: 'lines', lines: block }] };
   }
+  return withLineEnds(withoutOwn(before, mirror), (plain) => inFront(plain, mirror, block, path));
+}
+
+/** A block of ours that names where the mirror was before. */
+function withoutOwn(text: string, mirror: string): string {
+  const lines = text.split('\n');
+  const at = lines.findIndex((line) => line.trimEnd() === MARK);
+  const isOther = at !== -1 && lines[at + 1]?.trimEnd() !== `[host.${JSON.stringify(mirror)}]`;
+  const isWhole = lines[at + 2]?.trim() === CAPABILITIES.trim() && !/=/.test(lines[at + 3] ?? '');
+  if (!isOther || !isWhole) return text;
+  lines.splice(at, lines[at + 3]?.trim() === '' ? 4 : 3);
+  return lines.join('\n');
+}
+
+function inFront(before: string, mirror: string, block: readonly string[], path: string): Edited {
   const document = parseToml(before, path);
   if (firstHost(document) === mirror) return { text: before, changes: [] };
   const lines = before.split('\n');

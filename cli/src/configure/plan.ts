@@ -19,6 +19,8 @@ export interface ConfigurationWish {
   readonly platform: string;
   /** Whether the kernel maps the ids of what is mounted. */
   readonly canMapIds: boolean;
+  /** What was configured here before, as text: an address that stands there is ours. */
+  readonly record: string;
 }
 
 export const CONTAINERD_CONFIG_PATH = '/etc/containerd/config.toml';
@@ -77,7 +79,7 @@ export const newFile = ({ major }: ContainerdVersion): string => `version = ${ma
 export function wantedIn(
   document: TomlTable,
   version: ContainerdVersion,
-  { snapshotterSocket, imagesDirectory, hostsDirectory, platform, canMapIds }: ConfigurationWish,
+  { snapshotterSocket, imagesDirectory, hostsDirectory, platform, canMapIds, record }: ConfigurationWish,
   path: string,
 ): Wanted {
   const format = formatOf(document, path);
@@ -94,7 +96,7 @@ export function wantedIn(
   const settings: Setting[] = [];
   const entries: ArrayEntry[] = [];
   if (snapshotterSocket !== undefined) {
-    refuseAnother(document, snapshotterSocket, path);
+    refuseAnother(document, snapshotterSocket, record, path);
     const plugin = ['proxy_plugins', SNAPSHOTTER];
     settings.push(
       { table: plugin, key: 'type', value: 'snapshot' },
@@ -155,7 +157,7 @@ function snapshotterTables(format: number, { major }: ContainerdVersion): (reado
 export const hasTransfer = ({ major, minor }: ContainerdVersion): boolean =>
   major > 2 || (major === 2 && minor >= 1);
 
-function refuseAnother(document: TomlTable, socket: string, path: string): void {
+function refuseAnother(document: TomlTable, socket: string, record: string, path: string): void {
   const known = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
   const type = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'type']);
   if (type !== undefined && type !== 'snapshot') {
@@ -167,7 +169,8 @@ function refuseAnother(document: TomlTable, socket: string, path: string): void 
       },
     );
   }
-  if (known === undefined || known === socket) return;
+  if (known === undefined || known === socket || record.includes(JSON.stringify(`${known}`).slice(1, -1)))
+    return;
   throw new DrakkarError(
     'already_exists',
     `${path} has another snapshotter ${SNAPSHOTTER}, at ${JSON.stringify(known)}`,

@@ -61,7 +61,19 @@ export function parseToml(text: string, path: string): TomlTable {
  *
  * @throws `unsupported` for a text whose shape is not understood
  */
-export function editToml(text: string, { settings, entries }: Wanted, path: string): Edited {
+export function editToml(text: string, wanted: Wanted, path: string): Edited {
+  return withLineEnds(text, (plain) => editPlain(plain, wanted, path));
+}
+
+/** As with ends of lines of one character, and with the text's own again. Where they are mixed they are what they are. */
+export function withLineEnds(text: string, edit: (text: string) => Edited): Edited {
+  const isWindows = text.includes('\r\n') && !/(^|[^\r])\n/.test(text);
+  if (!isWindows) return edit(text);
+  const edited = edit(text.replaceAll('\r\n', '\n'));
+  return { ...edited, text: edited.text.replaceAll('\n', '\r\n') };
+}
+
+function editPlain(text: string, { settings, entries }: Wanted, path: string): Edited {
   const before = parseToml(text, path);
   const lines = text.split('\n');
   const changes: Change[] = [];
@@ -97,6 +109,10 @@ export function editToml(text: string, { settings, entries }: Wanted, path: stri
  * @returns the text, and the changes that could not be undone
  */
 export function revertToml(text: string, changes: readonly Change[]): Edited {
+  return withLineEnds(text, (plain) => revertPlain(plain, changes));
+}
+
+function revertPlain(text: string, changes: readonly Change[]): Edited {
   const lines = text.split('\n');
   const left: Change[] = [];
   for (const change of changes.toReversed()) {

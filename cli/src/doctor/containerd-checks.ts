@@ -27,6 +27,14 @@ export interface ContainerdFacts {
   readonly defaultHosts: TomlTable | undefined;
 }
 
+/** By their names of all formats. */
+const CRI_PLUGINS = [
+  'cri',
+  'io.containerd.grpc.v1.cri',
+  'io.containerd.cri.v1.images',
+  'io.containerd.cri.v1.runtime',
+];
+
 const CONFIGURE = 'drakkar configure containerd';
 
 /** Which snapshotter and which mirror this host's containerd will really use. Pure. */
@@ -36,6 +44,11 @@ export function containerdChecks(facts: ContainerdFacts): Check[] {
 
 function snapshotterCheck({ path, document, offer, isSocketAnswered }: ContainerdFacts): Check {
   const name = 'snapshotter';
+  const disabled = Array.isArray(document.disabled_plugins) ? document.disabled_plugins : [];
+  if (disabled.some((plugin) => CRI_PLUGINS.includes(String(plugin)))) {
+    const finding = `${path} switches CRI off: there are no pods, only what ctr and others do`;
+    return { name, verdict: 'warning', finding, remedy: 'take it out of disabled_plugins' };
+  }
   const used = snapshotterIn(document, path);
   if (used !== SNAPSHOTTER) {
     const finding = `pods use ${used ?? 'overlayfs'}: images are unpacked`;

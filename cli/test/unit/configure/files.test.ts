@@ -135,6 +135,15 @@ describe('files that are configured', () => {
     ]);
   });
 
+  test('keep the ends of their lines', async () => {
+    writeFileSync(path, '[a]\r\nb = 1 # mine\r\n');
+    await set('one');
+    expect(readFileSync(path, 'utf8')).toBe('[a]\r\n  one = 1\r\nb = 1 # mine\r\n');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('b = 1', 'b = 2'));
+    expect(await undoPlan(record)).toEqual([{ path, outcome: 'reverted' }]);
+    expect(readFileSync(path, 'utf8')).toBe('[a]\r\nb = 2 # mine\r\n');
+  });
+
   test('stay as they are while an undo is only tried', async () => {
     writeFileSync(path, ORIGINAL);
     await set('one');

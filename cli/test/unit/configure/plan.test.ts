@@ -11,6 +11,7 @@ const wish = {
   hostsDirectory: '/etc/certs.d',
   platform: 'linux/amd64',
   canMapIds: true,
+  record: '',
 };
 const failing = (code: string) => expect.objectContaining({ code });
 
@@ -87,6 +88,14 @@ describe('what containerd is told', () => {
     expect(() => configured(text, OLD)).toThrow(failing(code));
   });
 
+  test('the daemon’s new address where the old one was ours', () => {
+    const document = parseToml('[proxy_plugins.drakkar]\naddress = "/old.sock"\n', 'c');
+    const record = JSON.stringify({ changes: ['  address = "/old.sock"'] });
+    expect(wantedIn(document, OLD, { ...wish, record }, 'c').settings).toContainEqual(
+      expect.objectContaining({ key: 'address', value: '/run/s.sock' }),
+    );
+  });
+
   test('by versions that are known', () => {
     expect(
       parseContainerdVersion('containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1'),
@@ -123,6 +132,16 @@ describe('a hosts.toml', () => {
     expect(text).toContain('# ours\nserver = "https://x"\n');
     expect(text).toContain('skip_verify = true # for now\n');
     expect(hostsTomlWith(MIRROR, 'x', text, 'h')).toEqual({ text, changes: [] });
+  });
+
+  test('names the mirror once, wherever it was before', () => {
+    for (const end of ['\n', '\r\n']) {
+      const before = '[host."https://near"]\n'.replaceAll('\n', end);
+      const once = hostsTomlWith('http://127.0.0.1:9', 'x', before, 'h').text;
+      const { text } = hostsTomlWith(MIRROR, 'x', once, 'h');
+      expect(hostsOf(text)).toEqual([MIRROR, 'https://near']);
+      expect(text.replaceAll('\r\n', '').includes('\n')).toBe(end === '\n');
+    }
   });
 
   test('is left alone where it is not understood', () => {
