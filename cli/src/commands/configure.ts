@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { DaemonStatus } from '@drakkar/client';
+import type { DaemonStatus, PullResult } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { isRegistry } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
@@ -11,7 +11,7 @@ import { applyPlan, readConfiguration, type Undone, undoPlan } from '../configur
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
 import { findPlace, type Place, templateOf } from '../configure/places.ts';
 import { CONTAINERD_CONFIG_PATH, type ContainerdVersion } from '../configure/plan.ts';
-import type { Context } from '../context.ts';
+import { type Context, showing } from '../context.ts';
 
 const run = promisify(execFile);
 
@@ -35,6 +35,14 @@ export const commands = [
         multiple: true,
       },
       'mirror-all': { summary: 'the mirror for all registries' },
+      layers: {
+        summary:
+          'with --undo: give containerd the layers of images that were not unpacked first, so that pods start from them afterwards',
+      },
+      'containerd-address': {
+        summary: 'containerd’s socket, for --layers, unless it is the usual one, or that of k3s or RKE2',
+        value: 'file',
+      },
       restart: { summary: 'restart containerd where that is needed; containers go on' },
       'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
       'containerd-config': {
@@ -48,6 +56,8 @@ export const commands = [
         flags['containerd-config'] === undefined ? undefined : resolve(flags['containerd-config']);
       if (flags.undo) {
         if (flags.snapshotter || flags['mirror-all'] || flags.mirror.length > 0) refuseHalfUndo();
+        const socket = flags['containerd-address'] ?? place.socket;
+        if (flags.layers && !flags['dry-run']) await giveAllLayers(context, socket);
         return await undo(context, await configuredIn(place, named), place, flags);
       }
       const version = await containerdVersion(flags['containerd-program'] ?? place.program);
@@ -89,7 +99,7 @@ async function undo(
   context: Context,
   configPath: string,
   place: Place,
-  { 'dry-run': isTrial, restart }: { readonly 'dry-run': boolean; readonly restart: boolean },
+  { 'dry-run': isTrial, restart, layers }: Readonly<Record<'dry-run' | 'restart' | 'layers', boolean>>,
 ): Promise<void> {
   const undone = await undoPlan(recordOf(configPath), isTrial);
   const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
@@ -97,7 +107,7 @@ async function undo(
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
   if (isTrial) lines.push('so it would be; nothing was changed');
   else if (needsRestart && !restart) lines.push(restartWords(place));
-  if (needsRestart) lines.push(PULL_AGAIN);
+  if (needsRestart && !layers) lines.push(PULL_AGAIN);
   context.answer({ files: undone, needsRestart, changed: !isTrial }, lines.join('\n'));
 }
 
@@ -112,7 +122,21 @@ const OUTCOMES: Readonly<Record<Undone['outcome'], string>> = {
 
 /** Containerd knows those images, and has nothing of them. */
 const PULL_AGAIN =
-  'images that were not unpacked must be pulled once more from then on, the one of pod sandboxes first: or give them their layers before, with `drakkar pull --containerd --layers --namespace k8s.io IMAGE`';
+  'images that were not unpacked must be pulled once more, the one of pod sandboxes first of all; with --layers they need not';
+
+/** Of every image that pods may be from, and of which this host has a snapshot. What containerd does not know it collects again. */
+async function giveAllLayers(context: Context, socket: string): Promise<void> {
+  const [{ ContainerdClient }, { giveLayers }] = await Promise.all([
+    import('@drakkar/containerd'),
+    import('../containerd/give-image.ts'),
+  ]);
+  const client = await context.client();
+  await using containerd = await ContainerdClient.open(socket, 'k8s.io', context.signal);
+  for (const { image, platform } of await client.snapshots(context.signal)) {
+    const pulled = await showing<PullResult>(context, (call) => client.pull({ image, platform }, call));
+    await giveLayers(containerd, client, pulled, context.signal);
+  }
+}
 
 function refuseHalfUndo(): never {
   throw new DrakkarError('invalid_argument', '--undo takes back everything that was configured', {

@@ -40,8 +40,7 @@ export async function giveImage(
   { withLayers, platform, signal }: GiveOptions,
 ): Promise<boolean> {
   const { documents, config, layers } = parts;
-  const { registry, repository } = parseReference(image);
-  const source = { [`${SOURCE}.${registry}`]: repository };
+  const source = sourceOf(image);
   const open = ({ digest, size }: ImagePart) =>
     daemon.content(digest, { startBytes: 0, endBytes: size }, signal);
   /** By which place in an index containerd refers to a manifest: those of other platforms have theirs. */
@@ -73,7 +72,7 @@ export async function giveImage(
     if (!(await containerd.hasLayer(SNAPSHOTTER, chainId, parent, about))) return false;
     parent = chainId;
   }
-  if (withLayers) for (const layer of layers) await give(layer);
+  if (withLayers) await giveLayers(containerd, daemon, { image, parts }, signal);
   await give(config, parent === '' ? {} : { [SNAPSHOT_REFERENCE]: parent });
   for (const [index, document] of [...documents.entries()].reverse()) {
     const below = documents[index + 1];
@@ -92,6 +91,24 @@ export async function giveImage(
   const [root] = documents;
   if (root !== undefined) await containerd.name(image, root);
   return true;
+}
+
+/** Gives the layers of an image alone, which containerd knows, and then can unpack by itself. */
+export async function giveLayers(
+  containerd: ContainerdClient,
+  daemon: Daemon,
+  { image, parts }: Pick<PullResult, 'image' | 'parts'>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const layer of parts.layers) {
+    const range = { startBytes: 0, endBytes: layer.size };
+    await containerd.write(layer, sourceOf(image), () => daemon.content(layer.digest, range, signal));
+  }
+}
+
+function sourceOf(image: string): Labels {
+  const { registry, repository } = parseReference(image);
+  return { [`${SOURCE}.${registry}`]: repository };
 }
 
 /** What tells the snapshotter what a layer is of. */

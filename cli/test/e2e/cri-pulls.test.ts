@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
@@ -166,6 +166,26 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       });
       await node.cri.removeImage(image);
       await expect.poll(layersLeft, SOON).toBe(1);
+    });
+
+    test('start from the layers of what was not unpacked, when the snapshotter is taken out again', async () => {
+      const image = await withSnapshot('undone');
+      await node.cri.pull(image);
+      const pod = await node.cri.runPod({ name: 'goes-on', logDirectory: node.logDirectory });
+      const command = ['/bin/sh', '-c', 'while :; do /bin/sleep 1; done'];
+      const id = await node.cri.startContainer(pod, { name: 'goes-on', image, command });
+      const undo = ['configure', 'containerd', '--undo', '--layers', ...node.containerdFlags];
+      const undone = await node.host.drakkar(...undo, '--containerd-address', node.containerd.address);
+      expect(undone).toMatchObject({ code: 0 });
+      await node.containerd.restart();
+      expect(await node.cri.isRunning(id)).toBe(true);
+      await node.inPod({ name: 'undone' }, async (other) => {
+        expect(await node.cri.run(other, { name: 'undone', image, command: COMMAND })).toBe(SAID);
+      });
+      await node.cri.removeContainer(id);
+      await node.cri.removePod(pod);
+      // What was written upon snapshots nobody asks for any more: it goes with the package.
+      await rm(join(node.host.directory, 'native', 'layers'), { recursive: true });
     });
   },
 );
