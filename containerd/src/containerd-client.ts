@@ -53,7 +53,7 @@ export class ContainerdClient implements AsyncDisposable {
 
   /** @param socket of containerd itself, which only root may open */
   static async open(socket: string, namespace: string, signal?: AbortSignal): Promise<ContainerdClient> {
-    const client = new GrpcClient(socket);
+    const client = new GrpcClient(socket.replace(/^unix:\/\//, ''));
     const id = `drakkar-${randomUUID()}`;
     const labels = { 'containerd.io/gc.expire': new Date(Date.now() + LEASE_MS).toISOString() };
     try {
@@ -142,6 +142,7 @@ async function explained<Answer>(answer: Promise<Answer>): Promise<Answer> {
   } catch (error) {
     if (error instanceof DrakkarError || typeof (error as ServiceError).code !== 'number') throw error;
     const { code, details } = error as ServiceError;
-    throw new DrakkarError(CODES[code] ?? 'internal', `containerd: ${details}`, { cause: error });
+    const hint = code === status.UNAVAILABLE ? 'start containerd, or name its socket' : undefined;
+    throw new DrakkarError(CODES[code] ?? 'internal', `containerd: ${details}`, { hint, cause: error });
   }
 }

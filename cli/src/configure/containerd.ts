@@ -152,8 +152,8 @@ export async function containerdVersion(program: string): Promise<ContainerdVers
     return parseContainerdVersion((await promisify(execFile)(program, ['--version'])).stdout);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
-    throw new DrakkarError('not_found', 'containerd is not on the PATH', {
-      hint: 'install it first',
+    throw new DrakkarError('not_found', `there is no program ${program}`, {
+      hint: 'install containerd first, or name it with --containerd-program',
       cause: error,
     });
   }

@@ -72,6 +72,10 @@ describe('what containerd is told', () => {
     expect(of(own)).toEqual(['mine', 'drakkar']);
   });
 
+  test('the same in the format of 2.4', () => {
+    expect(configured('version = 4\n', NEW)).toEqual({ ...configured('version = 3\n', NEW), version: 4 });
+  });
+
   test('nothing that would switch the transfer service off', () => {
     expect(JSON.stringify(configured('version = 2\n', NEW))).not.toContain('disable_snapshot_annotations');
   });
