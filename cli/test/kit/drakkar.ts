@@ -58,6 +58,14 @@ const readDeadlineOf = (config: { native?: { readDeadlineMs?: number } }) => {
 /** Where a map of present blocks says in which boot it was last used. See native/src/device/map.rs. */
 const BOOT_AT = 40;
 
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 function pretendOtherBoot(map: string): void {
   const descriptor = openSync(map, 'r+');
   writeSync(descriptor, randomBytes(8), 0, 8, BOOT_AT);
@@ -167,8 +175,13 @@ export async function startHost(
       const left = helper;
       earlierWords += left?.words ?? '';
       helper = undefined;
-      const pids = [left?.pid ?? 0, daemon?.pid ?? 0, ...helperProcesses(join(directory, 'native'))];
-      for (const pid of pids) if (pid > 0) process.kill(pid, 'SIGKILL');
+      const native = () => helperProcesses(join(directory, 'native'));
+      const pids = [left?.pid ?? 0, daemon?.pid ?? 0, ...native()];
+      // Who holds has heirs, which take over from one that dies before them.
+      for (const signal of ['SIGSTOP', 'SIGKILL'] as const)
+        for (const pid of pids) if (pid > 0) process.kill(pid, signal);
+      for (let heirs = native(); heirs.length > 0; heirs = native())
+        for (const pid of heirs) killIfThere(pid);
       if (daemon !== undefined) await gone(daemon, 'SIGKILL');
       daemon = undefined;
       await left?.ended;
