@@ -18,7 +18,7 @@ const SAID = 'ready\n';
 
 describe.skipIf(!isRoot).each(CONTAINERDS)(
   'many pods of a stock containerd $version (need root)',
-  ({ programs }) => {
+  ({ version, programs }) => {
     const running = new AsyncDisposableStack();
     let node: ClusterNode;
     let registry: Registry;
@@ -67,13 +67,15 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       };
     }
 
-    test('leave nothing behind, one after the other and all at once', async () => {
+    // Each of them one way: it takes half a minute.
+    const isInARow = version === '1.6';
+
+    test(`leave nothing behind, ${isInARow ? 'one after the other' : 'all at once'}`, async () => {
       for (const image of images) await node.cri.pull(image);
       for (const index of images.keys()) await runOne(index);
       const { descriptors, ...before } = await seen();
-      for (let index = 0; index < IN_A_ROW; index += 1) await runOne(100 + index);
-      await expect.poll(seen, SOON).toMatchObject(before);
-      await Promise.all(Array.from({ length: AT_ONCE }, (_, index) => runOne(1000 + index)));
+      if (isInARow) for (let index = 0; index < IN_A_ROW; index += 1) await runOne(100 + index);
+      else await Promise.all(Array.from({ length: AT_ONCE }, (_, index) => runOne(1000 + index)));
       await expect.poll(seen, SOON).toMatchObject(before);
       expect((await seen()).descriptors).toBeLessThan(descriptors + FEW);
       for (const image of images) await node.cri.removeImage(image);

@@ -133,7 +133,10 @@ describe.skipIf(!isRoot).each(CONTAINERDS)(
       await node.cri.removeImage(image);
     });
 
-    test.skipIf(version === '1.6')('start in a user namespace, whose root owns what root owns', async () => {
+    // Containerd 1.6 knows none.
+    if (version === '1.6') return;
+
+    test('start in a user namespace, whose root owns what root owns', async () => {
       const data = { name: 'data', data: randomBytes(4 * 1024 * 1024) };
       const image = await push(registry, shellImage({}, [sleepFile(), data]), 'user-namespace');
       await node.host.client.buildSnapshot({ image });

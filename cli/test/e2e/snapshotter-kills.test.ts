@@ -9,7 +9,7 @@ import { chanceOf } from '../kit/random.ts';
 const isRoot = process.getuid?.() === 0;
 const seed = process.env.DRAKKAR_TEST_SEED ?? String(Date.now());
 /** Set DRAKKAR_KILLS to 200 to have as many as may be: it takes some minutes. */
-const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 50 : 10));
+const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 20 : 10));
 const KILLS_OF_ROUND = 5;
 /** Callers at the same time, so that a blow hits calls of each kind. */
 const CALLERS = 4;
