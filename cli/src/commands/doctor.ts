@@ -13,7 +13,7 @@ import { isAnswered } from '@drakkar/service';
 import type { TomlTable } from 'smol-toml';
 import { defineCommand } from '../command-line/command.ts';
 import { readConfiguration } from '../configure/files.ts';
-import { ALL_REGISTRIES, hostsDirectoriesOf } from '../configure/hosts-toml.ts';
+import { ALL_REGISTRIES, findHosts } from '../configure/hosts-toml.ts';
 import { findPlace } from '../configure/places.ts';
 import {
   CONTAINERD_CONFIG_PATH,
@@ -97,7 +97,7 @@ async function containerd(
     const version = parseContainerdVersion(line);
     const text = (await mergedConfiguration(program, path)) ?? (await readConfiguration(path));
     const document = parseToml(text ?? newFile(version), path);
-    const directory = hostsDirectoryIn(document, path)?.split(':', 1)[0];
+    const directories = hostsDirectoryIn(document, path)?.split(':') ?? [];
     const socket = valueAt(document, ['proxy_plugins', SNAPSHOTTER, 'address']);
     const checks = containerdChecks({
       version,
@@ -105,9 +105,9 @@ async function containerd(
       document,
       offer,
       isSocketAnswered: typeof socket === 'string' && (await isAnswered(socket)),
-      defaultHosts: await hostsToml(directory, [ALL_REGISTRIES]),
+      defaultHosts: await hostsToml(directories, ALL_REGISTRIES),
     });
-    return [known, ...checks, ...(image === undefined ? [] : await imageChecks(context, image, directory))];
+    return [known, ...checks, ...(image === undefined ? [] : await imageChecks(context, image, directories))];
   } catch (cause) {
     const error = toDrakkarError(cause);
     return [known, { name: 'containerd', verdict: 'failure', finding: error.message, remedy: error.hint }];
@@ -129,10 +129,10 @@ async function mergedConfiguration(program: string, path: string): Promise<strin
 }
 
 /** Asks for an image as containerd would: whoever answers first is whom it takes it from. */
-async function imageChecks(context: Context, text: string, directory: string | undefined): Promise<Check[]> {
+async function imageChecks(context: Context, text: string, directories: readonly string[]): Promise<Check[]> {
   const reference = parseReference(text);
   const { registry, repository, tag, digest } = reference;
-  const hosts = hostsOf(await hostsToml(directory, hostsDirectoriesOf(registry)), registry);
+  const hosts = hostsOf(await hostsToml(directories, registry), registry);
   const checks: Check[] = [];
   for (const { url, isRegistry, resolves } of hosts) {
     const name = isRegistry ? 'registry' : 'host';
@@ -197,18 +197,10 @@ async function manifestAnswer(url: string): Promise<string> {
   }
 }
 
-/** The first of these directories that has one. */
-async function hostsToml(
-  directory: string | undefined,
-  names: readonly string[],
-): Promise<TomlTable | undefined> {
-  if (directory === undefined) return undefined;
-  for (const name of names) {
-    const path = join(directory, name, 'hosts.toml');
-    const text = await readConfiguration(path);
-    if (text !== undefined) return parseToml(text, path);
-  }
-  return undefined;
+/** What containerd is told of a registry. */
+async function hostsToml(directories: readonly string[], registry: string): Promise<TomlTable | undefined> {
+  const found = await findHosts(directories, registry);
+  return found?.text === undefined ? undefined : parseToml(found.text, found.path);
 }
 
 /** What the running helper says, else what the helper says when it is asked here. */

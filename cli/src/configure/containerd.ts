@@ -7,7 +7,7 @@ import { DrakkarError, errnoOf } from '@drakkar/errors';
 import { hostPlatform } from '@drakkar/protocol';
 import type { TomlTable } from 'smol-toml';
 import { type PlannedFile, readConfiguration } from './files.ts';
-import { ALL_REGISTRIES, hostsDirectoriesOf, hostsTomlWith } from './hosts-toml.ts';
+import { ALL_REGISTRIES, findHosts, hostsTomlWith } from './hosts-toml.ts';
 import {
   type ConfigurationWish,
   type ContainerdVersion,
@@ -81,26 +81,15 @@ async function planHosts(
   registry: string,
   mirrorUrl: string,
 ): Promise<PlannedFile> {
-  const find = async (names: readonly string[]) => {
-    for (const directory of directories) {
-      for (const name of names) {
-        const path = join(directory, name, 'hosts.toml');
-        const text = await readConfiguration(path);
-        if (text !== undefined) return { path, text };
-      }
-    }
-    return undefined;
-  };
-  const known = await find(
-    hostsDirectoriesOf(registry).filter((name) => name === registry || name !== ALL_REGISTRIES),
-  );
-  const path = known?.path ?? join(directories[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
-  const base = known ?? (await find([ALL_REGISTRIES]));
-  const after = hostsTomlWith(mirrorUrl, registry, base?.text, path);
+  const taken = await findHosts(directories, registry);
+  const isOwn = taken !== undefined && (taken.name !== ALL_REGISTRIES || registry === ALL_REGISTRIES);
+  const path = isOwn ? taken.path : join(directories[0] ?? HOSTS_DIRECTORY, registry, 'hosts.toml');
+  const before = isOwn ? taken.text : undefined;
+  const after = hostsTomlWith(mirrorUrl, registry, taken?.text, path);
   // A file that is new is written, though it says what another said already.
   const changes =
-    known === undefined ? [{ kind: 'lines', lines: after.text.split('\n') } as const] : after.changes;
-  return { path, before: known?.text, after: after.text, changes: [...changes] };
+    before === undefined ? [{ kind: 'lines', lines: after.text.split('\n') } as const] : after.changes;
+  return { path, before, after: after.text, changes: [...changes] };
 }
 
 /** Far more than anybody imports. */

@@ -144,15 +144,17 @@ async function undo(
   return reverted.changes.length === 0 ? 'reverted' : 'partly';
 }
 
+export const isThere = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  );
+
 /** Directories of a path that are not there, the outermost first. */
 async function missingAbove(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let directory = dirname(path); ; directory = dirname(directory)) {
-    const isThere = await lstat(directory).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return missing;
+    if (await isThere(directory)) return missing;
     missing.unshift(directory);
   }
 }

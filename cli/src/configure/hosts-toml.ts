@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/errors';
 import { parse, type TomlTable } from 'smol-toml';
+import { isThere, readConfiguration } from './files.ts';
 import { type Edited, parseToml, withLineEnds } from './toml-edit.ts';
 
 /** For registries that have no directory of their own. */
@@ -81,6 +83,32 @@ function isMeant(text: string, mirror: string, before: TomlTable): boolean {
 
 /** Where containerd looks for a registry's hosts.toml, in that order. */
 export function hostsDirectoriesOf(registry: string): string[] {
-  const port = registry.includes(':') ? [`${registry.replace(':', '_')}_`] : [];
+  const port = registry.includes(':') ? [registry.replace(/:([^:]*)$/, '_$1_')] : [];
   return [...port, registry, ALL_REGISTRIES];
+}
+
+export interface FoundHosts {
+  /** Its directory's name: of the registry, or of all. */
+  readonly name: string;
+  readonly path: string;
+  /** Nothing where the directory has none. */
+  readonly text: string | undefined;
+}
+
+/**
+ * What containerd takes for a registry: the first directory that is there, in the first of these that has one. One for all registries hides what the
+ * next of them say. Source: HostDirFromRoot in core/remotes/docker/config/hosts.go, hostDirFromRoots in the CRI plugin.
+ */
+export async function findHosts(
+  directories: readonly string[],
+  registry: string,
+): Promise<FoundHosts | undefined> {
+  for (const directory of directories) {
+    for (const name of hostsDirectoriesOf(registry)) {
+      if (!(await isThere(join(directory, name)))) continue;
+      const path = join(directory, name, 'hosts.toml');
+      return { name, path, text: await readConfiguration(path) };
+    }
+  }
+  return undefined;
 }

@@ -1,5 +1,5 @@
-import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isThere } from './files.ts';
 import { CONTAINERD_CONFIG_PATH, type ContainerdVersion } from './plan.ts';
 
 /** Where a containerd has what is configured. */
@@ -59,9 +59,3 @@ export async function findPlace(root = '/'): Promise<Place> {
 /** The template that a distribution takes for a version of containerd: that of 2 has another format. */
 export const templateOf = (generated: string, { major }: ContainerdVersion): string =>
   major >= 2 ? generated.replace(/config\.toml$/, 'config-v3.toml.tmpl') : `${generated}.tmpl`;
-
-const isThere = (path: string): Promise<boolean> =>
-  access(path, constants.F_OK).then(
-    () => true,
-    () => false,
-  );

@@ -136,7 +136,7 @@ test.each([
 test('a registry’s hosts are those that containerd takes, and keep what was said for all', async () => {
   const directories = ['one', 'two'].map((name) => join(root, name)).join(':');
   const main = `version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${directories}"\n`;
-  write('one/_default/hosts.toml', '[host."https://corporate"]\n  ca = "/ca.pem"\n');
+  write('two/_default/hosts.toml', '[host."https://corporate"]\n  ca = "/ca.pem"\n');
   write('two/known.example/hosts.toml', '[host."https://near"]\n');
   write('one/port.example_5000_/hosts.toml', '[host."https://far"]\n');
   const plan = await planOf(main, ['known.example', 'port.example:5000', 'new.example']);
@@ -148,4 +148,12 @@ test('a registry’s hosts are those that containerd takes, and keep what was sa
     [join(root, 'one/port.example_5000_/hosts.toml')]: ['http://127.0.0.1:4001', 'https://far'],
     [join(root, 'one/new.example/hosts.toml')]: ['http://127.0.0.1:4001', 'https://corporate'],
   });
+  // What stands in the first directory for all registries hides the second one.
+  write('one/_default/hosts.toml', '[host."https://first"]\n');
+  const [, hidden] = await planOf(main, ['known.example']);
+  expect(hidden?.path).toBe(join(root, 'one/known.example/hosts.toml'));
+  expect(Object.keys(parseToml(hidden?.after ?? '', 'h').host ?? {})).toEqual([
+    'http://127.0.0.1:4001',
+    'https://first',
+  ]);
 });
