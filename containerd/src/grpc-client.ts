@@ -5,6 +5,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from '@bufbuild/protobuf';
+import { DrakkarError } from '@drakkar/errors';
 import { grpcMethodOf } from '@drakkar/protocol';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 
@@ -54,7 +55,11 @@ export class GrpcClient implements Disposable {
     });
   }
 
-  /** Sends many messages, each when the one before was answered. Returns when the other side has ended the call. */
+  /**
+   * Sends many messages, each when the one before was answered. Returns when the other side has ended the call.
+   *
+   * @throws `timeout` where it does not answer; `unavailable` where it ends before it has answered all
+   */
   async converse<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodBiDiStreaming<Input, Output>,
     requests: AsyncIterable<MessageInitShape<Input>>,
@@ -71,8 +76,19 @@ export class GrpcClient implements Disposable {
     stream.on('error', () => {});
     const answers = stream[Symbol.asyncIterator]();
     const answered = async () => {
-      const timer = setTimeout(() => stream.cancel(), timeoutMs);
-      return await answers.next().finally(() => clearTimeout(timer));
+      let isLate = false;
+      const timer = setTimeout(() => {
+        isLate = true;
+        stream.cancel();
+      }, timeoutMs);
+      try {
+        return await answers.next();
+      } catch (error) {
+        if (isLate) throw new DrakkarError('timeout', `${path} was not answered within ${timeoutMs} ms`);
+        throw error;
+      } finally {
+        clearTimeout(timer);
+      }
     };
     const cancel = () => stream.cancel();
     signal?.addEventListener('abort', cancel);
@@ -80,7 +96,8 @@ export class GrpcClient implements Disposable {
       for await (const request of requests) {
         signal?.throwIfAborted();
         stream.write(request);
-        if ((await answered()).done) return;
+        if ((await answered()).done)
+          throw new DrakkarError('unavailable', `${path} was ended before all was answered`);
       }
       stream.end();
       while (!(await answered()).done);

@@ -6,7 +6,7 @@
  * import { ContainerdClient } from '@drakkar/containerd';
  *
  * await using client = await ContainerdClient.open('/run/containerd/containerd.sock', 'k8s.io');
- * await client.write({ digest, size: bytes.length }, {}, async () => [bytes]);
+ * await client.write({ digest, size }, {}, () => daemon.content(digest, { startBytes: 0, endBytes: size }));
  * ```
  *
  * @packageDocumentation

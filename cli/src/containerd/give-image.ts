@@ -5,7 +5,7 @@ import {
   type Digest,
   DrakkarError,
   formatPlatform,
-  containerd as labels,
+  containerd as known,
   type Platform,
   parseImageConfig,
   parseManifestDocument,
@@ -41,8 +41,7 @@ export async function giveImage(
 ): Promise<boolean> {
   const { documents, config, layers } = parts;
   const source = sourceOf(image);
-  const open = ({ digest, size }: ImagePart) =>
-    daemon.content(digest, { startBytes: 0, endBytes: size }, signal);
+  const open = (part: ImagePart) => contentOf(daemon, part, signal);
   /** By which place in an index containerd refers to a manifest: those of other platforms have theirs. */
   const positionIn = async (index: ImagePart, manifest: Digest) => {
     const document = parseManifestDocument(await bytesOf(await open(index)));
@@ -67,8 +66,8 @@ export async function giveImage(
   }
   const chain = chainIdsOf(rootfs.diff_ids ?? []);
   let parent = '';
-  for (const chainId of chain) {
-    const about = layerLabels(image, manifestDigest, chainId, layers[chain.indexOf(chainId)]);
+  for (const [index, chainId] of chain.entries()) {
+    const about = layerLabels(image, manifestDigest, chainId, layers[index]);
     if (!(await containerd.hasLayer(SNAPSHOTTER, chainId, parent, about))) return false;
     parent = chainId;
   }
@@ -100,11 +99,12 @@ export async function giveLayers(
   { image, parts }: Pick<PullResult, 'image' | 'parts'>,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const layer of parts.layers) {
-    const range = { startBytes: 0, endBytes: layer.size };
-    await containerd.write(layer, sourceOf(image), () => daemon.content(layer.digest, range, signal));
-  }
+  for (const layer of parts.layers)
+    await containerd.write(layer, sourceOf(image), () => contentOf(daemon, layer, signal));
 }
+
+const contentOf = (daemon: Daemon, { digest, size }: ImagePart, signal: AbortSignal) =>
+  daemon.content(digest, { startBytes: 0, endBytes: size }, signal);
 
 function sourceOf(image: string): Labels {
   const { registry, repository } = parseReference(image);
@@ -118,10 +118,10 @@ const layerLabels = (
   chainId: Digest,
   layer: ImagePart | undefined,
 ): Labels => ({
-  [labels.REF_LABEL]: chainId,
-  [labels.IMAGE_LABEL]: image,
-  [labels.MANIFEST_LABEL]: manifest,
-  ...(layer === undefined ? {} : { [labels.LAYER_LABEL]: layer.digest }),
+  [known.REF_LABEL]: chainId,
+  [known.IMAGE_LABEL]: image,
+  [known.MANIFEST_LABEL]: manifest,
+  ...(layer === undefined ? {} : { [known.LAYER_LABEL]: layer.digest }),
 });
 
 async function bytesOf(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
