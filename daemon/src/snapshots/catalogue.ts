@@ -89,6 +89,13 @@ export class Catalogue implements Disposable {
     return this.#changes;
   }
 
+  has(manifestDigest: Digest): boolean {
+    return (
+      this.#database.prepare('SELECT 1 FROM snapshots WHERE manifest = ?').get(hexOf(manifestDigest)) !==
+      undefined
+    );
+  }
+
   get(manifestDigest: Digest): SnapshotRecord | undefined {
     const row = this.#database
       .prepare('SELECT * FROM snapshots WHERE manifest = ?')

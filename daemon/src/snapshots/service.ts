@@ -164,7 +164,7 @@ export class SnapshotService {
   /** Whether a snapshot of an image that is named by its manifest is known here. */
   isKnown(image: string): boolean {
     const { digest } = parseReference(image);
-    return digest !== undefined && this.#modules.catalogue.get(digest) !== undefined;
+    return digest !== undefined && this.#modules.catalogue.has(digest);
   }
 
   /**

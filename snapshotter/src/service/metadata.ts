@@ -134,7 +134,7 @@ export class Metadata implements Disposable {
 
   /** New snapshots get numbers above these. */
   reserve(ids: readonly number[]): void {
-    const highest = Math.max(0, ...ids);
+    const highest = ids.reduce((above, id) => Math.max(above, id), 0);
     this.#transaction(() => {
       this.#run(
         "INSERT INTO sqlite_sequence (name, seq) SELECT 'snapshot', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot')",
@@ -197,6 +197,11 @@ export class Metadata implements Disposable {
       id,
       id,
     );
+  }
+
+  find(name: string): SnapshotRow | undefined {
+    const row = this.#get(`SELECT ${COLUMNS} ${FROM} WHERE s.name = ?`, name);
+    return row === undefined ? undefined : toRow(row);
   }
 
   /** @throws `not_found` */
@@ -266,11 +271,6 @@ export class Metadata implements Disposable {
     if (row.kind !== 'committed')
       throw new DrakkarError('invalid_argument', `the parent snapshot ${parent} is not committed`);
     return row;
-  }
-
-  find(name: string): SnapshotRow | undefined {
-    const row = this.#get(`SELECT ${COLUMNS} ${FROM} WHERE s.name = ?`, name);
-    return row === undefined ? undefined : toRow(row);
   }
 
   #transaction<Result>(work: () => Result): Result {

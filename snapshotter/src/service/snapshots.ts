@@ -165,7 +165,8 @@ export class Snapshots {
       mapping: maps?.options ?? [],
       isUponOthers: kind === 'active' && isUnpackedAlone(row),
     });
-    this.#prepared.set(row.id, { mounts, epoch });
+    // What was committed or removed meanwhile is nobody's to ask for.
+    if (this.#metadata.find(row.name)?.id === row.id) this.#prepared.set(row.id, { mounts, epoch });
     return mounts;
   }
 
