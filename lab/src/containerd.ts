@@ -49,6 +49,8 @@ export interface Containerd extends AsyncDisposable {
   mount(reference: string): Promise<UnpackedMount>;
   /** Mounts what a container would get upon a snapshot of any snapshotter. */
   mountSnapshot(snapshotter: string, parent: string): Promise<UnpackedMount>;
+  /** What it says that a snapshotter has: kinds by name. */
+  snapshots(snapshotter: string, namespace: string): Promise<ReadonlyMap<string, string>>;
   /** Kills it, and starts it again. Containers go on. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -180,6 +182,11 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
         },
       };
     },
+    async snapshots(snapshotter, namespace) {
+      const list = ['--namespace', namespace, 'snapshots', '--snapshotter', snapshotter, 'ls'];
+      const [, ...rows] = (await ctr(list)).split('\n').map((row) => row.trim().split(/\s+/));
+      return new Map(rows.flatMap(([name, ...rest]) => (name ? [[name, rest.at(-1) ?? ''] as const] : [])));
+    },
     async restart() {
       child.process.kill('SIGKILL');
       await child.stop();
@@ -198,7 +205,8 @@ async function mountShort(line: string): Promise<void> {
   const lower = options.find((option) => option.startsWith(LOWERDIR))?.slice(LOWERDIR.length);
   const [first = '/', ...others] = lower?.split(':') ?? [];
   let directory = dirname(first);
-  while (!others.every((path) => path.startsWith(`${directory}/`))) directory = dirname(directory);
+  const isAbove = (path: string) => path.startsWith(directory === '/' ? '/' : `${directory}/`);
+  while (!others.every(isAbove)) directory = dirname(directory);
   const short = [first, ...others].map((path) => relative(directory, path)).join(':');
   const shortened = options.map((option) => (option.startsWith(LOWERDIR) ? LOWERDIR + short : option));
   await run(program, [...words, shortened.join(',')], { cwd: directory });

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type Containerd, Cri, pauseImage, pushImage, startContainerd, writePlainHosts } from '@drakkar/lab';
+import { Cri, pauseImage, pushImage, startContainerd, writePlainHosts } from '@drakkar/lab';
 import type { Fleet, FleetHost } from './fleet.ts';
 import { placeOf } from './moved.ts';
 
@@ -22,8 +22,7 @@ export interface PodHost {
   forget(images: readonly string[]): Promise<void>;
 }
 
-export const SNAPSHOTTERS = ['overlayfs', 'drakkar'] as const;
-export type Snapshotter = (typeof SNAPSHOTTERS)[number];
+export type Snapshotter = 'overlayfs' | 'drakkar';
 
 /** Where the daemon of a host that {@link startPodHost} gives to Drakkar must answer containerd. */
 export const snapshotterSocketOf = (directory: string): string => join(directory, 'snapshotter.sock');
@@ -58,27 +57,15 @@ export async function startPodHost(
   );
   const cri = stack.use(new Cri(containerd.address));
   await cri.pull(sandboxImage);
-  const ofSandbox = await countSnapshots(containerd, snapshotter);
+  const count = async () => (await containerd.snapshots(snapshotter, 'k8s.io')).size;
+  const ofSandbox = await count();
   return {
     cri,
     logDirectory,
     async forget(images) {
       for (const image of images) await cri.removeImage(image);
       const signal = AbortSignal.timeout(COLLECT_MS);
-      while ((await countSnapshots(containerd, snapshotter)) > ofSandbox)
-        await delay(LOOK_MS, undefined, { signal });
+      while ((await count()) > ofSandbox) await delay(LOOK_MS, undefined, { signal });
     },
   };
-}
-
-async function countSnapshots(containerd: Containerd, snapshotter: Snapshotter): Promise<number> {
-  const rows = await containerd.ctr([
-    '--namespace',
-    'k8s.io',
-    'snapshots',
-    '--snapshotter',
-    snapshotter,
-    'ls',
-  ]);
-  return rows.split('\n').slice(1).filter(Boolean).length;
 }

@@ -146,9 +146,9 @@ async function remoteLayers(socket: string, reference: string, image: Image): Pr
   let parent = '';
   for (const chainId of chainIdsOf(image.layers.map(({ diffId }) => diffId))) {
     const labels = {
-      'containerd.io/snapshot.ref': chainId,
-      'containerd.io/snapshot/cri.image-ref': reference,
-      'containerd.io/snapshot/cri.manifest-digest': image.manifest.digest,
+      [containerd.REF_LABEL]: chainId,
+      [containerd.IMAGE_LABEL]: reference,
+      [containerd.MANIFEST_LABEL]: image.manifest.digest,
     };
     const outcome = await client
       .call(containerd.Snapshots.method.prepare, { key: `extract ${chainId}`, parent, labels })

@@ -28,7 +28,7 @@ export interface ClusterNode extends AsyncDisposable {
   collect(): Promise<void>;
   /** Does something with a pod, which goes then. */
   inPod<Result>(options: PodChoice, work: (pod: Pod) => Promise<Result>): Promise<Result>;
-  /** What containerd says that there is: names by kind. */
+  /** What containerd says that there is: kinds by name. */
   snapshots(): Promise<ReadonlyMap<string, string>>;
 }
 
@@ -116,16 +116,7 @@ export async function startClusterNode({
         await cri.removePod(pod);
       }
     },
-    async snapshots() {
-      const list = ['--namespace', 'k8s.io', 'snapshots', '--snapshotter', 'drakkar', 'ls'];
-      const rows = (await containerd.ctr(list)).split('\n').slice(1).filter(Boolean);
-      return new Map(
-        rows.map((row) => {
-          const words = row.trim().split(/\s+/);
-          return [words[0] ?? '', words.at(-1) ?? ''];
-        }),
-      );
-    },
+    snapshots: () => containerd.snapshots('drakkar', 'k8s.io'),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

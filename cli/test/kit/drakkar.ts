@@ -180,8 +180,11 @@ export async function startHost(
       // Who holds has heirs, which take over from one that dies before them.
       for (const signal of ['SIGSTOP', 'SIGKILL'] as const)
         for (const pid of pids) if (pid > 0) process.kill(pid, signal);
-      for (let heirs = native(); heirs.length > 0; heirs = native())
+      const deadline = AbortSignal.timeout(START_DEADLINE_MS);
+      for (let heirs = native(); heirs.length > 0; heirs = native()) {
         for (const pid of heirs) killIfThere(pid);
+        await delay(1, undefined, { signal: deadline });
+      }
       if (daemon !== undefined) await gone(daemon, 'SIGKILL');
       daemon = undefined;
       await left?.ended;
