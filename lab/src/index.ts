@@ -21,6 +21,7 @@ export * from './noise.ts';
 export * from './pause.ts';
 export * from './ports.ts';
 export * from './processes.ts';
+export * from './redis.ts';
 export * from './registry.ts';
 export * from './shell.ts';
 export * from './tar.ts';

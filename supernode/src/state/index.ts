@@ -1,0 +1,12 @@
+/** What supernodes must not forget: one contract, kept in a file or in Redis. */
+export { Collection, type Page, type PageOptions, type Stored } from './collection.ts';
+export {
+  ABSENT,
+  type Change,
+  type ChangedKeys,
+  type Entry,
+  STATE_LIMITS,
+  type StateStore,
+} from './contract.ts';
+export { RedisState, type RedisStateOptions } from './redis.ts';
+export { SqliteState } from './sqlite.ts';

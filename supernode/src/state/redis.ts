@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrakkarError } from '@drakkar/protocol';
+import { Redis } from 'ioredis';
+import { boundsOf, checkChanges, checkKey } from './checks.ts';
+import {
+  type Change,
+  type ChangedKeys,
+  type Entry,
+  type ListOptions,
+  STATE_LIMITS,
+  type StateStore,
+  SWEEP_MS,
+} from './contract.ts';
+import { COMMIT, GET, LIST, SCRIPT_KEYS, SWEEP } from './redis-scripts.ts';
+import { Watchers } from './watchers.ts';
+
+export interface RedisStateOptions {
+  /** `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS. */
+  readonly url: string;
+  /** Stands in front of all keys: clusters that share a Redis have different ones. */
+  readonly keyPrefix: string;
+}
+
+const CONNECT_MS = 5_000;
+const COMMAND_MS = 5_000;
+const MOST_RETRY_MS = 2_000;
+/** How long one question for changes waits for some. */
+const BLOCK_MS = 1_000;
+const CHANGES_AT_ONCE = 100;
+
+/** The state of several supernodes, in a Redis that they share. How well it survives a power cut is for that Redis's configuration to say. */
+export class RedisState implements StateStore {
+  readonly #redis: Redis;
+  /** Waits for changes, and nothing else. */
+  readonly #reader: Redis;
+  readonly #keys: readonly string[];
+  readonly #watchers = new Watchers();
+  readonly #ending = new AbortController();
+  readonly #sweeping: NodeJS.Timeout;
+  readonly #reading: Promise<void>;
+
+  private constructor(redis: Redis, reader: Redis, keyPrefix: string) {
+    this.#redis = redis;
+    this.#reader = reader;
+    this.#keys = SCRIPT_KEYS.map((name) => `{${keyPrefix}}:${name}`);
+    this.#sweeping = setInterval(() => void this.#run(SWEEP, []).catch(() => {}), SWEEP_MS).unref();
+    this.#reading = this.#read();
+  }
+
+  /** @throws `unavailable` where it does not answer */
+  static async open({ url, keyPrefix }: RedisStateOptions): Promise<RedisState> {
+    const connect = (commandTimeout: number) =>
+      new Redis(url, {
+        lazyConnect: true,
+        connectTimeout: CONNECT_MS,
+        commandTimeout,
+        // What can't be said now is an error now: whoever says it knows whether to say it again.
+        enableOfflineQueue: false,
+        maxRetriesPerRequest: 0,
+        autoResendUnfulfilledCommands: false,
+        retryStrategy: (times) => Math.min(50 * times, MOST_RETRY_MS),
+      });
+    const [redis, reader] = [connect(COMMAND_MS), connect(COMMAND_MS + BLOCK_MS)];
+    // Every command that fails says so itself.
+    for (const connection of [redis, reader]) connection.on('error', () => {});
+    try {
+      await Promise.all([redis.connect(), reader.connect()]);
+    } catch (cause) {
+      for (const connection of [redis, reader]) connection.disconnect();
+      throw away(cause);
+    }
+    return new RedisState(redis, reader, keyPrefix);
+  }
+
+  async get(key: string): Promise<Entry | undefined> {
+    checkKey(key);
+    const stored = await this.#run(GET, [key]);
+    return typeof stored === 'string' ? entryOf(key, stored) : undefined;
+  }
+
+  async list(prefix: string, options: ListOptions): Promise<Entry[]> {
+    const { from, to } = boundsOf(prefix, options);
+    const direction = options.reverse === true ? 'backward' : 'forward';
+    const limit = Math.min(options.limit, STATE_LIMITS.entries);
+    const found = (await this.#run(LIST, [direction, from, to, limit])) as string[];
+    return found.flatMap((key, index) => (index % 2 === 0 ? entryOf(key, found[index + 1] ?? '') : []));
+  }
+
+  async commit(changes: readonly Change[]): Promise<number | undefined> {
+    checkChanges(changes);
+    const words = changes.flatMap(({ key, value, expects, ttlMs }) => [
+      value === null ? 'remove' : 'put',
+      key,
+      value ?? '',
+      expects ?? '',
+      ttlMs ?? '',
+    ]);
+    return Number(await this.#run(COMMIT, words)) || undefined;
+  }
+
+  watch(prefix: string, listener: (keys: ChangedKeys) => void): Disposable {
+    return this.#watchers.add(prefix, listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#sweeping);
+    this.#ending.abort();
+    for (const connection of [this.#redis, this.#reader]) connection.disconnect();
+    await this.#reading;
+  }
+
+  async #run(script: string, words: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await this.#redis.eval(script, this.#keys.length, ...this.#keys, ...words);
+    } catch (cause) {
+      throw away(cause);
+    }
+  }
+
+  /** Tells of changes as they come. Whoever was without a connection does not know what has changed meanwhile. */
+  async #read(): Promise<void> {
+    const { signal } = this.#ending;
+    const stream = this.#keys[4] ?? '';
+    let last: { readonly id: string; readonly revision: number } | undefined;
+    while (!signal.aborted) {
+      try {
+        if (last === undefined) {
+          const [newest] = await this.#reader.xrevrange(stream, '+', '-', 'COUNT', 1);
+          last = newest === undefined ? { id: '0-0', revision: 0 } : noticeOf(newest);
+          this.#watchers.tell(null);
+        }
+        const answer = await this.#reader.xread(
+          ...(['COUNT', CHANGES_AT_ONCE, 'BLOCK', BLOCK_MS, 'STREAMS', stream, last.id] as const),
+        );
+        for (const notice of (answer?.[0]?.[1] ?? []).map(noticeOf)) {
+          this.#watchers.tell(notice.revision === last.revision + 1 ? notice.keys : null);
+          last = notice;
+        }
+      } catch {
+        last = undefined;
+        await sleep(SWEEP_MS / 4, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+}
+
+function noticeOf([id, fields]: [id: string, fields: string[]]) {
+  const [, revision, , keys = ''] = fields;
+  return { id, revision: Number(revision), keys: keys.split(' ') };
+}
+
+function entryOf(key: string, stored: string): Entry {
+  const end = stored.indexOf(' ');
+  return { key, revision: Number(stored.slice(0, end)), value: stored.slice(end + 1) };
+}
+
+function away(cause: unknown): DrakkarError {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new DrakkarError('unavailable', `the state can't be reached: ${message}`, {
+    hint: 'see whether Redis answers where `state.redis` says; hosts go on meanwhile',
+    cause,
+  });
+}
