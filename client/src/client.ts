@@ -5,7 +5,6 @@ import type {
   BuildResult,
   BuildSnapshotRequest,
   DaemonStatus,
-  ForgottenHost,
   GetRequest,
   GetResult,
   MountResult,
@@ -18,9 +17,6 @@ import type {
   StartRequest,
   StartResult,
   StartStatus,
-  SupernodeStatus,
-  SwarmBlobSummary,
-  SwarmHostSummary,
   VerifyResult,
 } from './api.ts';
 import { type Answer, cutOff, exchange } from './exchange.ts';
@@ -55,58 +51,6 @@ class SocketClient {
     const answer = await exchange({ socketPath: this.socketPath, method, path, body, signal, onSent });
     if (answer.status < 300) return answer;
     throw DrakkarError.fromJSON(errorDocument(answer.status, await textOf(answer)));
-  }
-}
-
-/** A client of a supernode's admin API. */
-export class SupernodeClient extends SocketClient {
-  protected override async send(...request: Parameters<SocketClient['send']>): Promise<Answer> {
-    try {
-      return await super.send(...request);
-    } catch (error) {
-      if (!(error instanceof DrakkarError) || error.code !== 'unavailable') throw error;
-      throw new DrakkarError('unavailable', `no supernode answers at ${this.socketPath}`, {
-        hint: 'start one with `drakkar supernode`, or name its file with --config',
-        cause: error,
-      });
-    }
-  }
-
-  status(signal?: AbortSignal): Promise<SupernodeStatus> {
-    return this.json('GET', '/v1/status', signal);
-  }
-
-  hosts(signal?: AbortSignal): Promise<SwarmHostSummary[]> {
-    return this.json('GET', '/v1/hosts', signal);
-  }
-
-  blobs(signal?: AbortSignal): Promise<SwarmBlobSummary[]> {
-    return this.json('GET', '/v1/blobs', signal);
-  }
-
-  token(signal?: AbortSignal): Promise<{ readonly token: string }> {
-    return this.json('GET', '/v1/token', signal);
-  }
-
-  rotateToken(signal?: AbortSignal): Promise<{ readonly token: string }> {
-    return this.json('POST', '/v1/token/rotate', signal);
-  }
-
-  rotateKey(signal?: AbortSignal): Promise<SupernodeStatus> {
-    return this.json('POST', '/v1/cluster-key/rotate', signal);
-  }
-
-  async forget(peer: string, signal?: AbortSignal): Promise<void> {
-    await this.json('POST', `/v1/members/${encodeURIComponent(peer)}/forget`, signal);
-  }
-
-  async forgetAway(awayMs: number, signal?: AbortSignal): Promise<ForgottenHost[]> {
-    const answer = await this.send('POST', '/v1/members/forget', { awayMs }, { signal });
-    return JSON.parse(await textOf(answer)) as ForgottenHost[];
-  }
-
-  async revoke(peer: string, signal?: AbortSignal): Promise<void> {
-    await this.json('POST', `/v1/members/${encodeURIComponent(peer)}/revoke`, signal);
   }
 }
 

@@ -14,6 +14,18 @@
  * @packageDocumentation
  */
 export type * from './api.ts';
-export { type AdminCall, AdminClient, SupernodeClient } from './client.ts';
+export { type AdminCall, AdminClient } from './client.ts';
 export * from './paths.ts';
 export type * from './probe.ts';
+export type {
+  ClusterSnapshotSummary,
+  HostWorkDocument,
+  JobDocument,
+  JobSpecInput,
+  SupernodePlace,
+  SupernodeStatus,
+  SwarmBlob,
+  SwarmHost,
+  TokenDocument,
+} from './supernode-api.ts';
+export { SupernodeClient } from './supernode-client.ts';

@@ -2,8 +2,20 @@ import { createPublicKey, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, homedir } from 'node:os';
 import { join } from 'node:path';
-import { ADMIN_SOCKET_NAME, type BlobSummary, type DaemonStatus } from '@drakkar/client';
-import { DrakkarError, decodePublicKey, encodePublicKey, toDrakkarError } from '@drakkar/protocol';
+import {
+  ADMIN_SOCKET_NAME,
+  type BlobSummary,
+  type DaemonStatus,
+  type GetRequest,
+  type PullRequest,
+} from '@drakkar/client';
+import {
+  type Digest,
+  DrakkarError,
+  decodePublicKey,
+  encodePublicKey,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import {
   collectLessOften,
   errorInLog,
@@ -42,9 +54,11 @@ import {
   tracedFiles,
   Volumes,
   verifySnapshot,
+  type Work,
 } from './snapshots/index.ts';
 import { openStore, type Store } from './store/index.ts';
 import type { SwarmPeer } from './swarm/index.ts';
+import { doTask, evict, evictImage, HostTasks } from './tasks/index.ts';
 import { createFileClient, createRegistryClient, type StoredCredential } from './upstream/index.ts';
 
 /** Before the helper itself gives up, a reader is told why. */
@@ -179,6 +193,27 @@ export async function startDaemon(
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),
   });
+  const pull = (request: PullRequest, work: Work) =>
+    pullImage(request, { client, content, store, images }, work);
+  if (swarm !== undefined) {
+    const modules = {
+      images,
+      snapshots,
+      pull,
+      get: (request: GetRequest, work: Work) => files.get(request, work),
+      evict: (digest: Digest) => evict(digest, { store }),
+      evictImage: (image: string, platform: string | undefined, work: Work) =>
+        evictImage(image, platform, { store, snapshots, images }, work),
+    };
+    const tasks = stack.use(
+      new HostTasks({
+        work: (task, work) => doTask(task, modules, work),
+        report: (report) => swarm.tasks.report(report),
+        log,
+      }),
+    );
+    swarm.tasks.serve(tasks);
+  }
   const mirror = stack.use(await serveMirror(config.mirror, { content, store, client, log }));
 
   const metrics =
@@ -228,7 +263,7 @@ export async function startDaemon(
       log,
       status,
       blobs: () => blobSummaries(store, memory),
-      pull: (request, work) => pullImage(request, { client, content, store, images }, work),
+      pull,
     }),
   );
   const swarmPorts = swarm?.status();

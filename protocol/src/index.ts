@@ -42,6 +42,12 @@ export {
   type ReportTrace as ReportTraceMessage,
   type Snapshot as SnapshotMessage,
   SnapshotSchema as SnapshotMessageSchema,
+  type Task as TaskMessage,
+  type TaskReport as TaskReportMessage,
+  TaskReportSchema as TaskReportMessageSchema,
+  type TaskResult as TaskResultMessage,
+  TaskResultSchema as TaskResultMessageSchema,
+  TaskSchema as TaskMessageSchema,
 } from './messages/supernode_pb.ts';
 export * from './oci.ts';
 export * from './pieces.ts';

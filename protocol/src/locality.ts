@@ -17,3 +17,7 @@ export function distance(one: Labels, other: Labels, places = LOCALITY_LABELS): 
   const shared = places.findIndex((name) => one[name] !== undefined && one[name] === other[name]);
   return shared < 0 ? places.length : shared;
 }
+
+/** What a host does for the cluster beyond its own containers: a seed keeps content for others, a builder builds snapshots. */
+export const ROLES = ['seed', 'builder'] as const;
+export type Role = (typeof ROLES)[number];

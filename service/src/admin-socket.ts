@@ -7,7 +7,8 @@ import { isAnswered } from './sockets.ts';
 /** A running admin API; disposing it ends its connections. */
 export type AdminServer = AsyncDisposable;
 
-const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
+/** What an error is in HTTP. */
+export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   invalid_argument: 400,
   invalid_content: 502,
   limit_exceeded: 422,
@@ -39,12 +40,6 @@ export async function serveAdminSocket(
   what: string,
   routes: (server: FastifyInstance) => void,
 ): Promise<AdminServer> {
-  if (await isAnswered(socketPath)) {
-    throw new DrakkarError('busy', `another ${what} already answers at ${socketPath}`, {
-      hint: 'stop it first, or give this one a state directory of its own',
-    });
-  }
-  await rm(socketPath, { force: true });
   const server = Fastify({
     bodyLimit: 64 * 1024,
     forceCloseConnections: true,
@@ -56,6 +51,26 @@ export async function serveAdminSocket(
     fail(reply, new DrakkarError('not_found', `the admin API has no ${request.method} ${request.url}`)),
   );
   routes(server);
+  return await listenOnSocket(server, socketPath, what);
+}
+
+/**
+ * Listens on a unix socket that only the process's own user (and root) may open.
+ *
+ * @param what serves there: `daemon`
+ * @throws `busy` where another one answers there
+ */
+export async function listenOnSocket(
+  server: Pick<FastifyInstance, 'listen' | 'close'>,
+  socketPath: string,
+  what: string,
+): Promise<AdminServer> {
+  if (await isAnswered(socketPath)) {
+    throw new DrakkarError('busy', `another ${what} already answers at ${socketPath}`, {
+      hint: 'stop it first, or give this one a state directory of its own',
+    });
+  }
+  await rm(socketPath, { force: true });
   await server.listen({ path: socketPath });
   await chmod(socketPath, 0o600);
   return { [Symbol.asyncDispose]: () => server.close() };

@@ -11,7 +11,14 @@
  *
  * @packageDocumentation
  */
-export { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from './admin-socket.ts';
+export {
+  type AdminServer,
+  HTTP_STATUS,
+  leaves,
+  listenOnSocket,
+  MAX_NAME_CHARACTERS,
+  serveAdminSocket,
+} from './admin-socket.ts';
 export {
   type Checked,
   type Configuration,
@@ -23,7 +30,7 @@ export { absolutePath, accepts, byteSize, fitsSocket, ipAddress, MAX_SOCKET_BYTE
 export type { Finding } from './findings.ts';
 export { collectLessOften, releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
-export { type ListenOptions, listen } from './listen.ts';
+export { cannotListen, type ListenOptions, listen } from './listen.ts';
 export { clashes, type Listener } from './listeners.ts';
 export { errorInLog, logDestination } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';

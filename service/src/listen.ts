@@ -21,15 +21,9 @@ const REASONS: Readonly<Record<string, { readonly code: ErrorCode; readonly why:
 
 /** Listens when it returns. @returns the port. @throws `busy` where the port is taken, `forbidden`, `unavailable` */
 export async function listen(server: Server, options: ListenOptions): Promise<number> {
-  const { address, port, what, settings, instead } = options;
+  const { address, port } = options;
   await new Promise<void>((resolve, reject) => {
-    const refuse = (cause: Error) => {
-      const errno = errnoOf(cause) ?? '';
-      const { code, why } = REASONS[errno] ?? { code: 'unavailable', why: cause.message };
-      const hint = errno === 'EADDRNOTAVAIL' ? `set ${settings}.address to one of this machine’s` : instead;
-      const where = formatHostPort({ host: address, port });
-      reject(new DrakkarError(code, `${what} cannot listen on ${where}: ${why}`, { hint, cause }));
-    };
+    const refuse = (cause: Error) => reject(cannotListen(cause, options));
     server.once('error', refuse);
     server.listen(port, address, () => {
       server.off('error', refuse);
@@ -37,4 +31,17 @@ export async function listen(server: Server, options: ListenOptions): Promise<nu
     });
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** What is said of a failure to listen. */
+export function cannotListen(
+  cause: unknown,
+  { address, port, what, settings, instead }: ListenOptions,
+): DrakkarError {
+  const errno = errnoOf(cause) ?? '';
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const { code, why } = REASONS[errno] ?? { code: 'unavailable', why: message };
+  const hint = errno === 'EADDRNOTAVAIL' ? `set ${settings}.address to one of this machine’s` : instead;
+  const where = formatHostPort({ host: address, port });
+  return new DrakkarError(code, `${what} cannot listen on ${where}: ${why}`, { hint, cause });
 }

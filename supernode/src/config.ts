@@ -36,6 +36,27 @@ const supernodeSchema = z.strictObject({
     })
     .prefault({})
     .describe('Prometheus metrics at `/metrics`, and `/healthz`.'),
+  api: z
+    .strictObject({
+      address: ipAddress.default('127.0.0.1'),
+      port: port.default(4405).describe('0 takes a free port.'),
+      tls: z
+        .union([
+          z.enum(['auto', 'off', 'own']),
+          z.strictObject({ certificateFile: absolutePath, keyFile: absolutePath }),
+        ])
+        .default('auto')
+        .describe(
+          'Files in PEM, `own` for a certificate that is made and that clients know by its pin, `off` for none; `auto` is `off` on loopback and `own` elsewhere.',
+        ),
+      anonymousViewers: z
+        .boolean()
+        .default(false)
+        .describe('Whoever has no token may look, and change nothing.'),
+      requestsPerMinute: z.int().min(1).default(1_200).describe('Of one caller.'),
+    })
+    .prefault({})
+    .describe('The API and the console, for people and programs.'),
   maxHosts: z.int().min(1).default(16_384).describe('Connections of daemons at the same time.'),
   membershipMs: z
     .int()
@@ -115,9 +136,10 @@ export type SupernodeConfig = z.output<typeof supernodeSchema>;
 /** One schema with its defaults, from which files are checked and the documentation is printed. */
 export const supernodeConfiguration = defineConfiguration({
   schema: supernodeSchema,
-  examine: ({ address, port, metrics }) =>
+  examine: ({ address, port, metrics, api }) =>
     clashes([
       { setting: 'port', address, port },
+      { setting: 'api.port', ...api },
       { setting: 'metrics.port', ...metrics },
     ]),
   defaultPath: DEFAULT_SUPERNODE_CONFIG_PATH,

@@ -11,6 +11,7 @@
  *
  * @packageDocumentation
  */
+export { openApi } from './api/index.ts';
 export { type SupernodeConfig, supernodeConfiguration } from './config.ts';
 export { createSupernodeMetrics } from './metrics.ts';
 export { type Supernode, startSupernode } from './supernode.ts';

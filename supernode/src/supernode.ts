@@ -1,11 +1,7 @@
 import { join } from 'node:path';
-import {
-  ADMIN_SOCKET_NAME,
-  type SupernodeStatus,
-  type SwarmBlobSummary,
-  type SwarmHostSummary,
-} from '@drakkar/client';
-import { formatHostPort } from '@drakkar/protocol';
+import { fromBinary } from '@bufbuild/protobuf';
+import { ADMIN_SOCKET_NAME } from '@drakkar/client';
+import { formatHostPort, type PeerId, parseRepository, SnapshotMessageSchema } from '@drakkar/protocol';
 import {
   errorInLog,
   loadKey,
@@ -18,16 +14,29 @@ import {
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
-import { serveSupernodeAdmin } from './admin.ts';
+import {
+  type ApiModules,
+  Audit,
+  type BlobDocument,
+  Events,
+  type HostDocument,
+  type MembersApi,
+  serveApi,
+  Tokens,
+} from './api/index.ts';
 import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
+import { clusterOf, Jobs } from './jobs/index.ts';
 import { Authority } from './members/authority.ts';
 import { forget, forgetAway } from './members/forget.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
 import { SnapshotCatalogue } from './snapshots/catalogue.ts';
+import { SqliteState } from './state/index.ts';
 import { isSeed } from './swarm/state.ts';
+
+export type SupernodeStatus = ReturnType<ApiModules['status']>;
 
 /** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
 export interface Supernode extends AsyncDisposable {
@@ -81,46 +90,75 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry),
   );
 
+  const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
+  const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
+  const jobs = stack.use(await Jobs.open({ state, cluster: clusterOf(control, members), clock, log }));
+  const events = new Events();
+  const hosts = () => hostDocuments(control, members);
+  const tellOfHost = (peer: PeerId) => {
+    const host = events.listeners > 0 ? hosts().find((each) => each.peer === peer) : undefined;
+    if (host !== undefined) events.tell('host', host);
+  };
+  control.tasks = {
+    came: (host) => {
+      jobs.came(host);
+      tellOfHost(host.peer);
+    },
+    left: tellOfHost,
+    heard: (peer, report) => jobs.heard(peer, report),
+  };
+  stack.use(jobs.onChange((job) => events.tell('job', job)));
+
+  const address = `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`;
   const status = (): SupernodeStatus => ({
     version: packageDocument.version,
     pid: process.pid,
     peer: node.peer,
     clusterKey: authority.clusterKey,
-    address: `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`,
+    address,
+    apiUrl: api.url,
     metricsUrl: `http://${formatHostPort({ host: config.metrics.address, port: metricsPort })}/metrics`,
     uptimeMs: performance.now() - startedMs,
     hosts: control.swarm.hosts.size,
     blobs: control.swarm.blobs.size,
+    snapshots: catalogue.size,
+    jobs: jobs.active,
   });
-  stack.use(
-    await serveSupernodeAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
-      status,
-      hosts: () => hostSummaries(control, members),
-      blobs: () => blobSummaries(control),
-      joinToken: () => authority.joinToken(),
-      rotateToken: () => {
-        authority.rotateSecret();
-        return authority.joinToken();
+  const isConnected = (peer: PeerId) => control.isAdmitted(peer);
+  const membersApi: MembersApi = {
+    list: hosts,
+    joinToken: () => ({ supernode: address, joinToken: authority.joinToken() }),
+    rotateJoinToken: () => authority.rotateSecret(),
+    rotateClusterKey: async () => {
+      control.announceKey(await authority.rotateKey(Date.now()));
+      // A token names the key that it was made with.
+      authority.rotateSecret();
+    },
+    revoke: (peer) => {
+      const was = members.revoke(peer, Date.now(), Date.now() + config.membershipMs);
+      if (was) control.revoke(peer);
+      return was;
+    },
+    forget: (peer) => forget(peer, { members, isConnected }),
+    forgetAway: (awayMs) =>
+      forgetAway(awayMs, { members, isConnected }, Date.now()).map(({ peer, name }) => ({ peer, name })),
+  };
+  const tokens = stack.use(await Tokens.open(state));
+  const audit = stack.use(new Audit(state));
+  const api = stack.use(
+    await serveApi(
+      {
+        ...{ jobs, tokens, audit, events, status },
+        members: membersApi,
+        blobs: () => blobDocuments(control),
+        snapshots: (options) => snapshotDocuments(catalogue, options),
       },
-      rotateKey: async () => {
-        control.announceKey(await authority.rotateKey(Date.now()));
-        // A token names the key that it was made with.
-        authority.rotateSecret();
-      },
-      revoke: (peer) => {
-        const was = members.revoke(peer, Date.now(), Date.now() + config.membershipMs);
-        if (was) control.revoke(peer);
-        return was;
-      },
-      forget: (peer) => forget(peer, { members, isConnected: (each) => control.isAdmitted(each) }),
-      forgetAway: (awayMs) =>
-        forgetAway(awayMs, { members, isConnected: (each) => control.isAdmitted(each) }, Date.now()).map(
-          ({ peer, name }) => ({ peer, name }),
-        ),
-    }),
+      { ...config.api, keys, socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME) },
+      log,
+    ),
   );
-  const { address, peer, metricsUrl } = status();
-  log.info({ address, peer, metricsUrl }, 'ready');
+  const { peer, metricsUrl } = status();
+  log.info({ address, peer, metricsUrl, apiUrl: api.url, apiPin: api.pin }, 'ready');
   const running = stack.move();
   return {
     get joinToken() {
@@ -131,7 +169,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   };
 }
 
-function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[] {
+function hostDocuments({ swarm }: Control, members: Members): HostDocument[] {
   const quarantined = members.quarantined(Date.now());
   return members.list().map(({ peer, name, revokedAtMs, seenAtMs }) => {
     const host = swarm.hosts.get(peer);
@@ -147,7 +185,8 @@ function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[]
               ? 'away'
               : 'connected',
       dataAddress: host?.dataAddress ?? null,
-      labels: host?.labels ?? {},
+      labels: { ...host?.labels },
+      roles: [...(host?.roles ?? [])],
       uploads: host?.uploads ?? 0,
       uploadSlots: host?.uploadSlots ?? 0,
       blobs: swarm.blobsOf(peer),
@@ -156,16 +195,33 @@ function hostSummaries({ swarm }: Control, members: Members): SwarmHostSummary[]
   });
 }
 
-function blobSummaries({ swarm }: Control): SwarmBlobSummary[] {
-  return [...swarm.blobs].map((blob) => {
+function* blobDocuments({ swarm }: Control): Generator<BlobDocument> {
+  for (const blob of swarm.blobs) {
     const parts = [...blob.parts.values()];
-    return {
+    yield {
       digest: blob.name.digest,
       origin: blob.name.origin,
       sizeBytes: blob.sizeBytes,
+      pieces: blob.pieces,
       seeds: parts.filter((part) => isSeed(blob, part)).length,
       children: parts.filter(({ wants }) => wants).length,
       readers: [...blob.origins.keys()],
     };
-  });
+  }
+}
+
+function snapshotDocuments(
+  catalogue: SnapshotCatalogue,
+  options: Parameters<ApiModules['snapshots']>[0],
+): ReturnType<ApiModules['snapshots']> {
+  const { items, next } = catalogue.page(options);
+  return {
+    next,
+    items: items.map(({ message, blobs, envelope: _, ...snapshot }) => ({
+      ...snapshot,
+      repository: parseRepository(fromBinary(SnapshotMessageSchema, message).repository).repository,
+      sizeBytes: blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      devices: blobs.length - 1,
+    })),
+  };
 }

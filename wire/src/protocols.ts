@@ -15,5 +15,7 @@ export const FEATURE_NAMES = 1n;
 export const FEATURE_TABLES = 2n;
 /** A supernode that knows snapshots, and what starts read of them. */
 export const FEATURE_SNAPSHOTS = 4n;
+/** A supernode that has tasks for its hosts, or a host that does them. */
+export const FEATURE_TASKS = 8n;
 /** What we can beyond that, bit by bit. */
-export const FEATURES = FEATURE_NAMES | FEATURE_TABLES | FEATURE_SNAPSHOTS;
+export const FEATURES = FEATURE_NAMES | FEATURE_TABLES | FEATURE_SNAPSHOTS | FEATURE_TASKS;

@@ -58,7 +58,7 @@ export interface Fleet extends AsyncDisposable {
   readonly registry: Registry;
   readonly registryPlace: Place | undefined;
   readonly network: Network | undefined;
-  readonly supernode: Member & { readonly client: SupernodeClient };
+  readonly supernode: Member & { readonly client: SupernodeClient; readonly stateDirectory: string };
   readonly hosts: readonly FleetHost[];
   readonly join: { readonly supernode: string; readonly joinToken: string };
 }
@@ -91,8 +91,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     }),
   );
   const supernode = await startSupernodeOf(directory, await network?.add(), options, stack);
-  const [{ token }, status] = [await supernode.client.token(), await supernode.client.status()];
-  const join_ = { supernode: status.address, joinToken: token };
+  const { supernode: address, joinToken } = await supernode.client.joinToken();
+  const join_ = { supernode: address, joinToken };
   const hosts = await Promise.all(
     Array.from({ length: options.hosts }, async (_, index) => {
       const isFar = thinRate !== undefined && index >= options.hosts / 2;
@@ -137,7 +137,7 @@ async function startSupernodeOf(
   const address = place?.address ?? '127.0.0.1';
   // A free port the first time, and then the same one.
   let port = 0;
-  const client = new SupernodeClient(join(stateDirectory, ADMIN_SOCKET_NAME));
+  const client = new SupernodeClient({ socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) });
   const configure = () =>
     writeFile(
       file,
@@ -146,6 +146,7 @@ async function startSupernodeOf(
         address,
         port,
         metrics: { address, port: 0 },
+        api: { port: 0 },
         log: { level: 'warn' },
         ...options.supernode,
       }),
@@ -156,7 +157,7 @@ async function startSupernodeOf(
   });
   stack.defer(() => member.kill('SIGTERM'));
   await member.start();
-  return { ...member, client };
+  return { ...member, client, stateDirectory };
 }
 
 const homeOf = (directory: string, index: number): string => join(directory, `host-${index}`);

@@ -163,6 +163,8 @@ class Simulation {
         controlAddresses: [],
         labels: host.labels,
         uploadSlots: UPLOAD_SLOTS,
+        roles: [],
+        doesTasks: false,
       },
       this.#events.nowMs,
     );

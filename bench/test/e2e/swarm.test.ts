@@ -248,7 +248,7 @@ describe.concurrent('a swarm', () => {
       // It gets what it asks for from the registry, and nothing from the swarm.
       const { receipt } = await pull(second, pushed);
       expect(receipt).toMatchObject({ peerBytes: 0, upstreamBytes: pushed.sizeBytes });
-      const { token } = await fleet.supernode.client.rotateToken();
+      const { joinToken: token } = await fleet.supernode.client.rotateJoinToken();
       expect(token).not.toBe(fleet.join.joinToken);
       // Members stay members, whatever the token.
       await first.kill('SIGTERM');

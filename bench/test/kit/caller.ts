@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { loadSwarm } from '@drakkar/daemon';
 import {
@@ -33,7 +33,7 @@ const readKey = async (path: string): Promise<KeyObject> => createPrivateKey(awa
 
 /** What only the supernode has. */
 export const clusterKeyOf = (fleet: Fleet): Promise<KeyObject> =>
-  readKey(join(dirname(fleet.supernode.client.socketPath), 'keys', 'cluster.pem'));
+  readKey(join(fleet.supernode.stateDirectory, 'keys', 'cluster.pem'));
 
 /** What only a host has. */
 export const peerKeyOf = (host: FleetHost): Promise<KeyObject> =>

@@ -11,7 +11,7 @@ export const commands = [
     positionals: [],
     options: {},
     async run(context) {
-      const hosts = await (await supernodeClient(context)).hosts(context.signal);
+      const hosts = await (await supernodeClient(context)).hosts({}, { signal: context.signal });
       if (context.json) {
         for (const host of hosts) context.answer(host, '');
         return;
@@ -20,6 +20,7 @@ export const commands = [
         host.name,
         host.state,
         host.dataAddress ?? '–',
+        host.roles.join(' ') || '–',
         String(host.blobs),
         `${host.uploads} of ${host.uploadSlots}`,
         formatAge(Date.now() - host.heardAtMs),
@@ -30,7 +31,10 @@ export const commands = [
       ]);
       context.answer(
         hosts,
-        formatTable(['NAME', 'STATE', 'ADDRESS', 'BLOBS', 'SERVING', 'HEARD', 'LABELS', 'PEER'], rows),
+        formatTable(
+          ['NAME', 'STATE', 'ADDRESS', 'ROLES', 'BLOBS', 'SERVING', 'HEARD', 'LABELS', 'PEER'],
+          rows,
+        ),
       );
     },
   }),

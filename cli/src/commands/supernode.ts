@@ -1,11 +1,6 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import {
-  ADMIN_SOCKET_NAME,
-  type ForgottenHost,
-  SupernodeClient,
-  type SwarmHostSummary,
-} from '@drakkar/client';
+import { ADMIN_SOCKET_NAME, SupernodeClient, type SwarmHost } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
@@ -22,13 +17,13 @@ export const commands = [
     options: { rotate: { summary: 'make a new join token first; the old one lets nobody in any more' } },
     async run(context, _, { rotate }) {
       const client = await supernodeClient(context);
-      const [{ token }, { address }] = [
-        rotate ? await client.rotateToken(context.signal) : await client.token(context.signal),
-        await client.status(context.signal),
-      ];
+      const { signal } = context;
+      const { supernode, joinToken } = rotate
+        ? await client.rotateJoinToken({ signal })
+        : await client.joinToken({ signal });
       context.answer(
-        { supernode: address, joinToken: token },
-        `swarm:\n  supernode: ${address}\n  joinToken: ${token}`,
+        { supernode, joinToken },
+        `swarm:\n  supernode: ${supernode}\n  joinToken: ${joinToken}`,
       );
     },
   }),
@@ -40,11 +35,11 @@ export const commands = [
     options: {},
     async run(context, [peer]) {
       const client = await supernodeClient(context);
-      const hosts = await client.hosts(context.signal);
+      const hosts = await client.hosts({}, { signal: context.signal });
       const { isPeerId } = await import('@drakkar/protocol');
       // One that was forgotten may hold a membership still.
       const member = isPeerId(peer) ? peer : memberNamed(peer, hosts).peer;
-      await client.revoke(member, context.signal);
+      await client.revoke(member, { signal: context.signal });
       context.answer(
         { peer: member },
         `${member} is a member no longer\n` +
@@ -72,7 +67,7 @@ export const commands = [
       const forgotten =
         away === undefined
           ? [await forgetOne(peer ?? '', client, context.signal)]
-          : await client.forgetAway(parseAge(away), context.signal);
+          : await client.forgetAway(parseAge(away), { signal: context.signal });
       const lines = forgotten.map((host) => `${host.name}  ${host.peer}`);
       context.answer(
         { forgotten },
@@ -87,7 +82,7 @@ export const commands = [
     positionals: [],
     options: {},
     async run(context) {
-      const { clusterKey } = await (await supernodeClient(context)).rotateKey(context.signal);
+      const { clusterKey } = await (await supernodeClient(context)).rotateKey({ signal: context.signal });
       context.answer(
         { clusterKey },
         `${clusterKey} signs from now on\n` +
@@ -110,6 +105,7 @@ export const commands = [
         status,
         [
           `address  ${status.address}`,
+          `api      ${status.apiUrl}`,
           `metrics  ${status.metricsUrl}`,
           'join     `drakkar supernode token` prints what a daemon needs',
           'Ctrl-C ends it.',
@@ -120,16 +116,20 @@ export const commands = [
   }),
 ];
 
-async function forgetOne(name: string, client: SupernodeClient, signal: AbortSignal): Promise<ForgottenHost> {
-  const { peer, name: called } = hostNamed(name, await client.hosts(signal));
-  await client.forget(peer, signal);
+async function forgetOne(
+  name: string,
+  client: SupernodeClient,
+  signal: AbortSignal,
+): Promise<Pick<SwarmHost, 'peer' | 'name'>> {
+  const { peer, name: called } = hostNamed(name, await client.hosts({}, { signal }));
+  await client.forget(peer, { signal });
   return { peer, name: called };
 }
 
 /** One that was not revoked. @throws as {@link hostNamed}; `forbidden` where all that are called so were revoked */
-export function memberNamed(name: string, hosts: readonly SwarmHostSummary[]): SwarmHostSummary {
+export function memberNamed(name: string, hosts: readonly SwarmHost[]): SwarmHost {
   const members = hosts.filter(({ state }) => state !== 'revoked');
-  const isCalledSo = (host: SwarmHostSummary) => host.name === name;
+  const isCalledSo = (host: SwarmHost) => host.name === name;
   if (hosts.some(isCalledSo) && !members.some(isCalledSo)) {
     throw new DrakkarError('forbidden', `${name} was revoked already`, {
       hint: 'who has the join token can still enrol: `drakkar supernode token --rotate` makes a new one',
@@ -139,7 +139,7 @@ export function memberNamed(name: string, hosts: readonly SwarmHostSummary[]): S
 }
 
 /** By its peer, or its name. @throws `not_found` | `invalid_argument` unless it is one member */
-function hostNamed(name: string, hosts: readonly SwarmHostSummary[]): SwarmHostSummary {
+function hostNamed(name: string, hosts: readonly SwarmHost[]): SwarmHost {
   const named = hosts.filter((host) => host.peer === name || host.name === name);
   const [only, ...others] = named;
   if (only !== undefined && others.length === 0) return only;
@@ -152,5 +152,6 @@ function hostNamed(name: string, hosts: readonly SwarmHostSummary[]): SwarmHostS
 
 /** Of the supernode that runs here. */
 export async function supernodeClient(context: Context): Promise<SupernodeClient> {
-  return new SupernodeClient(join((await context.supernodeConfig()).stateDirectory, ADMIN_SOCKET_NAME));
+  const { stateDirectory } = await context.supernodeConfig();
+  return new SupernodeClient({ socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) });
 }

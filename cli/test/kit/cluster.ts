@@ -9,6 +9,7 @@ export function startSupernodeIn(stateDirectory: string, port = 0): Promise<Supe
     address: LOOPBACK,
     port,
     metrics: { port: 0 },
+    api: { port: 0 },
     log: { level: 'error' },
   });
   return startSupernode(config);

@@ -1,14 +1,15 @@
-import type { SwarmHostSummary } from '@drakkar/client';
+import type { SwarmHost } from '@drakkar/client';
 import type { PeerId } from '@drakkar/protocol';
 import { describe, expect, test } from 'vitest';
 import { memberNamed } from '../../src/commands/supernode.ts';
 
-const host = (name: string, peer: string, state: SwarmHostSummary['state']): SwarmHostSummary => ({
+const host = (name: string, peer: string, state: SwarmHost['state']): SwarmHost => ({
   name,
   peer: peer as PeerId,
   state,
   dataAddress: null,
   labels: {},
+  roles: [],
   uploads: 0,
   uploadSlots: 8,
   blobs: 0,

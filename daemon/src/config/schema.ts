@@ -8,6 +8,7 @@ import {
   parseHostPort,
   parseJoinToken,
   parseSupernodeAddress,
+  ROLES,
 } from '@drakkar/protocol';
 import {
   absolutePath,
@@ -294,6 +295,12 @@ export const configSchema = z.strictObject({
         .default({})
         .describe(
           'Where it is: `host`, `rack`, `zone`, `region`; a value names one place in the whole cluster. Near hosts are asked first.',
+        ),
+      roles: z
+        .array(z.enum(ROLES))
+        .default([])
+        .describe(
+          'What it does for the cluster: a `seed` is given content to keep for others, a `builder` builds snapshots. Where no host is a builder, all are.',
         ),
       address: ipAddress.default(SWARM_PEER_DEFAULTS.address).describe('Where it listens for other hosts.'),
       advertise: z

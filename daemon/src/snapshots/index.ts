@@ -6,13 +6,13 @@
 export { Acquirer, type AcquirerModules, type AcquirerOptions } from './acquire.ts';
 export { Announcer } from './announcer.ts';
 export { Catalogue, findDevice, findVolume, type SnapshotRecord } from './catalogue.ts';
-export { Images } from './images.ts';
+export { type Image, Images } from './images.ts';
 export { LearnedStarts } from './learned.ts';
 export type * from './modules.ts';
 export type { Log } from './modules.ts';
 export { Rearranger } from './rearranger.ts';
 export { snapshotFigures } from './residency.ts';
-export { SnapshotService } from './service.ts';
+export { type Acquired, SnapshotService } from './service.ts';
 export { STAGING_HOLDER_PREFIX } from './staging.ts';
 export { type StartCommand, startKeyOf } from './start-key.ts';
 export { StartTracer } from './start-tracer.ts';

@@ -49,6 +49,12 @@ export interface StartChoice extends ImageChoice, StartCommand {
   readonly ownerPid?: number | undefined;
 }
 
+/** A snapshot that has been come by. */
+export interface Acquired extends BuildResult {
+  /** Digest of its raw meta. */
+  readonly layout: Digest;
+}
+
 /** A container that may be running. */
 interface Start {
   readonly record: SnapshotRecord;
@@ -63,7 +69,7 @@ export interface ServiceModules {
   readonly catalogue: Catalogue;
   readonly volumes: Volumes;
   readonly store: Store;
-  readonly filler: Pick<Filler, 'received'>;
+  readonly filler: Pick<Filler, 'received' | 'fetchAhead'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   readonly learned: LearnedStarts;
@@ -99,18 +105,52 @@ export class SnapshotService {
   }
 
   /** Makes sure that a snapshot of the image is here: known, found in the registry, or built. */
-  async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<BuildResult> {
+  async build(choice: ImageChoice & { push: boolean; rebuild: boolean }, work: Work): Promise<Acquired> {
     const { rebuild } = choice;
     const wanted = { rebuild, extent: 'whole', startKey: startKeyOf() } as const;
     const acquisition = await this.#acquire(choice, wanted, work);
-    const { record, found } = acquisition;
+    const { record } = acquisition;
     if (choice.push) await this.#modules.acquirer.push(acquisition.image.reference, record, work);
+    return await this.#acquired(acquisition, choice.push, work);
+  }
+
+  /**
+   * Brings a snapshot that others have here, and builds none: all of it, or what its mount and a start of it need.
+   *
+   * @throws `not_found` where nobody has one
+   */
+  async fetch(choice: ImageChoice, extent: 'whole' | 'start', work: Work): Promise<Acquired> {
+    const startKey = startKeyOf();
+    const isWhole = extent === 'whole';
+    const wanted = { rebuild: false, extent: isWhole ? extent : 'meta', startKey, mayBuild: false } as const;
+    const acquisition = await this.#acquire(choice, wanted, work);
+    const ahead = isWhole ? undefined : await this.#fetchStart(acquisition, startKey, work);
+    const acquired = await this.#acquired(acquisition, false, work);
+    return ahead === undefined ? acquired : { ...acquired, receipt: addReceipts(acquired.receipt, ahead) };
+  }
+
+  /** What starts are known to read. What can't be had now is wanted again by whoever reads it. */
+  async #fetchStart({ image, record }: Acquisition, startKey: Digest, work: Work): Promise<Receipt> {
+    const { learned, filler, volumes } = this.#modules;
+    const { config } = record;
+    const before = filler.received(config).summary();
+    const list = await learned.find(config, startKey, work.signal);
+    try {
+      if (list.length > 0) await filler.fetchAhead({ image: image.reference, config }, list, work.signal);
+      return receivedSince(before, filler.received(config).summary());
+    } finally {
+      await volumes.abandon(config);
+    }
+  }
+
+  async #acquired({ record, found }: Acquisition, pushed: boolean, work: Work): Promise<Acquired> {
     const summary = this.#summary(record, await this.#modules.volumes.mounted(work));
     return {
       ...summary,
       found,
       artifactDigest: digestOf(record.artifact),
-      pushed: choice.push,
+      layout: record.config.meta.rawDigest,
+      pushed,
       receipt: work.receipt.summary(),
       marks: work.timeline.marks,
     };

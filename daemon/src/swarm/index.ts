@@ -12,6 +12,7 @@ export {
   ClusterSnapshots,
   type FoundSnapshot,
 } from './cluster-snapshots.ts';
+export { ClusterTasks } from './cluster-tasks.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { SwarmDownload, SwarmPieces } from './exchanges.ts';
 export type { BlobShape } from './fetcher.ts';
@@ -20,5 +21,5 @@ export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
-export { SupernodeLink } from './supernode-link.ts';
+export { SupernodeLink, type TaskReportInit } from './supernode-link.ts';
 export { type SwarmPeer, type SwarmPeerOptions, startSwarmPeer } from './swarm-peer.ts';

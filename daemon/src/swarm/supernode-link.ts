@@ -23,6 +23,8 @@ import {
   parsePeerId,
   rawOf,
   type SupernodeAddress,
+  type TaskMessage,
+  type TaskResultMessageSchema,
   toDrakkarError,
 } from '@drakkar/protocol';
 import {
@@ -31,6 +33,7 @@ import {
   FEATURE_NAMES,
   FEATURE_SNAPSHOTS,
   FEATURE_TABLES,
+  FEATURE_TASKS,
   FEATURES,
   PROTOCOL_VERSION,
   SUPERNODE_PROTOCOL,
@@ -45,6 +48,8 @@ export interface HostDescription {
   readonly controlAddress: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly uploadSlots: number;
+  /** What it does for the cluster beyond its own containers. */
+  readonly roles: readonly string[];
 }
 
 export interface Candidate {
@@ -80,6 +85,8 @@ export interface LinkEvents {
   named(name: Named): void;
   /** @param holders whom to ask for the meta of what was found */
   found(answer: FoundMessage, holders: readonly Candidate[]): void;
+  task(task: TaskMessage): void;
+  cancelTask(id: string): void;
   /** The link came up or went down. */
   changed(): void;
   /** Complete content to announce. */
@@ -105,6 +112,15 @@ export type SnapshotsSaid = Extract<
   FromDaemonInit,
   { readonly case: 'announce' | 'find' | 'lost' | 'learn' | 'reportTrace' }
 >;
+/** How far a host is with what it was given to do; the last one has a result or an error. */
+export interface TaskReportInit {
+  readonly id: string;
+  readonly phase?: string;
+  readonly doneBytes?: bigint;
+  readonly totalBytes?: bigint;
+  readonly result?: MessageInitShape<typeof TaskResultMessageSchema>;
+  readonly error?: { readonly code: string; readonly message: string; readonly hint: string };
+}
 /** What a host says about a name; all it leaves out is nothing. */
 interface NameNews {
   readonly sizeBytes?: bigint;
@@ -280,6 +296,10 @@ export class SupernodeLink implements AsyncDisposable {
     if (this.knowsSnapshots) this.#send(message);
   }
 
+  task(report: TaskReportInit): void {
+    if ((this.#features & FEATURE_TASKS) !== 0n) this.#send({ case: 'taskReport', value: report });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort(new DrakkarError('cancelled', 'the daemon stops'));
     await this.#channel?.close();
@@ -374,7 +394,7 @@ export class SupernodeLink implements AsyncDisposable {
   }
 
   #hello() {
-    const { name, dataAddress, controlAddress, labels, uploadSlots } = this.#host;
+    const { name, dataAddress, controlAddress, labels, uploadSlots, roles } = this.#host;
     return {
       version: PROTOCOL_VERSION,
       features: FEATURES,
@@ -385,6 +405,7 @@ export class SupernodeLink implements AsyncDisposable {
       controlAddresses: [controlAddress],
       labels: { ...labels },
       uploadSlots,
+      roles: [...roles],
     };
   }
 
@@ -456,6 +477,12 @@ export class SupernodeLink implements AsyncDisposable {
         if (membership !== '') this.#standing.enrol(membership);
         break;
       }
+      case 'task':
+        this.#events.task(message.value);
+        break;
+      case 'cancelTask':
+        this.#events.cancelTask(message.value.id);
+        break;
       case 'alive':
         this.#returnSpreadMs = Math.min(message.value.returnSpreadMs, MOST_SPREAD_MS);
         break;

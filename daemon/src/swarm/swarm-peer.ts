@@ -16,6 +16,7 @@ import type { Log } from '../snapshots/modules.ts';
 import type { ContentRemoved, Store } from '../store/index.ts';
 import { certificateFor } from './certificate.ts';
 import { ClusterSnapshots } from './cluster-snapshots.ts';
+import { ClusterTasks } from './cluster-tasks.ts';
 import { DataClient } from './data-client.ts';
 import { servePieces } from './data-server.ts';
 import type { LocalPieces, PieceSink } from './exchange.ts';
@@ -35,6 +36,7 @@ export interface SwarmPeerOptions {
   readonly joinToken: string | null;
   readonly name: string | null;
   readonly labels: Readonly<Record<string, string>>;
+  readonly roles: readonly string[];
   readonly address: string;
   /** Where others reach this host; found out where `null`. */
   readonly advertise: string | null;
@@ -56,6 +58,8 @@ export interface SwarmPeer extends AsyncDisposable {
   readonly names: Names;
   /** Snapshots that other hosts have, and what starts read of them. */
   readonly snapshots: ClusterSnapshots;
+  /** What the supernode has this host do. */
+  readonly tasks: ClusterTasks;
   status(): SwarmStatus;
   /** Goes to the supernode, which makes this host a member and sends others to it. */
   join(): void;
@@ -102,6 +106,7 @@ export async function startSwarmPeer(
   const swarm = new Exchanges(modules);
   const names = new Names();
   const snapshots = new ClusterSnapshots(standing);
+  const tasks = new ClusterTasks();
   stack.defer(() => swarm.end());
   const server = stack.use(
     await servePieces(
@@ -126,6 +131,7 @@ export async function startSwarmPeer(
         controlAddress: formatHostPort({ host, port: node.port }),
         labels: options.labels,
         uploadSlots: limits.uploadSlots,
+        roles: options.roles,
       },
       node,
       standing,
@@ -145,6 +151,8 @@ export async function startSwarmPeer(
           for (const { peer, controlAddresses } of holders) swarm.meet(peer, controlAddresses);
           snapshots.found(answer);
         },
+        task: (task) => tasks.task(task),
+        cancelTask: (id) => tasks.cancel(id),
         changed: () => {
           swarm.linkChanged();
           names.linkChanged();
@@ -157,6 +165,7 @@ export async function startSwarmPeer(
   );
   names.begin(link);
   snapshots.begin(link);
+  tasks.begin(link);
   swarm.begin({
     self: node.peer,
     node,
@@ -183,6 +192,7 @@ export async function startSwarmPeer(
   return {
     names,
     snapshots,
+    tasks,
     status: () => ({
       peer: node.peer,
       supernode: {

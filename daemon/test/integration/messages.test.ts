@@ -194,6 +194,7 @@ describe('a supernode that says', () => {
         controlAddress: '127.0.0.1:1',
         labels: {},
         uploadSlots: 1,
+        roles: [],
       },
       node,
       standing,
@@ -201,6 +202,8 @@ describe('a supernode that says', () => {
       log,
       events: {
         advice: (advice) => advices.push(advice),
+        task: () => {},
+        cancelTask: () => {},
         revoked: () => {},
         named: () => {},
         found: () => {},

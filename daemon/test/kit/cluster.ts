@@ -74,6 +74,7 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
     address,
     port: await freePort(),
     metrics: { address, port: 0 },
+    api: { port: 0 },
     log: { level: 'error' },
   });
   let supernode = await startSupernode(config);
@@ -94,6 +95,7 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
           stateDirectory: directory,
           name: `host-${hosts}`,
           labels: {},
+          roles: [],
           address,
           advertise: null,
           controlPort: 0,
@@ -124,7 +126,7 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
     get supernode() {
       return supernode;
     },
-    operator: new SupernodeClient(join(config.stateDirectory, ADMIN_SOCKET_NAME)),
+    operator: new SupernodeClient({ socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME) }),
     async restartSupernode(meanwhile) {
       await supernode[Symbol.asyncDispose]();
       await meanwhile?.(config.stateDirectory);

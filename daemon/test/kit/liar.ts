@@ -41,13 +41,22 @@ export async function startLiar(
   const link = stack.use(
     new SupernodeLink({
       address: parseSupernodeAddress(supernode),
-      host: { name: 'liar', dataAddress: address, controlAddress: address, labels: {}, uploadSlots: 8 },
+      host: {
+        name: 'liar',
+        dataAddress: address,
+        controlAddress: address,
+        labels: {},
+        uploadSlots: 8,
+        roles: [],
+      },
       node,
       standing,
       joinSecret: token.secret,
       log,
       events: {
         advice: () => {},
+        task: () => {},
+        cancelTask: () => {},
         revoked: () => {},
         named: () => {},
         found: () => {},

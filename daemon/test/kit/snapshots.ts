@@ -122,7 +122,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     learned,
     tracer: { foresee: () => {}, begin: () => {}, ended: async () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
-    filler: { received: () => newReceipt() },
+    filler: { received: () => newReceipt(), fetchAhead: async () => {} },
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
   });

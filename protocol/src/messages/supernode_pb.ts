@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIoYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIAEIJCgdtZXNzYWdlIpACCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwiqwMKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIAEIJCgdtZXNzYWdlIqYBCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SEAoIZmVhdHVyZXMYAiABKAQSEgoKbWVtYmVyc2hpcBgDIAEoCRITCgtzdWNjZXNzaW9ucxgEIAMoCRIUCgxoZWFydGJlYXRfbXMYBSABKA0SDwoHcmV2b2tlZBgGIAMoCRIPCgd0aW1lX21zGAcgASgEEhcKD2xvY2FsaXR5X2xhYmVscxgIIAMoCSKCAQoKQ2FuZGlkYXRlcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVncmFudBgCIAEoCRIpCgVwZWVycxgDIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXISEAoIdXBzdHJlYW0YBCABKAgiVwoEUGVlchIMCgRwZWVyGAEgASgJEhQKDGRhdGFfYWRkcmVzcxgCIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgDIAMoCRIQCghjb21wbGV0ZRgEIAEoCCIYCgdSZXZva2VkEg0KBXBlZXJzGAEgAygJIjQKCkNsdXN0ZXJLZXkSEgoKc3VjY2Vzc2lvbhgBIAEoCRISCgptZW1iZXJzaGlwGAIgASgJIiEKBUFsaXZlEhgKEHJldHVybl9zcHJlYWRfbXMYASABKA0iRwoFTmFtZWQSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBXlvdXJzGAQgASgIIrcBCgVGb3VuZBIOCgZudW1iZXIYASABKA0SDQoFa25vd24YAiABKAgSMAoIc25hcHNob3QYAyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5TbmFwc2hvdBIPCgd2b3VjaGVyGAQgASgJEg8KB2xlYXJuZWQYBSABKAwSDgoGbGF5b3V0GAYgASgMEisKB2hvbGRlcnMYByADKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5QZWVyIjYKB1JlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIr8GCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIABI3Cgt0YXNrX3JlcG9ydBgQIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXBvcnRIAEIJCgdtZXNzYWdlIp8CCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNEg0KBXJvbGVzGAogAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwikAQKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIABIqCgR0YXNrGAkgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuVGFza0gAEjcKC2NhbmNlbF90YXNrGAogASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuY2VsVGFza0gAQgkKB21lc3NhZ2UipgEKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJEg8KB3RpbWVfbXMYByABKAQSFwoPbG9jYWxpdHlfbGFiZWxzGAggAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiIQoFQWxpdmUSGAoQcmV0dXJuX3NwcmVhZF9tcxgBIAEoDSJHCgVOYW1lZBILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSDQoFeW91cnMYBCABKAgitwEKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDBIOCgZsYXlvdXQYBiABKAwSKwoHaG9sZGVycxgHIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXIiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCSLKAgoEVGFzaxIKCgJpZBgBIAEoCRI0CgdyZXNvbHZlGAIgASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVzb2x2ZVdvcmtIABIwCgVidWlsZBgDIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJ1aWxkV29ya0gAEi4KBHB1bGwYBCABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5QdWxsV29ya0gAEjYKCHNuYXBzaG90GAUgASgLMiIuZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3RXb3JrSAASLAoDZ2V0GAYgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuR2V0V29ya0gAEjAKBWV2aWN0GAcgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRXZpY3RXb3JrSABCBgoEd29yayIYCgpDYW5jZWxUYXNrEgoKAmlkGAEgASgJIjAKCUltYWdlTmFtZRIRCglyZWZlcmVuY2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiPQoLUmVzb2x2ZVdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUiWgoJQnVpbGRXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEgwKBHB1c2gYAiABKAgSDwoHcmVidWlsZBgDIAEoCCI6CghQdWxsV29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZSJNCgxTbmFwc2hvdFdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUSDQoFd2hvbGUYAiABKAgiJgoHR2V0V29yaxILCgN1cmwYASABKAkSDgoGc2hhMjU2GAIgASgJIksKCUV2aWN0V29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRIOCgZkaWdlc3QYAiABKAwisgEKClRhc2tSZXBvcnQSCgoCaWQYASABKAkSDQoFcGhhc2UYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIwCgZyZXN1bHQYBSABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5UYXNrUmVzdWx0Ei4KBWVycm9yGAYgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuVGFza0Vycm9yIvMBCgpUYXNrUmVzdWx0EhIKCnNpemVfYnl0ZXMYASABKAQSFgoOdXBzdHJlYW1fYnl0ZXMYAiABKAQSEgoKcGVlcl9ieXRlcxgDIAEoBBITCgtzdG9yZV9ieXRlcxgEIAEoBBIMCgRyb290GAUgASgMEhAKCG1hbmlmZXN0GAYgASgMEhAKCHBsYXRmb3JtGAcgASgJEi8KBmxheWVycxgIIAMoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNpemVkQmxvYhIOCgZsYXlvdXQYCSABKAwSDQoFZm91bmQYCiABKAkSDgoGZGlnZXN0GAsgASgMIi8KCVNpemVkQmxvYhIOCgZkaWdlc3QYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCI4CglUYXNrRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -112,6 +112,12 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: ReportTrace;
     case: "reportTrace";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.TaskReport task_report = 16;
+     */
+    value: TaskReport;
+    case: "taskReport";
   } | { case: undefined; value?: undefined };
 };
 
@@ -178,6 +184,13 @@ export type Hello = Message<"drakkar.supernode.v1.Hello"> & {
    * @generated from field: uint32 upload_slots = 9;
    */
   uploadSlots: number;
+
+  /**
+   * What it does for the cluster beyond its own containers: `seed` keeps content for others, `builder` builds snapshots.
+   *
+   * @generated from field: repeated string roles = 10;
+   */
+  roles: string[];
 };
 
 /**
@@ -747,6 +760,18 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
      */
     value: Found;
     case: "found";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Task task = 9;
+     */
+    value: Task;
+    case: "task";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.CancelTask cancel_task = 10;
+     */
+    value: CancelTask;
+    case: "cancelTask";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1072,4 +1097,423 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
   messageDesc(file_supernode, 27);
+
+/**
+ * Something that the receiver is to do. Feature bit 3, as `CancelTask` and `TaskReport`. It is said again when the receiver comes back: who does it already
+ * goes on, and who has done it says so again.
+ *
+ * @generated from message drakkar.supernode.v1.Task
+ */
+export type Task = Message<"drakkar.supernode.v1.Task"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from oneof drakkar.supernode.v1.Task.work
+   */
+  work: {
+    /**
+     * @generated from field: drakkar.supernode.v1.ResolveWork resolve = 2;
+     */
+    value: ResolveWork;
+    case: "resolve";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.BuildWork build = 3;
+     */
+    value: BuildWork;
+    case: "build";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.PullWork pull = 4;
+     */
+    value: PullWork;
+    case: "pull";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.SnapshotWork snapshot = 5;
+     */
+    value: SnapshotWork;
+    case: "snapshot";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.GetWork get = 6;
+     */
+    value: GetWork;
+    case: "get";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.EvictWork evict = 7;
+     */
+    value: EvictWork;
+    case: "evict";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Task.
+ * Use `create(TaskSchema)` to create a new message.
+ */
+export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
+  messageDesc(file_supernode, 28);
+
+/**
+ * It is wanted no longer.
+ *
+ * @generated from message drakkar.supernode.v1.CancelTask
+ */
+export type CancelTask = Message<"drakkar.supernode.v1.CancelTask"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.CancelTask.
+ * Use `create(CancelTaskSchema)` to create a new message.
+ */
+export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
+  messageDesc(file_supernode, 29);
+
+/**
+ * An image by its reference, and OS/ARCH[/VARIANT]; empty for the receiver's own.
+ *
+ * @generated from message drakkar.supernode.v1.ImageName
+ */
+export type ImageName = Message<"drakkar.supernode.v1.ImageName"> & {
+  /**
+   * @generated from field: string reference = 1;
+   */
+  reference: string;
+
+  /**
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.ImageName.
+ * Use `create(ImageNameSchema)` to create a new message.
+ */
+export const ImageNameSchema: GenMessage<ImageName> = /*@__PURE__*/
+  messageDesc(file_supernode, 30);
+
+/**
+ * What does the image's name mean, and what is in it?
+ *
+ * @generated from message drakkar.supernode.v1.ResolveWork
+ */
+export type ResolveWork = Message<"drakkar.supernode.v1.ResolveWork"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.ResolveWork.
+ * Use `create(ResolveWorkSchema)` to create a new message.
+ */
+export const ResolveWorkSchema: GenMessage<ResolveWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 31);
+
+/**
+ * @generated from message drakkar.supernode.v1.BuildWork
+ */
+export type BuildWork = Message<"drakkar.supernode.v1.BuildWork"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+
+  /**
+   * To the image's registry as well.
+   *
+   * @generated from field: bool push = 2;
+   */
+  push: boolean;
+
+  /**
+   * Also where there is one.
+   *
+   * @generated from field: bool rebuild = 3;
+   */
+  rebuild: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.BuildWork.
+ * Use `create(BuildWorkSchema)` to create a new message.
+ */
+export const BuildWorkSchema: GenMessage<BuildWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 32);
+
+/**
+ * Manifests, config and layers.
+ *
+ * @generated from message drakkar.supernode.v1.PullWork
+ */
+export type PullWork = Message<"drakkar.supernode.v1.PullWork"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.PullWork.
+ * Use `create(PullWorkSchema)` to create a new message.
+ */
+export const PullWorkSchema: GenMessage<PullWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 33);
+
+/**
+ * A snapshot that the cluster has: all of it, or what its mount and a start of it need.
+ *
+ * @generated from message drakkar.supernode.v1.SnapshotWork
+ */
+export type SnapshotWork = Message<"drakkar.supernode.v1.SnapshotWork"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+
+  /**
+   * @generated from field: bool whole = 2;
+   */
+  whole: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.SnapshotWork.
+ * Use `create(SnapshotWorkSchema)` to create a new message.
+ */
+export const SnapshotWorkSchema: GenMessage<SnapshotWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 34);
+
+/**
+ * @generated from message drakkar.supernode.v1.GetWork
+ */
+export type GetWork = Message<"drakkar.supernode.v1.GetWork"> & {
+  /**
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * 64 hex digits, or empty.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.GetWork.
+ * Use `create(GetWorkSchema)` to create a new message.
+ */
+export const GetWorkSchema: GenMessage<GetWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 35);
+
+/**
+ * What is not in use goes: an image with its snapshot, or one blob.
+ *
+ * @generated from message drakkar.supernode.v1.EvictWork
+ */
+export type EvictWork = Message<"drakkar.supernode.v1.EvictWork"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+
+  /**
+   * @generated from field: bytes digest = 2;
+   */
+  digest: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.EvictWork.
+ * Use `create(EvictWorkSchema)` to create a new message.
+ */
+export const EvictWorkSchema: GenMessage<EvictWork> = /*@__PURE__*/
+  messageDesc(file_supernode, 36);
+
+/**
+ * How far the sender is with a task; its last report has a result or an error.
+ *
+ * @generated from message drakkar.supernode.v1.TaskReport
+ */
+export type TaskReport = Message<"drakkar.supernode.v1.TaskReport"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * download, build, expand, verify, push
+   *
+   * @generated from field: string phase = 2;
+   */
+  phase: string;
+
+  /**
+   * @generated from field: uint64 done_bytes = 3;
+   */
+  doneBytes: bigint;
+
+  /**
+   * 0 while it is unknown.
+   *
+   * @generated from field: uint64 total_bytes = 4;
+   */
+  totalBytes: bigint;
+
+  /**
+   * @generated from field: drakkar.supernode.v1.TaskResult result = 5;
+   */
+  result?: TaskResult | undefined;
+
+  /**
+   * @generated from field: drakkar.supernode.v1.TaskError error = 6;
+   */
+  error?: TaskError | undefined;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.TaskReport.
+ * Use `create(TaskReportSchema)` to create a new message.
+ */
+export const TaskReportSchema: GenMessage<TaskReport> = /*@__PURE__*/
+  messageDesc(file_supernode, 37);
+
+/**
+ * @generated from message drakkar.supernode.v1.TaskResult
+ */
+export type TaskResult = Message<"drakkar.supernode.v1.TaskResult"> & {
+  /**
+   * Of the content that was wanted, or that has gone.
+   *
+   * @generated from field: uint64 size_bytes = 1;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * @generated from field: uint64 upstream_bytes = 2;
+   */
+  upstreamBytes: bigint;
+
+  /**
+   * @generated from field: uint64 peer_bytes = 3;
+   */
+  peerBytes: bigint;
+
+  /**
+   * @generated from field: uint64 store_bytes = 4;
+   */
+  storeBytes: bigint;
+
+  /**
+   * Of an image: what its name means, for one platform.
+   *
+   * @generated from field: bytes root = 5;
+   */
+  root: Uint8Array;
+
+  /**
+   * @generated from field: bytes manifest = 6;
+   */
+  manifest: Uint8Array;
+
+  /**
+   * @generated from field: string platform = 7;
+   */
+  platform: string;
+
+  /**
+   * @generated from field: repeated drakkar.supernode.v1.SizedBlob layers = 8;
+   */
+  layers: SizedBlob[];
+
+  /**
+   * Of a snapshot: sha256 of its raw meta.
+   *
+   * @generated from field: bytes layout = 9;
+   */
+  layout: Uint8Array;
+
+  /**
+   * here, cluster, registry or built
+   *
+   * @generated from field: string found = 10;
+   */
+  found: string;
+
+  /**
+   * Of a file.
+   *
+   * @generated from field: bytes digest = 11;
+   */
+  digest: Uint8Array;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.TaskResult.
+ * Use `create(TaskResultSchema)` to create a new message.
+ */
+export const TaskResultSchema: GenMessage<TaskResult> = /*@__PURE__*/
+  messageDesc(file_supernode, 38);
+
+/**
+ * @generated from message drakkar.supernode.v1.SizedBlob
+ */
+export type SizedBlob = Message<"drakkar.supernode.v1.SizedBlob"> & {
+  /**
+   * @generated from field: bytes digest = 1;
+   */
+  digest: Uint8Array;
+
+  /**
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.SizedBlob.
+ * Use `create(SizedBlobSchema)` to create a new message.
+ */
+export const SizedBlobSchema: GenMessage<SizedBlob> = /*@__PURE__*/
+  messageDesc(file_supernode, 39);
+
+/**
+ * @generated from message drakkar.supernode.v1.TaskError
+ */
+export type TaskError = Message<"drakkar.supernode.v1.TaskError"> & {
+  /**
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * @generated from field: string hint = 3;
+   */
+  hint: string;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.TaskError.
+ * Use `create(TaskErrorSchema)` to create a new message.
+ */
+export const TaskErrorSchema: GenMessage<TaskError> = /*@__PURE__*/
+  messageDesc(file_supernode, 40);
 

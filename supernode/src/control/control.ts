@@ -14,9 +14,10 @@ import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
 import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
+import type { Host } from '../swarm/state.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
 import { encodeCandidates, type FromSupernodeInit, namedMessage } from './messages.ts';
-import type { Introduction, NameNews, Session, SessionEvents } from './session.ts';
+import type { Introduction, NameNews, Session, SessionEvents, TaskEvents } from './session.ts';
 
 export interface ControlModules {
   readonly authority: Authority;
@@ -25,6 +26,13 @@ export interface ControlModules {
   readonly log: Logger;
   readonly catalogue: SnapshotsModules['catalogue'];
   readonly traces: SnapshotsModules['traces'];
+}
+
+/** Who gives hosts something to do, and looks at who is there. */
+export interface HostEvents extends TaskEvents {
+  /** A host has come, perhaps once more. */
+  came(host: Host): void;
+  left(peer: PeerId): void;
 }
 
 /** What happens close together is answered together. */
@@ -46,6 +54,8 @@ export class Control implements SessionEvents, Disposable {
   readonly swarm: Swarm;
   readonly names = new Names();
   readonly snapshots: Snapshots;
+  /** Nobody has anything to do for hosts unless it is said who. */
+  tasks: HostEvents = { came: () => {}, left: () => {}, heard: () => {} };
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -87,6 +97,9 @@ export class Control implements SessionEvents, Disposable {
     this.#answer(this.names.leave(peer, clockMs()));
     const { membership: _, joinSecret, ...host } = introduction;
     this.swarm.join(host, clockMs());
+    const joined = this.swarm.hosts.get(peer);
+    // Once it is welcome.
+    if (joined !== undefined) setImmediate(() => this.tasks.came(joined));
     log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
     return {
       message: {
@@ -114,6 +127,7 @@ export class Control implements SessionEvents, Disposable {
     this.#answer(this.names.leave(peer, clockMs()));
     this.#modules.members.seen([peer], Date.now());
     this.#modules.log.info({ peer }, 'a host has gone');
+    this.tasks.left(peer);
     this.#adviseSoon();
   }
 
@@ -186,6 +200,11 @@ export class Control implements SessionEvents, Disposable {
     if (session === undefined) return;
     session.refuse(revokedError(peer));
     this.leave(session);
+  }
+
+  /** Says something to one host, where it is connected. */
+  send(peer: PeerId, message: FromSupernodeInit): void {
+    this.#sessions.get(peer)?.send(message);
   }
 
   /** Whether a peer has a session: who has none has no business here. */
@@ -271,6 +290,7 @@ export class Control implements SessionEvents, Disposable {
       this.#sessions.get(peer)?.refuse(new DrakkarError('timeout', 'no heartbeat came'));
       this.#sessions.delete(peer);
       this.#answer(this.names.leave(peer, nowMs));
+      this.tasks.left(peer);
     }
     this.#answer(this.names.expire(nowMs));
     this.#adviseSoon();

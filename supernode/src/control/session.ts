@@ -18,10 +18,12 @@ import {
   type PeerId,
   parseHostPort,
   parsePeerId,
+  type TaskReportMessage,
   toDrakkarError,
 } from '@drakkar/protocol';
 import {
   Channel,
+  FEATURE_TASKS,
   MEMBER_MESSAGE_BYTES,
   type PeerStream,
   PROTOCOL_VERSION,
@@ -36,6 +38,8 @@ import type { FromSupernodeInit } from './messages.ts';
 export interface SessionEvents {
   /** What is said about snapshots. */
   readonly snapshots: SnapshotEvents;
+  /** What is said about tasks. */
+  readonly tasks: TaskEvents;
   /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
@@ -48,6 +52,11 @@ export interface SessionEvents {
   originProgress(peer: PeerId, blob: BlobName, bytes: number): void;
   originRelease(peer: PeerId, blob: BlobName): void;
   name(peer: PeerId, key: Digest, news: NameNews): void;
+}
+
+export interface TaskEvents {
+  /** How far a host is with what it was given to do. */
+  heard(peer: PeerId, report: TaskReportMessage): void;
 }
 
 /** What a daemon says about a name. */
@@ -66,6 +75,9 @@ export interface Introduction {
   readonly controlAddresses: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly uploadSlots: number;
+  readonly roles: readonly string[];
+  /** Whether it does what it is given to do. */
+  readonly doesTasks: boolean;
 }
 
 type Welcome = FromSupernodeInit;
@@ -76,6 +88,8 @@ const LIMITS = {
   name: 255,
   addresses: 8,
   uploadSlots: 1024,
+  roles: 16,
+  role: 64,
   pieces: MAX_PIECES,
 };
 
@@ -192,6 +206,9 @@ export class Session {
       case 'reportTrace':
         this.#events.snapshots.report(peer, message.value);
         break;
+      case 'taskReport':
+        this.#events.tasks.heard(peer, message.value);
+        break;
       case 'hello':
         throw malformed('a second hello');
       case undefined:
@@ -202,14 +219,18 @@ export class Session {
 }
 
 function introductionOf(peer: PeerId, hello: Hello): Introduction {
-  const { version, name, dataAddress, controlAddresses, labels, uploadSlots } = hello;
+  const { version, features, name, dataAddress, controlAddresses, labels, uploadSlots, roles } = hello;
   if (version < 1) throw malformed(`version ${version}; this speaks ${PROTOCOL_VERSION}`);
   if (name.length > LIMITS.name) throw malformed('its name is too long');
   if (controlAddresses.length > LIMITS.addresses) throw malformed('it names too many addresses');
   if (!areLabels(labels)) throw malformed('it has too many or too long labels');
+  if (roles.length > LIMITS.roles || roles.some(({ length }) => length > LIMITS.role))
+    throw malformed('it has too many or too long roles');
   return {
     peer,
     name,
+    roles,
+    doesTasks: (features & FEATURE_TASKS) !== 0n,
     membership: hello.membership,
     joinSecret: hello.joinSecret,
     dataAddress: formatHostPort(parseHostPort(dataAddress)),

@@ -113,6 +113,19 @@ export class SnapshotCatalogue implements Disposable {
     return row && snapshotOf(row);
   }
 
+  /** In the order in which they became known, a page at a time. */
+  page({ after = '0', limit }: { readonly after?: string | undefined; readonly limit: number }): {
+    readonly items: (KnownSnapshot & { readonly usedAtMs: number })[];
+    readonly next: string | null;
+  } {
+    const rows = this.#database
+      .prepare('SELECT rowid, * FROM snapshots WHERE rowid > ? ORDER BY rowid LIMIT ?')
+      .all(Number(after) || 0, limit + 1) as unknown as Row[];
+    const shown = rows.slice(0, limit);
+    const items = shown.map((row) => ({ ...snapshotOf(row), usedAtMs: row.used_at_ms }));
+    return { items, next: rows.length > limit ? String(shown.at(-1)?.rowid) : null };
+  }
+
   /** Whether anybody may be given a snapshot of this layout. */
   hasLayout(layout: Digest): boolean {
     return this.#row('layout = ?', layout) !== undefined;

@@ -1,5 +1,6 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
+  type Digest,
   decodeTrace,
   digestFromRaw,
   type FindMessage,
@@ -86,12 +87,18 @@ export class Snapshots implements SnapshotEvents {
     log.info({ peer, repository: snapshot.repository, manifest, builder }, 'a snapshot was announced');
   }
 
+  /** One that somebody can give, of an image that is named by what its tag means. */
+  known(registry: string, root: Digest, platform: string): KnownSnapshot | undefined {
+    const known = this.#modules.catalogue.find(registry, root, platform, Date.now());
+    return known !== undefined && this.#isAvailable(known) ? known : undefined;
+  }
+
   find({ number, repository, platform, root, startKey, brief }: FindMessage): Answer {
-    const { catalogue, traces } = this.#modules;
+    const { traces } = this.#modules;
     const nowMs = Date.now();
     const { registry } = parseRepository(repository);
-    const known = catalogue.find(registry, digestFromRaw(root), platform, nowMs);
-    if (known === undefined || !this.#isAvailable(known)) return found({ number });
+    const known = this.known(registry, digestFromRaw(root), platform);
+    if (known === undefined) return found({ number });
     const layout = rawOf(known.layout);
     if (brief) return found({ number, known: true, layout });
     return found({

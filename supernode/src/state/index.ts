@@ -10,3 +10,4 @@ export {
 } from './contract.ts';
 export { RedisState, type RedisStateOptions } from './redis.ts';
 export { SqliteState } from './sqlite.ts';
+export { WriteBehind } from './write-behind.ts';

@@ -10,6 +10,9 @@ export interface Host {
   readonly controlAddresses: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly uploadSlots: number;
+  readonly roles: readonly string[];
+  /** Whether it does what it is given to do. */
+  readonly doesTasks: boolean;
   /** Requests that it was serving at its last heartbeat. */
   uploads: number;
   heardAtMs: number;

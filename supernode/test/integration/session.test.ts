@@ -84,6 +84,7 @@ beforeAll(async () => {
     originProgress: call('originProgress'),
     originRelease: call('originRelease'),
     name: call('name'),
+    tasks: { heard: call('heard') },
     snapshots: {
       announce: call('announce'),
       find: ({ number }: { number: number }) => ({ message: { case: 'found' as const, value: { number } } }),

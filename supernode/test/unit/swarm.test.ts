@@ -15,6 +15,8 @@ const host = (number: number, more: { labels?: Record<string, string>; uploadSlo
   controlAddresses: [],
   labels: {},
   uploadSlots: 8,
+  roles: [],
+  doesTasks: false,
   ...more,
 });
 const named = (content: string) => ({ digest: digestOf(content), origin: 'docker.io' });

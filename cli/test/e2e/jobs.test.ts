@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type JobDocument, SupernodeClient } from '@drakkar/client';
+import { noise, pushImage, type Registry, startRegistry, temporaryDirectory } from '@drakkar/lab';
+import type { Supernode } from '@drakkar/supernode';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { memberOf, startSupernodeIn } from '../kit/cluster.ts';
+import { type Host, startHost } from '../kit/drakkar.ts';
+import { shellImage } from '../kit/image.ts';
+
+const isRoot = process.getuid?.() === 0;
+const SOON = { timeout: 60_000, interval: 50 };
+
+describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
+  const running = new AsyncDisposableStack();
+  let registry: Registry;
+  let supernode: Supernode;
+  let directory: string;
+  let client: SupernodeClient;
+  const hosts: Host[] = [];
+
+  beforeAll(async () => {
+    registry = running.use(await startRegistry());
+    directory = join(running.use(await temporaryDirectory('jobs')).path, 'supernode');
+    supernode = await startSupernodeIn(directory);
+    running.defer(() => supernode[Symbol.asyncDispose]());
+    client = new SupernodeClient({ socketPath: join(directory, 'admin.sock') });
+    for (const [name, roles] of [
+      ['builder', ['builder']],
+      ['seed', ['seed']],
+      ['plain', []],
+    ] as const) {
+      const { swarm, ...rest } = memberOf(supernode, name);
+      hosts.push(running.use(await startHost({ ...rest, swarm: { ...swarm, roles } })));
+    }
+    const signal = AbortSignal.timeout(SOON.timeout);
+    while ((await client.status()).hosts < 3) await delay(SOON.interval, undefined, { signal });
+  });
+  afterAll(() => running[Symbol.asyncDispose]());
+
+  async function pushShell(repository: string): Promise<string> {
+    const ballast = Array.from({ length: 4 }, (_, index) => ({
+      name: `ballast/${index}`,
+      data: noise(1_000_000, `${repository} ${index}`),
+    }));
+    await pushImage(registry.url, shellImage({}, ballast), { repository, tag: 'latest' });
+    return `${registry.host}/${repository}:latest`;
+  }
+
+  async function ended(job: JobDocument): Promise<JobDocument> {
+    const isEnded = async () =>
+      ['succeeded', 'failed', 'cancelled'].includes((await client.job(job.id)).state);
+    await expect.poll(isEnded, SOON).toBe(true);
+    return await client.job(job.id);
+  }
+
+  test('build a snapshot once, on a builder', async () => {
+    const image = await pushShell('built');
+    const job = await ended(await client.createJob({ kind: 'build', image }));
+    expect(job).toMatchObject({
+      state: 'succeeded',
+      build: { name: 'builder' },
+      snapshot: { found: 'built' },
+    });
+    const again = await ended(await client.createJob({ kind: 'build', image }));
+    expect(again).toMatchObject({ state: 'succeeded', build: null, snapshot: { found: 'cluster' } });
+    expect(again.snapshot?.layout).toBe(job.snapshot?.layout);
+  });
+
+  test('bring a snapshot to every host, of which the registry gives each byte once', async () => {
+    const image = await pushShell('preheated');
+    const job = await ended(await client.createJob({ kind: 'preheat', image }));
+    expect(job).toMatchObject({ state: 'succeeded', hosts: { total: 3, succeeded: 3 } });
+    expect(job.bytes.upstream).toBe(0);
+    for (const host of hosts) {
+      const found = (await host.client.snapshots()).find((snapshot) => snapshot.image.includes('preheated'));
+      expect(found).toMatchObject({ offlineReady: true });
+    }
+  });
+
+  test('bring what a start needs, and layers, to those hosts that are named', async () => {
+    const image = await pushShell('parts');
+    const start = await ended(
+      await client.createJob({ kind: 'preheat', image, content: 'start', target: { role: 'seed' } }),
+    );
+    expect(start).toMatchObject({ state: 'succeeded', hosts: { total: 1 } });
+    expect((await client.jobHosts(start.id)).map(({ name }) => name)).toEqual(['seed']);
+    const layers = await ended(
+      await client.createJob({ kind: 'preheat', image, content: 'layers', target: { hosts: 2 } }),
+    );
+    expect(layers).toMatchObject({ state: 'succeeded', hosts: { succeeded: 2 } });
+  });
+
+  test('take an image away again, and fail where nothing was', async () => {
+    const image = await pushShell('evicted');
+    await ended(await client.createJob({ kind: 'preheat', image, content: 'layers' }));
+    const evict = await ended(await client.createJob({ kind: 'evict', image }));
+    expect(evict).toMatchObject({ state: 'succeeded', hosts: { succeeded: 3 } });
+    expect(evict.bytes.size).toBeGreaterThan(3 * 4_000_000);
+    const nothing = await ended(await client.createJob({ kind: 'evict', image }));
+    expect(nothing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
+  });
+
+  test('say why they failed', async () => {
+    const missing = await ended(await client.createJob({ kind: 'build', image: `${registry.host}/none:1` }));
+    expect(missing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
+    await expect(client.createJob({ kind: 'build', image: 'NOT AN IMAGE' })).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+    await expect(client.job('01jdx000000000000000000000')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('are the same for who asks again, and go on after the supernode was away', async () => {
+    const image = await pushShell('again');
+    const job = await client.createJob({ kind: 'preheat', image }, 'request-1');
+    expect((await client.createJob({ kind: 'preheat', image }, 'request-1')).id).toBe(job.id);
+    const port = Number(/:(\d+)\//.exec(supernode.status().address)?.[1]);
+    await supernode[Symbol.asyncDispose]();
+    supernode = await startSupernodeIn(directory, port);
+    expect(await ended(job)).toMatchObject({ state: 'succeeded', hosts: { succeeded: 3 } });
+    expect((await client.createJob({ kind: 'preheat', image }, 'request-1')).id).toBe(job.id);
+  });
+});

@@ -1,0 +1,35 @@
+import type { TaskMessage } from '@drakkar/protocol';
+import type { SupernodeLink, TaskReportInit } from './supernode-link.ts';
+
+/** Who does what the supernode has this host do. */
+export interface TaskHandler {
+  /** Also one that was begun before. */
+  begin(task: TaskMessage): void;
+  cancel(id: string): void;
+}
+
+/** Between the link to the supernode and who does what it says. */
+export class ClusterTasks {
+  #link: Pick<SupernodeLink, 'task'> | undefined;
+  #handler: TaskHandler | undefined;
+
+  begin(link: Pick<SupernodeLink, 'task'>): void {
+    this.#link = link;
+  }
+
+  serve(handler: TaskHandler): void {
+    this.#handler = handler;
+  }
+
+  task(task: TaskMessage): void {
+    this.#handler?.begin(task);
+  }
+
+  cancel(id: string): void {
+    this.#handler?.cancel(id);
+  }
+
+  report(report: TaskReportInit): void {
+    this.#link?.task(report);
+  }
+}

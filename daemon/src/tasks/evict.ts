@@ -1,0 +1,68 @@
+import { type Digest, isDrakkarError } from '@drakkar/protocol';
+import type { Image, Images, SnapshotService, Work } from '../snapshots/index.ts';
+import type { Store } from '../store/index.ts';
+import { storedManifest } from '../stored-manifest.ts';
+import { findImage } from '../upstream/index.ts';
+
+export interface EvictModules {
+  readonly store: Pick<Store, 'stat' | 'open' | 'remove'>;
+  readonly snapshots: Pick<SnapshotService, 'list' | 'remove'>;
+  readonly images: Pick<Images, 'resolve'>;
+}
+
+/** Takes one blob from the store. @returns its bytes, 0 where it is not here. @throws `busy` */
+export function evict(digest: Digest, { store }: Pick<EvictModules, 'store'>): number {
+  const presentBytes = store.stat(digest)?.presentBytes ?? 0;
+  store.remove(digest);
+  return presentBytes;
+}
+
+/**
+ * Takes an image from this host: its snapshot, its layers and what leads to them. What other images share comes back when it is wanted.
+ *
+ * @returns bytes that were given back
+ * @throws `busy` where something of it is in use
+ */
+export async function evictImage(
+  name: string,
+  platform: string | undefined,
+  modules: EvictModules,
+  work: Work,
+): Promise<number> {
+  const image = await modules.images.resolve(name, platform, work);
+  let bytes = 0;
+  const found = await modules.snapshots.list(work);
+  const snapshot = found.find(
+    ({ image: called, manifestDigest }) =>
+      manifestDigest === image.record?.manifestDigest || called === image.name,
+  );
+  if (snapshot !== undefined) {
+    await modules.snapshots.remove(snapshot.manifestDigest, work);
+    bytes += Math.round(snapshot.rawSizeBytes * snapshot.residency);
+  }
+  for (const digest of await partsOf(image, modules)) bytes += evict(digest, modules);
+  return bytes;
+}
+
+/** What of an image may be here, as far as what is here says; the registry is not asked. */
+async function partsOf(image: Image, { store }: EvictModules): Promise<Digest[]> {
+  const { registry } = image.reference;
+  try {
+    const { manifest, manifestDigest, rootDigest } = await findImage(
+      async ({ reference }) => {
+        const stored = await storedManifest(store, reference as Digest, registry);
+        if (stored === undefined) throw new NotHere();
+        return stored;
+      },
+      { ...image.reference, digest: image.rootDigest },
+      image.platform,
+    );
+    const parts = [...manifest.layers, manifest.config].map(({ digest }) => digest);
+    return [...new Set([...parts, manifestDigest, rootDigest])];
+  } catch (error) {
+    if (error instanceof NotHere || isDrakkarError(error, 'not_found')) return [];
+    throw error;
+  }
+}
+
+class NotHere extends Error {}

@@ -1,0 +1,128 @@
+import { DrakkarError, type TaskMessage, toDrakkarError } from '@drakkar/protocol';
+import { type Log, Work } from '../snapshots/index.ts';
+import type { TaskReportInit } from '../swarm/index.ts';
+import type { TaskOutcome, TaskWork } from './work.ts';
+
+export interface HostTasksModules {
+  /** Does one task. */
+  work(task: TaskWork, work: Work): Promise<TaskOutcome>;
+  report(report: TaskReportInit): void;
+  readonly log: Log;
+}
+
+/** So many are done at the same time; the others wait for their turn, */
+const AT_ONCE = 4;
+/** and so many may. */
+const MAX_WAITING = 256;
+/** Ended ones whose outcome is told again to a supernode that asks again. */
+const MAX_REMEMBERED = 512;
+const REPORT_INTERVAL_MS = 500;
+
+interface Running {
+  readonly ending: AbortController;
+  done: Promise<void>;
+}
+
+/** Does what the supernode says: each task once, however often it says so. */
+export class HostTasks implements AsyncDisposable {
+  readonly #modules: HostTasksModules;
+  readonly #running = new Map<string, Running>();
+  readonly #waiting: { readonly id: string; begin(): void }[] = [];
+  /** The one that ended longest ago first. */
+  readonly #ended = new Map<string, TaskReportInit>();
+  #busy = 0;
+
+  constructor(modules: HostTasksModules) {
+    this.#modules = modules;
+  }
+
+  begin({ id, work }: TaskMessage): void {
+    const ended = this.#ended.get(id);
+    if (ended !== undefined) this.#modules.report(ended);
+    if (ended !== undefined || this.#running.has(id)) return;
+    if (work.case === undefined) {
+      // Something that a later version would have done.
+      this.#end(id, failure(new DrakkarError('unsupported', 'this host does not know such tasks')));
+      return;
+    }
+    if (this.#waiting.length >= MAX_WAITING) {
+      this.#modules.report({ id, ...failure(new DrakkarError('busy', 'this host has too much to do')) });
+      return;
+    }
+    const running: Running = { ending: new AbortController(), done: Promise.resolve() };
+    this.#running.set(id, running);
+    running.done = this.#run(id, work, running.ending.signal);
+  }
+
+  cancel(id: string): void {
+    this.#running.get(id)?.ending.abort(new DrakkarError('cancelled', 'it is wanted no longer'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const running = [...this.#running.values()];
+    for (const { ending } of running) ending.abort(new DrakkarError('cancelled', 'the daemon stops'));
+    await Promise.all(running.map(({ done }) => done));
+  }
+
+  /** Never rejects: what goes wrong the supernode is told. */
+  async #run(id: string, task: TaskWork, signal: AbortSignal): Promise<void> {
+    const { log, report } = this.#modules;
+    try {
+      await this.#turn(id, signal);
+      // It knows that its turn has come.
+      report({ id });
+      let toldAtMs = performance.now();
+      const onProgress = (phase: string, doneBytes: number, totalBytes: number) => {
+        if (performance.now() - toldAtMs < REPORT_INTERVAL_MS) return;
+        toldAtMs = performance.now();
+        report({ id, phase, doneBytes: BigInt(doneBytes), totalBytes: BigInt(totalBytes) });
+      };
+      const work = new Work({
+        signal,
+        onProgress: ({ phase, doneBytes, totalBytes }) => onProgress(phase, doneBytes, totalBytes),
+      });
+      try {
+        this.#end(id, { result: await this.#modules.work(task, work) });
+      } finally {
+        this.#busy -= 1;
+        this.#waiting.shift()?.begin();
+      }
+    } catch (cause) {
+      const error = toDrakkarError(cause);
+      log.warn({ task: id, kind: task.case, error }, 'a task of the cluster failed');
+      this.#end(id, failure(error));
+    }
+  }
+
+  async #turn(id: string, signal: AbortSignal): Promise<void> {
+    if (this.#busy >= AT_ONCE) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const waiting = { id, begin: resolve };
+      this.#waiting.push(waiting);
+      const leave = () => {
+        const at = this.#waiting.indexOf(waiting);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        resolve();
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      await promise;
+      signal.removeEventListener('abort', leave);
+    }
+    signal.throwIfAborted();
+    this.#busy += 1;
+  }
+
+  #end(id: string, outcome: Omit<TaskReportInit, 'id'>): void {
+    this.#running.delete(id);
+    const report = { id, ...outcome };
+    // What was cancelled may be wanted again.
+    if (outcome.error?.code !== 'cancelled') this.#ended.set(id, report);
+    const [oldest] = this.#ended.keys();
+    if (this.#ended.size > MAX_REMEMBERED && oldest !== undefined) this.#ended.delete(oldest);
+    this.#modules.report(report);
+  }
+}
+
+function failure({ code, message, hint = '' }: DrakkarError): Omit<TaskReportInit, 'id'> {
+  return { error: { code, message, hint } };
+}

@@ -1,0 +1,178 @@
+import { isPeerId, type PeerId, ROLES } from '@drakkar/protocol';
+import { z } from 'zod';
+import {
+  buildSpecSchema,
+  digestSchema,
+  evictSpecSchema,
+  getSpecSchema,
+  hostWorkSchema,
+  jobSchema,
+  jobSpecSchema,
+  preheatSpecSchema,
+} from '../jobs/index.ts';
+import { API_ROLES } from './tokens.ts';
+
+/** What the API takes and gives, beside what its parts have as schemas of their own. */
+
+const count = z.int().min(0);
+const text = (characters: number) => z.string().min(1).max(characters);
+
+for (const [id, schema] of Object.entries({
+  Job: jobSchema,
+  JobSpec: jobSpecSchema,
+  BuildSpec: buildSpecSchema,
+  PreheatSpec: preheatSpecSchema,
+  GetSpec: getSpecSchema,
+  EvictSpec: evictSpecSchema,
+  HostWork: hostWorkSchema,
+}))
+  z.globalRegistry.add(schema, { id });
+
+export const peerSchema = z
+  .string()
+  .max(100)
+  .refine(isPeerId, 'is no peer; `drakkar hosts` lists them')
+  .transform((peer) => peer as PeerId);
+
+/** A page of a list: what it begins after, and how much of it. */
+export const pageQuery = z.object({
+  after: z
+    .string()
+    .max(300)
+    .regex(/^[!-~]*$/)
+    .optional()
+    .describe('`next` of the page before.'),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+});
+
+export const pageOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({
+    items: z.array(item),
+    next: z.string().nullable().describe('`after` of the next page; `null` on the last one.'),
+  });
+
+export const statusSchema = z
+  .object({
+    version: z.string(),
+    pid: z.int(),
+    peer: z.string().describe('Who this supernode is.'),
+    clusterKey: z.string().describe('What signs memberships and grants.'),
+    address: z.string().describe('What daemons are configured with: `host:port/PEER`.'),
+    apiUrl: z.string().describe('Where the API and the console are.'),
+    metricsUrl: z.string(),
+    uptimeMs: z.number(),
+    hosts: count.describe('That are connected.'),
+    blobs: count,
+    snapshots: count,
+    jobs: count.describe('That have not ended.'),
+  })
+  .meta({ id: 'Status' });
+
+export const hostSchema = z
+  .object({
+    peer: z.string(),
+    name: z.string(),
+    state: z.enum(['connected', 'away', 'quarantined', 'revoked']),
+    dataAddress: z.string().nullable(),
+    labels: z.record(z.string(), z.string()),
+    roles: z.array(z.string()),
+    uploads: count.describe('Requests of other hosts that it is serving.'),
+    uploadSlots: count,
+    blobs: count.describe('That it wants or has.'),
+    heardAtMs: z.number(),
+  })
+  .meta({ id: 'Host' });
+export type HostDocument = z.output<typeof hostSchema>;
+
+export const hostsQuery = pageQuery.extend({
+  state: hostSchema.shape.state.optional(),
+  role: z.enum(ROLES).optional(),
+  q: z.string().max(255).optional().describe('A part of a name, a peer or a label.'),
+});
+
+export const forgottenSchema = z.object({ peer: z.string(), name: z.string() }).meta({ id: 'ForgottenHost' });
+export const forgetRequest = z.strictObject({
+  awayMs: count.describe('Hosts of which nothing was heard for so long.'),
+});
+
+export const blobSchema = z
+  .object({
+    digest: digestSchema,
+    origin: z.string().describe('The registry or server that gave it.'),
+    sizeBytes: count,
+    pieces: count,
+    seeds: count.describe('Hosts that have all of it.'),
+    children: count.describe('Hosts that want it.'),
+    readers: z.array(z.string()).describe('Hosts that may read it from where it is from at the moment.'),
+  })
+  .meta({ id: 'Blob' });
+export type BlobDocument = z.output<typeof blobSchema>;
+
+export const snapshotSchema = z
+  .object({
+    registry: z.string(),
+    repository: z.string(),
+    platform: z.string(),
+    root: digestSchema,
+    manifest: digestSchema,
+    layout: digestSchema,
+    builder: z.string(),
+    announcer: z.string(),
+    pushed: z.boolean(),
+    sizeBytes: count.describe('As it travels.'),
+    devices: count,
+    usedAtMs: z.number(),
+  })
+  .meta({ id: 'Snapshot' });
+
+export const joinTokenSchema = z
+  .object({
+    supernode: z.string().describe('`swarm.supernode` of a daemon.'),
+    joinToken: z.string().describe('`swarm.joinToken` of a daemon.'),
+  })
+  .meta({ id: 'JoinToken' });
+
+export const jobRequest = z
+  .strictObject({
+    spec: jobSpecSchema,
+    requestId: z
+      .string()
+      .regex(/^[\w.:-]{1,128}$/, 'may hold letters, digits and . : _ -')
+      .optional()
+      .describe('Whoever asks again with the same one within a day gets the same job.'),
+  })
+  .meta({ id: 'JobRequest' });
+
+export const jobsQuery = pageQuery;
+export const jobActions = ['cancel', 'pause', 'resume', 'retry'] as const;
+
+export const tokenSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    role: z.enum(API_ROLES),
+    createdAtMs: z.number(),
+    createdBy: z.string(),
+    expiresAtMs: z.number().nullable(),
+  })
+  .meta({ id: 'Token' });
+
+export const tokenRequest = z
+  .strictObject({
+    name: text(100)
+      .regex(/^[ -~]+$/, 'may hold printable ASCII alone')
+      .describe('Whose it is; it stands in the audit log.'),
+    role: z.enum(API_ROLES),
+    ttlMs: z
+      .int()
+      .min(1_000)
+      .max(10 * 365 * 24 * 60 * 60_000)
+      .nullable()
+      .default(90 * 24 * 60 * 60_000)
+      .describe('How long it is good; `null` is for ever.'),
+  })
+  .meta({ id: 'TokenRequest' });
+
+export const newTokenSchema = tokenSchema
+  .extend({ text: z.string().describe('The token itself, which is not shown again.') })
+  .meta({ id: 'NewToken' });

@@ -1,0 +1,9 @@
+/**
+ * The supernode over HTTP, for people and programs: `/api/v1` with its documentation at `/api/docs`, tokens with roles, events, and an audit log.
+ */
+export { Audit } from './audit.ts';
+export type { BlobDocument, HostDocument } from './documents.ts';
+export { Events } from './events.ts';
+export type { ApiModules, MembersApi } from './modules.ts';
+export { openApi, type RunningApi, serveApi } from './serve.ts';
+export { API_ROLES, type ApiRole, Tokens } from './tokens.ts';

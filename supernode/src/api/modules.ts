@@ -1,0 +1,36 @@
+import type { PeerId } from '@drakkar/protocol';
+import type { z } from 'zod';
+import type { Jobs } from '../jobs/index.ts';
+import type { Audit } from './audit.ts';
+import type { blobSchema, HostDocument, joinTokenSchema, snapshotSchema, statusSchema } from './documents.ts';
+import type { Events } from './events.ts';
+import type { Tokens } from './tokens.ts';
+
+/** What the API speaks for. */
+export interface ApiModules {
+  readonly jobs: Jobs;
+  readonly tokens: Tokens;
+  readonly audit: Audit;
+  readonly events: Events;
+  readonly members: MembersApi;
+  status(): z.output<typeof statusSchema>;
+  blobs(): Iterable<z.output<typeof blobSchema>>;
+  snapshots(options: { readonly after?: string | undefined; readonly limit: number }): {
+    readonly items: z.output<typeof snapshotSchema>[];
+    readonly next: string | null;
+  };
+}
+
+/** What is done with hosts, and what lets them in. */
+export interface MembersApi {
+  /** In the order of their names and peers. */
+  list(): HostDocument[];
+  joinToken(): z.output<typeof joinTokenSchema>;
+  rotateJoinToken(): void;
+  rotateClusterKey(): Promise<void>;
+  /** @returns whether it could have been a member until now; `false` where it was revoked already */
+  revoke(peer: PeerId): boolean;
+  forget(peer: PeerId): void;
+  /** All that nothing was heard of for so long. */
+  forgetAway(awayMs: number): { readonly peer: PeerId; readonly name: string }[];
+}

@@ -1,0 +1,183 @@
+import { DrakkarError } from '@drakkar/protocol';
+import helmet from '@fastify/helmet';
+import rateLimit from '@fastify/rate-limit';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import {
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod';
+import packageDocument from '../../package.json' with { type: 'json' };
+import type { ApiModules } from './modules.ts';
+import { PROBLEM_TYPE, type Problem, problemOf, problemSchema } from './problem.ts';
+import { routes } from './routes/index.ts';
+import { type ApiRole, type Caller, mayDo } from './tokens.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call this; viewers where nothing is said. */
+    role?: ApiRole;
+    /** Nobody has to say who they are. */
+    public?: boolean;
+  }
+  interface FastifyRequest {
+    caller: Caller;
+  }
+}
+
+export interface ApiServerOptions {
+  readonly https?: { readonly key: string; readonly cert: string } | undefined;
+  /** Who everybody is that can open the connection; `null` where a token must say it. */
+  readonly everybody: Caller | null;
+  /** What one caller may ask in a minute. */
+  readonly requestsPerMinute: number;
+  /** A defect that a caller was told nothing of. */
+  onDefect(error: unknown, request: FastifyRequest): void;
+}
+
+export type ApiServer = FastifyInstance;
+
+const BODY_BYTES = 1024 * 1024;
+const BASE = '/api/v1';
+
+/** The API, ready to listen: every route has its schemas, who may call it, and what it may answer. */
+export async function createApi(modules: ApiModules, options: ApiServerOptions): Promise<ApiServer> {
+  const server = Fastify({
+    bodyLimit: BODY_BYTES,
+    forceCloseConnections: true,
+    requestTimeout: 30_000,
+    routerOptions: { maxParamLength: 300 },
+    ...(options.https === undefined ? {} : { https: options.https }),
+  }) as unknown as FastifyInstance;
+  server.setValidatorCompiler(validatorCompiler);
+  server.setSerializerCompiler(serializerCompiler);
+  server.decorateRequest('caller', null as unknown as Caller);
+  server.setErrorHandler((cause, request, reply) => {
+    const problem = problemOf(cause);
+    if (problem.status >= 500) options.onDefect(cause, request);
+    return answer(reply, problem);
+  });
+  server.setNotFoundHandler((request, reply) =>
+    answer(
+      reply,
+      problemOf(new DrakkarError('not_found', `there is no ${request.method} ${pathOf(request)}`)),
+    ),
+  );
+  await server.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        ...{ scriptSrc: ["'self'"], styleSrc: ["'self'"], imgSrc: ["'self'", 'data:'] },
+        ...{ connectSrc: ["'self'"], fontSrc: ["'self'"], manifestSrc: ["'self'"] },
+        ...{ baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] },
+      },
+    },
+    // Whether there is TLS at all is for the configuration to say.
+    strictTransportSecurity: options.https !== undefined,
+  });
+  server.addHook('onRequest', async (request) => {
+    request.caller = callerOf(request, modules, options);
+  });
+  await server.register(rateLimit, {
+    max: options.requestsPerMinute,
+    timeWindow: 60_000,
+    hook: 'preHandler',
+    keyGenerator: ({ caller, ip }) => caller?.token ?? ip,
+    errorResponseBuilder: (_, { after }) =>
+      Object.assign(new Error(`too many requests: try again in ${after}`), { statusCode: 429 }),
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions, caller, params } = request;
+    if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return;
+    modules.audit.add({
+      atMs: Date.now(),
+      by: caller?.name ?? 'nobody',
+      token: caller?.token ?? null,
+      action: `${method} ${routeOptions.url}`,
+      target: Object.values((params as Record<string, string> | null) ?? {})
+        .join(' ')
+        .slice(0, 200),
+      status: reply.statusCode,
+    });
+  });
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Drakkar',
+        version: packageDocument.version,
+        description:
+          'The supernode: what the cluster has, and what it is to do. Every list comes in pages; errors are RFC 9457 problems.',
+      },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  });
+  await server.register(swaggerUi, { routePrefix: '/api/docs', staticCSP: false });
+  await server.register(
+    async (scope) => {
+      const typed = scope.withTypeProvider<ZodTypeProvider>();
+      typed.addHook('onRoute', (route) => {
+        // Every route may answer with a problem.
+        const schema = (route.schema ?? {}) as { response?: object };
+        const problem = {
+          description: 'What went wrong',
+          content: { [PROBLEM_TYPE]: { schema: problemSchema } },
+        };
+        route.schema = { ...schema, response: { ...schema.response, default: problem } };
+      });
+      routes(typed, modules);
+    },
+    { prefix: BASE },
+  );
+  await server.ready();
+  return server;
+}
+
+export type ApiRoutes = FastifyInstance<
+  import('node:http').Server,
+  import('node:http').IncomingMessage,
+  import('node:http').ServerResponse,
+  import('fastify').FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+function callerOf(request: FastifyRequest, { tokens }: ApiModules, { everybody }: ApiServerOptions): Caller {
+  const { role = 'viewer', public: isPublic = !request.url.startsWith(BASE) } = request.routeOptions.config;
+  const header = request.headers.authorization;
+  const [, text] = /^Bearer ([^ ]+)$/i.exec(header ?? '') ?? [];
+  const caller =
+    text === undefined ? (header === undefined ? everybody : null) : tokens.find(text, Date.now());
+  if (caller === null || caller === undefined) {
+    if (isPublic) return { name: 'anybody', role: 'viewer', token: null };
+    const what = header === undefined ? 'a token is needed' : 'the token is not good, or no longer';
+    throw new DrakkarError('unauthorized', what, {
+      hint: 'send `Authorization: Bearer TOKEN`; `drakkar token create` on the supernode’s host makes one',
+    });
+  }
+  if (!mayDo(caller.role, role)) {
+    throw new DrakkarError(
+      'forbidden',
+      `this is for ${role}s; the token ${caller.name} is a ${caller.role}’s`,
+    );
+  }
+  return caller;
+}
+
+/** What stands behind a question mark may be a secret. */
+const pathOf = ({ url }: FastifyRequest): string => (url.split('?')[0] ?? '').slice(0, 200);
+
+function answer(reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply
+    .code(problem.status)
+    .type(PROBLEM_TYPE)
+    .serializer((document: unknown) => JSON.stringify(document))
+    .send(problem);
+}

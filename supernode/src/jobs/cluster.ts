@@ -1,0 +1,40 @@
+import { blobKeyOf, type Digest, type PeerId } from '@drakkar/protocol';
+import type { Control } from '../control/control.ts';
+import type { Members } from '../members/members.ts';
+import type { JobsCluster } from './jobs.ts';
+import { encodeTask } from './messages.ts';
+import type { JobHost } from './select.ts';
+
+/** Who is away for longer is not counted on. */
+const AWAY_MS = 10 * 60_000;
+
+/** The cluster as jobs see it. */
+export function clusterOf(control: Control, members: Members): JobsCluster {
+  const { swarm } = control;
+  const isRevoked = (peer: PeerId) => members.find(peer)?.revokedAtMs !== null;
+  return {
+    hosts: () => swarm.hosts.values(),
+    host: (peer) => swarm.hosts.get(peer),
+    *awayHosts(): Generator<JobHost> {
+      const sinceMs = Date.now() - AWAY_MS;
+      for (const { peer, name, seenAtMs } of members.list()) {
+        if (seenAtMs < sinceMs || swarm.hosts.has(peer) || isRevoked(peer)) continue;
+        yield { peer, name, labels: {}, roles: [], doesTasks: true };
+      }
+    },
+    send: (peer, task, step, job) => control.send(peer, encodeTask(task, step, job)),
+    cancel: (peer, id) => control.send(peer, { message: { case: 'cancelTask', value: { id } } }),
+    haveBytes: (peer, origin, layers) =>
+      layers.reduce((sum, { digest, sizeBytes }) => {
+        const blob = swarm.swarmOf(peer, blobKeyOf({ digest: digest as Digest, origin }));
+        const share = blob === undefined ? 0 : (blob.parts.get(peer)?.havePieces ?? 0) / blob.pieces;
+        return sum + share * sizeBytes;
+      }, 0),
+    findSnapshot: (registry, root, platform) => {
+      const known = control.snapshots.known(registry, root, platform);
+      if (known === undefined) return null;
+      const sizeBytes = known.blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0);
+      return { layout: known.layout, sizeBytes, found: 'cluster' };
+    },
+  };
+}

@@ -1,0 +1,115 @@
+import {
+  type Digest,
+  DrakkarError,
+  digestFromRaw,
+  ERROR_CODES,
+  formatReference,
+  parseReference,
+  rawOf,
+  type TaskReportMessage,
+  type TaskResultMessage,
+} from '@drakkar/protocol';
+import type { FromSupernodeInit } from '../control/messages.ts';
+import type { Step, TaskNews, TaskOutcome } from './run.ts';
+import type { Job, ResolvedImage } from './schema.ts';
+
+type TaskInit = Extract<NonNullable<FromSupernodeInit['message']>, { case: 'task' }>['value'];
+
+const MAX_LAYERS = 1_000;
+const MAX_WORDS = 1_000;
+
+/** What one host is told to do for a job. */
+export function encodeTask(id: string, step: Step, job: Job): FromSupernodeInit {
+  return { message: { case: 'task', value: { id, work: workOf(step, job) } } };
+}
+
+function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {
+  const { spec } = job;
+  if (spec.kind === 'get') return { case: 'get', value: { url: spec.url, sha256: spec.sha256 ?? '' } };
+  if (spec.kind === 'evict') {
+    const image =
+      spec.image === undefined ? undefined : { reference: spec.image, platform: spec.platform ?? '' };
+    const digest = spec.digest === undefined ? new Uint8Array() : rawOf(spec.digest as Digest);
+    return { case: 'evict', value: image === undefined ? { digest } : { image } };
+  }
+  if (step === 'resolve')
+    return {
+      case: 'resolve',
+      value: { image: { reference: spec.image, platform: spec.platform ?? '' } },
+    };
+  const image = {
+    reference: pinned(spec.image, job.resolved),
+    platform: job.resolved?.platform ?? spec.platform ?? '',
+  };
+  if (step === 'build') {
+    const { push = false, rebuild = false } = spec.kind === 'build' ? spec : {};
+    return { case: 'build', value: { image, push, rebuild } };
+  }
+  if (spec.kind === 'preheat' && spec.content !== 'layers')
+    return { case: 'snapshot', value: { image, whole: spec.content === 'snapshot' } };
+  return { case: 'pull', value: { image: { ...image, platform: spec.platform ?? '' } } };
+}
+
+/** All hosts get what the name meant when it was asked for. */
+function pinned(image: string, resolved: ResolvedImage | null): string {
+  const { registry, repository } = parseReference(image);
+  return formatReference({
+    registry,
+    repository,
+    tag: undefined,
+    digest: resolved?.root as Digest | undefined,
+  });
+}
+
+/** @throws `invalid_argument` for what no host says */
+export function decodeReport(step: Step, report: TaskReportMessage): TaskNews {
+  const { phase, error, result } = report;
+  if (error !== undefined) {
+    const code = ERROR_CODES.find((each) => each === error.code) ?? 'internal';
+    const words = (text: string) => text.slice(0, MAX_WORDS);
+    const hint = error.hint === '' ? {} : { hint: words(error.hint) };
+    return { kind: 'failed', error: { code, message: words(error.message), ...hint } };
+  }
+  if (result !== undefined) return { kind: 'done', result: outcomeOf(step, result) };
+  return {
+    kind: 'progress',
+    phase: phase.slice(0, 20),
+    doneBytes: bytes(report.doneBytes),
+    totalBytes: bytes(report.totalBytes),
+  };
+}
+
+function outcomeOf(step: Step, result: TaskResultMessage): TaskOutcome {
+  const moved = {
+    sizeBytes: bytes(result.sizeBytes),
+    upstreamBytes: bytes(result.upstreamBytes),
+    peerBytes: bytes(result.peerBytes),
+  };
+  if (step === 'resolve') {
+    if (result.layers.length > MAX_LAYERS)
+      throw new DrakkarError('invalid_argument', 'an image of too many layers');
+    return {
+      ...moved,
+      resolved: {
+        root: digestFromRaw(result.root),
+        manifest: digestFromRaw(result.manifest),
+        platform: result.platform.slice(0, 255),
+        layers: result.layers.map(({ digest, sizeBytes }) => ({
+          digest: digestFromRaw(digest),
+          sizeBytes: bytes(sizeBytes),
+        })),
+      },
+    };
+  }
+  if (step === 'build') {
+    const { layout, found } = result;
+    const snapshot = { layout: digestFromRaw(layout), sizeBytes: moved.sizeBytes, found: found.slice(0, 20) };
+    return { ...moved, snapshot };
+  }
+  return moved;
+}
+
+function bytes(number: bigint): number {
+  if (number > BigInt(Number.MAX_SAFE_INTEGER)) throw new DrakkarError('invalid_argument', `${number} bytes`);
+  return Number(number);
+}

@@ -1,0 +1,519 @@
+import { DrakkarError, type ErrorCode, type PeerId } from '@drakkar/protocol';
+import {
+  type HostWork,
+  isEnded,
+  type Job,
+  type JobError,
+  type JobState,
+  newWork,
+  type ResolvedImage,
+} from './schema.ts';
+import { backoffMs, byLot, type JobHost, matches, parallelismOf, select, workers } from './select.ts';
+
+/** What a host is at for a job: two that one host does for all, and one that each does. */
+export type Step = 'resolve' | 'build' | 'deliver';
+
+/** What a host says of a task. */
+export type TaskNews =
+  | {
+      readonly kind: 'progress';
+      readonly phase: string;
+      readonly doneBytes: number;
+      readonly totalBytes: number;
+    }
+  | { readonly kind: 'done'; readonly result: TaskOutcome }
+  | { readonly kind: 'failed'; readonly error: JobError };
+
+export interface TaskOutcome {
+  readonly sizeBytes: number;
+  readonly upstreamBytes: number;
+  readonly peerBytes: number;
+  /** Of the step `resolve`. */
+  readonly resolved?: ResolvedImage;
+  /** Of the step `build`. */
+  readonly snapshot?: NonNullable<Job['snapshot']>;
+}
+
+/** What a job needs of the supernode. */
+export interface JobEvents {
+  /** Gives a host something to do, perhaps once more: it does it once. */
+  send(peer: PeerId, task: string, step: Step, job: Job): void;
+  cancel(peer: PeerId, task: string): void;
+  /** A host's part, or the job itself, is not what it was. */
+  changed(peer: PeerId | null): void;
+  /** A host is further than it was. */
+  progressed(): void;
+  /** Those that are connected. */
+  hosts(): Iterable<JobHost>;
+  host(peer: PeerId): JobHost | undefined;
+  /** Members that are not connected and were not long ago. */
+  awayHosts(): Iterable<JobHost>;
+  /** What a host has of an image's layers. */
+  haveBytes(peer: PeerId, image: ResolvedImage, job: Job): number;
+  /** The image's snapshot, where the cluster knows one. */
+  findSnapshot(job: Job): Job['snapshot'];
+  /** Whether no other job builds the same snapshot. */
+  mayBuild(job: Job): boolean;
+}
+
+export interface JobClock {
+  /** Milliseconds since 1970. */
+  wallMs(): number;
+  /** Goes on evenly. */
+  evenMs(): number;
+  /** From 0 to 1. */
+  chance(): number;
+}
+
+/** Trying again would come to the same. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'invalid_argument',
+  'invalid_content',
+  'limit_exceeded',
+  'not_found',
+  'unauthorized',
+  'forbidden',
+  'unsupported',
+]);
+/** A host that is to be kept in line is tried for ever, and no less often than this. */
+const LAST_KEEP_BACKOFF_MS = 10 * 60_000;
+/** A snapshot that was just built is announced within so long. */
+const ANNOUNCED_MS = 3_000;
+
+/**
+ * One job on its way: what each host is told when, and what comes of it. Without sockets, clocks or disk; what was remembered of it is enough to go on.
+ * Call {@link advance} when something may be due.
+ */
+export class JobRun {
+  readonly job: Job;
+  readonly rows: Map<PeerId, HostWork>;
+  readonly #events: JobEvents;
+  readonly #clock: JobClock;
+  readonly #waiting = new Set<PeerId>();
+  readonly #running = new Set<PeerId>();
+  /** When a work may begin, began or made progress. */
+  readonly #sinceMs = new WeakMap<HostWork, number>();
+  /** How often hosts were tried for what one of them does for all. */
+  readonly #tries = new Map<PeerId, number>();
+  #announcedByMs: number | undefined;
+
+  constructor(job: Job, rows: Iterable<HostWork>, events: JobEvents, clock: JobClock) {
+    this.job = job;
+    this.#events = events;
+    this.#clock = clock;
+    this.rows = new Map([...rows].map((row) => [row.peer as PeerId, row]));
+    Object.assign(job.hosts, { total: 0, waiting: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 });
+    Object.assign(job.bytes, { size: 0, upstream: 0, peer: 0 });
+    for (const row of this.rows.values()) this.#count(row, 1);
+    const works = [job.resolve, job.build, ...this.rows.values()].filter((work) => work !== null);
+    for (const work of works) {
+      const waitMs = work.state === 'waiting' ? (work.nextAttemptAtMs ?? 0) - clock.wallMs() : 0;
+      this.#sinceMs.set(work, clock.evenMs() + Math.max(0, waitMs));
+    }
+    for (const [step, work] of this.#works()) if (work.state === 'running') this.#sendAgain(step, work);
+  }
+
+  /** Does what is due. */
+  advance(): void {
+    const { job } = this;
+    if (isEnded(job)) return;
+    this.#giveUpStalled();
+    if (isEnded(job) || job.state === 'paused') return;
+    if (job.state === 'waiting') this.#become('running');
+    job.startedAtMs ??= this.#clock.wallMs();
+    const due = this.#due();
+    if (due === 'resolve') this.#single(due);
+    else if (due === 'build') this.#buildOnce();
+    else if (due === 'deliver') this.#deliver();
+    else if (due === 'nothing more') this.#end('succeeded', null);
+  }
+
+  /** A host has come, perhaps once more. */
+  came(host: JobHost): void {
+    if (isEnded(this.job)) return;
+    const { peer } = host;
+    for (const [step, work] of this.#works())
+      if (work.peer === peer && work.state === 'running') this.#sendAgain(step, work);
+    const { spec, isSelected } = this.job;
+    if (spec.kind === 'build' || !isSelected || !spec.keep) return;
+    const row = this.rows.get(peer);
+    if (row?.state === 'failed') this.#wait(row, 0);
+    if (row === undefined && this.#isWanted(host)) this.#add(host);
+  }
+
+  /** A host says something of a task, which may be one that is none any more. */
+  heard(peer: PeerId, step: Step, attempt: number, news: TaskNews): void {
+    const work = step === 'deliver' ? this.rows.get(peer) : this.job[step];
+    if (work?.peer !== peer || work.state !== 'running' || work.attempts !== attempt) {
+      if (news.kind === 'progress') this.#events.cancel(peer, taskOf(this.job, step, attempt));
+      return;
+    }
+    if (news.kind === 'progress') {
+      this.#progress(work, news);
+      this.#events.progressed();
+      return;
+    }
+    if (news.kind === 'failed') this.#failed(step, work, news.error);
+    else if (step === 'deliver' && news.result.sizeBytes === 0 && this.job.spec.kind !== 'evict')
+      this.#failed(step, work, NOTHING);
+    else this.#done(step, work, news.result);
+    this.#changed(step, work);
+  }
+
+  pause(): void {
+    if (!isEnded(this.job)) this.#become('paused', 'somebody has paused it');
+  }
+
+  resume(): void {
+    if (this.job.state === 'paused') this.#become('running');
+  }
+
+  cancel(reason: string): void {
+    if (!isEnded(this.job)) this.#end('cancelled', null, reason);
+  }
+
+  /** Begins again with what has not succeeded. */
+  retry(): void {
+    const { job } = this;
+    if (job.state !== 'failed' && job.state !== 'cancelled') return;
+    job.error = null;
+    job.endedAtMs = null;
+    for (const step of ['resolve', 'build'] as const) if (job[step]?.state !== 'succeeded') job[step] = null;
+    if (job.hosts.total === 0) job.isSelected = false;
+    for (const row of this.rows.values()) {
+      if (row.state === 'succeeded') continue;
+      row.attempts = 0;
+      row.error = null;
+      this.#wait(row, 0);
+    }
+    this.#become('running');
+  }
+
+  *#works(): Generator<[Step, HostWork]> {
+    const { resolve, build } = this.job;
+    if (resolve !== null) yield ['resolve', resolve];
+    if (build !== null) yield ['build', build];
+    for (const row of this.rows.values()) yield ['deliver', row];
+  }
+
+  #due(): Step | 'announcement' | 'nothing more' {
+    const { spec, resolved, snapshot } = this.job;
+    if (spec.kind === 'get' || spec.kind === 'evict') return 'deliver';
+    if (resolved === null) return 'resolve';
+    if (spec.kind === 'preheat' && spec.content === 'layers') return 'deliver';
+    if (snapshot === null) return 'build';
+    if (spec.kind === 'build') return 'nothing more';
+    return this.#isAnnounceDue() ? 'announcement' : 'deliver';
+  }
+
+  #single(step: 'resolve' | 'build'): void {
+    const { job } = this;
+    const work = job[step];
+    if (work?.state === 'running' || (work !== null && !this.#isDue(work))) return;
+    const { resolved } = job;
+    const [host] = workers(step === 'build' ? 'builder' : undefined, this.#events.hosts(), {
+      haveBytes: ({ peer }) => (resolved === null ? 0 : this.#events.haveBytes(peer, resolved, job)),
+      tries: ({ peer }) => this.#tries.get(peer) ?? 0,
+    });
+    this.#say(host === undefined ? 'no host is connected that could do it' : null);
+    if (host === undefined) return;
+    const next = { ...newWork(host), attempts: work?.attempts ?? 0, error: work?.error ?? null };
+    job[step] = next;
+    this.#tries.set(host.peer, (this.#tries.get(host.peer) ?? 0) + 1);
+    this.#begin(step, next);
+  }
+
+  #buildOnce(): void {
+    const { job } = this;
+    const { spec } = job;
+    const mustBuild = spec.kind === 'build' && (spec.rebuild || spec.push);
+    const known = mustBuild || job.build?.state === 'running' ? null : this.#events.findSnapshot(job);
+    if (known !== null) {
+      job.snapshot = known;
+      this.#events.changed(null);
+      this.advance();
+      return;
+    }
+    if (this.#events.mayBuild(job)) this.#single('build');
+    else this.#say('another job builds the same snapshot');
+  }
+
+  /** Hosts would be told that there is no snapshot yet. */
+  #isAnnounceDue(): boolean {
+    if (this.job.isSelected || this.job.snapshot?.found !== 'built') return false;
+    this.#announcedByMs ??= this.#clock.evenMs() + ANNOUNCED_MS;
+    return this.#clock.evenMs() < this.#announcedByMs && this.#events.findSnapshot(this.job) === null;
+  }
+
+  #deliver(): void {
+    const { job } = this;
+    const { spec } = job;
+    if (spec.kind === 'build') return;
+    if (!job.isSelected) this.#select();
+    if (isEnded(job)) return;
+    const limit = parallelismOf(spec.parallelism, job.hosts.total);
+    for (const peer of this.#waiting) {
+      if (job.hosts.running >= limit) break;
+      const row = this.rows.get(peer);
+      if (row === undefined || !this.#isDue(row)) continue;
+      if (this.#events.host(peer)?.doesTasks === true) this.#begin('deliver', row);
+      else if (this.#clock.evenMs() - (this.#sinceMs.get(row) ?? 0) >= spec.stallMs) this.#giveUp(row, AWAY);
+    }
+    this.#endIfDone();
+  }
+
+  #select(): void {
+    const { job } = this;
+    const { spec } = job;
+    if (spec.kind === 'build') return;
+    const able = [...this.#events.hosts()].filter(({ doesTasks }) => doesTasks);
+    const hosts = select(job.id, spec.target, [...able, ...this.#events.awayHosts()]);
+    for (const host of spec.target.hosts === undefined ? hosts : hosts.slice(0, spec.target.hosts))
+      this.#add(host);
+    job.isSelected = true;
+    this.#events.changed(null);
+    if (job.hosts.total === 0 && !spec.keep) this.#end('failed', NOBODY);
+  }
+
+  #isWanted(host: JobHost): boolean {
+    const { spec } = this.job;
+    if (spec.kind === 'build' || !matches(spec.target, host)) return false;
+    const { percentage, hosts } = spec.target;
+    if (hosts !== undefined) return this.job.hosts.total - this.job.hosts.failed < hosts;
+    if (percentage === undefined) return true;
+    const matching = [...this.#events.hosts()].filter((other) => matches(spec.target, other)).length;
+    return this.job.hosts.total < Math.ceil((matching * percentage) / 100);
+  }
+
+  #add(host: JobHost): void {
+    const row = newWork(host);
+    this.rows.set(host.peer, row);
+    this.#sinceMs.set(row, this.#clock.evenMs());
+    this.#count(row, 1);
+    this.#events.changed(host.peer);
+    if (this.job.state === 'keeping') this.#become('running');
+  }
+
+  #begin(step: Step, work: HostWork): void {
+    work.attempts += 1;
+    work.nextAttemptAtMs = null;
+    work.startedAtMs ??= this.#clock.wallMs();
+    Object.assign(work, { phase: null, doneBytes: 0, totalBytes: 0 });
+    this.#move(step, work, 'running');
+    this.#sendAgain(step, work);
+    this.#changed(step, work);
+  }
+
+  #sendAgain(step: Step, work: HostWork): void {
+    this.#sinceMs.set(work, this.#clock.evenMs());
+    this.#events.send(work.peer as PeerId, taskOf(this.job, step, work.attempts), step, this.job);
+  }
+
+  #progress(work: HostWork, { phase, doneBytes, totalBytes }: TaskNews & { kind: 'progress' }): void {
+    const isFurther = work.phase !== phase || work.doneBytes !== doneBytes;
+    if (isFurther || work.phase === null) this.#sinceMs.set(work, this.#clock.evenMs());
+    Object.assign(work, { phase, doneBytes, totalBytes });
+  }
+
+  #done(step: Step, work: HostWork, result: TaskOutcome): void {
+    const { job } = this;
+    const { sizeBytes, upstreamBytes, peerBytes } = result;
+    if (step === 'deliver') this.#count(work, -1);
+    Object.assign(work, { sizeBytes, upstreamBytes, peerBytes, error: null, phase: null });
+    work.endedAtMs = this.#clock.wallMs();
+    if (step === 'deliver') this.#count(work, 1);
+    this.#move(step, work, 'succeeded');
+    if (result.resolved !== undefined) job.resolved = result.resolved;
+    if (result.snapshot !== undefined) job.snapshot = result.snapshot;
+  }
+
+  #failed(step: Step, work: HostWork, error: JobError): void {
+    const { spec } = this.job;
+    work.error = error;
+    const isFinal = FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts;
+    if (!isFinal) {
+      const waitMs = backoffMs(work.attempts, this.#clock.chance());
+      this.#rest(work, waitMs);
+      this.#move(step, work, 'waiting');
+      return;
+    }
+    if (step === 'deliver') {
+      this.#giveUp(work, error);
+      return;
+    }
+    this.#move(step, work, 'failed');
+    work.endedAtMs = this.#clock.wallMs();
+    this.#end('failed', error);
+  }
+
+  /** What has not been heard of for too long is begun again, on this host or another. */
+  #giveUpStalled(): void {
+    const nowMs = this.#clock.evenMs();
+    const isStalled = (work: HostWork | null | undefined): work is HostWork =>
+      work?.state === 'running' && nowMs - (this.#sinceMs.get(work) ?? 0) >= this.job.spec.stallMs;
+    for (const step of ['resolve', 'build'] as const) {
+      const work = this.job[step];
+      if (isStalled(work)) this.#stalled(step, work);
+    }
+    for (const peer of this.#running) {
+      const row = this.rows.get(peer);
+      if (isStalled(row)) this.#stalled('deliver', row);
+    }
+  }
+
+  #stalled(step: Step, work: HostWork): void {
+    const peer = work.peer as PeerId;
+    const isThere = this.#events.host(peer) !== undefined;
+    this.#events.cancel(peer, taskOf(this.job, step, work.attempts));
+    this.#failed(step, work, isThere ? STALLED : AWAY);
+    this.#changed(step, work);
+  }
+
+  #wait(row: HostWork, waitMs: number): void {
+    this.#rest(row, waitMs);
+    this.#move('deliver', row, 'waiting');
+    this.#events.changed(row.peer as PeerId);
+  }
+
+  #rest(work: HostWork, waitMs: number): void {
+    this.#sinceMs.set(work, this.#clock.evenMs() + waitMs);
+    work.nextAttemptAtMs = this.#clock.wallMs() + waitMs;
+    if (!this.rows.has(work.peer as PeerId) || this.rows.get(work.peer as PeerId) !== work)
+      work.state = 'waiting';
+  }
+
+  /** Nothing more is tried on a host; where it is to be kept in line, not for a while. */
+  #giveUp(row: HostWork, error: JobError): void {
+    const { job } = this;
+    row.error = error;
+    row.endedAtMs = this.#clock.wallMs();
+    this.#move('deliver', row, 'failed');
+    this.#events.changed(row.peer as PeerId);
+    if (job.spec.kind === 'build') return;
+    const { stopAfterFailures, target, keep } = job.spec;
+    if (stopAfterFailures !== null && job.hosts.failed >= stopAfterFailures) {
+      this.#end('failed', error, `stopped after ${job.hosts.failed} hosts had failed`);
+      return;
+    }
+    if (keep) {
+      this.#rest(row, backoffMs(row.attempts + 1, this.#clock.chance(), LAST_KEEP_BACKOFF_MS));
+    }
+    if (target.hosts === undefined) return;
+    const able = [...this.#events.hosts()].filter(({ doesTasks }) => doesTasks);
+    const [next] = byLot(job.id, able).filter((host) => matches(target, host) && !this.rows.has(host.peer));
+    if (next !== undefined) this.#add(next);
+  }
+
+  #endIfDone(): void {
+    const { job } = this;
+    const { spec } = job;
+    if (spec.kind === 'build') return;
+    if (spec.keep) this.#retryKept();
+    const { waiting, running, succeeded, failed, total } = job.hosts;
+    const wanted = spec.target.hosts;
+    const isReached = wanted !== undefined && succeeded >= wanted;
+    if (!isReached && (waiting > 0 || running > 0)) return;
+    const failures = failed > 0 ? `${failed} of ${total} hosts failed` : null;
+    if (spec.keep) {
+      if (job.state === 'running') this.#become('keeping', failures);
+      return;
+    }
+    const missed =
+      wanted === undefined ? failures : `${succeeded} of ${wanted} hosts have it, and no other can`;
+    if (isReached) this.#end('succeeded', null);
+    else if (missed !== null) this.#end('failed', this.#firstError(), missed);
+    else if (job.bytes.size === 0) this.#end('failed', NOWHERE);
+    else this.#end('succeeded', null);
+  }
+
+  #firstError(): JobError | null {
+    return this.rows.values().find(({ error }) => error !== null)?.error ?? null;
+  }
+
+  #retryKept(): void {
+    for (const row of this.rows.values()) {
+      if (row.state !== 'failed' || !this.#isDue(row) || this.#events.host(row.peer as PeerId) === undefined)
+        continue;
+      this.#wait(row, 0);
+      if (this.job.state === 'keeping') this.#become('running');
+    }
+  }
+
+  #end(state: JobState, error: JobError | null, reason: string | null = error?.message ?? null): void {
+    const { job } = this;
+    for (const [step, work] of this.#works()) {
+      if (work.state !== 'running' && work.state !== 'waiting') continue;
+      if (work.state === 'running')
+        this.#events.cancel(work.peer as PeerId, taskOf(job, step, work.attempts));
+      work.endedAtMs = this.#clock.wallMs();
+      this.#move(step, work, 'cancelled');
+      this.#changed(step, work);
+    }
+    job.error = error;
+    job.endedAtMs = this.#clock.wallMs();
+    this.#become(state, reason);
+  }
+
+  #become(state: JobState, reason: string | null = null): void {
+    this.job.state = state;
+    this.job.reason = reason;
+    this.#events.changed(null);
+  }
+
+  #say(reason: string | null): void {
+    if (this.job.reason !== reason) this.#become(this.job.state, reason);
+  }
+
+  #isDue(work: HostWork): boolean {
+    return this.#clock.evenMs() >= (this.#sinceMs.get(work) ?? 0);
+  }
+
+  #move(step: Step, work: HostWork, state: HostWork['state']): void {
+    if (step === 'deliver') this.#count(work, -1);
+    work.state = state;
+    if (step === 'deliver') this.#count(work, 1);
+  }
+
+  /** Adds a host to the sums, or takes it out. */
+  #count(row: HostWork, by: 1 | -1): void {
+    const { hosts, bytes } = this.job;
+    hosts.total += by;
+    hosts[row.state] += by;
+    bytes.size += by * row.sizeBytes;
+    bytes.upstream += by * row.upstreamBytes;
+    bytes.peer += by * row.peerBytes;
+    for (const [state, peers] of [
+      ['waiting', this.#waiting],
+      ['running', this.#running],
+    ] as const) {
+      if (by === 1 && row.state === state) peers.add(row.peer as PeerId);
+      else peers.delete(row.peer as PeerId);
+    }
+  }
+
+  #changed(step: Step, work: HostWork): void {
+    this.#events.changed(step === 'deliver' ? (work.peer as PeerId) : null);
+  }
+}
+
+const AWAY: JobError = { code: 'unavailable', message: 'the host is not connected' };
+const NOTHING: JobError = { code: 'internal', message: 'the host says that it has nothing of it' };
+const NOWHERE: JobError = { code: 'not_found', message: 'no host had anything of it' };
+const NOBODY: JobError = { code: 'not_found', message: 'no host is what this is for' };
+const STALLED: JobError = { code: 'timeout', message: 'the host made no progress' };
+
+/** The same for the same attempt, so that a host knows what it has begun. */
+export const taskOf = ({ id }: Pick<Job, 'id'>, step: Step, attempt: number): string =>
+  `${id}:${step}:${attempt}`;
+
+/** @throws `invalid_argument` for what no task is called */
+export function parseTask(task: string): {
+  readonly job: string;
+  readonly step: Step;
+  readonly attempt: number;
+} {
+  const [, job = '', step, attempt] =
+    /^([0-9a-z]{26}):(resolve|build|deliver):([1-9][0-9]{0,8})$/.exec(task) ?? [];
+  if (job === '') throw new DrakkarError('invalid_argument', 'no task is called so');
+  return { job, step: step as Step, attempt: Number(attempt) };
+}

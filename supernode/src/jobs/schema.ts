@@ -1,0 +1,269 @@
+import { ERROR_CODES, parsePlatform, parseReference, ROLES } from '@drakkar/protocol';
+import { accepts } from '@drakkar/service';
+import { z } from 'zod';
+
+/** What can be asked of the cluster, and what is remembered of it: the schemas are the API's, too. */
+
+const DAY_MS = 24 * 60 * 60_000;
+
+export const imageSchema = z
+  .string()
+  .min(1)
+  .max(1024)
+  .refine(
+    accepts(parseReference),
+    'is no image reference; write it as [REGISTRY/]REPOSITORY[:TAG][@sha256:…]',
+  )
+  .describe('An image by its reference.');
+export const platformSchema = z
+  .string()
+  .max(255)
+  .refine(accepts(parsePlatform), 'is no platform; write it as OS/ARCH[/VARIANT]')
+  .describe('`OS/ARCH[/VARIANT]`; each host’s own where absent.');
+export const digestSchema = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, 'is no digest; write it as sha256: and 64 lower-case hex digits');
+
+const percentage = z.string().regex(/^(?:[1-9][0-9]?|100)%$/, 'is no percentage; write it as 25%');
+
+export const targetSchema = z
+  .strictObject({
+    role: z.enum(ROLES).optional().describe('Hosts with this role alone.'),
+    labels: z
+      .record(z.string().min(1).max(255), z.string().max(255))
+      .optional()
+      .describe('Hosts with all of these labels alone.'),
+    percentage: z.int().min(1).max(100).optional().describe('So much of them, chosen by lot.'),
+    hosts: z.int().min(1).max(100_000).optional().describe('Until so many of them have it.'),
+  })
+  .refine(({ percentage, hosts }) => percentage === undefined || hosts === undefined, {
+    error: 'a percentage and a number of hosts exclude each other',
+    path: ['hosts'],
+  })
+  .prefault({})
+  .describe('Which hosts; all where nothing is said.');
+
+const common = {
+  attempts: z.int().min(1).max(100).default(5).describe('On one host, before it is given up there.'),
+  stallMs: z
+    .int()
+    .min(1_000)
+    .max(DAY_MS)
+    .default(2 * 60_000)
+    .describe('A host that makes no progress for so long has failed, however long it has been at it before.'),
+  ttlMs: z
+    .int()
+    .min(0)
+    .max(365 * DAY_MS)
+    .default(7 * DAY_MS)
+    .describe('How long it is remembered once it has ended.'),
+};
+
+const rollout = {
+  target: targetSchema,
+  parallelism: z
+    .union([z.int().min(1).max(100_000), percentage])
+    .default(100)
+    .describe('Hosts at the same time: a number, or a percentage of all that it is for.'),
+  stopAfterFailures: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .nullable()
+    .default(null)
+    .describe('So many hosts that failed end it on the others, too; `null` goes on.'),
+  keep: z
+    .boolean()
+    .default(false)
+    .describe('It does not end: hosts that come later are brought in line, too.'),
+};
+
+export const buildSpecSchema = z.strictObject({
+  kind: z.literal('build'),
+  image: imageSchema,
+  platform: platformSchema.optional(),
+  push: z.boolean().default(false).describe('To the image’s registry, too.'),
+  rebuild: z.boolean().default(false).describe('Also where there is one.'),
+  ...common,
+});
+
+export const preheatSpecSchema = z.strictObject({
+  kind: z.literal('preheat'),
+  image: imageSchema,
+  platform: platformSchema.optional(),
+  content: z
+    .enum(['snapshot', 'start', 'layers'])
+    .default('snapshot')
+    .describe(
+      'What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.',
+    ),
+  ...rollout,
+  ...common,
+});
+
+export const getSpecSchema = z.strictObject({
+  kind: z.literal('get'),
+  url: z
+    .url({ protocol: /^https?$/, error: 'is no URL of http or https' })
+    .max(4096)
+    .refine((url) => !/^[a-z]+:\/\/[^/?#]*@/.test(url), 'may not hold a password')
+    .describe('A file of a web server that hosts may ask (`files` of their configuration).'),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'is not 64 lower-case hex digits')
+    .optional()
+    .describe('What it must be.'),
+  ...rollout,
+  ...common,
+});
+
+export const evictSpecSchema = z
+  .strictObject({
+    kind: z.literal('evict'),
+    image: imageSchema.optional(),
+    platform: platformSchema.optional(),
+    digest: digestSchema.optional().describe('One blob.'),
+    ...rollout,
+    keep: z.literal(false).default(false),
+    ...common,
+  })
+  .refine(({ image, digest }) => (image === undefined) !== (digest === undefined), {
+    error: 'name an image, or the digest of one blob',
+    path: ['image'],
+  });
+
+export const jobSpecSchema = z.discriminatedUnion('kind', [
+  buildSpecSchema,
+  preheatSpecSchema,
+  getSpecSchema,
+  evictSpecSchema,
+]);
+export type JobSpec = z.output<typeof jobSpecSchema>;
+/** What a person may write. */
+export type RawJobSpec = z.input<typeof jobSpecSchema>;
+export type JobTarget = z.output<typeof targetSchema>;
+
+const errorSchema = z.object({
+  code: z.enum(ERROR_CODES as [string, ...string[]]),
+  message: z.string(),
+  hint: z.string().optional(),
+});
+export type JobError = z.output<typeof errorSchema>;
+
+const count = z.int().min(0);
+
+/** How far one host is with its part. */
+export const hostWorkSchema = z.object({
+  peer: z.string(),
+  name: z.string(),
+  state: z.enum(['waiting', 'running', 'succeeded', 'failed', 'cancelled']),
+  attempts: count.describe('That were begun.'),
+  nextAttemptAtMs: z.number().nullable(),
+  phase: z.string().nullable().describe('What it is at: download, build, expand, verify or push.'),
+  doneBytes: count,
+  totalBytes: count.describe('0 while it is unknown.'),
+  sizeBytes: count.describe('Of what it has now.'),
+  upstreamBytes: count.describe('That came from registries and web servers.'),
+  peerBytes: count.describe('That came from other hosts.'),
+  error: errorSchema.nullable().describe('Why the last attempt failed.'),
+  startedAtMs: z.number().nullable(),
+  endedAtMs: z.number().nullable(),
+});
+export type HostWork = z.output<typeof hostWorkSchema>;
+
+/** What an image's name meant when it was asked for. */
+export const resolvedSchema = z.object({
+  root: digestSchema.describe('What the name means: an index, or the manifest.'),
+  manifest: digestSchema,
+  platform: z.string(),
+  layers: z.array(z.object({ digest: digestSchema, sizeBytes: count })),
+});
+export type ResolvedImage = z.output<typeof resolvedSchema>;
+
+export const JOB_STATES = [
+  'waiting',
+  'running',
+  'paused',
+  'keeping',
+  'succeeded',
+  'failed',
+  'cancelled',
+] as const;
+export type JobState = (typeof JOB_STATES)[number];
+
+export const jobSchema = z.object({
+  id: z.string(),
+  spec: jobSpecSchema,
+  state: z
+    .enum(JOB_STATES)
+    .describe('`keeping`: all that was asked for is there, and hosts that come are brought in line.'),
+  reason: z.string().nullable().describe('Why it is so, for people.'),
+  error: errorSchema.nullable(),
+  createdAtMs: z.number(),
+  createdBy: z.string(),
+  startedAtMs: z.number().nullable(),
+  endedAtMs: z.number().nullable(),
+  /** The last work of one host that the others wait for. */
+  resolve: hostWorkSchema.nullable(),
+  build: hostWorkSchema.nullable(),
+  resolved: resolvedSchema.nullable(),
+  snapshot: z
+    .object({ layout: digestSchema, sizeBytes: count, found: z.string() })
+    .nullable()
+    .describe('The image’s snapshot, and how it was come by.'),
+  /** Whether it is known which hosts it is for. */
+  isSelected: z.boolean(),
+  hosts: z.object({
+    total: count,
+    waiting: count,
+    running: count,
+    succeeded: count,
+    failed: count,
+    cancelled: count,
+  }),
+  bytes: z.object({ size: count, upstream: count, peer: count }).describe('Of all hosts together.'),
+});
+export type Job = z.output<typeof jobSchema>;
+
+export const isEnded = ({ state }: Pick<Job, 'state'>): boolean =>
+  state === 'succeeded' || state === 'failed' || state === 'cancelled';
+
+export function newJob(id: string, spec: JobSpec, createdBy: string, nowMs: number): Job {
+  return {
+    id,
+    spec,
+    state: 'waiting',
+    reason: null,
+    error: null,
+    createdAtMs: nowMs,
+    createdBy,
+    startedAtMs: null,
+    endedAtMs: null,
+    resolve: null,
+    build: null,
+    resolved: null,
+    snapshot: null,
+    isSelected: false,
+    hosts: { total: 0, waiting: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },
+    bytes: { size: 0, upstream: 0, peer: 0 },
+  };
+}
+
+export function newWork({ peer, name }: { readonly peer: string; readonly name: string }): HostWork {
+  return {
+    peer,
+    name,
+    state: 'waiting',
+    attempts: 0,
+    nextAttemptAtMs: null,
+    phase: null,
+    doneBytes: 0,
+    totalBytes: 0,
+    sizeBytes: 0,
+    upstreamBytes: 0,
+    peerBytes: 0,
+    error: null,
+    startedAtMs: null,
+    endedAtMs: null,
+  };
+}

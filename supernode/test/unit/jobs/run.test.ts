@@ -1,0 +1,405 @@
+import { digestOf, type PeerId } from '@drakkar/protocol';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type JobEvents, JobRun, parseTask, type Step, type TaskNews } from '../../../src/jobs/run.ts';
+import {
+  isEnded,
+  type Job,
+  jobSchema,
+  jobSpecSchema,
+  newJob,
+  type RawJobSpec,
+} from '../../../src/jobs/schema.ts';
+import type { JobHost } from '../../../src/jobs/select.ts';
+
+const IMAGE = 'registry.example/app:1';
+const ID = '01jdx0000000000000000000zz'.replaceAll('u', 'v');
+const RESOLVED = {
+  root: digestOf('index'),
+  manifest: digestOf('manifest'),
+  platform: 'linux/amd64',
+  layers: [{ digest: digestOf('layer'), sizeBytes: 100 }],
+};
+const SNAPSHOT = { layout: digestOf('meta'), sizeBytes: 60, found: 'built' };
+const MOVED = { sizeBytes: 60, upstreamBytes: 0, peerBytes: 60 };
+
+interface Sent {
+  readonly peer: PeerId;
+  readonly step: Step;
+  readonly attempt: number;
+}
+
+/** Hosts that do what they are told, or not, when the test says so. */
+class World implements JobEvents {
+  readonly connected = new Map<PeerId, JobHost>();
+  readonly away: JobHost[] = [];
+  readonly tasks = new Map<string, Sent>();
+  readonly cancelled: string[] = [];
+  known: Job['snapshot'] = null;
+  mayBuildNow = true;
+  nowMs = 0;
+  run: JobRun;
+
+  constructor(spec: RawJobSpec, hosts: readonly Partial<JobHost>[]) {
+    for (const host of hosts) this.connect(host);
+    this.run = this.#runOf(newJob(ID, jobSpecSchema.parse(spec), 'test', 0), []);
+  }
+
+  connect(host: Partial<JobHost>): JobHost {
+    const peer = (host.peer ?? `peer-${this.connected.size}`) as PeerId;
+    const complete = { peer, name: `host of ${peer}`, labels: {}, roles: [], doesTasks: true, ...host };
+    this.connected.set(peer, complete);
+    this.run?.came(complete);
+    return complete;
+  }
+
+  /** What a supernode that begins anew knows of it: what was written. */
+  restart(): void {
+    const written = jobSchema.parse(JSON.parse(JSON.stringify(this.run.job)));
+    this.tasks.clear();
+    this.run = this.#runOf(written, JSON.parse(JSON.stringify([...this.run.rows.values()])));
+  }
+
+  #runOf(job: Job, rows: readonly never[]): JobRun {
+    return new JobRun(job, rows, this, {
+      wallMs: () => 1_000_000 + this.nowMs,
+      evenMs: () => this.nowMs,
+      chance: () => 0.5,
+    });
+  }
+
+  send(peer: PeerId, task: string): void {
+    if (this.connected.has(peer)) this.tasks.set(`${peer} ${task}`, { peer, ...parseTask(task) });
+  }
+  cancel(peer: PeerId, task: string): void {
+    this.tasks.delete(`${peer} ${task}`);
+    this.cancelled.push(`${peer} ${task}`);
+  }
+  changed(): void {}
+  progressed(): void {}
+  hosts = () => this.connected.values();
+  host = (peer: PeerId) => this.connected.get(peer);
+  awayHosts = () => this.away;
+  haveBytes = (_: PeerId) => 0;
+  findSnapshot = () => this.known;
+  mayBuild = () => this.mayBuildNow;
+
+  advance(ms = 0): void {
+    this.nowMs += ms;
+    this.run.advance();
+  }
+
+  at(step: Step): PeerId[] {
+    return [...this.tasks.values()].filter((task) => task.step === step).map(({ peer }) => peer);
+  }
+
+  say(task: Sent, news: TaskNews): void {
+    for (const [name, { peer, step, attempt }] of this.tasks)
+      if (peer === task.peer && step === task.step && attempt === task.attempt && news.kind !== 'progress')
+        this.tasks.delete(name);
+    this.run.heard(task.peer, task.step, task.attempt, news);
+    this.run.advance();
+  }
+
+  succeed(task: Sent): void {
+    const more = { resolve: { resolved: RESOLVED }, build: { snapshot: SNAPSHOT }, deliver: {} }[task.step];
+    if (task.step === 'build') this.known = { ...SNAPSHOT, found: 'cluster' };
+    this.say(task, { kind: 'done', result: { ...MOVED, ...more } });
+  }
+
+  fail(task: Sent, code = 'unavailable'): void {
+    this.say(task, { kind: 'failed', error: { code: code as 'unavailable', message: 'no' } });
+  }
+
+  get tasksNow(): Sent[] {
+    return [...this.tasks.values()];
+  }
+
+  /** Everything that is asked for succeeds. */
+  finish(): void {
+    this.advance();
+    for (let rounds = 0; rounds < 100 && this.tasks.size > 0; rounds += 1)
+      for (const task of this.tasksNow) this.succeed(task);
+  }
+}
+
+const HOSTS = Array.from({ length: 10 }, () => ({}));
+const preheat = (more: object = {}): RawJobSpec => ({
+  kind: 'preheat',
+  image: IMAGE,
+  content: 'layers',
+  ...more,
+});
+
+describe('a job', () => {
+  test('finds out what the name means, builds, and has every host fetch it', () => {
+    const world = new World(preheat({ content: 'snapshot' }), [
+      ...HOSTS,
+      { roles: ['builder'], peer: 'b' as PeerId },
+    ]);
+    world.advance();
+    expect(world.at('resolve')).toHaveLength(1);
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('build')).toEqual(['b']);
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toHaveLength(11);
+    world.finish();
+    expect(world.run.job).toMatchObject({
+      state: 'succeeded',
+      hosts: { total: 11, succeeded: 11 },
+      bytes: { peer: 660 },
+    });
+  });
+
+  test('builds nothing where there is a snapshot, and nothing that another one builds', () => {
+    const world = new World({ kind: 'build', image: IMAGE }, HOSTS);
+    world.mayBuildNow = false;
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'running', reason: 'another job builds the same snapshot' });
+    world.known = SNAPSHOT;
+    world.advance();
+    expect(world.run.job).toMatchObject({ state: 'succeeded', build: null, snapshot: SNAPSHOT });
+  });
+
+  test('has another builder go on where one fails or is gone', () => {
+    const builders = ['b1', 'b2', 'b3'].map((peer) => ({ peer: peer as PeerId, roles: ['builder'] }));
+    const world = new World({ kind: 'build', image: IMAGE }, builders);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    const [first] = world.tasksNow as [Sent];
+    world.fail(first);
+    world.advance(2_000);
+    const [second] = world.tasksNow as [Sent];
+    world.connected.delete(second.peer);
+    world.tasks.clear();
+    world.advance(120_000);
+    world.advance(4_000);
+    const [third] = world.tasksNow as [Sent];
+    expect(new Set([first.peer, second.peer, third.peer]).size).toBe(3);
+    world.succeed(third);
+    expect(world.run.job.state).toBe('succeeded');
+  });
+
+  test('tries again what may work later, with growing pauses, and not what can’t', () => {
+    const world = new World(preheat({ attempts: 3 }), HOSTS.slice(0, 2));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    const [one, other] = world.tasksNow as [Sent, Sent];
+    world.fail(one);
+    world.fail(other, 'forbidden');
+    expect(world.tasks.size).toBe(0);
+    world.advance(1_000);
+    world.fail(world.tasksNow[0] as Sent);
+    world.advance(1_000);
+    expect(world.tasks.size).toBe(0);
+    world.advance(1_000);
+    world.fail(world.tasksNow[0] as Sent);
+    expect(world.run.job).toMatchObject({ state: 'failed', reason: '2 of 2 hosts failed' });
+    expect(world.run.rows.get(other.peer)).toMatchObject({
+      state: 'failed',
+      attempts: 1,
+      error: { code: 'forbidden' },
+    });
+    world.run.retry();
+    world.finish();
+    expect(world.run.job).toMatchObject({
+      state: 'succeeded',
+      error: null,
+      hosts: { failed: 0, succeeded: 2 },
+    });
+  });
+
+  test('stops the rollout after as many failures as were allowed', () => {
+    const world = new World(preheat({ stopAfterFailures: 2, attempts: 1, parallelism: 3 }), HOSTS);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toHaveLength(3);
+    for (const task of world.tasksNow.slice(0, 2)) world.fail(task);
+    expect(world.run.job).toMatchObject({ state: 'failed', hosts: { failed: 2, cancelled: 8 } });
+    expect(world.tasks.size).toBe(0);
+  });
+
+  test('has a percentage of hosts do it, and a percentage of those at a time', () => {
+    const world = new World(preheat({ target: { percentage: 45 }, parallelism: '40%' }), HOSTS);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.run.job.hosts.total).toBe(5);
+    expect(world.at('deliver')).toHaveLength(2);
+  });
+
+  test('is done when so many hosts have it, whichever', () => {
+    const world = new World(preheat({ target: { hosts: 3 }, attempts: 1 }), HOSTS);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toHaveLength(3);
+    world.fail(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toHaveLength(3);
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'succeeded', hosts: { succeeded: 3, failed: 1 } });
+  });
+
+  test('is for hosts with a role and labels alone, and no success where there are none', () => {
+    const target = { role: 'seed', labels: { zone: 'a' } } as const;
+    const seeds = [
+      { roles: ['seed'], labels: { zone: 'a' } },
+      { roles: ['seed'], labels: { zone: 'b' } },
+    ];
+    const world = new World(preheat({ target }), [...HOSTS, ...seeds]);
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'succeeded', hosts: { total: 1 } });
+    const none = new World(preheat({ target }), HOSTS);
+    none.finish();
+    expect(none.run.job).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
+  });
+
+  test('is no success where a host has nothing, or none had anything to give up', () => {
+    const world = new World(preheat({ attempts: 1 }), HOSTS.slice(0, 1));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    world.say(world.tasksNow[0] as Sent, { kind: 'done', result: { ...MOVED, sizeBytes: 0 } });
+    expect(world.run.job.state).toBe('failed');
+    const evict = new World({ kind: 'evict', digest: RESOLVED.root }, HOSTS.slice(0, 1));
+    evict.advance();
+    evict.say(evict.tasksNow[0] as Sent, { kind: 'done', result: { ...MOVED, sizeBytes: 0 } });
+    expect(evict.run.job).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
+  });
+
+  test('gives up a host that makes no progress, and not one that takes long', () => {
+    const world = new World(preheat({ stallMs: 10_000, attempts: 1 }), HOSTS.slice(0, 2));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    const [slow, stuck] = world.tasksNow as [Sent, Sent];
+    for (let seconds = 5; seconds <= 60; seconds += 5) {
+      for (const task of [slow, stuck]) {
+        const doneBytes = task === slow ? seconds : 1;
+        world.run.heard(task.peer, 'deliver', 1, {
+          kind: 'progress',
+          phase: 'download',
+          doneBytes,
+          totalBytes: 99,
+        });
+      }
+      world.advance(5_000);
+    }
+    expect(world.run.rows.get(stuck.peer)).toMatchObject({ state: 'failed', error: { code: 'timeout' } });
+    world.succeed(slow);
+    expect(world.run.rows.get(slow.peer)?.state).toBe('succeeded');
+  });
+
+  test('waits for a host that was there not long ago, and not for ever', () => {
+    const world = new World(preheat({ stallMs: 10_000 }), HOSTS.slice(0, 1));
+    const away = { peer: 'away' as PeerId, name: 'away', labels: {}, roles: [], doesTasks: true };
+    world.away.push(away, { ...away, peer: 'gone' as PeerId });
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'running', hosts: { waiting: 2 } });
+    world.connect(away);
+    world.finish();
+    world.advance(10_000);
+    expect(world.run.job).toMatchObject({ state: 'failed', hosts: { succeeded: 2, failed: 1 } });
+    expect(world.run.rows.get('gone' as PeerId)?.error).toMatchObject({ code: 'unavailable' });
+  });
+
+  test('that keeps goes on with hosts that come, and with those that failed', () => {
+    const world = new World(preheat({ keep: true, attempts: 1, target: { labels: { pool: 'web' } } }), []);
+    world.connect({ labels: {} });
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { total: 0 } });
+    world.connect({ labels: { pool: 'web' } });
+    world.advance();
+    world.fail(world.tasksNow[0] as Sent, 'no_space');
+    expect(world.run.job).toMatchObject({ state: 'keeping', reason: '1 of 1 hosts failed' });
+    world.advance(60_000);
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'keeping', reason: null, hosts: { succeeded: 1 } });
+    world.run.cancel('enough');
+    expect(world.run.job).toMatchObject({ state: 'cancelled', reason: 'enough', hosts: { succeeded: 1 } });
+  });
+
+  test('that is paused begins nothing new', () => {
+    const world = new World(preheat({ parallelism: 2 }), HOSTS);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    world.run.pause();
+    for (const task of world.tasksNow) world.succeed(task);
+    expect(world.tasks.size).toBe(0);
+    world.run.resume();
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'succeeded', hosts: { succeeded: 10 } });
+  });
+
+  test('that is cancelled has its hosts give up', () => {
+    const world = new World(preheat(), HOSTS);
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    world.run.cancel('wrong image');
+    expect(world.cancelled).toHaveLength(10);
+    expect(world.run.job).toMatchObject({ state: 'cancelled', hosts: { cancelled: 10 } });
+    // What a host says of it now it is told to give up again.
+    world.run.heard([...world.run.rows.keys()][0] as PeerId, 'deliver', 1, {
+      kind: 'progress',
+      phase: 'download',
+      doneBytes: 1,
+      totalBytes: 2,
+    });
+    expect(world.cancelled).toHaveLength(11);
+  });
+
+  test('ends, whatever happens: no host does two attempts at once, and none more than are allowed', () => {
+    const event = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ kind: fc.constant('succeed' as const), pick: fc.nat() }) },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant('fail' as const), pick: fc.nat() }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constantFrom('leave', 'come', 'restart', 'wait'), pick: fc.nat() }),
+      },
+    );
+    const spec = fc.record({
+      content: fc.constantFrom('layers', 'snapshot'),
+      parallelism: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.constant('30%')),
+      attempts: fc.integer({ min: 1, max: 3 }),
+      stopAfterFailures: fc.constantFrom(null, 2),
+      target: fc.constantFrom({}, { percentage: 50 }, { hosts: 3 }),
+    });
+    fc.assert(
+      fc.property(spec, fc.array(event, { maxLength: 60 }), (more, events) => {
+        const world = new World(preheat(more), HOSTS.slice(0, 6));
+        const gone: JobHost[] = [];
+        const check = () => {
+          const { job, rows } = world.run;
+          const states = [...rows.values()].map(({ state }) => state);
+          for (const state of ['waiting', 'running', 'succeeded', 'failed', 'cancelled'] as const)
+            expect(job.hosts[state]).toBe(states.filter((each) => each === state).length);
+          const limit = typeof more.parallelism === 'number' ? more.parallelism : 1;
+          expect(job.hosts.running).toBeLessThanOrEqual(limit);
+          for (const row of rows.values()) expect(row.attempts).toBeLessThanOrEqual(more.attempts);
+          const busy = world.tasksNow.map(({ peer, step }) => `${peer} ${step}`);
+          expect(new Set(busy).size).toBe(busy.length);
+        };
+        world.advance();
+        for (const { kind, pick } of events) {
+          const task = world.tasksNow[pick % Math.max(1, world.tasks.size)];
+          if (kind === 'succeed' && task) world.succeed(task);
+          else if (kind === 'fail' && task) world.fail(task);
+          else if (kind === 'restart') world.restart();
+          else if (kind === 'wait') world.advance(5_000);
+          else if (kind === 'come' && gone.length > 0) world.connect(gone.pop() as JobHost);
+          else if (kind === 'leave' && world.connected.size > 1) {
+            const [host] = world.connected.values();
+            if (host === undefined) continue;
+            world.connected.delete(host.peer);
+            gone.push(host);
+            for (const [name, { peer }] of world.tasks) if (peer === host.peer) world.tasks.delete(name);
+          }
+          world.advance();
+          check();
+        }
+        for (let rounds = 0; rounds < 400 && !isEnded(world.run.job); rounds += 1) {
+          for (const task of world.tasksNow) world.succeed(task);
+          world.advance(30_000);
+        }
+        expect(isEnded(world.run.job)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
