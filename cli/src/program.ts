@@ -12,6 +12,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: reado
   daemon: () => import('./commands/daemon.ts'),
   supernode: () => import('./commands/supernode.ts'),
   hosts: () => import('./commands/hosts.ts'),
+  preheat: () => import('./commands/preheat.ts'),
+  jobs: () => import('./commands/jobs.ts'),
+  token: () => import('./commands/token.ts'),
+  login: () => import('./commands/login.ts'),
+  logout: () => import('./commands/logout.ts'),
   top: () => import('./commands/top.ts'),
   get: () => import('./commands/get.ts'),
   pull: () => import('./commands/pull.ts'),
@@ -30,12 +35,12 @@ async function runProgram(args: readonly string[]): Promise<void> {
   const [first, second] = words;
   const load = first && Object.hasOwn(COMMANDS, first.word) ? COMMANDS[first.word] : undefined;
   const commands = (await load?.())?.commands ?? [];
-  const twoWords = `${first?.word} ${second?.word}`;
-  const command = commands.find(({ name }) => name === twoWords || name === first?.word);
+  const named = (name: string | undefined) => commands.find((each) => each.name === name);
+  const command = named(`${first?.word} ${second?.word}`) ?? named(first?.word);
   if (command === undefined) return await withoutCommand(line, words, commands.length > 0);
 
-  const named = words.slice(0, command.name.split(' ').length).map(({ index }) => index);
-  const rest = line.filter((_, index) => !named.includes(index));
+  const naming = words.slice(0, command.name.split(' ').length).map(({ index }) => index);
+  const rest = line.filter((_, index) => !naming.includes(index));
   try {
     const { global, flags, positionals } = parseCommandLine(command, rest);
     if (global.help || global.version) return await explain(global, command);

@@ -11,12 +11,26 @@
  *
  * @packageDocumentation
  */
-export { openApi } from './api/index.ts';
+import type { SupernodeConfig } from './config.ts';
+import type { Supernode } from './supernode.ts';
+
 export { type SupernodeConfig, supernodeConfiguration } from './config.ts';
 export { createSupernodeMetrics } from './metrics.ts';
-export { type Supernode, startSupernode } from './supernode.ts';
+export type { Supernode } from './supernode.ts';
 export { Choice, type Surroundings } from './swarm/choose.ts';
 export { type NameAnswer, type NameMeaning, Names } from './swarm/names.ts';
 export { SWARM_DEFAULTS, type SwarmOptions } from './swarm/options.ts';
 export type { BlobSwarm, Host, Origin, Part } from './swarm/state.ts';
 export { type Advice, type BlobSize, Swarm } from './swarm/swarm.ts';
+
+/** As `supernode.ts` has it; loaded when it is called, since commands that only read its configuration would wait for all of it. */
+export async function startSupernode(config: SupernodeConfig): Promise<Supernode> {
+  const supernode = await import('./supernode.ts');
+  return await supernode.startSupernode(config);
+}
+
+/** What the API is, in OpenAPI 3.1. */
+export async function openApi(): Promise<object> {
+  const api = await import('./api/index.ts');
+  return await api.openApi();
+}

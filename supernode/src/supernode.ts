@@ -117,6 +117,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     clusterKey: authority.clusterKey,
     address,
     apiUrl: api.url,
+    apiPin: api.pin,
     metricsUrl: `http://${formatHostPort({ host: config.metrics.address, port: metricsPort })}/metrics`,
     uptimeMs: performance.now() - startedMs,
     hosts: control.swarm.hosts.size,

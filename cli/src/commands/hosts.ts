@@ -1,12 +1,12 @@
 import { defineCommand } from '../command-line/command.ts';
 import { formatAge, formatTable } from '../output/format.ts';
-import { supernodeClient } from './supernode.ts';
+import { supernodeClient } from '../supernode-place.ts';
 
 /** `drakkar hosts`: the members of the cluster. */
 export const commands = [
   defineCommand({
     name: 'hosts',
-    summary: 'list the hosts of the cluster, where the supernode runs (--config names its file)',
+    summary: 'list the hosts of the cluster, by their names',
     configures: 'supernode',
     positionals: [],
     options: {},

@@ -6,7 +6,7 @@ import type {
   SnapshotSummary,
   VerifyResult,
 } from '@drakkar/client';
-import { DrakkarError, errnoOf, shortDigest, toDrakkarError } from '@drakkar/protocol';
+import { type Digest, DrakkarError, errnoOf, shortDigest, toDrakkarError } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import { type Context, showing } from '../context.ts';
@@ -32,10 +32,14 @@ export const commands = [
   }),
   defineCommand({
     name: 'snapshot ls',
-    summary: 'list the snapshots of this host',
+    summary: 'list the snapshots of this host, or of its cluster',
     positionals: [],
-    options: {},
-    run: list,
+    options: {
+      cluster: {
+        summary: 'those that hosts of the cluster have announced (--config names the supernode’s file)',
+      },
+    },
+    run: (context, _, { cluster }) => (cluster ? listOfCluster(context) : list(context)),
   }),
   defineCommand({
     name: 'snapshot inspect',
@@ -143,6 +147,26 @@ async function list(context: Context): Promise<void> {
     stateOf(snapshot),
   ]);
   const headings = ['MANIFEST', 'IMAGE', 'PLATFORM', 'FILES', 'RAW', 'COMPRESSED', 'AGE', 'STATE'];
+  context.answer(snapshots, formatTable(headings, rows));
+}
+
+async function listOfCluster(context: Context): Promise<void> {
+  const { supernodeClient } = await import('../supernode-place.ts');
+  const snapshots = await (await supernodeClient(context)).snapshots({ signal: context.signal });
+  if (context.json) {
+    for (const snapshot of snapshots) context.answer(snapshot, '');
+    return;
+  }
+  const rows = snapshots.map((snapshot) => [
+    shortDigest(snapshot.manifest as Digest),
+    `${snapshot.registry}/${snapshot.repository}`,
+    snapshot.platform,
+    String(snapshot.devices),
+    formatBytes(snapshot.sizeBytes),
+    `${formatAge(Date.now() - snapshot.usedAtMs)} ago`,
+    snapshot.pushed ? 'pushed' : '',
+  ]);
+  const headings = ['MANIFEST', 'REPOSITORY', 'PLATFORM', 'DEVICES', 'COMPRESSED', 'USED', 'STATE'];
   context.answer(snapshots, formatTable(headings, rows));
 }
 

@@ -1,11 +1,10 @@
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { ADMIN_SOCKET_NAME, SupernodeClient, type SwarmHost } from '@drakkar/client';
+import type { SupernodeClient, SwarmHost } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
-import type { Context } from '../context.ts';
-import { formatCount } from '../output/format.ts';
+import { formatAge, formatCount } from '../output/format.ts';
+import { supernodeClient } from '../supernode-place.ts';
 
 /** `drakkar supernode …`: the supernode itself, and what its operator does. */
 export const commands = [
@@ -24,6 +23,29 @@ export const commands = [
       context.answer(
         { supernode, joinToken },
         `swarm:\n  supernode: ${supernode}\n  joinToken: ${joinToken}`,
+      );
+    },
+  }),
+  defineCommand({
+    name: 'supernode status',
+    summary: 'where a supernode is reached, and what it has to do',
+    configures: 'supernode',
+    positionals: [],
+    options: {},
+    async run(context) {
+      const status = await (await supernodeClient(context)).status({ signal: context.signal });
+      const { version, address, apiUrl, apiPin, metricsUrl, uptimeMs, hosts, snapshots, jobs } = status;
+      context.answer(
+        status,
+        [
+          `version    ${version}, for ${formatAge(uptimeMs)}`,
+          `address    ${address}`,
+          `api        ${apiUrl}${apiPin === null ? '' : ` --pin ${apiPin}`}`,
+          `metrics    ${metricsUrl}`,
+          `hosts      ${hosts} connected`,
+          `snapshots  ${snapshots}`,
+          `jobs       ${jobs} under way`,
+        ].join('\n'),
       );
     },
   }),
@@ -148,10 +170,4 @@ function hostNamed(name: string, hosts: readonly SwarmHost[]): SwarmHost {
     only === undefined ? `no member is called ${name}` : `${named.length} members are called ${name}`,
     { hint: '`drakkar hosts` lists names and peers' },
   );
-}
-
-/** Of the supernode that runs here. */
-export async function supernodeClient(context: Context): Promise<SupernodeClient> {
-  const { stateDirectory } = await context.supernodeConfig();
-  return new SupernodeClient({ socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) });
 }

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JobDocument, SupernodeClient } from '@drakkar/client';
@@ -108,6 +109,31 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
       code: 'invalid_argument',
     });
     await expect(client.job('01jdx000000000000000000000')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('are given from the command line, which waits for them and says what failed', async () => {
+    const image = await pushShell('commanded');
+    const config = join(directory, 'supernode.json');
+    await writeFile(config, JSON.stringify({ stateDirectory: directory }));
+    const drakkar = (...args: string[]) => hosts[0]?.drakkar(...args, '--config', config);
+    const preheat = await drakkar('preheat', image, '--content', 'layers', '--role', 'seed');
+    expect(preheat).toMatchObject({ code: 0, stdout: expect.stringContaining('1 of 1 hosts have it') });
+    const missing = await drakkar('preheat', `${registry.host}/none:1`);
+    expect(missing).toMatchObject({ code: 3, stderr: expect.stringContaining('none:1') });
+    expect(await drakkar('preheat', image, '--label', 'nothing')).toMatchObject({ code: 2 });
+    const keep = await drakkar('--json', 'preheat', image, '--keep', '--parallelism', '50%');
+    const job = JSON.parse(keep?.stdout ?? '') as JobDocument;
+    expect(job).toMatchObject({ state: 'keeping', hosts: { succeeded: 3 } });
+    expect((await drakkar('jobs'))?.stdout).toMatch(new RegExp(`${job.id} +preheat +keeping +3 of 3`));
+    expect((await drakkar('jobs', 'show', job.id))?.stdout).toMatch(/builder +succeeded/);
+    expect(await drakkar('jobs', 'cancel', job.id)).toMatchObject({ code: 0 });
+    expect(await drakkar('jobs', 'rm', job.id)).toMatchObject({ code: 0 });
+    expect(await drakkar('jobs', 'show', job.id)).toMatchObject({ code: 3 });
+    expect((await drakkar('snapshot', 'ls', '--cluster'))?.stdout).toContain(`${registry.host}/preheated`);
+    expect((await drakkar('supernode', 'status'))?.stdout).toContain('3 connected');
+    const token = await drakkar('token', 'create', 'ci', '--role', 'operator', '--ttl', '1h');
+    expect(token?.stdout).toMatch(/^drk_/);
+    expect((await drakkar('token', 'ls'))?.stdout).toMatch(/ci +operator/);
   });
 
   test('are the same for who asks again, and go on after the supernode was away', async () => {

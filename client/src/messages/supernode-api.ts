@@ -1186,6 +1186,8 @@ export interface components {
         Status: {
             /** @description What daemons are configured with: `host:port/PEER`. */
             address: string;
+            /** @description sha256 of the key of its own certificate; `null` without TLS. */
+            apiPin: string | null;
             /** @description Where the API and the console are. */
             apiUrl: string;
             blobs: number;
@@ -1206,6 +1208,8 @@ export interface components {
         StatusInput: {
             /** @description What daemons are configured with: `host:port/PEER`. */
             address: string;
+            /** @description sha256 of the key of its own certificate; `null` without TLS. */
+            apiPin: string | null;
             /** @description Where the API and the console are. */
             apiUrl: string;
             blobs: number;

@@ -59,6 +59,7 @@ export const statusSchema = z
     clusterKey: z.string().describe('What signs memberships and grants.'),
     address: z.string().describe('What daemons are configured with: `host:port/PEER`.'),
     apiUrl: z.string().describe('Where the API and the console are.'),
+    apiPin: z.string().nullable().describe('sha256 of the key of its own certificate; `null` without TLS.'),
     metricsUrl: z.string(),
     uptimeMs: z.number(),
     hosts: count.describe('That are connected.'),

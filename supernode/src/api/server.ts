@@ -53,6 +53,7 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
     routerOptions: { maxParamLength: 300 },
     ...(options.https === undefined ? {} : { https: options.https }),
   }) as unknown as FastifyInstance;
+  server.removeContentTypeParser('text/plain');
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
   server.decorateRequest('caller', null as unknown as Caller);

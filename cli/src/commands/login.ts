@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { SupernodeClient } from '@drakkar/client';
+import { DrakkarError } from '@drakkar/errors';
+import { defineCommand } from '../command-line/command.ts';
+import { keepLogin } from '../supernode-place.ts';
+
+/** `drakkar login`: which supernode commands speak with. */
+export const commands = [
+  defineCommand({
+    name: 'login',
+    summary: 'speak with a supernode elsewhere from now on; the token comes from stdin or a file',
+    notes:
+      '`drakkar token create` makes a token, on the supernode’s host or by whoever has one already.\n' +
+      'A supernode with a certificate of its own says its pin there when it starts, and in `drakkar supernode status`.',
+    positionals: ['<url>'],
+    options: {
+      'token-file': { value: 'file', summary: 'read the token from there' },
+      pin: {
+        value: 'sha256:…',
+        summary: 'the key that it must have in TLS; else its certificate must be a trusted one',
+      },
+    },
+    async run(context, [url], flags) {
+      if (!URL.canParse(url)) throw new DrakkarError('invalid_argument', `${JSON.stringify(url)} is no URL`);
+      const path = flags['token-file'];
+      if (path === undefined && process.stdin.isTTY) context.say('paste the token, then Ctrl-D:');
+      const token = (path === undefined ? await text(process.stdin) : await readFile(path, 'utf8')).trim();
+      const { origin } = new URL(url);
+      const login = { url: origin, token, ...(flags.pin === undefined ? {} : { pin: flags.pin }) };
+      const { signal } = context;
+      const { version, hosts } = await new SupernodeClient(login).status({ signal });
+      const kept = await keepLogin(login);
+      context.answer(
+        { url: origin, version, hosts },
+        `logged in to ${origin}, version ${version}, ${hosts} hosts connected; kept in ${kept}`,
+      );
+    },
+  }),
+];

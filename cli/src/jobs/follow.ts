@@ -1,0 +1,41 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobDocument, SupernodeClient } from '@drakkar/client';
+import { DrakkarError, type ErrorCode } from '@drakkar/errors';
+import type { Context } from '../context.ts';
+import { jobLine, subjectOf } from '../output/jobs.ts';
+
+const POLL_MS = 250;
+
+/**
+ * Says how a job gets on until it has ended, or is kept up: then what it came to. Ctrl-C ends the following, and not the job.
+ *
+ * @throws why it failed
+ */
+export async function follow(context: Context, client: SupernodeClient, begun: JobDocument): Promise<void> {
+  let job = begun;
+  let said = '';
+  context.say(`job ${job.id}`);
+  while (job.endedAtMs === null && job.state !== 'keeping') {
+    const line = jobLine(job);
+    if (line !== said) context.say(line);
+    said = line;
+    try {
+      await sleep(POLL_MS, undefined, { signal: context.signal });
+      job = await client.job(job.id, { signal: context.signal });
+    } catch (cause) {
+      if (!context.signal.aborted) throw cause;
+      throw new DrakkarError('cancelled', `the job goes on: \`drakkar jobs show ${job.id}\``, { cause });
+    }
+  }
+  if (job.state === 'succeeded' || job.state === 'keeping') {
+    context.answer(job, `${subjectOf(job)}: ${jobLine(job)}`);
+    return;
+  }
+  const code = (job.error?.code ?? 'cancelled') as ErrorCode;
+  const reason = [job.reason, job.error?.message].filter(
+    (words, at, all) => words && all.indexOf(words) === at,
+  );
+  throw new DrakkarError(code, `${job.spec.kind} ${subjectOf(job)}: ${reason.join(': ') || job.state}`, {
+    hint: job.error?.hint ?? `\`drakkar jobs show ${job.id}\` says how far each host was`,
+  });
+}
