@@ -30,6 +30,8 @@ export default defineConfig({
         include: packages.map((folder) => `${folder}/test/${level}/**/*.test.ts`),
         testTimeout: level === 'unit' ? 60_000 : 300_000,
         hookTimeout: 300_000,
+        // A condition is waited for as long as a busy machine may need.
+        expect: { poll: { timeout: 30_000 } },
         maxWorkers: workers[level] ?? '100%',
         sequence: { groupOrder: order },
       },
