@@ -118,6 +118,51 @@ export class SupernodeClient {
     await this.api.DELETE('/api/v1/jobs/{id}', { params: { path: { id } }, ...signalOf(call) });
   }
 
+  async policies(call: Call = {}): Promise<readonly Documents['Policy'][]> {
+    return dataOf(await this.api.GET('/api/v1/policies', signalOf(call))).items;
+  }
+
+  async createPolicy(body: Documents['PolicyRequestInput'], call: Call = {}): Promise<Documents['Policy']> {
+    return dataOf(await this.api.POST('/api/v1/policies', { body, ...signalOf(call) }));
+  }
+
+  async changePolicy(
+    id: string,
+    body: Documents['PolicyRequestInput'],
+    call: Call = {},
+  ): Promise<Documents['Policy']> {
+    return dataOf(
+      await this.api.PUT('/api/v1/policies/{id}', { params: { path: { id } }, body, ...signalOf(call) }),
+    );
+  }
+
+  async removePolicy(id: string, call: Call = {}): Promise<void> {
+    await this.api.DELETE('/api/v1/policies/{id}', { params: { path: { id } }, ...signalOf(call) });
+  }
+
+  /** Images that were seen and that a policy would be for. */
+  async dryRunPolicy(
+    body: Pick<Documents['PolicyRequestInput'], 'images'>,
+    call: Call = {},
+  ): Promise<Documents['PolicyMatches']['images']> {
+    return dataOf(await this.api.POST('/api/v1/policies/dry-run', { body, ...signalOf(call) })).images;
+  }
+
+  async webhooks(call: Call = {}): Promise<readonly Documents['Webhook'][]> {
+    return dataOf(await this.api.GET('/api/v1/webhooks', signalOf(call))).items;
+  }
+
+  async createWebhook(
+    body: Documents['WebhookRequestInput'],
+    call: Call = {},
+  ): Promise<Documents['NewWebhook']> {
+    return dataOf(await this.api.POST('/api/v1/webhooks', { body, ...signalOf(call) }));
+  }
+
+  async removeWebhook(id: string, call: Call = {}): Promise<void> {
+    await this.api.DELETE('/api/v1/webhooks/{id}', { params: { path: { id } }, ...signalOf(call) });
+  }
+
   async tokens(call: Call = {}): Promise<readonly Documents['Token'][]> {
     return dataOf(await this.api.GET('/api/v1/tokens', signalOf(call))).items;
   }

@@ -187,6 +187,7 @@ export async function startDaemon(
     volumes,
     store,
     learned,
+    started: (start) => swarm?.figures.started(start),
     tracer,
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler,
@@ -196,6 +197,7 @@ export async function startDaemon(
   const pull = (request: PullRequest, work: Work) =>
     pullImage(request, { client, content, store, images }, work);
   if (swarm !== undefined) {
+    swarm.figures.upstreamBytes = () => content.traffic.upstreamBytes;
     const modules = {
       images,
       snapshots,
@@ -252,8 +254,20 @@ export async function startDaemon(
     const buildDelayMs = buildSnapshots ? delayMs : undefined;
     const slow = stack.use(nativeHelper(config.native.socket));
     const helpers = { quick: native, slow };
+    const firstPull = async (name: string, work: Work) => {
+      if (swarm === undefined) return false;
+      const image = await images.resolve(name, undefined, work);
+      const { manifest } = await images.manifest(image, work);
+      return swarm.tasks.firstPull(
+        name,
+        manifest.layers.reduce((sum, { size }) => sum + size, 0),
+      );
+    };
     stack.use(
-      await serveSnapshotter({ socket, stateDirectory, buildDelayMs }, { native: helpers, snapshots, log }),
+      await serveSnapshotter(
+        { socket, stateDirectory, buildDelayMs },
+        { native: helpers, snapshots, firstPull, log },
+      ),
     );
   }
   stack.use(

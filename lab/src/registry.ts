@@ -25,6 +25,8 @@ export interface RegistryOptions {
   readonly port?: number;
   /** Where it listens; on loopback when absent. */
   readonly address?: string;
+  /** Whom it tells of pushes and pulls, and with which headers. */
+  readonly notifies?: { readonly url: string; readonly headers: Readonly<Record<string, string>> };
   /** Makes a command line that runs elsewhere: in a network namespace. */
   readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
 }
@@ -117,7 +119,14 @@ function configuration(port: number, storage: string, passwords: string, options
       ...(tls === undefined ? {} : { tls: { certificate: tls.certificateFile, key: tls.keyFile } }),
     },
     ...(auth === undefined ? {} : { auth }),
+    ...(options.notifies === undefined ? {} : { notifications: notifications(options.notifies) }),
   };
+}
+
+function notifications({ url, headers }: NonNullable<RegistryOptions['notifies']>): object {
+  const lists = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]]));
+  const times = { timeout: '2s', threshold: 3, backoff: '200ms' };
+  return { endpoints: [{ name: 'told', url, headers: lists, ...times }] };
 }
 
 function running(child: Child, directory: string, host: string, url: string): Registry {

@@ -14,6 +14,7 @@
 
 export * from '@drakkar/errors';
 export * from './blob-name.ts';
+export * from './cells.ts';
 export * from './chance.ts';
 export * from './chunk-list.ts';
 export * as containerd from './containerd.ts';
@@ -29,11 +30,13 @@ export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from 
 export {
   CandidatesSchema,
   type Find as FindMessage,
+  type FirstPull as FirstPullMessage,
   type Found as FoundMessage,
   type FromDaemon,
   FromDaemonSchema,
   type FromSupernode,
   FromSupernodeSchema,
+  type Heartbeat as HeartbeatMessage,
   type Hello,
   type Learn as LearnMessage,
   type Lost as LostMessage,

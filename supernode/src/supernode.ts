@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { fromBinary } from '@bufbuild/protobuf';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
-import { formatHostPort, type PeerId, parseRepository, SnapshotMessageSchema } from '@drakkar/protocol';
+import { formatHostPort, type PeerId } from '@drakkar/protocol';
 import {
   errorInLog,
   loadKey,
@@ -14,16 +13,7 @@ import {
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
-import {
-  type ApiModules,
-  Audit,
-  type BlobDocument,
-  Events,
-  type HostDocument,
-  type MembersApi,
-  serveApi,
-  Tokens,
-} from './api/index.ts';
+import { type ApiModules, Audit, Events, type MembersApi, serveApi, Tokens } from './api/index.ts';
 import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
@@ -32,11 +22,17 @@ import { Authority } from './members/authority.ts';
 import { forget, forgetAway } from './members/forget.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
+import { Policies } from './policies/policies.ts';
 import { SnapshotCatalogue } from './snapshots/catalogue.ts';
 import { SqliteState } from './state/index.ts';
-import { isSeed } from './swarm/state.ts';
+import { Traffic } from './traffic/traffic.ts';
+import { Views } from './views.ts';
+import { Hooks } from './webhooks/hooks.ts';
 
 export type SupernodeStatus = ReturnType<ApiModules['status']>;
+
+/** What hosts move is remembered this often, for ten minutes. */
+const SAMPLE_MS = 5_000;
 
 /** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
 export interface Supernode extends AsyncDisposable {
@@ -93,10 +89,18 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const jobs = stack.use(await Jobs.open({ state, cluster: clusterOf(control, members), clock, log }));
+  const policies = stack.use(
+    await Policies.open({
+      ...{ state, jobs, log, nowMs: Date.now },
+      forgetUnused: (isOf, unusedMs) => catalogue.forgetUnused(isOf, Date.now() - unusedMs),
+    }),
+  );
+  const hooks = new Hooks({ state, pushed: (image) => policies.pushed(image), nowMs: Date.now });
   const events = new Events();
-  const hosts = () => hostDocuments(control, members);
+  const traffic = new Traffic();
+  const views = new Views({ control, members, catalogue, traces, traffic, jobs });
   const tellOfHost = (peer: PeerId) => {
-    const host = events.listeners > 0 ? hosts().find((each) => each.peer === peer) : undefined;
+    const host = events.listeners > 0 ? views.host(peer) : undefined;
     if (host !== undefined) events.tell('host', host);
   };
   control.tasks = {
@@ -104,10 +108,23 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
       jobs.came(host);
       tellOfHost(host.peer);
     },
-    left: tellOfHost,
+    left: (peer) => {
+      traffic.left(peer);
+      tellOfHost(peer);
+    },
+    beat: (peer, heartbeat) => {
+      const { name = peer } = control.swarm.hosts.get(peer) ?? {};
+      traffic.beat(peer, name, heartbeat, clockMs(), Date.now());
+    },
     heard: (peer, report) => jobs.heard(peer, report),
+    firstPull: (peer, { image, sizeBytes }) => {
+      if (image !== undefined)
+        policies.firstPull(peer, image.reference, image.platform || undefined, Number(sizeBytes));
+    },
   };
   stack.use(jobs.onChange((job) => events.tell('job', job)));
+  const sampling = setInterval(() => events.tell('traffic', traffic.sample(Date.now())), SAMPLE_MS);
+  stack.defer(() => clearInterval(sampling));
 
   const address = `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`;
   const status = (): SupernodeStatus => ({
@@ -127,7 +144,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   });
   const isConnected = (peer: PeerId) => control.isAdmitted(peer);
   const membersApi: MembersApi = {
-    list: hosts,
+    list: () => views.hosts(),
     joinToken: () => ({ supernode: address, joinToken: authority.joinToken() }),
     rotateJoinToken: () => authority.rotateSecret(),
     rotateClusterKey: async () => {
@@ -149,10 +166,14 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const api = stack.use(
     await serveApi(
       {
-        ...{ jobs, tokens, audit, events, status },
+        ...{ jobs, tokens, audit, events, policies, hooks, status },
         members: membersApi,
-        blobs: () => blobDocuments(control),
-        snapshots: (options) => snapshotDocuments(catalogue, options),
+        overview: () => views.overview(),
+        topology: () => views.topology(),
+        blobs: () => views.blobs(),
+        blob: (digest) => views.blob(digest),
+        snapshots: (options) => views.snapshots(options),
+        snapshot: (manifest) => views.snapshot(manifest),
       },
       { ...config.api, keys, socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME) },
       log,
@@ -167,62 +188,5 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     },
     status,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
-  };
-}
-
-function hostDocuments({ swarm }: Control, members: Members): HostDocument[] {
-  const quarantined = members.quarantined(Date.now());
-  return members.list().map(({ peer, name, revokedAtMs, seenAtMs }) => {
-    const host = swarm.hosts.get(peer);
-    return {
-      peer,
-      name,
-      state:
-        revokedAtMs !== null
-          ? 'revoked'
-          : quarantined.has(peer)
-            ? 'quarantined'
-            : host === undefined
-              ? 'away'
-              : 'connected',
-      dataAddress: host?.dataAddress ?? null,
-      labels: { ...host?.labels },
-      roles: [...(host?.roles ?? [])],
-      uploads: host?.uploads ?? 0,
-      uploadSlots: host?.uploadSlots ?? 0,
-      blobs: swarm.blobsOf(peer),
-      heardAtMs: host === undefined ? seenAtMs : Date.now() - (clockMs() - host.heardAtMs),
-    };
-  });
-}
-
-function* blobDocuments({ swarm }: Control): Generator<BlobDocument> {
-  for (const blob of swarm.blobs) {
-    const parts = [...blob.parts.values()];
-    yield {
-      digest: blob.name.digest,
-      origin: blob.name.origin,
-      sizeBytes: blob.sizeBytes,
-      pieces: blob.pieces,
-      seeds: parts.filter((part) => isSeed(blob, part)).length,
-      children: parts.filter(({ wants }) => wants).length,
-      readers: [...blob.origins.keys()],
-    };
-  }
-}
-
-function snapshotDocuments(
-  catalogue: SnapshotCatalogue,
-  options: Parameters<ApiModules['snapshots']>[0],
-): ReturnType<ApiModules['snapshots']> {
-  const { items, next } = catalogue.page(options);
-  return {
-    next,
-    items: items.map(({ message, blobs, envelope: _, ...snapshot }) => ({
-      ...snapshot,
-      repository: parseRepository(fromBinary(SnapshotMessageSchema, message).repository).repository,
-      sizeBytes: blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      devices: blobs.length - 1,
-    })),
   };
 }

@@ -60,7 +60,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
       revoked: () => {},
       changed: () => {},
       complete: () => [],
-      uploads: () => 0,
+      beat: () => ({ uploads: 0 }),
     },
   });
   link.start();

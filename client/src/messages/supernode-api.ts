@@ -38,6 +38,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/blobs/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One blob, and what each host has of it; once for each way in which it is cut, and each place that it is from */
+        get: operations["getBlob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cluster-key/rotate": {
         parameters: {
             query?: never;
@@ -315,6 +332,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All of the cluster at a glance */
+        get: operations["getOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Policies, by their names */
+        get: operations["listPolicies"];
+        put?: never;
+        /** Have something done for images, from now on */
+        post: operations["createPolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Put another policy in the place of one */
+        put: operations["changePolicy"];
+        post?: never;
+        /** Nothing more is done by it; what was begun goes on */
+        delete: operations["removePolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies/dry-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which of the images that were seen a policy would be for */
+        post: operations["dryRunPolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/snapshots": {
         parameters: {
             query?: never;
@@ -324,6 +411,23 @@ export interface paths {
         };
         /** Snapshots that hosts have announced */
         get: operations["listSnapshots"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snapshots/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One snapshot, by the digest of its image’s manifest */
+        get: operations["getSnapshot"];
         put?: never;
         post?: never;
         delete?: never;
@@ -384,6 +488,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/topology": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is where, and who gives whom */
+        get: operations["getTopology"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Webhooks, without their secrets */
+        get: operations["listWebhooks"];
+        put?: never;
+        /** Hear of a registry’s pushes */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Hear of it no longer */
+        delete: operations["removeWebhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a registry says; who sends it shows that it knows the webhook’s secret */
+        post: operations["deliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -427,6 +600,50 @@ export interface components {
             seeds: number;
             sizeBytes: number;
         };
+        BlobDetail: {
+            /** @description Hosts that want it. */
+            children: number;
+            digest: string;
+            /** @description The registry or server that gave it. */
+            origin: string;
+            /** @description Hosts that take part in it, at most 1,000. */
+            parts: {
+                havePieces: number;
+                /** @description Which 64ths it has: 64 bits in hex, the lowest bit is the first. `null` where it has not said. */
+                map: string | null;
+                name: string;
+                peer: string;
+                wants: boolean;
+            }[];
+            pieces: number;
+            /** @description Hosts that may read it from where it is from at the moment. */
+            readers: string[];
+            /** @description Hosts that have all of it. */
+            seeds: number;
+            sizeBytes: number;
+        };
+        BlobDetailInput: {
+            /** @description Hosts that want it. */
+            children: number;
+            digest: string;
+            /** @description The registry or server that gave it. */
+            origin: string;
+            /** @description Hosts that take part in it, at most 1,000. */
+            parts: {
+                havePieces: number;
+                /** @description Which 64ths it has: 64 bits in hex, the lowest bit is the first. `null` where it has not said. */
+                map: string | null;
+                name: string;
+                peer: string;
+                wants: boolean;
+            }[];
+            pieces: number;
+            /** @description Hosts that may read it from where it is from at the moment. */
+            readers: string[];
+            /** @description Hosts that have all of it. */
+            seeds: number;
+            sizeBytes: number;
+        };
         BlobInput: {
             /** @description Hosts that want it. */
             children: number;
@@ -450,6 +667,8 @@ export interface components {
             image: string;
             /** @constant */
             kind: "build";
+            /** @description The host that builds it where no host has the role, or where no other may have the image. */
+            near?: string;
             /** @description `OS/ARCH[/VARIANT]`; each host’s own where absent. */
             platform?: string;
             /**
@@ -483,6 +702,8 @@ export interface components {
             image: string;
             /** @constant */
             kind: "build";
+            /** @description The host that builds it where no host has the role, or where no other may have the image. */
+            near?: string;
             /** @description `OS/ARCH[/VARIANT]`; each host’s own where absent. */
             platform?: string;
             /**
@@ -505,6 +726,20 @@ export interface components {
              * @default 604800000
              */
             ttlMs?: number;
+        };
+        DeliveryAnswer: {
+            images: number;
+            outcome: string;
+            policies: number;
+        } & {
+            [key: string]: unknown;
+        };
+        DeliveryAnswerInput: {
+            images: number;
+            outcome: string;
+            policies: number;
+        } & {
+            [key: string]: unknown;
         };
         EvictSpec: {
             /**
@@ -992,6 +1227,472 @@ export interface components {
             /** @description The token itself, which is not shown again. */
             text: string;
         };
+        NewWebhook: {
+            createdAtMs: number;
+            createdBy: string;
+            /** @description The last ones that this supernode has had, the newest first. */
+            deliveries: {
+                atMs: number;
+                detail: string;
+                /** @enum {string} */
+                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
+            }[];
+            id: string;
+            /** @enum {string} */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description Where the sender is to send it, below the address of the API. */
+            path: string;
+            /** @description How the sender shows that it knows the secret. */
+            proof: string;
+            registry: string | null;
+            /** @description Not shown again. */
+            secret: string;
+        };
+        NewWebhookInput: {
+            createdAtMs: number;
+            createdBy: string;
+            /** @description The last ones that this supernode has had, the newest first. */
+            deliveries: {
+                atMs: number;
+                detail: string;
+                /** @enum {string} */
+                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
+            }[];
+            id: string;
+            /** @enum {string} */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description Where the sender is to send it, below the address of the API. */
+            path: string;
+            /** @description How the sender shows that it knows the secret. */
+            proof: string;
+            registry: string | null;
+            /** @description Not shown again. */
+            secret: string;
+        };
+        Overview: {
+            blobs: number;
+            /** @description The last ten minutes. */
+            history: components["schemas"]["TrafficPoint"][];
+            hosts: {
+                away: number;
+                connected: number;
+                quarantined: number;
+                revoked: number;
+            };
+            jobs: {
+                active: number;
+            };
+            snapshots: number;
+            /** @description How long it took until root file systems were ready. */
+            starts: {
+                buckets: {
+                    count: number;
+                    toMs: number | null;
+                }[];
+                count: number;
+                p50Ms: number | null;
+                p90Ms: number | null;
+                p99Ms: number | null;
+                recent: {
+                    atMs: number;
+                    found: string;
+                    host: string;
+                    image: string;
+                    peer: string;
+                    totalMs: number;
+                }[];
+            };
+            /** @description Of all hosts, since this supernode began. */
+            traffic: {
+                /** @description From other hosts. */
+                peerBytes: number;
+                peerBytesPerSecond: number;
+                /** @description From registries and web servers. */
+                upstreamBytes: number;
+                upstreamBytesPerSecond: number;
+            };
+        };
+        OverviewInput: {
+            blobs: number;
+            /** @description The last ten minutes. */
+            history: components["schemas"]["TrafficPointInput"][];
+            hosts: {
+                away: number;
+                connected: number;
+                quarantined: number;
+                revoked: number;
+            };
+            jobs: {
+                active: number;
+            };
+            snapshots: number;
+            /** @description How long it took until root file systems were ready. */
+            starts: {
+                buckets: {
+                    count: number;
+                    toMs: number | null;
+                }[];
+                count: number;
+                p50Ms: number | null;
+                p90Ms: number | null;
+                p99Ms: number | null;
+                recent: {
+                    atMs: number;
+                    found: string;
+                    host: string;
+                    image: string;
+                    peer: string;
+                    totalMs: number;
+                }[];
+            };
+            /** @description Of all hosts, since this supernode began. */
+            traffic: {
+                /** @description From other hosts. */
+                peerBytes: number;
+                peerBytesPerSecond: number;
+                /** @description From registries and web servers. */
+                upstreamBytes: number;
+                upstreamBytesPerSecond: number;
+            };
+        };
+        Policy: {
+            /**
+             * @description Builds by this policy at the same time, at most; others wait.
+             * @default 2
+             */
+            atOnce: number;
+            changedAtMs: number;
+            createdAtMs: number;
+            createdBy: string;
+            /**
+             * @description Which hosts get it as soon as it is built; `null` is none: they fetch what they start.
+             * @default null
+             */
+            distribute: {
+                /**
+                 * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
+                 * @default snapshot
+                 * @enum {string}
+                 */
+                content: "snapshot" | "start" | "layers";
+                /**
+                 * @description Hosts at the same time: a number, or a percentage of all that it is for.
+                 * @default 100
+                 */
+                parallelism: number | string;
+                /** @description Which hosts; all where nothing is said. */
+                target: {
+                    /** @description Until so many of them have it. */
+                    hosts?: number;
+                    /** @description Hosts with all of these labels alone. */
+                    labels?: {
+                        [key: string]: string;
+                    };
+                    /** @description So much of them, chosen by lot. */
+                    percentage?: number;
+                    /**
+                     * @description Hosts with this role alone.
+                     * @enum {string}
+                     */
+                    role?: "seed" | "builder";
+                };
+            } | null;
+            /** @default true */
+            enabled: boolean;
+            id: string;
+            images: string[];
+            /**
+             * @description Snapshots that nobody has started for so long are forgotten.
+             * @default null
+             */
+            keepMs: number | null;
+            /**
+             * @description Of the layers of an image that was pulled: smaller ones are unpacked as fast.
+             * @default 0
+             */
+            minSizeBytes: number;
+            name: string;
+            on: {
+                /**
+                 * @description A host has pulled one that has no snapshot.
+                 * @default true
+                 */
+                firstPull: boolean;
+                /**
+                 * @description A registry says that one was pushed.
+                 * @default true
+                 */
+                push: boolean;
+            };
+            /**
+             * @description Snapshots go to the image’s registry, too.
+             * @default false
+             */
+            push: boolean;
+            /**
+             * @description Tags that are known are looked at again this often, and built where they mean something else.
+             * @default null
+             */
+            refreshMs: number | null;
+        };
+        PolicyInput: {
+            /**
+             * @description Builds by this policy at the same time, at most; others wait.
+             * @default 2
+             */
+            atOnce?: number;
+            changedAtMs: number;
+            createdAtMs: number;
+            createdBy: string;
+            /**
+             * @description Which hosts get it as soon as it is built; `null` is none: they fetch what they start.
+             * @default null
+             */
+            distribute?: {
+                /**
+                 * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
+                 * @default snapshot
+                 * @enum {string}
+                 */
+                content?: "snapshot" | "start" | "layers";
+                /**
+                 * @description Hosts at the same time: a number, or a percentage of all that it is for.
+                 * @default 100
+                 */
+                parallelism?: number | string;
+                /**
+                 * @description Which hosts; all where nothing is said.
+                 * @default {}
+                 */
+                target?: {
+                    /** @description Until so many of them have it. */
+                    hosts?: number;
+                    /** @description Hosts with all of these labels alone. */
+                    labels?: {
+                        [key: string]: string;
+                    };
+                    /** @description So much of them, chosen by lot. */
+                    percentage?: number;
+                    /**
+                     * @description Hosts with this role alone.
+                     * @enum {string}
+                     */
+                    role?: "seed" | "builder";
+                };
+            } | null;
+            /** @default true */
+            enabled?: boolean;
+            id: string;
+            images: string[];
+            /**
+             * @description Snapshots that nobody has started for so long are forgotten.
+             * @default null
+             */
+            keepMs?: number | null;
+            /**
+             * @description Of the layers of an image that was pulled: smaller ones are unpacked as fast.
+             * @default 0
+             */
+            minSizeBytes?: number;
+            name: string;
+            /** @default {} */
+            on?: {
+                /**
+                 * @description A host has pulled one that has no snapshot.
+                 * @default true
+                 */
+                firstPull?: boolean;
+                /**
+                 * @description A registry says that one was pushed.
+                 * @default true
+                 */
+                push?: boolean;
+            };
+            /**
+             * @description Snapshots go to the image’s registry, too.
+             * @default false
+             */
+            push?: boolean;
+            /**
+             * @description Tags that are known are looked at again this often, and built where they mean something else.
+             * @default null
+             */
+            refreshMs?: number | null;
+        };
+        PolicyMatches: {
+            images: {
+                image: string;
+                lookedAtMs: number;
+                platform: string | null;
+                seenAtMs: number;
+            }[];
+        };
+        PolicyMatchesInput: {
+            images: {
+                image: string;
+                lookedAtMs: number;
+                platform: string | null;
+                seenAtMs: number;
+            }[];
+        };
+        PolicyRequest: {
+            /**
+             * @description Builds by this policy at the same time, at most; others wait.
+             * @default 2
+             */
+            atOnce: number;
+            /**
+             * @description Which hosts get it as soon as it is built; `null` is none: they fetch what they start.
+             * @default null
+             */
+            distribute: {
+                /**
+                 * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
+                 * @default snapshot
+                 * @enum {string}
+                 */
+                content: "snapshot" | "start" | "layers";
+                /**
+                 * @description Hosts at the same time: a number, or a percentage of all that it is for.
+                 * @default 100
+                 */
+                parallelism: number | string;
+                /** @description Which hosts; all where nothing is said. */
+                target: {
+                    /** @description Until so many of them have it. */
+                    hosts?: number;
+                    /** @description Hosts with all of these labels alone. */
+                    labels?: {
+                        [key: string]: string;
+                    };
+                    /** @description So much of them, chosen by lot. */
+                    percentage?: number;
+                    /**
+                     * @description Hosts with this role alone.
+                     * @enum {string}
+                     */
+                    role?: "seed" | "builder";
+                };
+            } | null;
+            /** @default true */
+            enabled: boolean;
+            images: string[];
+            /**
+             * @description Snapshots that nobody has started for so long are forgotten.
+             * @default null
+             */
+            keepMs: number | null;
+            /**
+             * @description Of the layers of an image that was pulled: smaller ones are unpacked as fast.
+             * @default 0
+             */
+            minSizeBytes: number;
+            name: string;
+            on: {
+                /**
+                 * @description A host has pulled one that has no snapshot.
+                 * @default true
+                 */
+                firstPull: boolean;
+                /**
+                 * @description A registry says that one was pushed.
+                 * @default true
+                 */
+                push: boolean;
+            };
+            /**
+             * @description Snapshots go to the image’s registry, too.
+             * @default false
+             */
+            push: boolean;
+            /**
+             * @description Tags that are known are looked at again this often, and built where they mean something else.
+             * @default null
+             */
+            refreshMs: number | null;
+        };
+        PolicyRequestInput: {
+            /**
+             * @description Builds by this policy at the same time, at most; others wait.
+             * @default 2
+             */
+            atOnce?: number;
+            /**
+             * @description Which hosts get it as soon as it is built; `null` is none: they fetch what they start.
+             * @default null
+             */
+            distribute?: {
+                /**
+                 * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
+                 * @default snapshot
+                 * @enum {string}
+                 */
+                content?: "snapshot" | "start" | "layers";
+                /**
+                 * @description Hosts at the same time: a number, or a percentage of all that it is for.
+                 * @default 100
+                 */
+                parallelism?: number | string;
+                /**
+                 * @description Which hosts; all where nothing is said.
+                 * @default {}
+                 */
+                target?: {
+                    /** @description Until so many of them have it. */
+                    hosts?: number;
+                    /** @description Hosts with all of these labels alone. */
+                    labels?: {
+                        [key: string]: string;
+                    };
+                    /** @description So much of them, chosen by lot. */
+                    percentage?: number;
+                    /**
+                     * @description Hosts with this role alone.
+                     * @enum {string}
+                     */
+                    role?: "seed" | "builder";
+                };
+            } | null;
+            /** @default true */
+            enabled?: boolean;
+            images: string[];
+            /**
+             * @description Snapshots that nobody has started for so long are forgotten.
+             * @default null
+             */
+            keepMs?: number | null;
+            /**
+             * @description Of the layers of an image that was pulled: smaller ones are unpacked as fast.
+             * @default 0
+             */
+            minSizeBytes?: number;
+            name: string;
+            /** @default {} */
+            on?: {
+                /**
+                 * @description A host has pulled one that has no snapshot.
+                 * @default true
+                 */
+                firstPull?: boolean;
+                /**
+                 * @description A registry says that one was pushed.
+                 * @default true
+                 */
+                push?: boolean;
+            };
+            /**
+             * @description Snapshots go to the image’s registry, too.
+             * @default false
+             */
+            push?: boolean;
+            /**
+             * @description Tags that are known are looked at again this often, and built where they mean something else.
+             * @default null
+             */
+            refreshMs?: number | null;
+        };
         PreheatSpec: {
             /**
              * @description On one host, before it is given up there.
@@ -1168,6 +1869,96 @@ export interface components {
             sizeBytes: number;
             usedAtMs: number;
         };
+        SnapshotDetail: {
+            announcer: string;
+            builder: string;
+            devices: number;
+            layers: {
+                digest: string;
+                sizeBytes: number;
+            }[];
+            layout: string;
+            manifest: string;
+            /** @description What it consists of, and who has how much of it. */
+            parts: {
+                digest: string;
+                hosts: {
+                    name: string;
+                    peer: string;
+                    residency: number;
+                }[];
+                /** @enum {string} */
+                kind: "meta" | "device";
+                pieces: number;
+                /** @description Other snapshots that use it. */
+                sharedWith: {
+                    manifest: string;
+                    repository: string;
+                }[];
+                sizeBytes: number;
+                /** @description Of a device, from 0. */
+                slot: number;
+            }[];
+            platform: string;
+            /** @description What starts are known to read, in that order; bytes of devices. */
+            prefetch: {
+                device: number;
+                length: number;
+                offset: number;
+            }[];
+            pushed: boolean;
+            registry: string;
+            repository: string;
+            root: string;
+            /** @description As it travels. */
+            sizeBytes: number;
+            usedAtMs: number;
+        };
+        SnapshotDetailInput: {
+            announcer: string;
+            builder: string;
+            devices: number;
+            layers: {
+                digest: string;
+                sizeBytes: number;
+            }[];
+            layout: string;
+            manifest: string;
+            /** @description What it consists of, and who has how much of it. */
+            parts: {
+                digest: string;
+                hosts: {
+                    name: string;
+                    peer: string;
+                    residency: number;
+                }[];
+                /** @enum {string} */
+                kind: "meta" | "device";
+                pieces: number;
+                /** @description Other snapshots that use it. */
+                sharedWith: {
+                    manifest: string;
+                    repository: string;
+                }[];
+                sizeBytes: number;
+                /** @description Of a device, from 0. */
+                slot: number;
+            }[];
+            platform: string;
+            /** @description What starts are known to read, in that order; bytes of devices. */
+            prefetch: {
+                device: number;
+                length: number;
+                offset: number;
+            }[];
+            pushed: boolean;
+            registry: string;
+            repository: string;
+            root: string;
+            /** @description As it travels. */
+            sizeBytes: number;
+            usedAtMs: number;
+        };
         SnapshotInput: {
             announcer: string;
             builder: string;
@@ -1267,6 +2058,116 @@ export interface components {
              */
             ttlMs?: number | null;
         };
+        Topology: {
+            /** @description Who gives whom, the largest first; at most 4,000. */
+            feeds: {
+                bytesPerSecond: number;
+                from: string;
+                to: string;
+            }[];
+            hosts: {
+                labels: {
+                    [key: string]: string;
+                };
+                name: string;
+                peer: string;
+                receivedBytesPerSecond: number;
+                roles: string[];
+                sentBytesPerSecond: number;
+            }[];
+        };
+        TopologyInput: {
+            /** @description Who gives whom, the largest first; at most 4,000. */
+            feeds: {
+                bytesPerSecond: number;
+                from: string;
+                to: string;
+            }[];
+            hosts: {
+                labels: {
+                    [key: string]: string;
+                };
+                name: string;
+                peer: string;
+                receivedBytesPerSecond: number;
+                roles: string[];
+                sentBytesPerSecond: number;
+            }[];
+        };
+        TrafficPoint: {
+            atMs: number;
+            peerBytesPerSecond: number;
+            upstreamBytesPerSecond: number;
+        };
+        TrafficPointInput: {
+            atMs: number;
+            peerBytesPerSecond: number;
+            upstreamBytesPerSecond: number;
+        };
+        Webhook: {
+            createdAtMs: number;
+            createdBy: string;
+            /** @description The last ones that this supernode has had, the newest first. */
+            deliveries: {
+                atMs: number;
+                detail: string;
+                /** @enum {string} */
+                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
+            }[];
+            id: string;
+            /** @enum {string} */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description Where the sender is to send it, below the address of the API. */
+            path: string;
+            /** @description How the sender shows that it knows the secret. */
+            proof: string;
+            registry: string | null;
+        };
+        WebhookInput: {
+            createdAtMs: number;
+            createdBy: string;
+            /** @description The last ones that this supernode has had, the newest first. */
+            deliveries: {
+                atMs: number;
+                detail: string;
+                /** @enum {string} */
+                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
+            }[];
+            id: string;
+            /** @enum {string} */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description Where the sender is to send it, below the address of the API. */
+            path: string;
+            /** @description How the sender shows that it knows the secret. */
+            proof: string;
+            registry: string | null;
+        };
+        WebhookRequest: {
+            /**
+             * @description Who sends.
+             * @enum {string}
+             */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description How hosts name the registry, where the sender says another name or none. */
+            registry?: string;
+            /** @description What the sender shows that it knows; made where it is not given. */
+            secret?: string;
+        };
+        WebhookRequestInput: {
+            /**
+             * @description Who sends.
+             * @enum {string}
+             */
+            kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            name: string;
+            /** @description How hosts name the registry, where the sender says another name or none. */
+            registry?: string;
+            /** @description What the sender shows that it knows; made where it is not given. */
+            secret?: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1337,6 +2238,37 @@ export interface operations {
                         /** @description `after` of the next page; `null` on the last one. */
                         next: string | null;
                     };
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBlob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlobDetail"][];
                 };
             };
             /** @description What went wrong */
@@ -1928,6 +2860,200 @@ export interface operations {
             };
         };
     };
+    getOverview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Policy"][];
+                        /** @description `after` of the next page; `null` on the last one. */
+                        next: string | null;
+                    };
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyRequestInput"];
+            };
+        };
+        responses: {
+            /** @description Default Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyRequestInput"];
+            };
+        };
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dryRunPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    images: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyMatches"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listSnapshots: {
         parameters: {
             query?: {
@@ -1952,6 +3078,37 @@ export interface operations {
                         /** @description `after` of the next page; `null` on the last one. */
                         next: string | null;
                     };
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotDetail"];
                 };
             };
             /** @description What went wrong */
@@ -2077,6 +3234,161 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTopology: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Topology"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Webhook"][];
+                        /** @description `after` of the next page; `null` on the last one. */
+                        next: string | null;
+                    };
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequestInput"];
+            };
+        };
+        responses: {
+            /** @description Default Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryAnswer"];
+                };
             };
             /** @description What went wrong */
             default: {

@@ -6,8 +6,8 @@ export interface FirstPullsOptions {
   readonly delayMs: number;
 }
 
-/** Comes by an image's snapshot: the cluster may have it by then, else it is built. */
-export type MakeSnapshot = (image: string, signal: AbortSignal) => Promise<void>;
+/** Comes by an image's snapshot: the cluster may have it by then, else it is built; or leaves that to the cluster, which is told. */
+export type MakeSnapshot = (image: string, signal: AbortSignal) => Promise<'made' | 'told'>;
 
 /** More of them are left to their next pull. */
 const MAX_WAITING = 256;
@@ -45,8 +45,9 @@ export class FirstPulls implements AsyncDisposable {
     const { signal } = this.#ending;
     try {
       await sleep(Math.max(0, beginAtMs - performance.now()), undefined, { signal });
-      await this.#make(image, signal);
-      this.#log.info({ image }, 'an image that was unpacked has a snapshot now');
+      const outcome = await this.#make(image, signal);
+      const what = { made: 'has a snapshot now', told: 'is known to the cluster now' }[outcome];
+      this.#log.info({ image }, `an image that was unpacked ${what}`);
     } catch (error) {
       if (!signal.aborted)
         this.#log.warn({ image, error }, 'no snapshot could be made of an image that was unpacked');

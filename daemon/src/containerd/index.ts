@@ -17,6 +17,8 @@ import { type Helpers, NativeLayers } from './layers.ts';
 export interface SnapshotterModules {
   readonly native: Helpers;
   readonly snapshots: SnapshotService;
+  /** An image was unpacked that has no snapshot. @returns whether the cluster decides what is done about it */
+  readonly firstPull: (image: string, work: Work) => Promise<boolean>;
   readonly log: Log;
 }
 
@@ -30,7 +32,7 @@ export interface SnapshotterOptions {
 /** @throws `busy` where another one answers at the socket */
 export async function serveSnapshotter(
   { socket, stateDirectory, buildDelayMs }: SnapshotterOptions,
-  { native, snapshots, log }: SnapshotterModules,
+  { native, snapshots, firstPull, log }: SnapshotterModules,
 ): Promise<AsyncDisposable> {
   if (await isAnswered(socket)) {
     throw new DrakkarError('busy', `another snapshotter already answers at ${socket}`, {
@@ -42,8 +44,12 @@ export async function serveSnapshotter(
   stack.defer(() => ending.abort());
   const work = () => new Work({ signal: ending.signal });
   const metadata = stack.use(new Metadata(join(stateDirectory, 'containerd.sqlite')));
-  const make = async (image: string, signal: AbortSignal) =>
-    void (await snapshots.chainIds(image, true, new Work({ signal })));
+  const make = async (image: string, signal: AbortSignal) => {
+    const work = new Work({ signal });
+    if (await firstPull(image, work)) return 'told';
+    await snapshots.chainIds(image, true, work);
+    return 'made';
+  };
   const firstPulls =
     buildDelayMs === undefined ? undefined : stack.use(new FirstPulls({ delayMs: buildDelayMs }, make, log));
   const service = new Snapshots({

@@ -73,6 +73,8 @@ export interface ServiceModules {
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   readonly learned: LearnedStarts;
+  /** A root file system was made ready that was not before. */
+  started(start: { image: string; found: BuildResult['found']; totalMs: number }): void;
   readonly tracer: Pick<StartTracer, 'foresee' | 'begin' | 'ended'>;
   /** Which parts of files of a snapshot lie in ranges of its devices. */
   filesIn(
@@ -179,6 +181,8 @@ export class SnapshotService {
         volumes.prepareStart(mountable, { ownerPid, onMounted, signal: work.signal }),
       );
       work.timeline.mark('mounted');
+      const totalMs = work.timeline.marks.at(-1)?.atMs ?? 0;
+      this.#modules.started({ image: image.name, found, totalMs });
       this.#starts.set(id, { record, receipt: work.receipt, before });
       return {
         id,
@@ -228,14 +232,21 @@ export class SnapshotService {
   async mountImage(image: string, layers: number | undefined, work: Work): Promise<string> {
     const extent = await this.#modules.volumes.extent(work);
     const wanted = { rebuild: false, extent, startKey: startKeyOf() };
+    let found: Acquisition['found'] = 'here';
     const acquire = async () => {
       const acquired = await this.#acquire({ image }, wanted, work);
+      found = acquired.found;
       if (layers === undefined) return acquired;
       const record = await this.#modules.acquirer.acquirePrefix(acquired.record, layers, extent, work);
       return { ...acquired, record };
     };
+    const startedMs = performance.now();
     return await this.#unlessEvicted(acquire, wanted, work, async (mountable, onMounted) => {
-      await this.#modules.volumes.mount(mountable, { onMounted, signal: work.signal });
+      const isNew = (status: VolumeStatus) => {
+        onMounted(status);
+        this.#modules.started({ image, found, totalMs: performance.now() - startedMs });
+      };
+      await this.#modules.volumes.mount(mountable, { onMounted: isNew, signal: work.signal });
       return volumeId(mountable.config);
     });
   }

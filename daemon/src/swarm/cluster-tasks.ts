@@ -10,10 +10,10 @@ export interface TaskHandler {
 
 /** Between the link to the supernode and who does what it says. */
 export class ClusterTasks {
-  #link: Pick<SupernodeLink, 'task'> | undefined;
+  #link: Pick<SupernodeLink, 'task' | 'firstPull'> | undefined;
   #handler: TaskHandler | undefined;
 
-  begin(link: Pick<SupernodeLink, 'task'>): void {
+  begin(link: Pick<SupernodeLink, 'task' | 'firstPull'>): void {
     this.#link = link;
   }
 
@@ -27,6 +27,11 @@ export class ClusterTasks {
 
   cancel(id: string): void {
     this.#handler?.cancel(id);
+  }
+
+  /** An image without a snapshot was pulled. @returns whether the cluster decides what is done about it */
+  firstPull(image: string, sizeBytes: number): boolean {
+    return this.#link?.firstPull(image, sizeBytes) ?? false;
   }
 
   report(report: TaskReportInit): void {

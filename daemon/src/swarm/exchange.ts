@@ -1,4 +1,5 @@
 import {
+  cellsOf,
   DrakkarError,
   distance,
   type HostPort,
@@ -59,7 +60,7 @@ export interface ExchangeModules extends IntroductionsModules {
   /** Streams about all blobs, which each exchange counts. */
   readonly conversations: { open: number };
   sent(bytes: number): void;
-  pieceReceived(bytes: number): void;
+  pieceReceived(peer: PeerId, bytes: number): void;
 }
 
 const SESSIONS = 64;
@@ -203,7 +204,7 @@ export class Exchange implements HaveEvents {
       pool: poolOf(this.blob.cut.longestPieceBytes),
       pass: (bytes, signal) => downloadRate.pass(bytes, signal),
       deliver: async (piece, bytes, sha256, peer) => {
-        this.#modules.pieceReceived(bytes.length);
+        this.#modules.pieceReceived(peer, bytes.length);
         if (!(await sink.deliver(piece, bytes, sha256, peer))) return;
         this.#peerProgressAtMs = performance.now();
         this.#gained(piece, sha256, false);
@@ -446,7 +447,9 @@ export class Exchange implements HaveEvents {
     if (this.#picker.has(piece)) return;
     this.#fetcher?.arrived(piece);
     this.#progressAtMs = performance.now();
-    this.#modules.link.progress(this.blob.name, this.#have);
+    const { pieceCount } = this.blob.cut;
+    const cells = () => cellsOf(pieceCount, (piece) => this.#local.has(piece));
+    this.#modules.link.progress(this.blob.name, this.#have, cells);
     if (isFirstHand && !this.#isCutByTable) {
       this.#holdBack([piece]);
       this.#show();

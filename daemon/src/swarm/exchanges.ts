@@ -69,9 +69,6 @@ const MAX_NAMES = 8192;
 
 /** All blobs about which this host speaks with others at the moment. */
 export class Exchanges {
-  /** To and from other hosts, since the start. */
-  sentBytes = 0;
-  receivedBytes = 0;
   readonly #store: Store;
   readonly #log: Log;
   readonly #exchanges = new Map<BlobKey, Exchange>();

@@ -91,7 +91,8 @@ export interface LinkEvents {
   changed(): void;
   /** Complete content to announce. */
   complete(): Iterable<AnnouncedBlob>;
-  uploads(): number;
+  /** What is said of this host, again and again. */
+  beat(): HeartbeatInit;
 }
 
 export interface AnnouncedBlob {
@@ -107,6 +108,7 @@ interface Announcement extends AnnouncedBlob {
 }
 
 type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
+export type HeartbeatInit = Extract<FromDaemonInit, { readonly case: 'heartbeat' }>['value'];
 /** What a host says and asks about snapshots. */
 export type SnapshotsSaid = Extract<
   FromDaemonInit,
@@ -244,8 +246,8 @@ export class SupernodeLink implements AsyncDisposable {
     this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: false } });
   }
 
-  /** How far a wanted blob is. */
-  progress(name: BlobName, havePieces: number): void {
+  /** How far a wanted blob is, and which 64ths of it are here. */
+  progress(name: BlobName, havePieces: number, cells: () => bigint): void {
     const key = blobKeyOf(name);
     const wanted = this.#wanted.get(key);
     if (wanted === undefined) return;
@@ -253,7 +255,7 @@ export class SupernodeLink implements AsyncDisposable {
     const nowMs = performance.now();
     if (nowMs - (this.#toldAtMs.get(key) ?? 0) < HAVE_INTERVAL_MS) return;
     this.#toldAtMs.set(key, nowMs);
-    this.#say(name, { case: 'have', value: announcement(wanted, havePieces) });
+    this.#say(name, { case: 'have', value: { ...announcement(wanted, havePieces), cells: cells() } });
   }
 
   /** All of it is here. */
@@ -298,6 +300,16 @@ export class SupernodeLink implements AsyncDisposable {
 
   task(report: TaskReportInit): void {
     if ((this.#features & FEATURE_TASKS) !== 0n) this.#send({ case: 'taskReport', value: report });
+  }
+
+  /** An image without a snapshot was pulled. @returns whether there is a supernode that cares */
+  firstPull(image: string, sizeBytes: number): boolean {
+    if (!this.isUp || (this.#features & FEATURE_TASKS) === 0n) return false;
+    this.#send({
+      case: 'firstPull',
+      value: { image: { reference: image, platform: '' }, sizeBytes: BigInt(sizeBytes) },
+    });
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -368,7 +380,7 @@ export class SupernodeLink implements AsyncDisposable {
           channel.abort(new DrakkarError('timeout', 'the supernode says nothing any more'));
           return;
         }
-        channel.send({ message: { case: 'heartbeat', value: { uploads: this.#events.uploads() } } });
+        channel.send({ message: { case: 'heartbeat', value: this.#events.beat() } });
       }, heartbeatMs);
       this.#log.info(
         { supernode: peer, memberUntilMs: this.#standing.memberUntilMs },

@@ -22,6 +22,7 @@ import { servePieces } from './data-server.ts';
 import type { LocalPieces, PieceSink } from './exchange.ts';
 import { Exchanges, type SwarmDownload, type SwarmPieces } from './exchanges.ts';
 import type { BlobShape } from './fetcher.ts';
+import { HostFigures } from './host-figures.ts';
 import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget } from './rate.ts';
@@ -60,6 +61,8 @@ export interface SwarmPeer extends AsyncDisposable {
   readonly snapshots: ClusterSnapshots;
   /** What the supernode has this host do. */
   readonly tasks: ClusterTasks;
+  /** What it says of itself with each heartbeat. */
+  readonly figures: HostFigures;
   status(): SwarmStatus;
   /** Goes to the supernode, which makes this host a member and sends others to it. */
   join(): void;
@@ -107,6 +110,7 @@ export async function startSwarmPeer(
   const names = new Names();
   const snapshots = new ClusterSnapshots(standing);
   const tasks = new ClusterTasks();
+  const figures = new HostFigures();
   stack.defer(() => swarm.end());
   const server = stack.use(
     await servePieces(
@@ -159,7 +163,7 @@ export async function startSwarmPeer(
           snapshots.linkChanged();
         },
         complete: () => swarm.complete(),
-        uploads: () => server.uploads,
+        beat: () => figures.beat(server.uploads),
       },
     }),
   );
@@ -180,11 +184,9 @@ export async function startSwarmPeer(
     acquaintances: () => swarm.acquaintances(),
     conversations: { open: 0 },
     sent: (bytes) => {
-      swarm.sentBytes += bytes;
+      figures.sentBytes += bytes;
     },
-    pieceReceived: (bytes) => {
-      swarm.receivedBytes += bytes;
-    },
+    pieceReceived: (peer, bytes) => figures.received(peer, bytes),
   });
   node.onNeighbour((peer, addresses) => swarm.meet(peer, addresses));
   await node.handle(HAVE_PROTOCOL, (stream) => swarm.serve(stream));
@@ -193,6 +195,7 @@ export async function startSwarmPeer(
     names,
     snapshots,
     tasks,
+    figures,
     status: () => ({
       peer: node.peer,
       supernode: {
@@ -208,8 +211,8 @@ export async function startSwarmPeer(
       controlPort: node.port,
       uploads: server.uploads,
       exchanges: swarm.size,
-      sentBytes: swarm.sentBytes,
-      receivedBytes: swarm.receivedBytes,
+      sentBytes: figures.sentBytes,
+      receivedBytes: figures.receivedBytes,
     }),
     join: () => link.start(),
     nameOf: (peer) => standing.nameOf(peer),

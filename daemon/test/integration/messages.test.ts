@@ -211,7 +211,7 @@ describe('a supernode that says', () => {
           changes += 1;
         },
         complete: () => [],
-        uploads: () => 0,
+        beat: () => ({ uploads: 0 }),
       },
     });
     stack.use(link);

@@ -27,7 +27,7 @@ describe('a snapshotter’s socket and records', () => {
   const start = () =>
     serveSnapshotter(
       { socket, stateDirectory: directory.path, buildDelayMs: undefined },
-      { native: {} as never, snapshots: {} as never, log },
+      { native: {} as never, snapshots: {} as never, firstPull: async () => false, log },
     );
 
   test('are taken over from one that was killed, and not from one that answers', async () => {

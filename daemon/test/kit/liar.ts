@@ -62,7 +62,7 @@ export async function startLiar(
         found: () => {},
         changed: () => {},
         complete: () => [{ name, sizeBytes, pieces }],
-        uploads: () => 0,
+        beat: () => ({ uploads: 0 }),
       },
     }),
   );

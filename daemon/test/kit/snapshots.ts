@@ -120,6 +120,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     volumes,
     store,
     learned,
+    started: () => {},
     tracer: { foresee: () => {}, begin: () => {}, ended: async () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
     filler: { received: () => newReceipt(), fetchAhead: async () => {} },

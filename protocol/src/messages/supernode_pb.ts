@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIr8GCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIABI3Cgt0YXNrX3JlcG9ydBgQIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXBvcnRIAEIJCgdtZXNzYWdlIp8CCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLam9pbl9zZWNyZXQYBCABKAkSDAoEbmFtZRgFIAEoCRIUCgxkYXRhX2FkZHJlc3MYBiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYByADKAkSNwoGbGFiZWxzGAggAygLMicuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG8uTGFiZWxzRW50cnkSFAoMdXBsb2FkX3Nsb3RzGAkgASgNEg0KBXJvbGVzGAogAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiHAoJSGVhcnRiZWF0Eg8KB3VwbG9hZHMYASABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0iaQoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDSJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwikAQKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIABIqCgR0YXNrGAkgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuVGFza0gAEjcKC2NhbmNlbF90YXNrGAogASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuY2VsVGFza0gAQgkKB21lc3NhZ2UipgEKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJEg8KB3RpbWVfbXMYByABKAQSFwoPbG9jYWxpdHlfbGFiZWxzGAggAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiIQoFQWxpdmUSGAoQcmV0dXJuX3NwcmVhZF9tcxgBIAEoDSJHCgVOYW1lZBILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSDQoFeW91cnMYBCABKAgitwEKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDBIOCgZsYXlvdXQYBiABKAwSKwoHaG9sZGVycxgHIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXIiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCSLKAgoEVGFzaxIKCgJpZBgBIAEoCRI0CgdyZXNvbHZlGAIgASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVzb2x2ZVdvcmtIABIwCgVidWlsZBgDIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJ1aWxkV29ya0gAEi4KBHB1bGwYBCABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5QdWxsV29ya0gAEjYKCHNuYXBzaG90GAUgASgLMiIuZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3RXb3JrSAASLAoDZ2V0GAYgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuR2V0V29ya0gAEjAKBWV2aWN0GAcgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRXZpY3RXb3JrSABCBgoEd29yayIYCgpDYW5jZWxUYXNrEgoKAmlkGAEgASgJIjAKCUltYWdlTmFtZRIRCglyZWZlcmVuY2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiPQoLUmVzb2x2ZVdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUiWgoJQnVpbGRXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEgwKBHB1c2gYAiABKAgSDwoHcmVidWlsZBgDIAEoCCI6CghQdWxsV29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZSJNCgxTbmFwc2hvdFdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUSDQoFd2hvbGUYAiABKAgiJgoHR2V0V29yaxILCgN1cmwYASABKAkSDgoGc2hhMjU2GAIgASgJIksKCUV2aWN0V29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRIOCgZkaWdlc3QYAiABKAwisgEKClRhc2tSZXBvcnQSCgoCaWQYASABKAkSDQoFcGhhc2UYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIwCgZyZXN1bHQYBSABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5UYXNrUmVzdWx0Ei4KBWVycm9yGAYgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuVGFza0Vycm9yIvMBCgpUYXNrUmVzdWx0EhIKCnNpemVfYnl0ZXMYASABKAQSFgoOdXBzdHJlYW1fYnl0ZXMYAiABKAQSEgoKcGVlcl9ieXRlcxgDIAEoBBITCgtzdG9yZV9ieXRlcxgEIAEoBBIMCgRyb290GAUgASgMEhAKCG1hbmlmZXN0GAYgASgMEhAKCHBsYXRmb3JtGAcgASgJEi8KBmxheWVycxgIIAMoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNpemVkQmxvYhIOCgZsYXlvdXQYCSABKAwSDQoFZm91bmQYCiABKAkSDgoGZGlnZXN0GAsgASgMIi8KCVNpemVkQmxvYhIOCgZkaWdlc3QYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCI4CglUYXNrRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIvYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIABI3Cgt0YXNrX3JlcG9ydBgQIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXBvcnRIABI1CgpmaXJzdF9wdWxsGBEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRmlyc3RQdWxsSABCCQoHbWVzc2FnZSKfAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRINCgVyb2xlcxgKIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrgBCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDRIWCg51cHN0cmVhbV9ieXRlcxgCIAEoBBIWCg5yZWNlaXZlZF9ieXRlcxgDIAEoBBISCgpzZW50X2J5dGVzGAQgASgEEikKBWZlZWRzGAUgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuRmVlZBIrCgZzdGFydHMYBiADKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5TdGFydCIjCgRGZWVkEgwKBHBlZXIYASABKAkSDQoFYnl0ZXMYAiABKAQiNwoFU3RhcnQSDQoFaW1hZ2UYASABKAkSDQoFZm91bmQYAiABKAkSEAoIdG90YWxfbXMYAyABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0ieAoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDRINCgVjZWxscxgFIAEoBiJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwikAQKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIABIqCgR0YXNrGAkgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuVGFza0gAEjcKC2NhbmNlbF90YXNrGAogASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuY2VsVGFza0gAQgkKB21lc3NhZ2UipgEKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJEg8KB3RpbWVfbXMYByABKAQSFwoPbG9jYWxpdHlfbGFiZWxzGAggAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiIQoFQWxpdmUSGAoQcmV0dXJuX3NwcmVhZF9tcxgBIAEoDSJHCgVOYW1lZBILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSDQoFeW91cnMYBCABKAgitwEKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDBIOCgZsYXlvdXQYBiABKAwSKwoHaG9sZGVycxgHIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXIiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCSLKAgoEVGFzaxIKCgJpZBgBIAEoCRI0CgdyZXNvbHZlGAIgASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVzb2x2ZVdvcmtIABIwCgVidWlsZBgDIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJ1aWxkV29ya0gAEi4KBHB1bGwYBCABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5QdWxsV29ya0gAEjYKCHNuYXBzaG90GAUgASgLMiIuZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3RXb3JrSAASLAoDZ2V0GAYgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuR2V0V29ya0gAEjAKBWV2aWN0GAcgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRXZpY3RXb3JrSABCBgoEd29yayIYCgpDYW5jZWxUYXNrEgoKAmlkGAEgASgJIjAKCUltYWdlTmFtZRIRCglyZWZlcmVuY2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiPQoLUmVzb2x2ZVdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUiWgoJQnVpbGRXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEgwKBHB1c2gYAiABKAgSDwoHcmVidWlsZBgDIAEoCCI6CghQdWxsV29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZSJNCgxTbmFwc2hvdFdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUSDQoFd2hvbGUYAiABKAgiJgoHR2V0V29yaxILCgN1cmwYASABKAkSDgoGc2hhMjU2GAIgASgJIksKCUV2aWN0V29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRIOCgZkaWdlc3QYAiABKAwisgEKClRhc2tSZXBvcnQSCgoCaWQYASABKAkSDQoFcGhhc2UYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIwCgZyZXN1bHQYBSABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5UYXNrUmVzdWx0Ei4KBWVycm9yGAYgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuVGFza0Vycm9yIk8KCUZpcnN0UHVsbBIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRISCgpzaXplX2J5dGVzGAIgASgEIvMBCgpUYXNrUmVzdWx0EhIKCnNpemVfYnl0ZXMYASABKAQSFgoOdXBzdHJlYW1fYnl0ZXMYAiABKAQSEgoKcGVlcl9ieXRlcxgDIAEoBBITCgtzdG9yZV9ieXRlcxgEIAEoBBIMCgRyb290GAUgASgMEhAKCG1hbmlmZXN0GAYgASgMEhAKCHBsYXRmb3JtGAcgASgJEi8KBmxheWVycxgIIAMoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNpemVkQmxvYhIOCgZsYXlvdXQYCSABKAwSDQoFZm91bmQYCiABKAkSDgoGZGlnZXN0GAsgASgMIi8KCVNpemVkQmxvYhIOCgZkaWdlc3QYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCI4CglUYXNrRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -118,6 +118,12 @@ export type FromDaemon = Message<"drakkar.supernode.v1.FromDaemon"> & {
      */
     value: TaskReport;
     case: "taskReport";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.FirstPull first_pull = 17;
+     */
+    value: FirstPull;
+    case: "firstPull";
   } | { case: undefined; value?: undefined };
 };
 
@@ -210,6 +216,37 @@ export type Heartbeat = Message<"drakkar.supernode.v1.Heartbeat"> & {
    * @generated from field: uint32 uploads = 1;
    */
   uploads: number;
+
+  /**
+   * Since the sender began: from registries and web servers, from other hosts, and to them.
+   *
+   * @generated from field: uint64 upstream_bytes = 2;
+   */
+  upstreamBytes: bigint;
+
+  /**
+   * @generated from field: uint64 received_bytes = 3;
+   */
+  receivedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 sent_bytes = 4;
+   */
+  sentBytes: bigint;
+
+  /**
+   * Who has given most since the last heartbeat.
+   *
+   * @generated from field: repeated drakkar.supernode.v1.Feed feeds = 5;
+   */
+  feeds: Feed[];
+
+  /**
+   * Root file systems that were made ready since the last heartbeat.
+   *
+   * @generated from field: repeated drakkar.supernode.v1.Start starts = 6;
+   */
+  starts: Start[];
 };
 
 /**
@@ -218,6 +255,59 @@ export type Heartbeat = Message<"drakkar.supernode.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_supernode, 2);
+
+/**
+ * @generated from message drakkar.supernode.v1.Feed
+ */
+export type Feed = Message<"drakkar.supernode.v1.Feed"> & {
+  /**
+   * @generated from field: string peer = 1;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Feed.
+ * Use `create(FeedSchema)` to create a new message.
+ */
+export const FeedSchema: GenMessage<Feed> = /*@__PURE__*/
+  messageDesc(file_supernode, 3);
+
+/**
+ * @generated from message drakkar.supernode.v1.Start
+ */
+export type Start = Message<"drakkar.supernode.v1.Start"> & {
+  /**
+   * @generated from field: string image = 1;
+   */
+  image: string;
+
+  /**
+   * here, cluster, registry or built
+   *
+   * @generated from field: string found = 2;
+   */
+  found: string;
+
+  /**
+   * From when it was asked for.
+   *
+   * @generated from field: uint32 total_ms = 3;
+   */
+  totalMs: number;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Start.
+ * Use `create(StartSchema)` to create a new message.
+ */
+export const StartSchema: GenMessage<Start> = /*@__PURE__*/
+  messageDesc(file_supernode, 4);
 
 /**
  * Content under a digest, as one registry gave it. The same digest from another registry is another blob: who may have the one need
@@ -249,7 +339,7 @@ export type Blob = Message<"drakkar.supernode.v1.Blob"> & {
  * Use `create(BlobSchema)` to create a new message.
  */
 export const BlobSchema: GenMessage<Blob> = /*@__PURE__*/
-  messageDesc(file_supernode, 3);
+  messageDesc(file_supernode, 5);
 
 /**
  * The sender wants a blob, and has no part of it or some.
@@ -283,7 +373,7 @@ export type Want = Message<"drakkar.supernode.v1.Want"> & {
  * Use `create(WantSchema)` to create a new message.
  */
 export const WantSchema: GenMessage<Want> = /*@__PURE__*/
-  messageDesc(file_supernode, 4);
+  messageDesc(file_supernode, 6);
 
 /**
  * @generated from message drakkar.supernode.v1.Have
@@ -308,6 +398,13 @@ export type Have = Message<"drakkar.supernode.v1.Have"> & {
    * @generated from field: uint32 have_pieces = 4;
    */
   havePieces: number;
+
+  /**
+   * Which parts are there, for people to look at: one bit for each 64th of the pieces, set where all of it is there. Empty where nothing or all is.
+   *
+   * @generated from field: fixed64 cells = 5;
+   */
+  cells: bigint;
 };
 
 /**
@@ -315,7 +412,7 @@ export type Have = Message<"drakkar.supernode.v1.Have"> & {
  * Use `create(HaveSchema)` to create a new message.
  */
 export const HaveSchema: GenMessage<Have> = /*@__PURE__*/
-  messageDesc(file_supernode, 5);
+  messageDesc(file_supernode, 7);
 
 /**
  * No longer wanted, or no longer here.
@@ -344,7 +441,7 @@ export type Forget = Message<"drakkar.supernode.v1.Forget"> & {
  * Use `create(ForgetSchema)` to create a new message.
  */
 export const ForgetSchema: GenMessage<Forget> = /*@__PURE__*/
-  messageDesc(file_supernode, 6);
+  messageDesc(file_supernode, 8);
 
 /**
  * A peer sent bytes that are not the piece that was asked for.
@@ -373,7 +470,7 @@ export type Report = Message<"drakkar.supernode.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_supernode, 7);
+  messageDesc(file_supernode, 9);
 
 /**
  * A peer does not give what it is said to have: it can't be reached, refuses, or is too slow. Says nothing about its honesty.
@@ -397,7 +494,7 @@ export type Useless = Message<"drakkar.supernode.v1.Useless"> & {
  * Use `create(UselessSchema)` to create a new message.
  */
 export const UselessSchema: GenMessage<Useless> = /*@__PURE__*/
-  messageDesc(file_supernode, 8);
+  messageDesc(file_supernode, 10);
 
 /**
  * @generated from message drakkar.supernode.v1.OriginProgress
@@ -419,7 +516,7 @@ export type OriginProgress = Message<"drakkar.supernode.v1.OriginProgress"> & {
  * Use `create(OriginProgressSchema)` to create a new message.
  */
 export const OriginProgressSchema: GenMessage<OriginProgress> = /*@__PURE__*/
-  messageDesc(file_supernode, 9);
+  messageDesc(file_supernode, 11);
 
 /**
  * @generated from message drakkar.supernode.v1.OriginRelease
@@ -436,7 +533,7 @@ export type OriginRelease = Message<"drakkar.supernode.v1.OriginRelease"> & {
  * Use `create(OriginReleaseSchema)` to create a new message.
  */
 export const OriginReleaseSchema: GenMessage<OriginRelease> = /*@__PURE__*/
-  messageDesc(file_supernode, 10);
+  messageDesc(file_supernode, 12);
 
 /**
  * About content whose digest is not known to everybody who wants it: the sender asks what the name means, or says what it found. Feature
@@ -484,7 +581,7 @@ export type Name = Message<"drakkar.supernode.v1.Name"> & {
  * Use `create(NameSchema)` to create a new message.
  */
 export const NameSchema: GenMessage<Name> = /*@__PURE__*/
-  messageDesc(file_supernode, 11);
+  messageDesc(file_supernode, 13);
 
 /**
  * A snapshot, with all that a host needs of it but its meta blob. Its parts prove each other, from what a tag means on: docs/PROTOCOL.md says how.
@@ -548,7 +645,7 @@ export type Snapshot = Message<"drakkar.supernode.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_supernode, 12);
+  messageDesc(file_supernode, 14);
 
 /**
  * The sender has built a snapshot, or found it in a registry. Feature bit 2, as all that follows.
@@ -567,7 +664,7 @@ export type Announce = Message<"drakkar.supernode.v1.Announce"> & {
  * Use `create(AnnounceSchema)` to create a new message.
  */
 export const AnnounceSchema: GenMessage<Announce> = /*@__PURE__*/
-  messageDesc(file_supernode, 13);
+  messageDesc(file_supernode, 15);
 
 /**
  * Is there a snapshot of an image? Answered by `Found` with the same number, at once.
@@ -617,7 +714,7 @@ export type Find = Message<"drakkar.supernode.v1.Find"> & {
  * Use `create(FindSchema)` to create a new message.
  */
 export const FindSchema: GenMessage<Find> = /*@__PURE__*/
-  messageDesc(file_supernode, 14);
+  messageDesc(file_supernode, 16);
 
 /**
  * A snapshot that the sender was given cannot be had: nobody has its blobs.
@@ -641,7 +738,7 @@ export type Lost = Message<"drakkar.supernode.v1.Lost"> & {
  * Use `create(LostSchema)` to create a new message.
  */
 export const LostSchema: GenMessage<Lost> = /*@__PURE__*/
-  messageDesc(file_supernode, 15);
+  messageDesc(file_supernode, 17);
 
 /**
  * What do starts of a snapshot read? Answered by `Found` with the same number, at once.
@@ -672,7 +769,7 @@ export type Learn = Message<"drakkar.supernode.v1.Learn"> & {
  * Use `create(LearnSchema)` to create a new message.
  */
 export const LearnSchema: GenMessage<Learn> = /*@__PURE__*/
-  messageDesc(file_supernode, 16);
+  messageDesc(file_supernode, 18);
 
 /**
  * What one start has read of the devices of a snapshot, in the order in which it came to each part first.
@@ -703,7 +800,7 @@ export type ReportTrace = Message<"drakkar.supernode.v1.ReportTrace"> & {
  * Use `create(ReportTraceSchema)` to create a new message.
  */
 export const ReportTraceSchema: GenMessage<ReportTrace> = /*@__PURE__*/
-  messageDesc(file_supernode, 17);
+  messageDesc(file_supernode, 19);
 
 /**
  * @generated from message drakkar.supernode.v1.FromSupernode
@@ -780,7 +877,7 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
  * Use `create(FromSupernodeSchema)` to create a new message.
  */
 export const FromSupernodeSchema: GenMessage<FromSupernode> = /*@__PURE__*/
-  messageDesc(file_supernode, 18);
+  messageDesc(file_supernode, 20);
 
 /**
  * @generated from message drakkar.supernode.v1.Welcome
@@ -842,7 +939,7 @@ export type Welcome = Message<"drakkar.supernode.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_supernode, 19);
+  messageDesc(file_supernode, 21);
 
 /**
  * Where a wanted blob may be had: replaces what was said before about it.
@@ -878,7 +975,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 20);
+  messageDesc(file_supernode, 22);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -910,7 +1007,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 21);
+  messageDesc(file_supernode, 23);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -927,7 +1024,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 22);
+  messageDesc(file_supernode, 24);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -951,7 +1048,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 23);
+  messageDesc(file_supernode, 25);
 
 /**
  * The answer to a heartbeat, or to every second one: who hears nothing for the time of four takes the supernode for gone.
@@ -972,7 +1069,7 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 24);
+  messageDesc(file_supernode, 26);
 
 /**
  * What a name means. With neither a digest nor `yours`: somebody is finding it out.
@@ -1008,7 +1105,7 @@ export type Named = Message<"drakkar.supernode.v1.Named"> & {
  * Use `create(NamedSchema)` to create a new message.
  */
 export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
-  messageDesc(file_supernode, 25);
+  messageDesc(file_supernode, 27);
 
 /**
  * The answer to a `Find` or `Learn`.
@@ -1067,7 +1164,7 @@ export type Found = Message<"drakkar.supernode.v1.Found"> & {
  * Use `create(FoundSchema)` to create a new message.
  */
 export const FoundSchema: GenMessage<Found> = /*@__PURE__*/
-  messageDesc(file_supernode, 26);
+  messageDesc(file_supernode, 28);
 
 /**
  * The stream ends after this.
@@ -1096,7 +1193,7 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 27);
+  messageDesc(file_supernode, 29);
 
 /**
  * Something that the receiver is to do. Feature bit 3, as `CancelTask` and `TaskReport`. It is said again when the receiver comes back: who does it already
@@ -1157,7 +1254,7 @@ export type Task = Message<"drakkar.supernode.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_supernode, 28);
+  messageDesc(file_supernode, 30);
 
 /**
  * It is wanted no longer.
@@ -1176,7 +1273,7 @@ export type CancelTask = Message<"drakkar.supernode.v1.CancelTask"> & {
  * Use `create(CancelTaskSchema)` to create a new message.
  */
 export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
-  messageDesc(file_supernode, 29);
+  messageDesc(file_supernode, 31);
 
 /**
  * An image by its reference, and OS/ARCH[/VARIANT]; empty for the receiver's own.
@@ -1200,7 +1297,7 @@ export type ImageName = Message<"drakkar.supernode.v1.ImageName"> & {
  * Use `create(ImageNameSchema)` to create a new message.
  */
 export const ImageNameSchema: GenMessage<ImageName> = /*@__PURE__*/
-  messageDesc(file_supernode, 30);
+  messageDesc(file_supernode, 32);
 
 /**
  * What does the image's name mean, and what is in it?
@@ -1219,7 +1316,7 @@ export type ResolveWork = Message<"drakkar.supernode.v1.ResolveWork"> & {
  * Use `create(ResolveWorkSchema)` to create a new message.
  */
 export const ResolveWorkSchema: GenMessage<ResolveWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 31);
+  messageDesc(file_supernode, 33);
 
 /**
  * @generated from message drakkar.supernode.v1.BuildWork
@@ -1250,7 +1347,7 @@ export type BuildWork = Message<"drakkar.supernode.v1.BuildWork"> & {
  * Use `create(BuildWorkSchema)` to create a new message.
  */
 export const BuildWorkSchema: GenMessage<BuildWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 32);
+  messageDesc(file_supernode, 34);
 
 /**
  * Manifests, config and layers.
@@ -1269,7 +1366,7 @@ export type PullWork = Message<"drakkar.supernode.v1.PullWork"> & {
  * Use `create(PullWorkSchema)` to create a new message.
  */
 export const PullWorkSchema: GenMessage<PullWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 33);
+  messageDesc(file_supernode, 35);
 
 /**
  * A snapshot that the cluster has: all of it, or what its mount and a start of it need.
@@ -1293,7 +1390,7 @@ export type SnapshotWork = Message<"drakkar.supernode.v1.SnapshotWork"> & {
  * Use `create(SnapshotWorkSchema)` to create a new message.
  */
 export const SnapshotWorkSchema: GenMessage<SnapshotWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 34);
+  messageDesc(file_supernode, 36);
 
 /**
  * @generated from message drakkar.supernode.v1.GetWork
@@ -1317,7 +1414,7 @@ export type GetWork = Message<"drakkar.supernode.v1.GetWork"> & {
  * Use `create(GetWorkSchema)` to create a new message.
  */
 export const GetWorkSchema: GenMessage<GetWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 35);
+  messageDesc(file_supernode, 37);
 
 /**
  * What is not in use goes: an image with its snapshot, or one blob.
@@ -1341,7 +1438,7 @@ export type EvictWork = Message<"drakkar.supernode.v1.EvictWork"> & {
  * Use `create(EvictWorkSchema)` to create a new message.
  */
 export const EvictWorkSchema: GenMessage<EvictWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 36);
+  messageDesc(file_supernode, 38);
 
 /**
  * How far the sender is with a task; its last report has a result or an error.
@@ -1389,7 +1486,33 @@ export type TaskReport = Message<"drakkar.supernode.v1.TaskReport"> & {
  * Use `create(TaskReportSchema)` to create a new message.
  */
 export const TaskReportSchema: GenMessage<TaskReport> = /*@__PURE__*/
-  messageDesc(file_supernode, 37);
+  messageDesc(file_supernode, 39);
+
+/**
+ * An image without a snapshot was pulled, and unpacked: the cluster may want to have one. Feature bit 3.
+ *
+ * @generated from message drakkar.supernode.v1.FirstPull
+ */
+export type FirstPull = Message<"drakkar.supernode.v1.FirstPull"> & {
+  /**
+   * @generated from field: drakkar.supernode.v1.ImageName image = 1;
+   */
+  image?: ImageName | undefined;
+
+  /**
+   * Of its layers.
+   *
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.FirstPull.
+ * Use `create(FirstPullSchema)` to create a new message.
+ */
+export const FirstPullSchema: GenMessage<FirstPull> = /*@__PURE__*/
+  messageDesc(file_supernode, 40);
 
 /**
  * @generated from message drakkar.supernode.v1.TaskResult
@@ -1466,7 +1589,7 @@ export type TaskResult = Message<"drakkar.supernode.v1.TaskResult"> & {
  * Use `create(TaskResultSchema)` to create a new message.
  */
 export const TaskResultSchema: GenMessage<TaskResult> = /*@__PURE__*/
-  messageDesc(file_supernode, 38);
+  messageDesc(file_supernode, 41);
 
 /**
  * @generated from message drakkar.supernode.v1.SizedBlob
@@ -1488,7 +1611,7 @@ export type SizedBlob = Message<"drakkar.supernode.v1.SizedBlob"> & {
  * Use `create(SizedBlobSchema)` to create a new message.
  */
 export const SizedBlobSchema: GenMessage<SizedBlob> = /*@__PURE__*/
-  messageDesc(file_supernode, 39);
+  messageDesc(file_supernode, 42);
 
 /**
  * @generated from message drakkar.supernode.v1.TaskError
@@ -1515,5 +1638,5 @@ export type TaskError = Message<"drakkar.supernode.v1.TaskError"> & {
  * Use `create(TaskErrorSchema)` to create a new message.
  */
 export const TaskErrorSchema: GenMessage<TaskError> = /*@__PURE__*/
-  messageDesc(file_supernode, 40);
+  messageDesc(file_supernode, 43);
 

@@ -126,6 +126,118 @@ export const snapshotSchema = z
   })
   .meta({ id: 'Snapshot' });
 
+const rate = z.number().min(0);
+const trafficPointSchema = z
+  .object({ atMs: z.number(), upstreamBytesPerSecond: rate, peerBytesPerSecond: rate })
+  .meta({ id: 'TrafficPoint' });
+
+export const overviewSchema = z
+  .object({
+    hosts: z.object({ connected: count, away: count, quarantined: count, revoked: count }),
+    traffic: z
+      .object({
+        upstreamBytes: count.describe('From registries and web servers.'),
+        peerBytes: count.describe('From other hosts.'),
+        upstreamBytesPerSecond: rate,
+        peerBytesPerSecond: rate,
+      })
+      .describe('Of all hosts, since this supernode began.'),
+    history: z.array(trafficPointSchema).describe('The last ten minutes.'),
+    starts: z
+      .object({
+        count,
+        p50Ms: z.number().nullable(),
+        p90Ms: z.number().nullable(),
+        p99Ms: z.number().nullable(),
+        buckets: z.array(z.object({ toMs: z.number().nullable(), count })),
+        recent: z.array(
+          z.object({
+            atMs: z.number(),
+            peer: z.string(),
+            host: z.string(),
+            image: z.string(),
+            found: z.string(),
+            totalMs: z.number(),
+          }),
+        ),
+      })
+      .describe('How long it took until root file systems were ready.'),
+    jobs: z.object({ active: count }),
+    snapshots: count,
+    blobs: count,
+  })
+  .meta({ id: 'Overview' });
+export type OverviewDocument = z.output<typeof overviewSchema>;
+
+export const topologySchema = z
+  .object({
+    hosts: z.array(
+      z.object({
+        peer: z.string(),
+        name: z.string(),
+        labels: z.record(z.string(), z.string()),
+        roles: z.array(z.string()),
+        sentBytesPerSecond: rate,
+        receivedBytesPerSecond: rate,
+      }),
+    ),
+    feeds: z
+      .array(z.object({ from: z.string(), to: z.string(), bytesPerSecond: rate }))
+      .describe('Who gives whom, the largest first; at most 4,000.'),
+  })
+  .meta({ id: 'Topology' });
+export type TopologyDocument = z.output<typeof topologySchema>;
+
+export const blobDetailSchema = blobSchema
+  .extend({
+    parts: z
+      .array(
+        z.object({
+          peer: z.string(),
+          name: z.string(),
+          havePieces: count,
+          wants: z.boolean(),
+          map: z
+            .string()
+            .regex(/^[0-9a-f]{16}$/)
+            .nullable()
+            .describe(
+              'Which 64ths it has: 64 bits in hex, the lowest bit is the first. `null` where it has not said.',
+            ),
+        }),
+      )
+      .describe('Hosts that take part in it, at most 1,000.'),
+  })
+  .meta({ id: 'BlobDetail' });
+export type BlobDetailDocument = z.output<typeof blobDetailSchema>;
+
+export const snapshotDetailSchema = snapshotSchema
+  .extend({
+    layers: z.array(z.object({ digest: digestSchema, sizeBytes: count })),
+    parts: z
+      .array(
+        z.object({
+          kind: z.enum(['meta', 'device']),
+          slot: count.describe('Of a device, from 0.'),
+          digest: digestSchema,
+          sizeBytes: count,
+          pieces: count,
+          sharedWith: z
+            .array(z.object({ repository: z.string(), manifest: digestSchema }))
+            .describe('Other snapshots that use it.'),
+          hosts: z.array(
+            z.object({ peer: z.string(), name: z.string(), residency: z.number().min(0).max(1) }),
+          ),
+        }),
+      )
+      .describe('What it consists of, and who has how much of it.'),
+    prefetch: z
+      .array(z.object({ device: count, offset: count, length: count }))
+      .describe('What starts are known to read, in that order; bytes of devices.'),
+  })
+  .meta({ id: 'SnapshotDetail' });
+export type SnapshotDetailDocument = z.output<typeof snapshotDetailSchema>;
+
 export const joinTokenSchema = z
   .object({
     supernode: z.string().describe('`swarm.supernode` of a daemon.'),

@@ -2,7 +2,14 @@
  * The supernode over HTTP, for people and programs: `/api/v1` with its documentation at `/api/docs`, tokens with roles, events, and an audit log.
  */
 export { Audit } from './audit.ts';
-export type { BlobDocument, HostDocument } from './documents.ts';
+export type {
+  BlobDetailDocument,
+  BlobDocument,
+  HostDocument,
+  OverviewDocument,
+  SnapshotDetailDocument,
+  TopologyDocument,
+} from './documents.ts';
 export { Events } from './events.ts';
 export type { ApiModules, MembersApi } from './modules.ts';
 export { openApi, type RunningApi, serveApi } from './serve.ts';

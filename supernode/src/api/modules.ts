@@ -1,8 +1,20 @@
-import type { PeerId } from '@drakkar/protocol';
+import type { Digest, PeerId } from '@drakkar/protocol';
 import type { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
+import type { Policies } from '../policies/policies.ts';
+import type { Hooks } from '../webhooks/hooks.ts';
 import type { Audit } from './audit.ts';
-import type { blobSchema, HostDocument, joinTokenSchema, snapshotSchema, statusSchema } from './documents.ts';
+import type {
+  BlobDetailDocument,
+  blobSchema,
+  HostDocument,
+  joinTokenSchema,
+  OverviewDocument,
+  SnapshotDetailDocument,
+  snapshotSchema,
+  statusSchema,
+  TopologyDocument,
+} from './documents.ts';
 import type { Events } from './events.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -12,9 +24,16 @@ export interface ApiModules {
   readonly tokens: Tokens;
   readonly audit: Audit;
   readonly events: Events;
+  readonly policies: Policies;
+  readonly hooks: Hooks;
   readonly members: MembersApi;
   status(): z.output<typeof statusSchema>;
+  overview(): OverviewDocument;
+  topology(): TopologyDocument;
   blobs(): Iterable<z.output<typeof blobSchema>>;
+  /** As it is cut in each of the ways that hosts have it in. */
+  blob(digest: Digest): BlobDetailDocument[];
+  snapshot(manifest: Digest): SnapshotDetailDocument | undefined;
   snapshots(options: { readonly after?: string | undefined; readonly limit: number }): {
     readonly items: z.output<typeof snapshotSchema>[];
     readonly next: string | null;

@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
+import fastifyStatic from '@fastify/static';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -43,6 +46,8 @@ export type ApiServer = FastifyInstance;
 
 const BODY_BYTES = 1024 * 1024;
 const BASE = '/api/v1';
+/** What the console's build has made. */
+const CONSOLE = join(import.meta.dirname, '../../console/dist');
 
 /** The API, ready to listen: every route has its schemas, who may call it, and what it may answer. */
 export async function createApi(modules: ApiModules, options: ApiServerOptions): Promise<ApiServer> {
@@ -60,6 +65,8 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   server.setErrorHandler((cause, request, reply) => {
     const problem = problemOf(cause);
     if (problem.status >= 500) options.onDefect(cause, request);
+    const { retryAfterSeconds } = cause as { retryAfterSeconds?: number };
+    if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
     return answer(reply, problem);
   });
   server.setNotFoundHandler((request, reply) =>
@@ -121,6 +128,14 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
     transform: jsonSchemaTransform,
     transformObject: jsonSchemaTransformObject,
   });
+  if (existsSync(join(CONSOLE, 'index.html'))) {
+    await server.register(fastifyStatic, {
+      root: CONSOLE,
+      prefix: '/',
+      wildcard: false,
+      cacheControl: false,
+    });
+  }
   await server.register(swaggerUi, { routePrefix: '/api/docs', staticCSP: false });
   await server.register(
     async (scope) => {

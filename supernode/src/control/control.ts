@@ -4,6 +4,7 @@ import {
   CLOCK_TOLERANCE_MS,
   type Digest,
   DrakkarError,
+  type HeartbeatMessage,
   type PeerId,
 } from '@drakkar/protocol';
 import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
@@ -33,7 +34,17 @@ export interface HostEvents extends TaskEvents {
   /** A host has come, perhaps once more. */
   came(host: Host): void;
   left(peer: PeerId): void;
+  /** What a host says of itself, again and again. */
+  beat(peer: PeerId, heartbeat: HeartbeatMessage): void;
 }
+
+const NOBODY: HostEvents = {
+  came: () => {},
+  left: () => {},
+  beat: () => {},
+  heard: () => {},
+  firstPull: () => {},
+};
 
 /** What happens close together is answered together. */
 const ADVICE_MS = 10;
@@ -55,7 +66,7 @@ export class Control implements SessionEvents, Disposable {
   readonly names = new Names();
   readonly snapshots: Snapshots;
   /** Nobody has anything to do for hosts unless it is said who. */
-  tasks: HostEvents = { came: () => {}, left: () => {}, heard: () => {} };
+  tasks: HostEvents = NOBODY;
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -131,8 +142,9 @@ export class Control implements SessionEvents, Disposable {
     this.#adviseSoon();
   }
 
-  heartbeat(peer: PeerId, uploads: number): void {
-    this.swarm.heartbeat(peer, uploads, clockMs());
+  heartbeat(peer: PeerId, heartbeat: HeartbeatMessage): void {
+    this.swarm.heartbeat(peer, heartbeat.uploads, clockMs());
+    this.tasks.beat(peer, heartbeat);
     this.#sessions.get(peer)?.alive(Math.min(this.#sessions.size * RETURN_MS, MOST_SPREAD_MS));
   }
 
@@ -140,8 +152,8 @@ export class Control implements SessionEvents, Disposable {
     this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs()), peer);
   }
 
-  have(peer: PeerId, blob: BlobSize, havePieces: number): void {
-    this.#announced(() => this.swarm.have(peer, blob, havePieces, clockMs()), peer);
+  have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void {
+    this.#announced(() => this.swarm.have(peer, blob, havePieces, clockMs(), cells), peer);
   }
 
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void {

@@ -7,11 +7,13 @@ import {
   decodeBlobName,
   digestFromRaw,
   type EncodedBlobName,
+  type FirstPullMessage,
   type FromDaemon,
   FromDaemonSchema,
   FromSupernodeSchema,
   fixedCut,
   formatHostPort,
+  type HeartbeatMessage,
   type Hello,
   MAX_PIECES,
   type NameMessage,
@@ -43,9 +45,9 @@ export interface SessionEvents {
   /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
-  heartbeat(peer: PeerId, uploads: number): void;
+  heartbeat(peer: PeerId, heartbeat: HeartbeatMessage): void;
   want(peer: PeerId, blob: BlobSize, havePieces: number): void;
-  have(peer: PeerId, blob: BlobSize, havePieces: number): void;
+  have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void;
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void;
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void;
   useless(reporter: PeerId, parent: PeerId, blob: BlobName): void;
@@ -57,6 +59,8 @@ export interface SessionEvents {
 export interface TaskEvents {
   /** How far a host is with what it was given to do. */
   heard(peer: PeerId, report: TaskReportMessage): void;
+  /** An image without a snapshot was pulled. */
+  firstPull(peer: PeerId, pull: FirstPullMessage): void;
 }
 
 /** What a daemon says about a name. */
@@ -158,13 +162,13 @@ export class Session {
     const { peer } = this;
     switch (message.case) {
       case 'heartbeat':
-        this.#events.heartbeat(peer, message.value.uploads);
+        this.#events.heartbeat(peer, message.value);
         break;
       case 'want':
         this.#events.want(peer, blobOf(message.value), message.value.havePieces);
         break;
       case 'have':
-        this.#events.have(peer, blobOf(message.value), message.value.havePieces);
+        this.#events.have(peer, blobOf(message.value), message.value.havePieces, message.value.cells);
         break;
       case 'forget': {
         const { blob, want, have } = message.value;
@@ -205,6 +209,9 @@ export class Session {
         break;
       case 'reportTrace':
         this.#events.snapshots.report(peer, message.value);
+        break;
+      case 'firstPull':
+        this.#events.tasks.firstPull(peer, message.value);
         break;
       case 'taskReport':
         this.#events.tasks.heard(peer, message.value);

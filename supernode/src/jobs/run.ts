@@ -94,8 +94,10 @@ export class JobRun {
   /** When a work may begin, began or made progress. */
   readonly #sinceMs = new WeakMap<HostWork, number>();
   /** How often hosts were tried for what one of them does for all. */
-  readonly #tries = new Map<PeerId, number>();
+  readonly #tries = { resolve: new Map<PeerId, number>(), build: new Map<PeerId, number>() };
   #announcedByMs: number | undefined;
+  /** The others may not have the image. */
+  #mustBeNear = false;
 
   constructor(job: Job, rows: Iterable<HostWork>, events: JobEvents, clock: JobClock) {
     this.job = job;
@@ -211,16 +213,40 @@ export class JobRun {
     const work = job[step];
     if (work?.state === 'running' || (work !== null && !this.#isDue(work))) return;
     const { resolved } = job;
-    const [host] = workers(step === 'build' ? 'builder' : undefined, this.#events.hosts(), {
+    const tries = this.#tries[step];
+    const [host] = workers(step === 'build' ? 'builder' : undefined, this.#candidates(step), {
       haveBytes: ({ peer }) => (resolved === null ? 0 : this.#events.haveBytes(peer, resolved, job)),
-      tries: ({ peer }) => this.#tries.get(peer) ?? 0,
+      tries: ({ peer }) => tries.get(peer) ?? 0,
     });
     this.#say(host === undefined ? 'no host is connected that could do it' : null);
     if (host === undefined) return;
     const next = { ...newWork(host), attempts: work?.attempts ?? 0, error: work?.error ?? null };
     job[step] = next;
-    this.#tries.set(host.peer, (this.#tries.get(host.peer) ?? 0) + 1);
+    tries.set(host.peer, (tries.get(host.peer) ?? 0) + 1);
     this.#begin(step, next);
+  }
+
+  /** Who may do what one does for all: the host that is near alone, where nobody else may have the image or nobody has the role. */
+  #candidates(step: 'resolve' | 'build'): Iterable<JobHost> {
+    const near = this.#near();
+    const host = near === undefined ? undefined : this.#events.host(near);
+    const hosts = [...this.#events.hosts()];
+    const isAlone = this.#mustBeNear || !hosts.some(({ roles }) => roles.includes('builder'));
+    return host !== undefined && isAlone && !this.#tries[step].has(host.peer) ? [host] : hosts;
+  }
+
+  /** The host that can have the image, where that is known. */
+  #near(): PeerId | undefined {
+    const { spec } = this.job;
+    return spec.kind === 'build' ? (spec.near as PeerId | undefined) : undefined;
+  }
+
+  /** Another host may have what this one may not. */
+  #mayElsewhere(step: Step, work: HostWork, { code }: JobError): boolean {
+    const near = this.#near();
+    if (step === 'deliver' || near === undefined || near === work.peer || this.#tries[step].has(near))
+      return false;
+    return (code === 'unauthorized' || code === 'forbidden') && this.#events.host(near) !== undefined;
   }
 
   #buildOnce(): void {
@@ -330,13 +356,16 @@ export class JobRun {
   #failed(step: Step, work: HostWork, error: JobError): void {
     const { spec } = this.job;
     work.error = error;
-    const isFinal = FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts;
-    if (!isFinal) {
-      const waitMs = backoffMs(work.attempts, this.#clock.chance());
-      this.#rest(work, waitMs);
-      this.#move(step, work, 'waiting');
+    if (this.#mayElsewhere(step, work, error)) this.#mustBeNear = true;
+    else if (FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts) {
+      this.#failedForGood(step, work, error);
       return;
     }
+    this.#rest(work, backoffMs(work.attempts, this.#clock.chance()));
+    this.#move(step, work, 'waiting');
+  }
+
+  #failedForGood(step: Step, work: HostWork, error: JobError): void {
     if (step === 'deliver') {
       this.#giveUp(work, error);
       return;

@@ -84,6 +84,11 @@ export const buildSpecSchema = z.strictObject({
   platform: platformSchema.optional(),
   push: z.boolean().default(false).describe('To the image’s registry, too.'),
   rebuild: z.boolean().default(false).describe('Also where there is one.'),
+  near: z
+    .string()
+    .max(100)
+    .optional()
+    .describe('The host that builds it where no host has the role, or where no other may have the image.'),
   ...common,
 });
 

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { Digest, PeerId } from '@drakkar/protocol';
+import { fromBinary } from '@bufbuild/protobuf';
+import { type Digest, type PeerId, parseRepository, SnapshotMessageSchema } from '@drakkar/protocol';
 import type { BlobSize } from '../swarm/swarm.ts';
 import type { Announced } from './announced.ts';
 
@@ -47,6 +48,8 @@ const SCHEMA = `
 
 /** No host's announcements drive out more than this part of everybody's. */
 const LARGEST_SHARE = 1 / 4;
+
+const MAX_SHARING = 20;
 
 /** Use is noted no more often than this: a burst of starts is no burst of writes. */
 const USE_INTERVAL_MS = 60_000;
@@ -126,6 +129,22 @@ export class SnapshotCatalogue implements Disposable {
     return { items, next: rows.length > limit ? String(shown.at(-1)?.rowid) : null };
   }
 
+  /** Of whichever registry. */
+  findAny(manifest: Digest): (KnownSnapshot & { readonly usedAtMs: number }) | undefined {
+    const row = this.#row('manifest = ?', manifest);
+    return row && { ...snapshotOf(row), usedAtMs: row.used_at_ms };
+  }
+
+  /** Others that use a blob, the last ones used first. */
+  sharing(blob: Digest, except: Digest): KnownSnapshot[] {
+    const rows = this.#database
+      .prepare(
+        'SELECT rowid, * FROM snapshots WHERE manifest <> ? AND instr(blobs, ?) > 0 ORDER BY used_at_ms DESC LIMIT ?',
+      )
+      .all(except, blob, MAX_SHARING) as unknown as Row[];
+    return rows.map(snapshotOf);
+  }
+
   /** Whether anybody may be given a snapshot of this layout. */
   hasLayout(layout: Digest): boolean {
     return this.#row('layout = ?', layout) !== undefined;
@@ -143,6 +162,19 @@ export class SnapshotCatalogue implements Disposable {
   dropOf(announcer: PeerId): number {
     const { changes } = this.#database.prepare('DELETE FROM snapshots WHERE announcer = ?').run(announcer);
     return Number(changes);
+  }
+
+  /** Of repositories, those that nobody has asked for since a time. @returns how many went */
+  forgetUnused(isOf: (registry: string, repository: string) => boolean, sinceMs: number): number {
+    const old = this.#database
+      .prepare('SELECT rowid, * FROM snapshots WHERE used_at_ms < ?')
+      .all(sinceMs) as unknown as Row[];
+    const going = old.filter(({ registry, message }) => {
+      const { repository } = fromBinary(SnapshotMessageSchema, message);
+      return isOf(registry, parseRepository(repository).repository);
+    });
+    for (const { rowid } of going) this.#database.prepare('DELETE FROM snapshots WHERE rowid = ?').run(rowid);
+    return going.length;
   }
 
   expire(nowMs: number): void {

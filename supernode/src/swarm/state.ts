@@ -25,6 +25,8 @@ export interface Host {
 /** What one host has to do with one blob. */
 export interface Part {
   havePieces: number;
+  /** Which 64ths are there; of those who have some and not all. */
+  cells: bigint;
   wants: boolean;
   readonly sinceMs: number;
   /** It had a part of it when it came, just after the start. */

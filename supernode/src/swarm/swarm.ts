@@ -138,8 +138,8 @@ export class Swarm {
   }
 
   /** @throws as {@link want} */
-  have(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number): void {
-    this.#take(peer, blob, { havePieces }, nowMs);
+  have(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number, cells = 0n): void {
+    this.#take(peer, blob, { havePieces, cells }, nowMs);
   }
 
   forget(peer: PeerId, key: BlobKey, what: { readonly want: boolean; readonly have: boolean }): void {
@@ -318,7 +318,7 @@ export class Swarm {
   #take(
     peer: PeerId,
     { name, sizeBytes, pieces }: BlobSize,
-    news: { havePieces: number; wants?: boolean },
+    news: { havePieces: number; wants?: boolean; cells?: bigint },
     nowMs: number,
   ): void {
     const host = this.#hosts.get(peer);
@@ -337,6 +337,7 @@ export class Swarm {
     const known = swarm.parts.get(peer);
     const part = known ?? {
       havePieces: 0,
+      cells: 0n,
       wants: false,
       sinceMs: nowMs,
       isReturning: news.havePieces > 0 && nowMs - this.#startedAtMs < this.#options.returnMs,
@@ -354,6 +355,7 @@ export class Swarm {
       host.gainedAtMs = nowMs;
     }
     part.havePieces = havePieces;
+    if (news.cells !== undefined) part.cells = news.cells;
     if (news.wants === true) {
       part.wants = true;
       part.stale = true;

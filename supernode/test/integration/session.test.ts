@@ -57,6 +57,8 @@ const SAID: readonly Said[] = [
     case: 'name',
     value: { key: blob.digest, sizeBytes: 7n, digest: new Uint8Array(), readBytes: 0n, givesUp: false },
   },
+  { case: 'taskReport', value: { id: 'a task', phase: 'download', doneBytes: 1n } },
+  { case: 'firstPull', value: { image: { reference: 'debian:12' }, sizeBytes: 5n } },
 ];
 
 /** What was called of the supernode, and how each session ended. */
@@ -84,7 +86,7 @@ beforeAll(async () => {
     originProgress: call('originProgress'),
     originRelease: call('originRelease'),
     name: call('name'),
-    tasks: { heard: call('heard') },
+    tasks: { heard: call('heard'), firstPull: call('firstPull') },
     snapshots: {
       announce: call('announce'),
       find: ({ number }: { number: number }) => ({ message: { case: 'found' as const, value: { number } } }),
@@ -162,7 +164,7 @@ describe('a daemon’s session', () => {
     expect(calls).toEqual([
       'heartbeat 2',
       'want 3',
-      'have 3',
+      'have 4',
       'want 3',
       'forget 3',
       'report 4',
@@ -170,6 +172,8 @@ describe('a daemon’s session', () => {
       'originProgress 3',
       'originRelease 2',
       'name 3',
+      'heard 2',
+      'firstPull 2',
       'leave 1',
     ]);
   });

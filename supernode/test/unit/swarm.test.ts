@@ -351,6 +351,7 @@ describe('a choice of parents', () => {
             peer(index),
             {
               havePieces: have,
+              cells: 0n,
               wants,
               sinceMs: 0,
               isReturning: false,
@@ -389,6 +390,7 @@ describe('a choice of parents', () => {
     );
     const part = {
       havePieces: 10,
+      cells: 0n,
       wants: false,
       sinceMs: 0,
       isReturning: false,
@@ -426,6 +428,7 @@ describe('a choice of parents', () => {
       [...hosts.keys()].map((one, index) => {
         const havePieces = index === 1234 ? blob.pieces : 1;
         const rest = {
+          cells: 0n,
           wants: true,
           sinceMs: 0,
           isReturning: false,

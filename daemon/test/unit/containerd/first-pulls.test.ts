@@ -18,6 +18,7 @@ test('snapshots are made one after the other, each once, and one that fails hold
       running -= 1;
       if (image === 'bad') throw new Error('no');
       made.push(image);
+      return 'made';
     },
     log,
   );
@@ -37,6 +38,7 @@ test('who ends waits for what has begun, and begins nothing more', async () => {
       begun.push(image);
       await sleep(60_000, undefined, { signal }).catch(() => {});
       ended = true;
+      return 'made';
     },
     log,
   );

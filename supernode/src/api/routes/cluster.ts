@@ -1,6 +1,8 @@
-import { DrakkarError } from '@drakkar/protocol';
+import { type Digest, DrakkarError } from '@drakkar/protocol';
 import { z } from 'zod';
+import { digestSchema } from '../../jobs/index.ts';
 import {
+  blobDetailSchema,
   blobSchema,
   forgetRequest,
   forgottenSchema,
@@ -8,17 +10,21 @@ import {
   hostSchema,
   hostsQuery,
   joinTokenSchema,
+  overviewSchema,
   pageOf,
   pageQuery,
   peerSchema,
+  snapshotDetailSchema,
   snapshotSchema,
   statusSchema,
+  topologySchema,
 } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 import { notFound } from './jobs.ts';
 
 const byPeer = z.object({ peer: peerSchema });
+const byDigest = z.object({ digest: digestSchema });
 
 /** The supernode itself, its hosts, and what they have. */
 export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
@@ -29,6 +35,30 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
     '/status',
     { schema: { tags, operationId: 'getStatus', summary: 'The supernode', response: { 200: statusSchema } } },
     () => modules.status(),
+  );
+  server.get(
+    '/overview',
+    {
+      schema: {
+        tags,
+        operationId: 'getOverview',
+        summary: 'All of the cluster at a glance',
+        response: { 200: overviewSchema },
+      },
+    },
+    () => modules.overview(),
+  );
+  server.get(
+    '/topology',
+    {
+      schema: {
+        tags,
+        operationId: 'getTopology',
+        summary: 'Who is where, and who gives whom',
+        response: { 200: topologySchema },
+      },
+    },
+    () => modules.topology(),
   );
   server.get(
     '/hosts',
@@ -176,6 +206,33 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
       const blobs = [...modules.blobs()].sort((one, other) => (key(one) < key(other) ? -1 : 1));
       return page(blobs, key, after, limit);
     },
+  );
+  server.get(
+    '/blobs/:digest',
+    {
+      schema: {
+        tags,
+        operationId: 'getBlob',
+        summary:
+          'One blob, and what each host has of it; once for each way in which it is cut, and each place that it is from',
+        params: byDigest,
+        response: { 200: z.array(blobDetailSchema) },
+      },
+    },
+    ({ params }) => modules.blob(params.digest as Digest),
+  );
+  server.get(
+    '/snapshots/:digest',
+    {
+      schema: {
+        tags,
+        operationId: 'getSnapshot',
+        summary: 'One snapshot, by the digest of its image’s manifest',
+        params: byDigest,
+        response: { 200: snapshotDetailSchema },
+      },
+    },
+    ({ params }) => modules.snapshot(params.digest as Digest) ?? notFound('such snapshot'),
   );
   server.get(
     '/snapshots',

@@ -180,6 +180,26 @@ describe('a job', () => {
     expect(world.run.job.state).toBe('succeeded');
   });
 
+  test('has the host that pulled it build what no other may have', () => {
+    const near = { peer: 'near' as PeerId };
+    const builder = { peer: 'b' as PeerId, roles: ['builder'] };
+    const alone = new World({ kind: 'build', image: IMAGE, near: 'near' }, [...HOSTS, near]);
+    alone.advance();
+    alone.succeed(alone.tasksNow[0] as Sent);
+    expect(alone.run.job.build?.state).toBe('running');
+    const world = new World({ kind: 'build', image: IMAGE, near: 'near' }, [...HOSTS, near, builder]);
+    world.advance();
+    const [first] = world.tasksNow as [Sent];
+    expect(first.peer).not.toBe('near');
+    world.fail(first, 'unauthorized');
+    world.advance(1_000);
+    expect(world.at('resolve')).toEqual(['near']);
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('build')).toEqual(['near']);
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.run.job).toMatchObject({ state: 'succeeded' });
+  });
+
   test('tries again what may work later, with growing pauses, and not what can’t', () => {
     const world = new World(preheat({ attempts: 3 }), HOSTS.slice(0, 2));
     world.advance();

@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { isId } from '../../ids.ts';
+import { proofWords } from '../../webhooks/hooks.ts';
+import {
+  deliveryAnswer,
+  type Hook,
+  hookDocument,
+  hookRequest,
+  newHookDocument,
+} from '../../webhooks/schema.ts';
+import { pageOf } from '../documents.ts';
+import type { ApiModules } from '../modules.ts';
+import type { ApiRoutes } from '../server.ts';
+
+const byId = z.object({ id: z.string().refine(isId, 'is no id of a webhook') });
+const DELIVERY_BYTES = 512 * 1024;
+/** Of one hook: a registry says something of every push. */
+const DELIVERIES_PER_MINUTE = 6_000;
+
+/** Where registries say what they have now. */
+export function hookRoutes(server: ApiRoutes, { hooks }: ApiModules): void {
+  const tags = ['webhooks'];
+  const admin = { role: 'admin' } as const;
+  const shown = ({ secret: _, ...hook }: Hook) => ({
+    ...hook,
+    path: `/api/v1/webhooks/${hook.id}/deliveries`,
+    proof: proofWords(hook.kind),
+    deliveries: [...hooks.deliveriesOf(hook.id)],
+  });
+  server.get(
+    '/webhooks',
+    {
+      schema: {
+        tags,
+        operationId: 'listWebhooks',
+        summary: 'Webhooks, without their secrets',
+        response: { 200: pageOf(hookDocument) },
+      },
+    },
+    async () => ({ items: (await hooks.list()).map(shown), next: null }),
+  );
+  server.post(
+    '/webhooks',
+    {
+      config: admin,
+      schema: {
+        tags,
+        operationId: 'createWebhook',
+        summary: 'Hear of a registry’s pushes',
+        body: hookRequest,
+        response: { 201: newHookDocument },
+      },
+    },
+    async ({ body, caller }, reply) => {
+      const hook = await hooks.create(body, caller.name);
+      return reply
+        .code(201)
+        .header('cache-control', 'no-store')
+        .send({ ...shown(hook), secret: hook.secret });
+    },
+  );
+  server.delete(
+    '/webhooks/:id',
+    {
+      config: admin,
+      schema: {
+        tags,
+        operationId: 'removeWebhook',
+        summary: 'Hear of it no longer',
+        params: byId,
+        response: { 204: z.undefined() },
+      },
+    },
+    async ({ params }, reply) => {
+      await hooks.remove(params.id);
+      return reply.code(204).send();
+    },
+  );
+  void server.register(async (scope: ApiRoutes) => {
+    // The secret signs the bytes as they came.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: DELIVERY_BYTES }, (_, body, done) =>
+      done(null, body),
+    );
+    scope.post(
+      '/webhooks/:id/deliveries',
+      {
+        config: {
+          public: true,
+          rateLimit: {
+            max: DELIVERIES_PER_MINUTE,
+            keyGenerator: ({ params }) => `webhook ${(params as { id?: string }).id}`,
+          },
+        },
+        bodyLimit: DELIVERY_BYTES,
+        schema: {
+          tags,
+          operationId: 'deliver',
+          summary: 'What a registry says; who sends it shows that it knows the webhook’s secret',
+          params: byId,
+          security: [],
+          response: { 200: deliveryAnswer },
+        },
+      },
+      async ({ params, body, headers }) => {
+        const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
+        const { answer, ...taken } = await hooks.take(params.id, bytes, headers);
+        return { ...taken, ...answer };
+      },
+    );
+  });
+}

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { isId } from '../../ids.ts';
+import { policyRequest, policySchema, seenSchema } from '../../policies/schema.ts';
+import { pageOf } from '../documents.ts';
+import type { ApiModules } from '../modules.ts';
+import type { ApiRoutes } from '../server.ts';
+
+const byId = z.object({ id: z.string().refine(isId, 'is no id of a policy') });
+const matching = z.object({ images: z.array(seenSchema) }).meta({ id: 'PolicyMatches' });
+
+/** What is done for which images. */
+export function policyRoutes(server: ApiRoutes, { policies }: ApiModules): void {
+  const tags = ['policies'];
+  const operator = { role: 'operator' } as const;
+  server.get(
+    '/policies',
+    {
+      schema: {
+        tags,
+        operationId: 'listPolicies',
+        summary: 'Policies, by their names',
+        response: { 200: pageOf(policySchema) },
+      },
+    },
+    () => ({ items: policies.list(), next: null }),
+  );
+  server.post(
+    '/policies',
+    {
+      config: operator,
+      schema: {
+        tags,
+        operationId: 'createPolicy',
+        summary: 'Have something done for images, from now on',
+        body: policyRequest,
+        response: { 201: policySchema },
+      },
+    },
+    async ({ body, caller }, reply) => reply.code(201).send(await policies.create(body, caller.name)),
+  );
+  server.post(
+    '/policies/dry-run',
+    {
+      schema: {
+        tags,
+        operationId: 'dryRunPolicy',
+        summary: 'Which of the images that were seen a policy would be for',
+        body: policyRequest.pick({ images: true }),
+        response: { 200: matching },
+      },
+    },
+    async ({ body }) => ({ images: await policies.matching(body) }),
+  );
+  server.put(
+    '/policies/:id',
+    {
+      config: operator,
+      schema: {
+        tags,
+        operationId: 'changePolicy',
+        summary: 'Put another policy in the place of one',
+        params: byId,
+        body: policyRequest,
+        response: { 200: policySchema },
+      },
+    },
+    ({ params, body }) => policies.change(params.id, body),
+  );
+  server.delete(
+    '/policies/:id',
+    {
+      config: operator,
+      schema: {
+        tags,
+        operationId: 'removePolicy',
+        summary: 'Nothing more is done by it; what was begun goes on',
+        params: byId,
+        response: { 204: z.undefined() },
+      },
+    },
+    async ({ params }, reply) => {
+      await policies.remove(params.id);
+      return reply.code(204).send();
+    },
+  );
+}

@@ -1,0 +1,226 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import {
+  type BlobKey,
+  blobKeyOf,
+  type Digest,
+  decodeTrace,
+  type Manifest,
+  type PeerId,
+  parseManifestDocument,
+  parseRepository,
+  type SnapshotMessage,
+  SnapshotMessageSchema,
+} from '@drakkar/protocol';
+import type { Traces } from '@drakkar/service';
+import type {
+  ApiModules,
+  BlobDetailDocument,
+  BlobDocument,
+  HostDocument,
+  OverviewDocument,
+  SnapshotDetailDocument,
+  TopologyDocument,
+} from './api/index.ts';
+import { type Control, clockMs } from './control/control.ts';
+import type { Jobs } from './jobs/index.ts';
+import type { Member, Members } from './members/members.ts';
+import type { KnownSnapshot, SnapshotCatalogue } from './snapshots/catalogue.ts';
+import { type BlobSwarm, isSeed } from './swarm/state.ts';
+import type { Traffic } from './traffic/traffic.ts';
+
+export interface ViewsModules {
+  readonly control: Control;
+  readonly members: Members;
+  readonly catalogue: SnapshotCatalogue;
+  readonly traces: Traces;
+  readonly traffic: Traffic;
+  readonly jobs: Pick<Jobs, 'active'>;
+}
+
+const MAX_FEEDS = 4_000;
+const MAX_PARTS = 1_000;
+const MAX_HOSTS_OF_PART = 500;
+/** How any start is called of which nothing else is known. */
+const ANY_START = `sha256:${'0'.repeat(64)}` as Digest;
+
+/** The cluster as people look at it: documents of the API from what the supernode has in memory. */
+export class Views {
+  readonly #modules: ViewsModules;
+
+  constructor(modules: ViewsModules) {
+    this.#modules = modules;
+  }
+
+  /** In the order of their names and peers. */
+  hosts(): HostDocument[] {
+    const quarantined = this.#modules.members.quarantined(Date.now());
+    return this.#modules.members.list().map((member) => this.#host(member, quarantined));
+  }
+
+  host(peer: PeerId): HostDocument | undefined {
+    const { members } = this.#modules;
+    const member = members.find(peer);
+    return member && this.#host(member, members.quarantined(Date.now()));
+  }
+
+  overview(): OverviewDocument {
+    const { control, catalogue, traffic, jobs } = this.#modules;
+    const hosts = { connected: 0, away: 0, quarantined: 0, revoked: 0 };
+    for (const { state } of this.hosts()) hosts[state] += 1;
+    const now = traffic.history.at(-1);
+    const { recent, ...starts } = traffic.starts();
+    return {
+      hosts,
+      traffic: {
+        upstreamBytes: traffic.upstreamBytes,
+        peerBytes: traffic.peerBytes,
+        upstreamBytesPerSecond: now?.upstreamBytesPerSecond ?? 0,
+        peerBytesPerSecond: now?.peerBytesPerSecond ?? 0,
+      },
+      history: [...traffic.history],
+      starts: { ...starts, recent: [...recent] },
+      jobs: { active: jobs.active },
+      snapshots: catalogue.size,
+      blobs: control.swarm.blobs.size,
+    };
+  }
+
+  topology(): TopologyDocument {
+    const { control, traffic } = this.#modules;
+    const hosts = [...control.swarm.hosts.values()].map(({ peer, name, labels, roles }) => {
+      const { sentBytesPerSecond, receivedBytesPerSecond } = traffic.ratesOf(peer);
+      return {
+        peer,
+        name,
+        labels: { ...labels },
+        roles: [...roles],
+        sentBytesPerSecond,
+        receivedBytesPerSecond,
+      };
+    });
+    return { hosts, feeds: traffic.feeds(MAX_FEEDS) };
+  }
+
+  *blobs(): Generator<BlobDocument> {
+    for (const blob of this.#modules.control.swarm.blobs) yield blobDocument(blob);
+  }
+
+  blob(digest: Digest): BlobDetailDocument[] {
+    const blobs = [...this.#modules.control.swarm.blobs].filter(({ name }) => name.digest === digest);
+    return blobs.map((blob) => ({
+      ...blobDocument(blob),
+      parts: [...blob.parts.entries().take(MAX_PARTS)].map(([peer, part]) => ({
+        peer,
+        name: this.#nameOf(peer),
+        havePieces: part.havePieces,
+        wants: part.wants,
+        map: isSeed(blob, part) ? 'f'.repeat(16) : hexOf(part.cells),
+      })),
+    }));
+  }
+
+  snapshots(options: Parameters<ApiModules['snapshots']>[0]): ReturnType<ApiModules['snapshots']> {
+    const { items, next } = this.#modules.catalogue.page(options);
+    return { next, items: items.map((known) => snapshotDocument(known, messageOf(known))) };
+  }
+
+  snapshot(manifest: Digest): SnapshotDetailDocument | undefined {
+    const { catalogue, traces } = this.#modules;
+    const known = catalogue.findAny(manifest);
+    if (known === undefined) return undefined;
+    const message = messageOf(known);
+    const learned = decodeTrace(traces.learned({ layout: known.layout, startKey: ANY_START }));
+    const swarms = this.#swarms(known);
+    return {
+      ...snapshotDocument(known, message),
+      layers: layersOf(message).map(({ digest, size }) => ({ digest, sizeBytes: size })),
+      parts: known.blobs.map(({ name, sizeBytes, pieces }, index) => ({
+        kind: index === 0 ? 'meta' : 'device',
+        slot: Math.max(0, index - 1),
+        digest: name.digest,
+        sizeBytes,
+        pieces,
+        sharedWith: catalogue.sharing(name.digest, known.manifest).map((other) => ({
+          repository: repositoryOf(messageOf(other)),
+          manifest: other.manifest,
+        })),
+        hosts: this.#residency(swarms.get(blobKeyOf(name))),
+      })),
+      prefetch: learned.map(({ device, offset, length }) => ({ device, offset, length })),
+    };
+  }
+
+  #host(
+    { peer, name, revokedAtMs, seenAtMs }: Member,
+    quarantined: ReadonlyMap<PeerId, number>,
+  ): HostDocument {
+    const { swarm } = this.#modules.control;
+    const host = swarm.hosts.get(peer);
+    const connected = host === undefined ? 'away' : 'connected';
+    return {
+      peer,
+      name,
+      state: revokedAtMs !== null ? 'revoked' : quarantined.has(peer) ? 'quarantined' : connected,
+      dataAddress: host?.dataAddress ?? null,
+      labels: { ...host?.labels },
+      roles: [...(host?.roles ?? [])],
+      uploads: host?.uploads ?? 0,
+      uploadSlots: host?.uploadSlots ?? 0,
+      blobs: swarm.blobsOf(peer),
+      heardAtMs: host === undefined ? seenAtMs : Date.now() - (clockMs() - host.heardAtMs),
+    };
+  }
+
+  #nameOf(peer: PeerId): string {
+    return this.#modules.control.swarm.hosts.get(peer)?.name ?? peer;
+  }
+
+  #swarms({ blobs }: KnownSnapshot): ReadonlyMap<BlobKey, BlobSwarm> {
+    const keys = new Set(blobs.map(({ name }) => blobKeyOf(name)));
+    const found = [...this.#modules.control.swarm.blobs].filter(({ name }) => keys.has(blobKeyOf(name)));
+    return new Map(found.map((blob) => [blobKeyOf(blob.name), blob]));
+  }
+
+  #residency(blob: BlobSwarm | undefined) {
+    if (blob === undefined) return [];
+    return [...blob.parts.entries().take(MAX_HOSTS_OF_PART)].map(([peer, { havePieces }]) => ({
+      peer,
+      name: this.#nameOf(peer),
+      residency: Math.min(1, havePieces / blob.pieces),
+    }));
+  }
+}
+
+function blobDocument(blob: BlobSwarm): BlobDocument {
+  let [seeds, children] = [0, 0];
+  for (const part of blob.parts.values()) {
+    if (isSeed(blob, part)) seeds += 1;
+    if (part.wants) children += 1;
+  }
+  const { name, sizeBytes, pieces, origins } = blob;
+  const readers = [...origins.keys()];
+  return { digest: name.digest, origin: name.origin, sizeBytes, pieces, seeds, children, readers };
+}
+
+function snapshotDocument(known: KnownSnapshot & { readonly usedAtMs: number }, message: SnapshotMessage) {
+  const { registry, platform, root, manifest, layout, builder, announcer, pushed, blobs, usedAtMs } = known;
+  return {
+    ...{ registry, platform, root, manifest, layout, builder, announcer, pushed, usedAtMs },
+    repository: repositoryOf(message),
+    sizeBytes: blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    devices: blobs.length - 1,
+  };
+}
+
+const messageOf = ({ message }: KnownSnapshot): SnapshotMessage => fromBinary(SnapshotMessageSchema, message);
+
+const repositoryOf = ({ repository }: SnapshotMessage): string => parseRepository(repository).repository;
+
+/** Of the image manifest, which is the last of its documents. */
+function layersOf({ documents }: SnapshotMessage): Manifest['layers'] {
+  const last = documents.at(-1);
+  const document = last === undefined ? undefined : parseManifestDocument(last);
+  return document?.kind === 'manifest' ? document.manifest.layers : [];
+}
+
+const hexOf = (cells: bigint): string | null => (cells === 0n ? null : cells.toString(16).padStart(16, '0'));

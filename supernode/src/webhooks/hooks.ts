@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { DrakkarError, digestOf, hexOf, isDrakkarError } from '@drakkar/protocol';
+import { z } from 'zod';
+import { newId } from '../ids.ts';
+import { Collection, type StateStore } from '../state/index.ts';
+import {
+  type DeliveryHeaders,
+  deliveryIdOf,
+  type HookKind,
+  PROOFS,
+  type Proof,
+  type Pushed,
+  readDelivery,
+  verifySecret,
+} from './index.ts';
+import { type Delivery, type Hook, type HookRequest, hookSchema } from './schema.ts';
+
+export interface HooksModules {
+  readonly state: StateStore;
+  /** Something was pushed. @returns how many policies it is for */
+  pushed(image: Pushed): Promise<number>;
+  nowMs(): number;
+}
+
+export interface Taken {
+  readonly outcome: Delivery['outcome'];
+  readonly images: number;
+  readonly policies: number;
+  /** What the sender is to be told besides. */
+  readonly answer?: object | undefined;
+}
+
+const MAX_HOOKS = 500;
+/** Deliveries that are being taken at the same time; senders come again later. */
+const MAX_TAKING = 100;
+const RETRY_AFTER_S = 5;
+const KEPT_DELIVERIES = 20;
+/** The same delivery again within so long is none. */
+const REPEATED_MS = 24 * 60 * 60_000;
+
+/** What registries say that they have now. */
+export class Hooks {
+  readonly #modules: HooksModules;
+  readonly #hooks: Collection<Hook>;
+  readonly #had: Collection<number>;
+  readonly #deliveries = new Map<string, Delivery[]>();
+  #taking = 0;
+
+  constructor(modules: HooksModules) {
+    this.#modules = modules;
+    this.#hooks = new Collection(modules.state, 'hooks', hookSchema);
+    this.#had = new Collection(modules.state, 'deliveries', z.number());
+  }
+
+  async list(): Promise<Hook[]> {
+    return (await this.#hooks.page({ limit: MAX_HOOKS })).items.map(({ value }) => value);
+  }
+
+  deliveriesOf(id: string): readonly Delivery[] {
+    return this.#deliveries.get(id) ?? [];
+  }
+
+  /** @throws `already_exists` | `limit_exceeded` */
+  async create({ name, kind, registry, secret }: HookRequest, by: string): Promise<Hook> {
+    const others = await this.list();
+    if (others.length >= MAX_HOOKS)
+      throw new DrakkarError('limit_exceeded', `there are ${MAX_HOOKS} webhooks`);
+    if (others.some((hook) => hook.name === name))
+      throw new DrakkarError('already_exists', `another webhook is called ${name}`);
+    const nowMs = this.#modules.nowMs();
+    const hook: Hook = {
+      id: newId(nowMs),
+      name,
+      kind,
+      registry: registry ?? null,
+      secret: secret ?? randomBytes(32).toString('base64url'),
+      createdAtMs: nowMs,
+      createdBy: by,
+    };
+    await this.#hooks.add(hook.id, hook);
+    return hook;
+  }
+
+  /** @throws `not_found` */
+  async remove(id: string): Promise<void> {
+    await this.#get(id);
+    await this.#hooks.remove(id);
+    this.#deliveries.delete(id);
+  }
+
+  /**
+   * Takes what a registry says. It is a hint: hosts ask the registry themselves.
+   *
+   * @throws `not_found`; `unauthorized` for who does not know the secret; `invalid_argument` for what its kind does not say; `busy` for too much at once
+   */
+  async take(id: string, body: Uint8Array, headers: DeliveryHeaders): Promise<Taken> {
+    if (this.#taking >= MAX_TAKING) throw tooMuch();
+    this.#taking += 1;
+    try {
+      const hook = await this.#get(id);
+      if (!verifySecret(hook.kind, hook.secret, body, headers)) {
+        this.#note(id, 'refused', 'the sender does not show that it knows the secret');
+        throw new DrakkarError('unauthorized', 'the sender does not show that it knows the secret', {
+          hint: proofWords(hook.kind),
+        });
+      }
+      return await this.#read(hook, body, headers);
+    } finally {
+      this.#taking -= 1;
+    }
+  }
+
+  async #read(hook: Hook, bytes: Uint8Array, headers: DeliveryHeaders): Promise<Taken> {
+    try {
+      const body = parse(bytes);
+      const { pushed, answer } = readDelivery(hook.kind, body, headers, { registry: hook.registry });
+      if (await this.#isRepeated(hook, body, headers)) {
+        this.#note(hook.id, 'repeated', `${pushed.length} images`);
+        return { outcome: 'repeated', images: pushed.length, policies: 0, answer };
+      }
+      let policies = 0;
+      for (const image of pushed) policies += await this.#modules.pushed(image);
+      const outcome = policies > 0 ? 'taken' : 'nothing';
+      this.#note(hook.id, outcome, `${pushed.length} images, ${policies} times for a policy`);
+      return { outcome, images: pushed.length, policies, answer };
+    } catch (error) {
+      if (isDrakkarError(error, 'invalid_argument')) this.#note(hook.id, 'malformed', error.message);
+      throw error;
+    }
+  }
+
+  /** What was had once, whatever it says, is had no second time. */
+  async #isRepeated({ id, kind }: Hook, body: unknown, headers: DeliveryHeaders): Promise<boolean> {
+    const delivery = deliveryIdOf(kind, body, headers);
+    if (delivery === null) return false;
+    const key = `${id}/${hexOf(digestOf(delivery))}`;
+    return !(await this.#had.add(key, this.#modules.nowMs(), { ttlMs: REPEATED_MS }));
+  }
+
+  async #get(id: string): Promise<Hook> {
+    const hook = (await this.#hooks.get(id))?.value;
+    if (hook === undefined) throw new DrakkarError('not_found', 'there is no such webhook');
+    return hook;
+  }
+
+  #note(id: string, outcome: Delivery['outcome'], detail: string): void {
+    const delivery = { atMs: this.#modules.nowMs(), outcome, detail: detail.slice(0, 300) };
+    this.#deliveries.set(id, [delivery, ...this.deliveriesOf(id)].slice(0, KEPT_DELIVERIES));
+  }
+}
+
+const WORDS: Readonly<Record<Proof, string>> = {
+  hmac: 'signs the body: X-Hub-Signature-256, HMAC-SHA256',
+  header: 'has the secret as its Authorization header, alone or behind Bearer',
+  basic: 'has the secret as its password (user information of the URL)',
+};
+
+/** How a sender shows that it knows the secret, for people. */
+export const proofWords = (kind: HookKind): string =>
+  `the sender ${PROOFS[kind].map((proof) => WORDS[proof]).join(', or ')}`;
+
+function parse(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw new DrakkarError('invalid_argument', 'the delivery is not JSON', { cause });
+  }
+}
+
+function tooMuch(): Error {
+  return Object.assign(new Error('too many deliveries at once'), {
+    statusCode: 429,
+    retryAfterSeconds: RETRY_AFTER_S,
+  });
+}

@@ -1,0 +1,62 @@
+import { isRegistry } from '@drakkar/protocol';
+import { z } from 'zod';
+import { HOOK_KINDS } from './kinds.ts';
+
+export const hookRequest = z
+  .strictObject({
+    name: z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'may hold small letters, digits and -'),
+    kind: z.enum(HOOK_KINDS).describe('Who sends.'),
+    registry: z
+      .string()
+      .max(255)
+      .refine(isRegistry, 'is no registry; write it as references name it, as registry.example:5000')
+      .optional()
+      .describe('How hosts name the registry, where the sender says another name or none.'),
+    secret: z
+      .string()
+      .min(16)
+      .max(256)
+      .regex(/^[!-~]+$/, 'may hold printable ASCII without blanks alone')
+      .optional()
+      .describe('What the sender shows that it knows; made where it is not given.'),
+  })
+  .meta({ id: 'WebhookRequest' });
+export type HookRequest = z.output<typeof hookRequest>;
+
+/** What is remembered of a hook, with its secret. */
+export const hookSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  kind: z.enum(HOOK_KINDS),
+  registry: z.string().nullable(),
+  secret: z.string(),
+  createdAtMs: z.number(),
+  createdBy: z.string(),
+});
+export type Hook = z.output<typeof hookSchema>;
+
+const deliverySchema = z.object({
+  atMs: z.number(),
+  outcome: z.enum(['taken', 'repeated', 'refused', 'malformed', 'nothing']),
+  detail: z.string(),
+});
+export type Delivery = z.output<typeof deliverySchema>;
+
+export const hookDocument = hookSchema
+  .omit({ secret: true })
+  .extend({
+    path: z.string().describe('Where the sender is to send it, below the address of the API.'),
+    proof: z.string().describe('How the sender shows that it knows the secret.'),
+    deliveries: z
+      .array(deliverySchema)
+      .describe('The last ones that this supernode has had, the newest first.'),
+  })
+  .meta({ id: 'Webhook' });
+
+export const newHookDocument = hookDocument
+  .extend({ secret: z.string().describe('Not shown again.') })
+  .meta({ id: 'NewWebhook' });
+
+export const deliveryAnswer = z
+  .looseObject({ outcome: z.string(), images: z.int().min(0), policies: z.int().min(0) })
+  .meta({ id: 'DeliveryAnswer' });
