@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JobDocument, SupernodeClient } from '@drakkar/client';
@@ -5,7 +6,7 @@ import { noise, pushImage, type Registry, startRegistry, temporaryDirectory } fr
 import type { Supernode } from '@drakkar/supernode';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { memberOf, startSupernodeIn } from '../kit/cluster.ts';
-import { startHost } from '../kit/drakkar.ts';
+import { type Host, startHost } from '../kit/drakkar.ts';
 import { shellImage } from '../kit/image.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -19,12 +20,16 @@ describe.skipIf(!isRoot)('a registry that tells of its pushes (needs root)', () 
   let client: SupernodeClient;
   let hookUrl: string;
   let secret: string;
+  let host: Host;
+  let config: string;
 
   beforeAll(async () => {
     const { path } = running.use(await temporaryDirectory('webhooks'));
     supernode = running.use(await startSupernodeIn(join(path, 'supernode')));
     client = new SupernodeClient({ socketPath: join(path, 'supernode', 'admin.sock') });
-    running.use(await startHost(memberOf(supernode, 'builder')));
+    host = running.use(await startHost(memberOf(supernode, 'builder')));
+    config = join(path, 'supernode.json');
+    await writeFile(config, JSON.stringify({ stateDirectory: join(path, 'supernode') }));
     const hook = await client.createWebhook({ name: 'lab', kind: 'distribution' });
     secret = hook.secret;
     hookUrl = supernode.status().apiUrl + hook.path;
@@ -107,6 +112,37 @@ describe.skipIf(!isRoot)('a registry that tells of its pushes (needs root)', () 
       .toBe(true);
     const built = (await jobs()).filter(({ snapshot }) => snapshot?.found === 'built');
     expect(built).toHaveLength(1);
+  });
+
+  test('and its policies are looked after from the command line', async () => {
+    const drakkar = (...args: string[]) => host.drakkar(...args, '--config', config);
+    const made = await drakkar(
+      'policy',
+      'create',
+      'mine',
+      '**/mine/*',
+      '--refresh',
+      '1d',
+      '--distribute',
+      'start',
+      '--role',
+      'seed',
+    );
+    expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining('start to hosts') });
+    expect((await drakkar('policy', 'ls'))?.stdout).toMatch(
+      /mine +\*\*\/mine\/\* +push, first pull, every 1 d/,
+    );
+    expect((await drakkar('policy', 'ls'))?.stdout).toContain('zero-touch');
+    expect((await drakkar('policy', 'create', 'x', '**/apps/*', '--dry-run'))?.stdout).toContain(
+      'apps/one:latest',
+    );
+    expect(await drakkar('policy', 'create', 'x', '{a')).toMatchObject({ code: 2 });
+    expect(await drakkar('policy', 'rm', 'mine')).toMatchObject({ code: 0 });
+    expect(await drakkar('policy', 'rm', 'mine')).toMatchObject({ code: 3 });
+    const hook = await drakkar('webhook', 'create', 'hub', '--kind', 'docker-hub');
+    expect(hook?.stdout).toMatch(/url +http.*\/deliveries\nsecret +\S{43}\n.*password/);
+    expect((await drakkar('webhook', 'ls'))?.stdout).toMatch(/hub +docker-hub +nothing yet/);
+    expect(await drakkar('webhook', 'rm', 'hub')).toMatchObject({ code: 0 });
   });
 
   test('is believed by its secret alone, and told what it says wrong', async () => {

@@ -172,7 +172,7 @@ function checkPath(text: string, path: readonly Character[]): void {
   }
   const first = path.findIndex(({ text }) => text === '/');
   const colon = path.find(({ text }, index) => text === ':' && index > first);
-  if (colon !== undefined) throw refusal(text, 'has a colon without a tag', colon.at);
+  if (colon !== undefined) throw refusal(text, 'has a colon that begins no tag', colon.at);
 }
 
 function split(path: readonly Character[]): Character[][] {
@@ -213,7 +213,7 @@ function stepsOf(text: string, segment: readonly Character[], isLast: boolean): 
 function tagOf(text: string, [colon, ...tag]: readonly Character[]): Step[] {
   const at = tag.find((character) => character.text === ':')?.at;
   if (tag.length === 0 || at !== undefined)
-    throw refusal(text, 'has a colon without a tag', at ?? colon?.at ?? 0);
+    throw refusal(text, 'has a colon that begins no tag', at ?? colon?.at ?? 0);
   return tag.map((character, index) => stepOf(text, character, tag[index + 1]));
 }
 

@@ -1,0 +1,74 @@
+import { DrakkarError } from '@drakkar/errors';
+import { defineCommand } from '../command-line/command.ts';
+import { formatAge, formatTable } from '../output/format.ts';
+import { supernodeClient } from '../supernode-place.ts';
+
+const KINDS = ['distribution', 'harbor', 'docker-hub', 'ghcr', 'acr-azure', 'acr-aliyun', 'generic'] as const;
+
+/** `drakkar webhook …`: where registries say what was pushed. */
+export const commands = [
+  defineCommand({
+    name: 'webhook ls',
+    summary: 'list webhooks, and what came last',
+    configures: 'supernode',
+    positionals: [],
+    options: {},
+    async run(context) {
+      const hooks = await (await supernodeClient(context)).webhooks({ signal: context.signal });
+      if (context.json) {
+        for (const hook of hooks) context.answer(hook, '');
+        return;
+      }
+      const rows = hooks.map(({ name, kind, path, deliveries: [last] }) => [
+        name,
+        kind,
+        last === undefined ? 'nothing yet' : `${last.outcome} ${formatAge(Date.now() - last.atMs)} ago`,
+        path,
+        last?.detail ?? '',
+      ]);
+      context.answer(hooks, formatTable(['NAME', 'KIND', 'LAST', 'PATH', 'DETAIL'], rows));
+    },
+  }),
+  defineCommand({
+    name: 'webhook create',
+    summary: 'hear of a registry’s pushes; prints where it sends them, and the secret, once',
+    configures: 'supernode',
+    positionals: ['<name>'],
+    options: {
+      kind: { value: 'kind', choices: KINDS, required: true, summary: 'who sends' },
+      registry: {
+        value: 'host',
+        summary: 'how hosts name the registry, where it calls itself otherwise or not at all',
+      },
+    },
+    async run(context, [name], { kind, registry }) {
+      const client = await supernodeClient(context);
+      const { signal } = context;
+      const hook = await client.createWebhook(
+        { name, kind, ...(registry === undefined ? {} : { registry }) },
+        { signal },
+      );
+      const { apiUrl } = await client.status({ signal });
+      const lines = [`url     ${apiUrl}${hook.path}`, `secret  ${hook.secret}`, `        ${hook.proof}`];
+      context.answer({ ...hook, url: apiUrl + hook.path }, lines.join('\n'));
+    },
+  }),
+  defineCommand({
+    name: 'webhook rm',
+    summary: 'hear of a registry no longer',
+    configures: 'supernode',
+    positionals: ['<name>'],
+    options: {},
+    async run(context, [name]) {
+      const client = await supernodeClient(context);
+      const { signal } = context;
+      const hook = (await client.webhooks({ signal })).find((each) => each.name === name || each.id === name);
+      if (hook === undefined)
+        throw new DrakkarError('not_found', `there is no webhook ${name}`, {
+          hint: '`drakkar webhook ls` lists them',
+        });
+      await client.removeWebhook(hook.id, { signal });
+      context.answer({ removed: hook.id }, `${hook.name} is heard no longer`);
+    },
+  }),
+];
