@@ -6,15 +6,26 @@ export interface MetricsServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Serves `/metrics` for Prometheus, and `/healthz`. @throws `busy` where the port is taken */
+/**
+ * Serves `/metrics` for Prometheus, `/healthz`, which says that the process answers, and `/readyz`, which says whether it can do its work.
+ *
+ * @param whyNot why it can't; nothing where it can
+ * @throws `busy` where the port is taken
+ */
 export async function serveMetrics(
   address: string,
   port: number,
   registry: Registry,
+  whyNot: () => Promise<string | undefined> = async () => undefined,
 ): Promise<MetricsServer> {
   const server = createServer((request, response) => {
     if (request.url === '/healthz') {
       response.end('ok\n');
+    } else if (request.url === '/readyz') {
+      whyNot().then(
+        (why) => response.writeHead(why === undefined ? 200 : 503).end(`${why ?? 'ready'}\n`),
+        () => response.writeHead(503).end('it can’t be said\n'),
+      );
     } else if (request.url === '/metrics') {
       response.setHeader('content-type', registry.contentType);
       registry.metrics().then(

@@ -11,6 +11,7 @@
  *
  * @packageDocumentation
  */
+import type { BackedUp } from './backup.ts';
 import type { SupernodeConfig } from './config.ts';
 import type { Supernode } from './supernode.ts';
 
@@ -33,4 +34,20 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
 export async function openApi(): Promise<object> {
   const api = await import('./api/index.ts');
   return await api.openApi();
+}
+
+/** As `backup.ts` has it. */
+export async function backUp(stateDirectory: string, output: string): Promise<BackedUp> {
+  const backup = await import('./backup.ts');
+  return await backup.backUp(stateDirectory, output);
+}
+
+/** As `backup.ts` has it. */
+export async function restore(
+  input: string,
+  stateDirectory: string,
+  replace: boolean,
+): Promise<BackedUp & { readonly aside: string | null }> {
+  const backup = await import('./backup.ts');
+  return await backup.restore(input, stateDirectory, replace);
 }

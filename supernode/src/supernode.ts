@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
-import { formatHostPort, type PeerId } from '@drakkar/protocol';
+import { formatHostPort, type PeerId, toDrakkarError } from '@drakkar/protocol';
 import {
   errorInLog,
   loadKey,
@@ -17,7 +17,7 @@ import { type ApiModules, Audit, Events, type MembersApi, serveApi, Tokens } fro
 import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
-import { clusterOf, Jobs } from './jobs/index.ts';
+import { clusterOf, isEnded, Jobs } from './jobs/index.ts';
 import { Authority } from './members/authority.ts';
 import { forget, forgetAway } from './members/forget.ts';
 import { Members } from './members/members.ts';
@@ -69,6 +69,11 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     blobs: () => control.swarm.blobs.size,
     names: () => control.names.size,
     snapshots: () => catalogue.size,
+    jobs: () => jobs.active,
+    listeners: () => events.listeners,
+    upstreamBytes: () => traffic.upstreamBytes,
+    peerBytes: () => traffic.peerBytes,
+    isStateAway: () => jobs.failure !== undefined,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log, catalogue, traces }));
   // Heartbeats are work, too.
@@ -82,10 +87,6 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     }),
   );
   await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
-  const { port: metricsPort } = stack.use(
-    await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry),
-  );
-
   const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const jobs = stack.use(await Jobs.open({ state, cluster: clusterOf(control, members), clock, log }));
@@ -115,6 +116,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     beat: (peer, heartbeat) => {
       const { name = peer } = control.swarm.hosts.get(peer) ?? {};
       traffic.beat(peer, name, heartbeat, clockMs(), Date.now());
+      for (const { found, totalMs } of heartbeat.starts)
+        metrics.startSeconds.observe({ found: foundOf(found) }, totalMs / 1000);
     },
     heard: (peer, report) => jobs.heard(peer, report),
     firstPull: (peer, { image, sizeBytes }) => {
@@ -122,7 +125,12 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         policies.firstPull(peer, image.reference, image.platform || undefined, Number(sizeBytes));
     },
   };
-  stack.use(jobs.onChange((job) => events.tell('job', job)));
+  stack.use(
+    jobs.onChange((job) => {
+      events.tell('job', job);
+      if (isEnded(job)) metrics.jobsEnded.inc({ kind: job.spec.kind, state: job.state });
+    }),
+  );
   const sampling = setInterval(() => events.tell('traffic', traffic.sample(Date.now())), SAMPLE_MS);
   stack.defer(() => clearInterval(sampling));
 
@@ -161,12 +169,20 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     forgetAway: (awayMs) =>
       forgetAway(awayMs, { members, isConnected }, Date.now()).map(({ peer, name }) => ({ peer, name })),
   };
+  const whyNotReady = async () =>
+    await state.get('settings/begun').then(
+      () => undefined,
+      (error: unknown) => toDrakkarError(error).message,
+    );
+  const { port: metricsPort } = stack.use(
+    await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry, whyNotReady),
+  );
   const tokens = stack.use(await Tokens.open(state));
   const audit = stack.use(new Audit(state));
   const api = stack.use(
     await serveApi(
       {
-        ...{ jobs, tokens, audit, events, policies, hooks, status },
+        ...{ jobs, tokens, audit, events, policies, hooks, metrics, status },
         members: membersApi,
         overview: () => views.overview(),
         topology: () => views.topology(),
@@ -190,3 +206,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
+
+const FOUND: ReadonlySet<string> = new Set(['here', 'cluster', 'registry', 'built']);
+
+/** Hosts may say anything, and a metric's labels are kept for ever. */
+const foundOf = (text: string): string => (FOUND.has(text) ? text : 'other');

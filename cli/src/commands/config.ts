@@ -80,12 +80,7 @@ export async function metricsDocument(): Promise<string> {
     import('@drakkar/supernode'),
     import('@drakkar/service'),
   ]);
-  const { registry } = createSupernodeMetrics({
-    hosts: () => 0,
-    blobs: () => 0,
-    names: () => 0,
-    snapshots: () => 0,
-  });
+  const { registry } = createSupernodeMetrics();
   return [
     '# Metrics',
     '',

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import type { SupernodeClient, SwarmHost } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
-import { formatAge, formatCount } from '../output/format.ts';
+import { formatAge, formatBytes, formatCount } from '../output/format.ts';
 import { supernodeClient } from '../supernode-place.ts';
 
 /** `drakkar supernode …`: the supernode itself, and what its operator does. */
@@ -46,6 +47,40 @@ export const commands = [
           `snapshots  ${snapshots}`,
           `jobs       ${jobs} under way`,
         ].join('\n'),
+      );
+    },
+  }),
+  defineCommand({
+    name: 'supernode backup',
+    summary: 'write all that the supernode must not forget into one file, while it runs or not',
+    notes: 'Who has the file can be the cluster: its keys are in it.',
+    configures: 'supernode',
+    positionals: ['<file>'],
+    options: {},
+    async run(context, [file]) {
+      const { backUp } = await import('@drakkar/supernode');
+      const { stateDirectory } = await context.supernodeConfig();
+      const done = await backUp(stateDirectory, resolve(file));
+      context.answer(
+        { ...done, path: file },
+        `${file}  ${formatBytes(done.sizeBytes)} in ${formatCount(done.files, 'file')}`,
+      );
+    },
+  }),
+  defineCommand({
+    name: 'supernode restore',
+    summary: 'put what was backed up in the place of the supernode’s state; the supernode must not run',
+    configures: 'supernode',
+    positionals: ['<file>'],
+    options: { replace: { summary: 'what is there goes aside, and is named' } },
+    async run(context, [file], { replace }) {
+      const { restore } = await import('@drakkar/supernode');
+      const { stateDirectory } = await context.supernodeConfig();
+      const done = await restore(resolve(file), stateDirectory, replace);
+      const aside = done.aside === null ? '' : `\nwhat was there is in ${done.aside}`;
+      context.answer(
+        done,
+        `${stateDirectory} is as it was ${formatAge(Date.now() - done.createdAtMs)} ago${aside}`,
       );
     },
   }),

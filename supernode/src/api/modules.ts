@@ -1,6 +1,7 @@
 import type { Digest, PeerId } from '@drakkar/protocol';
 import type { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
+import type { SupernodeMetrics } from '../metrics.ts';
 import type { Policies } from '../policies/policies.ts';
 import type { Hooks } from '../webhooks/hooks.ts';
 import type { Audit } from './audit.ts';
@@ -26,6 +27,7 @@ export interface ApiModules {
   readonly events: Events;
   readonly policies: Policies;
   readonly hooks: Hooks;
+  readonly metrics: Pick<SupernodeMetrics, 'requestSeconds' | 'deliveries'>;
   readonly members: MembersApi;
   status(): z.output<typeof statusSchema>;
   overview(): OverviewDocument;

@@ -101,6 +101,9 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   });
   server.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions, caller, params } = request;
+    const route = routeOptions.url ?? 'none';
+    const status = `${Math.floor(reply.statusCode / 100)}xx`;
+    modules.metrics.requestSeconds.observe({ method, route, status }, reply.elapsedTime / 1000);
     if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return;
     modules.audit.add({
       atMs: Date.now(),

@@ -41,7 +41,7 @@ interface Plain {
  */
 type Step = { readonly literal: string } | 'one' | 'run' | 'all' | 'segments';
 
-/** A match takes no more steps for each character of a name than the plain patterns have characters, all together. */
+/** They bound a match, too: it takes time as the plain patterns’ length by the name’s, and no more. */
 export const GLOB_LIMITS = {
   characters: 512,
   /** Plain patterns that braces stand for. */
@@ -256,20 +256,29 @@ export interface GlobMatch {
 
 /**
  * Goes through the text once, and knows all the places of the pattern where one may be: never back, however many ways there are.
- * Steps are at most the characters of the text by the places.
+ * Of each place it asks at most four things for each character: what is there, and what is reached from there.
  */
 function walk(pattern: readonly Step[], text: string): GlobMatch {
   let steps = 0;
+  /** With the places that are reached from there without a character. */
+  const enter = (places: Set<number>, place: number): void => {
+    steps += 1;
+    if (places.has(place)) return;
+    places.add(place);
+    const step = pattern[place];
+    if (step === 'run' || step === 'all' || step === 'segments') enter(places, place + 1);
+    // Past the `all` and its slash.
+    if (step === 'segments') enter(places, place + 3);
+  };
   let places = new Set<number>();
-  enter(places, pattern, 0);
+  enter(places, 0);
   for (const character of text) {
     const next = new Set<number>();
     for (const place of places) {
       steps += 1;
       const step = pattern[place];
-      if (step === 'all' || (step === 'run' && character !== '/')) enter(next, pattern, place);
-      else if (step === 'one' ? character !== '/' : isLiteral(step, character))
-        enter(next, pattern, place + 1);
+      if (step === 'all' || (step === 'run' && character !== '/')) enter(next, place);
+      else if (step === 'one' ? character !== '/' : isLiteral(step, character)) enter(next, place + 1);
     }
     if (next.size === 0) return { isMatch: false, steps };
     places = next;
@@ -279,13 +288,3 @@ function walk(pattern: readonly Step[], text: string): GlobMatch {
 
 const isLiteral = (step: Step | undefined, character: string): boolean =>
   typeof step === 'object' && step.literal === character;
-
-/** With those that are reached from there without a character. */
-function enter(places: Set<number>, pattern: readonly Step[], place: number): void {
-  if (places.has(place)) return;
-  places.add(place);
-  const step = pattern[place];
-  if (step === 'run' || step === 'all' || step === 'segments') enter(places, pattern, place + 1);
-  // Past the `all` and its slash.
-  if (step === 'segments') enter(places, pattern, place + 3);
-}

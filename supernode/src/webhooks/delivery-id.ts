@@ -11,7 +11,8 @@ const MAX_ID = 200;
 const PLAIN = /^[!-~]+$/;
 
 /**
- * The same for a delivery that is made once more, by its sender or by somebody who has listened, and another one for each other delivery.
+ * The same for a delivery that is made once more, and another one for each other delivery. It is the sender's word, and no signature has
+ * it where it is a header: it keeps out what comes twice, and not who knows how to make a delivery.
  * At most 200 printable characters. `null` where the sender gives neither an id nor a time; it throws for nothing.
  */
 export function deliveryIdOf(kind: HookKind, body: unknown, headers: DeliveryHeaders): string | null {

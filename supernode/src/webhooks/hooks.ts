@@ -23,6 +23,7 @@ export interface HooksModules {
 }
 
 export interface Taken {
+  readonly kind: HookKind;
   readonly outcome: Delivery['outcome'];
   readonly images: number;
   readonly policies: number;
@@ -114,27 +115,27 @@ export class Hooks {
     try {
       const body = parse(bytes);
       const { pushed, answer } = readDelivery(hook.kind, body, headers, { registry: hook.registry });
-      if (await this.#isRepeated(hook, body, headers)) {
+      const ids = idsOf(hook, bytes, body, headers);
+      if (await this.#isRepeated(ids)) {
         this.#note(hook.id, 'repeated', `${pushed.length} images`);
-        return { outcome: 'repeated', images: pushed.length, policies: 0, answer };
+        return { kind: hook.kind, outcome: 'repeated', images: pushed.length, policies: 0, answer };
       }
       let policies = 0;
       for (const image of pushed) policies += await this.#modules.pushed(image);
+      // Not before: what could not be taken is sent once more.
+      for (const id of ids) await this.#had.add(id, this.#modules.nowMs(), { ttlMs: REPEATED_MS });
       const outcome = policies > 0 ? 'taken' : 'nothing';
       this.#note(hook.id, outcome, `${pushed.length} images, ${policies} times for a policy`);
-      return { outcome, images: pushed.length, policies, answer };
+      return { kind: hook.kind, outcome, images: pushed.length, policies, answer };
     } catch (error) {
       if (isDrakkarError(error, 'invalid_argument')) this.#note(hook.id, 'malformed', error.message);
       throw error;
     }
   }
 
-  /** What was had once, whatever it says, is had no second time. */
-  async #isRepeated({ id, kind }: Hook, body: unknown, headers: DeliveryHeaders): Promise<boolean> {
-    const delivery = deliveryIdOf(kind, body, headers);
-    if (delivery === null) return false;
-    const key = `${id}/${hexOf(digestOf(delivery))}`;
-    return !(await this.#had.add(key, this.#modules.nowMs(), { ttlMs: REPEATED_MS }));
+  async #isRepeated(ids: readonly string[]): Promise<boolean> {
+    for (const id of ids) if ((await this.#had.get(id)) !== undefined) return true;
+    return false;
   }
 
   async #get(id: string): Promise<Hook> {
@@ -147,6 +148,19 @@ export class Hooks {
     const delivery = { atMs: this.#modules.nowMs(), outcome, detail: detail.slice(0, 300) };
     this.#deliveries.set(id, [delivery, ...this.deliveriesOf(id)].slice(0, KEPT_DELIVERIES));
   }
+}
+
+/**
+ * What tells a delivery from others: what was had once is had no second time. GitHub's id is not signed, and its bodies are never the same twice: whoever has
+ * listened can't send one again under another id.
+ */
+function idsOf({ id, kind }: Hook, bytes: Uint8Array, body: unknown, headers: DeliveryHeaders): string[] {
+  const delivery = deliveryIdOf(kind, body, headers);
+  const ids = [
+    ...(delivery === null ? [] : [digestOf(delivery)]),
+    ...(kind === 'ghcr' ? [digestOf(bytes)] : []),
+  ];
+  return ids.map((digest) => `${id}/${hexOf(digest)}`);
 }
 
 const WORDS: Readonly<Record<Proof, string>> = {

@@ -18,7 +18,7 @@ const DELIVERY_BYTES = 512 * 1024;
 const DELIVERIES_PER_MINUTE = 6_000;
 
 /** Where registries say what they have now. */
-export function hookRoutes(server: ApiRoutes, { hooks }: ApiModules): void {
+export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): void {
   const tags = ['webhooks'];
   const admin = { role: 'admin' } as const;
   const shown = ({ secret: _, ...hook }: Hook) => ({
@@ -82,6 +82,16 @@ export function hookRoutes(server: ApiRoutes, { hooks }: ApiModules): void {
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: DELIVERY_BYTES }, (_, body, done) =>
       done(null, body),
     );
+    // Senders of CloudEvents ask first whether they may. Source: CloudEvents, “HTTP 1.1 Web Hooks”, 4.
+    scope.options(
+      '/webhooks/:id/deliveries',
+      { config: { public: true }, schema: { hide: true, params: byId } },
+      async ({ headers }, reply) => {
+        const origin = headers['webhook-request-origin'];
+        if (typeof origin === 'string') reply.header('webhook-allowed-origin', origin.slice(0, 255));
+        return reply.header('webhook-allowed-rate', '120').send();
+      },
+    );
     scope.post(
       '/webhooks/:id/deliveries',
       {
@@ -104,7 +114,8 @@ export function hookRoutes(server: ApiRoutes, { hooks }: ApiModules): void {
       },
       async ({ params, body, headers }) => {
         const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-        const { answer, ...taken } = await hooks.take(params.id, bytes, headers);
+        const { answer, kind, ...taken } = await hooks.take(params.id, bytes, headers);
+        metrics.deliveries.inc({ kind, outcome: taken.outcome });
         return { ...taken, ...answer };
       },
     );

@@ -229,8 +229,8 @@ describe('a match', () => {
   });
 
   const long = 'a'.repeat(200);
-  /** What a pattern may be longer by: `docker.io/library/`. */
-  const IMPLIED = 18;
+  /** What is asked of a place of the pattern for each character. */
+  const STEPS = 4;
 
   test.each([
     `r.io/${'*a'.repeat(120)}*b`,
@@ -241,19 +241,22 @@ describe('a match', () => {
     `r.io/${'**/'.repeat(160)}b`,
     `r.io/x{${'*a*a*a*a*b,'.repeat(15)}c}`,
     `r.io/a/*:${'*a'.repeat(100)}b`,
-  ])('takes no more steps than its pattern’s characters by those of the name: %s', (text) => {
+  ])('takes steps as its pattern’s characters by those of the name: %s', (text) => {
     const glob = parseGlob(text);
     const repositories = [long, Array.from(long).join('/').slice(0, 255), `a/${long}`];
-    const each = oracle.expand(text).reduce((sum, plain) => sum + plain.length + IMPLIED, 0);
+    const each = oracle.expand(text).reduce((sum, plain) => sum + plain.length + 1, 0);
     for (const repository of repositories) {
       const image = { registry: 'r.io', repository, tag: 'a'.repeat(128) };
       const { steps } = measure(glob, image);
-      expect(steps).toBeLessThanOrEqual(each * ('r.io/'.length + repository.length + image.tag.length));
+      const characters = `r.io/${repository}:${image.tag}`.length;
+      expect(steps).toBeLessThanOrEqual(STEPS * each * characters);
     }
   });
 
   test('stops where nothing can match any more', () => {
     const glob = parseGlob(`ghcr.io/${'*a'.repeat(100)}`);
-    expect(measure(glob, { registry: 'quay.io', repository: long, tag: null }).steps).toBe(1);
+    expect(measure(glob, { registry: 'quay.io', repository: long, tag: null }).steps).toBeLessThanOrEqual(
+      STEPS,
+    );
   });
 });

@@ -71,6 +71,7 @@ describe('what a registry of the CNCF tells', () => {
       distributionEvent({ mediaType: '', url: `http://r.example/v2/a/blobs/${DIGEST}` }),
     ],
     ['a repository that cannot be', distributionEvent({ repository: '../secret' })],
+    ['a repository with a tag in it', distributionEvent({ repository: 'team/app:2' })],
     ['neither a tag nor a digest', distributionEvent({ tag: 'not a tag', digest: 'sha256:1' })],
     ['a tag without end', distributionEvent({ tag: 'a'.repeat(100_000) })],
     ['nothing of it', 'text'],

@@ -1,0 +1,91 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SupernodeClient } from '@drakkar/client';
+import { temporaryDirectory } from '@drakkar/lab';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { backUp, restore, type Supernode, startSupernode, supernodeConfiguration } from '../../src/index.ts';
+
+let running: AsyncDisposableStack;
+let path: string;
+beforeEach(async () => {
+  running = new AsyncDisposableStack();
+  path = running.use(await temporaryDirectory('backup')).path;
+});
+afterEach(() => running[Symbol.asyncDispose]());
+
+async function start(
+  name: string,
+): Promise<{ supernode: Supernode; client: SupernodeClient; directory: string }> {
+  const directory = join(path, name);
+  const config = supernodeConfiguration.complete({
+    stateDirectory: directory,
+    address: '127.0.0.1',
+    port: 0,
+    metrics: { port: 0 },
+    api: { port: 0 },
+    log: { level: 'error' },
+  });
+  const supernode = await startSupernode(config);
+  running.use(supernode);
+  return { supernode, client: new SupernodeClient({ socketPath: join(directory, 'admin.sock') }), directory };
+}
+
+test('a supernode that is backed up while it runs is the same one where it is restored', async () => {
+  const first = await start('first');
+  const job = await first.client.createJob({ kind: 'build', image: 'registry.example/app:1' });
+  await first.client.createPolicy({ name: 'mine', images: ['**'] });
+  const { text } = await first.client.createToken({ name: 'ci', role: 'operator' });
+  const file = join(path, 'backup.tar');
+  expect((await backUp(first.directory, file)).files).toBeGreaterThan(4);
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+  await expect(backUp(first.directory, file)).rejects.toMatchObject({ code: 'already_exists' });
+  await expect(restore(file, first.directory, true)).rejects.toMatchObject({ code: 'busy' });
+  const { peer, clusterKey } = first.supernode.status();
+  const { joinToken } = first.supernode;
+  await first.supernode[Symbol.asyncDispose]();
+
+  expect(await restore(file, join(path, 'second'), false)).toMatchObject({ aside: null });
+  const second = await start('second');
+  expect(second.supernode.status()).toMatchObject({ peer, clusterKey });
+  expect(second.supernode.joinToken).toBe(joinToken);
+  expect((await second.client.job(job.id)).spec).toEqual(job.spec);
+  expect((await second.client.policies()).map(({ name }) => name)).toContain('mine');
+  const remote = new SupernodeClient({ url: second.supernode.status().apiUrl, token: text });
+  expect((await remote.status()).peer).toBe(peer);
+});
+
+test('what is there is put aside, and nothing is done with what is no backup', async () => {
+  const { directory, supernode } = await start('state');
+  await supernode[Symbol.asyncDispose]();
+  const file = join(path, 'backup.tar');
+  await backUp(directory, file);
+  await expect(restore(file, directory, false)).rejects.toMatchObject({ code: 'already_exists' });
+  const { aside } = await restore(file, directory, true);
+  expect(await stat(join(aside ?? '', 'state.sqlite'))).toBeDefined();
+
+  const bytes = await readFile(file);
+  const bad = join(path, 'bad.tar');
+  const target = join(path, 'target');
+  for (const [what, damage] of [
+    [
+      'a byte of a key',
+      () => Buffer.from(bytes.toString('latin1').replace('PRIVATE KEY', 'PRIVATE KEX'), 'latin1'),
+    ],
+    [
+      'a path',
+      () =>
+        Buffer.from(bytes.toString('latin1').replaceAll('keys/cluster.pem', '../../cluster.pem'), 'latin1'),
+    ],
+    ['its end', () => bytes.subarray(0, bytes.length / 2)],
+    ['everything', () => Buffer.from('not a tar')],
+    ['nothing', () => Buffer.alloc(0)],
+  ] as const) {
+    await writeFile(bad, damage());
+    await expect(restore(bad, target, false), what).rejects.toMatchObject({ code: 'invalid_content' });
+    await expect(stat(target), what).rejects.toMatchObject({ code: 'ENOENT' });
+  }
+  await expect(restore(join(path, 'none'), target, false)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(backUp(join(path, 'nowhere'), join(path, 'x.tar'))).rejects.toMatchObject({
+    code: 'not_found',
+  });
+});
