@@ -13,7 +13,15 @@ import {
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
-import { type ApiModules, Audit, Events, type MembersApi, serveApi, Tokens } from './api/index.ts';
+import {
+  type ApiModules,
+  type ApiPlace,
+  Audit,
+  Events,
+  type MembersApi,
+  serveApi,
+  Tokens,
+} from './api/index.ts';
 import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
@@ -135,14 +143,15 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   stack.defer(() => clearInterval(sampling));
 
   const address = `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`;
+  let place: ApiPlace = { url: '', pin: null };
   const status = (): SupernodeStatus => ({
     version: packageDocument.version,
     pid: process.pid,
     peer: node.peer,
     clusterKey: authority.clusterKey,
     address,
-    apiUrl: api.url,
-    apiPin: api.pin,
+    apiUrl: place.url,
+    apiPin: place.pin,
     metricsUrl: `http://${formatHostPort({ host: config.metrics.address, port: metricsPort })}/metrics`,
     uptimeMs: performance.now() - startedMs,
     hosts: control.swarm.hosts.size,
@@ -179,7 +188,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   );
   const tokens = stack.use(await Tokens.open(state));
   const audit = stack.use(new Audit(state));
-  const api = stack.use(
+  stack.use(
     await serveApi(
       {
         ...{ jobs, tokens, audit, events, policies, hooks, metrics, status },
@@ -191,12 +200,19 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         snapshots: (options) => views.snapshots(options),
         snapshot: (manifest) => views.snapshot(manifest),
       },
-      { ...config.api, keys, socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME) },
+      {
+        ...config.api,
+        keys,
+        socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME),
+        onListening: (listening) => {
+          place = listening;
+        },
+      },
       log,
     ),
   );
   const { peer, metricsUrl } = status();
-  log.info({ address, peer, metricsUrl, apiUrl: api.url, apiPin: api.pin }, 'ready');
+  log.info({ address, peer, metricsUrl, apiUrl: place.url, apiPin: place.pin }, 'ready');
   const running = stack.move();
   return {
     get joinToken() {

@@ -10,6 +10,8 @@ import { adminSocket, type Context } from '../context.ts';
 export interface Cluster {
   /** The file with which `drakkar hosts` and `drakkar supernode …` find it. */
   readonly supernodeConfig: string;
+  /** Where a browser sees it. */
+  readonly consoleUrl: string;
   /** Of a daemon that is a member. */
   hostConfig(folder: string, name: string, settings?: HostSettings): Config;
 }
@@ -33,14 +35,17 @@ export async function startCluster(directory: string, scope: AsyncDisposableStac
     address: LOOPBACK,
     port: 0,
     metrics: { port: 0 },
+    // Whoever is on this machine may look.
+    api: { port: 0, anonymousViewers: true },
     log: { level: 'warn' as const },
   };
   const supernodeConfig = join(directory, 'supernode.yaml');
   await writeFile(supernodeConfig, stringify(raw));
   const supernode = scope.use(await startSupernode(supernodeConfiguration.complete(raw)));
-  const { address } = supernode.status();
+  const { address, apiUrl } = supernode.status();
   return {
     supernodeConfig,
+    consoleUrl: apiUrl,
     hostConfig: (folder, name, { nativeSocket, linkRate, snapshotterSocket } = {}) =>
       configuration.complete({
         stateDirectory: join(directory, folder),

@@ -89,6 +89,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
     socket: machine.socket,
     mirrorUrl: (await machine.daemon.status()).mirrorUrl,
     supernodeConfig: cluster.supernodeConfig,
+    consoleUrl: cluster.consoleUrl,
   };
   context.answer(result, demoScreen(result, places, options.once));
   if (!options.once && !context.signal.aborted) await once(context.signal, 'abort');

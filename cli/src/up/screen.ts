@@ -36,6 +36,7 @@ export interface DemoPlaces {
   readonly socket: string;
   readonly mirrorUrl: string;
   readonly supernodeConfig: string;
+  readonly consoleUrl: string;
 }
 
 const BAR_WIDTH = 46;
@@ -77,6 +78,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
         `  bin/drakkar run -i -t ${result.image} -- bash`,
         '  bin/drakkar snapshot ls',
         `  bin/drakkar hosts --config ${places.supernodeConfig}`,
+        `  bin/drakkar preheat ${result.image} --config ${places.supernodeConfig}`,
         `  bin/drakkar snapshot export --flat -o image.erofs ${result.image}`,
         '',
         'Ctrl-C ends it and leaves nothing behind.',
@@ -92,6 +94,7 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     '',
     ...hosts(result),
     '',
+    ...(ending ? [] : [`  console                ${places.consoleUrl}`]),
     `  mirror for containerd  ${places.mirrorUrl}`,
     `  state                  ${places.state}`,
     ...next,

@@ -12,5 +12,5 @@ export type {
 } from './documents.ts';
 export { Events } from './events.ts';
 export type { ApiModules, MembersApi } from './modules.ts';
-export { openApi, type RunningApi, serveApi } from './serve.ts';
+export { type ApiPlace, openApi, serveApi } from './serve.ts';
 export { API_ROLES, type ApiRole, Tokens } from './tokens.ts';

@@ -20,9 +20,11 @@ export interface ServeApiOptions {
   readonly keys: string;
   /** The unix socket on which root may do everything. */
   readonly socketPath: string;
+  /** Told once, before the first request. */
+  onListening(place: ApiPlace): void;
 }
 
-export interface RunningApi extends AsyncDisposable {
+export interface ApiPlace {
   readonly url: string;
   /** Of its certificate's public key; `null` without TLS. */
   readonly pin: string | null;
@@ -42,14 +44,12 @@ export async function serveApi(
   modules: ApiModules,
   options: ServeApiOptions,
   log: Logger,
-): Promise<RunningApi> {
-  const { address, port, socketPath, requestsPerMinute, anonymousViewers } = options;
+): Promise<AsyncDisposable> {
+  const { address, port, socketPath, requestsPerMinute, anonymousViewers, onListening } = options;
   await using stack = new AsyncDisposableStack();
   const onDefect: ApiServerOptions['onDefect'] = (error, { method, routeOptions }) =>
     log.error({ error, method, route: routeOptions.url }, 'a request failed');
   const certificate = await certificateOf(options);
-  const local = await createApi(modules, { everybody: LOCAL, requestsPerMinute: UNLIMITED, onDefect });
-  stack.use(await listenOnSocket(local, socketPath, 'supernode'));
   const api = await createApi(modules, {
     everybody: anonymousViewers ? ANYBODY : null,
     requestsPerMinute,
@@ -58,13 +58,14 @@ export async function serveApi(
   });
   stack.defer(() => api.close());
   const listening = await listenOn(api, address, port);
-  const running = stack.move();
   const scheme = certificate === undefined ? 'http' : 'https';
-  return {
-    url: `${scheme}://${formatHostPort({ host: reachable(address), port: listening })}`,
-    pin: certificate?.pin ?? null,
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
-  };
+  const url = `${scheme}://${formatHostPort({ host: reachable(address), port: listening })}`;
+  const pin = certificate?.pin ?? null;
+  // Before anybody can ask where that is.
+  onListening({ url, pin });
+  const local = await createApi(modules, { everybody: LOCAL, requestsPerMinute: UNLIMITED, onDefect });
+  stack.use(await listenOnSocket(local, socketPath, 'supernode'));
+  return stack.move();
 }
 
 /** What the API is, in OpenAPI 3.1. */
