@@ -23,6 +23,7 @@ export * from './ports.ts';
 export * from './processes.ts';
 export * from './redis.ts';
 export * from './registry.ts';
+export * from './schemathesis.ts';
 export * from './shell.ts';
 export * from './tar.ts';
 export * from './temporary.ts';

@@ -18,6 +18,7 @@ export function newId(nowMs: number): string {
   return time.join('') + chance;
 }
 
-export const isId = (text: string): boolean => /^[0-9a-hjkmnp-tv-z]{26}$/.test(text);
+export const ID = /^[0-9a-hjkmnp-tv-z]{26}$/;
+export const isId = (text: string): boolean => ID.test(text);
 
 const digit = (number: number): string => ALPHABET[number % 32] ?? '';

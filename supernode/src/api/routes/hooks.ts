@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isId } from '../../ids.ts';
+import { ID } from '../../ids.ts';
 import { proofWords } from '../../webhooks/hooks.ts';
 import {
   deliveryAnswer,
@@ -12,7 +12,7 @@ import { pageOf } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 
-const byId = z.object({ id: z.string().refine(isId, 'is no id of a webhook') });
+const byId = z.object({ id: z.string().regex(ID, 'is no id of a webhook') });
 const DELIVERY_BYTES = 512 * 1024;
 /** Of one hook: a registry says something of every push. */
 const DELIVERIES_PER_MINUTE = 6_000;

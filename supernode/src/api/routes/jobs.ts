@@ -1,13 +1,13 @@
 import { DrakkarError } from '@drakkar/protocol';
 import { z } from 'zod';
-import { isId } from '../../ids.ts';
+import { ID } from '../../ids.ts';
 import { hostWorkSchema, jobSchema } from '../../jobs/index.ts';
 import type { Page } from '../../state/index.ts';
 import { jobActions, jobRequest, jobsQuery, pageOf, pageQuery } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 
-const byId = z.object({ id: z.string().refine(isId, 'is no id of a job') });
+const byId = z.object({ id: z.string().regex(ID, 'is no id of a job') });
 
 export function jobRoutes(server: ApiRoutes, { jobs }: ApiModules): void {
   const tags = ['jobs'];

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { isId } from '../../ids.ts';
+import { ID } from '../../ids.ts';
 import { policyRequest, policySchema, seenSchema } from '../../policies/schema.ts';
 import { pageOf } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 
-const byId = z.object({ id: z.string().refine(isId, 'is no id of a policy') });
+const byId = z.object({ id: z.string().regex(ID, 'is no id of a policy') });
 const matching = z.object({ images: z.array(seenSchema) }).meta({ id: 'PolicyMatches' });
 
 /** What is done for which images. */
