@@ -17,7 +17,7 @@ const MAX_LIST_BYTES = 1024 * 1024;
 const MAX_FILES = 100;
 const MAX_FILE_BYTES = 64 * 1024 ** 3;
 /** What a supernode keeps: databases, and keys. */
-const PATH = /^(?:[a-z]{1,40}\.sqlite|keys(?:\/[a-z]{1,40})?\/[a-z0-9.-]{1,100}\.pem)$/;
+const PATH = /^(?:[a-z]{1,40}\.sqlite|keys(?:\/[a-z]{1,40})?\/[A-Za-z0-9.-]{1,100}\.pem)$/;
 
 const listSchema = z.strictObject({
   format: z.literal(FORMAT),

@@ -28,6 +28,7 @@ import { Session } from './control/session.ts';
 import { clusterOf, isEnded, Jobs } from './jobs/index.ts';
 import { Authority } from './members/authority.ts';
 import { forget, forgetAway } from './members/forget.ts';
+import { importMembers } from './members/import.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
 import { Policies } from './policies/policies.ts';
@@ -61,7 +62,9 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   );
   await using stack = new AsyncDisposableStack();
   await makeDirectory(config.stateDirectory, 0o700);
-  const members = stack.use(new Members(join(config.stateDirectory, 'members.sqlite')));
+  const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
+  await importMembers(join(config.stateDirectory, 'members.sqlite'), state);
+  const members = stack.use(await Members.open(state));
   const keys = join(config.stateDirectory, 'keys');
   const authority = await Authority.open(config, members, keys);
   const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
@@ -95,7 +98,6 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     }),
   );
   await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
-  const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const jobs = stack.use(await Jobs.open({ state, cluster: clusterOf(control, members), clock, log }));
   const policies = stack.use(
@@ -163,20 +165,31 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const membersApi: MembersApi = {
     list: () => views.hosts(),
     joinToken: () => ({ supernode: address, joinToken: authority.joinToken() }),
-    rotateJoinToken: () => authority.rotateSecret(),
+    rotateJoinToken: async () => {
+      authority.rotateSecret();
+      await members.written();
+    },
     rotateClusterKey: async () => {
       control.announceKey(await authority.rotateKey(Date.now()));
       // A token names the key that it was made with.
       authority.rotateSecret();
+      await members.written();
     },
-    revoke: (peer) => {
+    revoke: async (peer) => {
       const was = members.revoke(peer, Date.now(), Date.now() + config.membershipMs);
       if (was) control.revoke(peer);
+      await members.written();
       return was;
     },
-    forget: (peer) => forget(peer, { members, isConnected }),
-    forgetAway: (awayMs) =>
-      forgetAway(awayMs, { members, isConnected }, Date.now()).map(({ peer, name }) => ({ peer, name })),
+    forget: async (peer) => {
+      forget(peer, { members, isConnected });
+      await members.written();
+    },
+    forgetAway: async (awayMs) => {
+      const gone = forgetAway(awayMs, { members, isConnected }, Date.now());
+      await members.written();
+      return gone.map(({ peer, name }) => ({ peer, name }));
+    },
   };
   const whyNotReady = async () =>
     await state.get('settings/begun').then(

@@ -47,11 +47,11 @@ export interface MembersApi {
   /** In the order of their names and peers. */
   list(): HostDocument[];
   joinToken(): z.output<typeof joinTokenSchema>;
-  rotateJoinToken(): void;
+  rotateJoinToken(): Promise<void>;
   rotateClusterKey(): Promise<void>;
   /** @returns whether it could have been a member until now; `false` where it was revoked already */
-  revoke(peer: PeerId): boolean;
-  forget(peer: PeerId): void;
+  revoke(peer: PeerId): Promise<boolean>;
+  forget(peer: PeerId): Promise<void>;
   /** All that nothing was heard of for so long. */
-  forgetAway(awayMs: number): { readonly peer: PeerId; readonly name: string }[];
+  forgetAway(awayMs: number): Promise<{ readonly peer: PeerId; readonly name: string }[]>;
 }

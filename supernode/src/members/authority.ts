@@ -81,6 +81,7 @@ export class Authority {
     for (const succession of members.successions()) names.push(verifySuccession(succession, names).key);
     const authority = new Authority(options, members, directory, key, names);
     if (members.setting(JOIN_SECRET) === undefined) authority.rotateSecret();
+    await members.written();
     return authority;
   }
 
@@ -116,6 +117,7 @@ export class Authority {
     const succession = signSuccession({ key: name, issuedAtMs: nowMs }, this.#key);
     this.#members.addSuccession(succession);
     this.#members.set(CURRENT_KEY, file);
+    await this.#members.written();
     this.#key = privateKey;
     this.#names.push(name);
     this.#grants.clear();

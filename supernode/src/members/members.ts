@@ -1,179 +1,169 @@
-import { DatabaseSync } from 'node:sqlite';
 import type { Membership, PeerId } from '@drakkar/protocol';
+import { z } from 'zod';
+import { Collection, type StateStore, WriteBehind } from '../state/index.ts';
+
+const memberSchema = z.object({
+  peer: z.string().transform((peer) => peer as PeerId),
+  name: z.string(),
+  enrolledAtMs: z.number(),
+  expiresAtMs: z.number(),
+  revokedAtMs: z.number().nullable(),
+  /** When it was last connected. */
+  seenAtMs: z.number(),
+});
 
 /** A peer that has been enrolled. */
-export interface Member {
-  readonly peer: PeerId;
-  readonly name: string;
-  readonly enrolledAtMs: number;
-  readonly expiresAtMs: number;
-  readonly revokedAtMs: number | null;
-  /** When it was last connected. */
-  readonly seenAtMs: number;
-}
+export type Member = z.output<typeof memberSchema>;
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS members (
-    peer TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    enrolled_at_ms INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL,
-    revoked_at_ms INTEGER,
-    seen_at_ms INTEGER NOT NULL DEFAULT 0
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS quarantine (
-    peer TEXT PRIMARY KEY,
-    until_ms INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS successions (
-    number INTEGER PRIMARY KEY,
-    statement TEXT NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS settings (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-  ) STRICT, WITHOUT ROWID;
-`;
+/**
+ * What a supernode must not forget of its members. All of it is in memory; what changes is written soon, and {@link written} says when. Who was enrolled in the
+ * moment before a crash enrols once more.
+ */
+export class Members implements AsyncDisposable {
+  readonly #documents: ReturnType<typeof collectionsOf>;
+  readonly #writer: WriteBehind;
+  readonly #members = new Map<PeerId, Member>();
+  readonly #quarantine = new Map<PeerId, number>();
+  readonly #successions: string[] = [];
+  readonly #settings = new Map<string, string>();
+  /** In the order of names and peers, until somebody comes or goes. */
+  #listed: readonly Member[] | undefined;
 
-interface MemberRow {
-  peer: string;
-  name: string;
-  enrolled_at_ms: number;
-  expires_at_ms: number;
-  revoked_at_ms: number | null;
-  seen_at_ms: number;
-}
-
-/** What a supernode must not forget, in `<state>/members.sqlite`. */
-export class Members implements Disposable {
-  readonly #database: DatabaseSync;
-
-  constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    // Who was enrolled in the second before a power cut enrols once more.
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
-    this.#database.exec(SCHEMA);
-    const columns = this.#database.prepare('PRAGMA table_info(members)').all();
-    if (columns.every(({ name }) => name !== 'seen_at_ms')) {
-      this.#database.exec('ALTER TABLE members ADD COLUMN seen_at_ms INTEGER NOT NULL DEFAULT 0');
-      this.#database.prepare('UPDATE members SET seen_at_ms = ?').run(Date.now());
-    }
+  private constructor(state: StateStore) {
+    this.#documents = collectionsOf(state);
+    this.#writer = new WriteBehind(state);
   }
 
-  list(): Member[] {
-    return (
-      this.#database.prepare('SELECT * FROM members ORDER BY name, peer').all() as unknown as MemberRow[]
-    ).map(memberOf);
+  static async open(state: StateStore): Promise<Members> {
+    const members = new Members(state);
+    const { member, quarantine, succession, setting } = members.#documents;
+    for await (const { value } of member.all()) members.#members.set(value.peer, value);
+    for await (const { id, value } of quarantine.all()) members.#quarantine.set(id as PeerId, value);
+    for await (const { value } of succession.all()) members.#successions.push(value);
+    for await (const { id, value } of setting.all()) members.#settings.set(id, value);
+    return members;
+  }
+
+  /** In the order of their names and peers. */
+  list(): readonly Member[] {
+    this.#listed ??= [...this.#members.values()].sort(
+      (one, other) => compare(one.name, other.name) || compare(one.peer, other.peer),
+    );
+    return this.#listed;
   }
 
   find(peer: PeerId): Member | undefined {
-    const row = this.#database.prepare('SELECT * FROM members WHERE peer = ?').get(peer);
-    return row === undefined ? undefined : memberOf(row as unknown as MemberRow);
+    return this.#members.get(peer);
   }
 
   /** Enrols, or renews. Who was revoked stays so. */
   put({ peer, name, issuedAtMs, expiresAtMs }: Membership): void {
-    this.#database
-      .prepare(
-        `INSERT INTO members VALUES (?, ?, ?, ?, NULL, ?)
-         ON CONFLICT (peer) DO UPDATE SET name = excluded.name, expires_at_ms = excluded.expires_at_ms`,
-      )
-      .run(peer, name, issuedAtMs, expiresAtMs, issuedAtMs);
+    const known = this.#members.get(peer);
+    this.#keep(
+      known === undefined
+        ? { peer, name, enrolledAtMs: issuedAtMs, expiresAtMs, revokedAtMs: null, seenAtMs: issuedAtMs }
+        : { ...known, name, expiresAtMs },
+    );
+  }
+
+  /** One of whom all is known. */
+  restore(member: Member): void {
+    this.#keep(member);
   }
 
   /** They are, or were until now, connected. */
   seen(peers: Iterable<PeerId>, nowMs: number): void {
-    const update = this.#database.prepare('UPDATE members SET seen_at_ms = ? WHERE peer = ?');
-    this.#database.exec('BEGIN');
-    for (const peer of peers) update.run(nowMs, peer);
-    this.#database.exec('COMMIT');
+    for (const peer of peers) {
+      const member = this.#members.get(peer);
+      if (member !== undefined) this.#keep({ ...member, seenAtMs: nowMs });
+    }
   }
 
   forget(peer: PeerId): void {
-    this.#database.prepare('DELETE FROM members WHERE peer = ?').run(peer);
+    this.#members.delete(peer);
+    this.#listed = undefined;
+    this.#writer.put(this.#documents.member.change(peer, null));
   }
 
   /**
-   * On the disk when it returns. Who is not known may hold a membership that was forgotten here.
+   * Who is not known may hold a membership that was forgotten here.
    * @param untilMs when the last membership ends that it may have been given
    * @returns whether it could have been a member until now
    */
   revoke(peer: PeerId, nowMs: number, untilMs: number): boolean {
-    return this.#durably(() => {
-      const { changes } = this.#database
-        .prepare(
-          `INSERT INTO members VALUES (?, '', ?, ?, ?, 0)
-           ON CONFLICT (peer) DO UPDATE SET revoked_at_ms = excluded.revoked_at_ms WHERE revoked_at_ms IS NULL`,
-        )
-        .run(peer, nowMs, untilMs, nowMs);
-      return changes > 0;
-    });
+    const known = this.#members.get(peer) ?? {
+      ...{ peer, name: '', enrolledAtMs: nowMs, expiresAtMs: untilMs },
+      ...{ revokedAtMs: null, seenAtMs: 0 },
+    };
+    if (known.revokedAtMs !== null) return false;
+    this.#keep({ ...known, revokedAtMs: nowMs });
+    return true;
   }
 
   /** Those whose memberships would be believed still, or were until a given time. */
   revoked(sinceMs: number): PeerId[] {
-    return this.#database
-      .prepare('SELECT peer FROM members WHERE revoked_at_ms IS NOT NULL AND expires_at_ms > ?')
-      .all(sinceMs)
-      .map(({ peer }) => peer as PeerId);
+    return [...this.#members.values()]
+      .filter(({ revokedAtMs, expiresAtMs }) => revokedAtMs !== null && expiresAtMs > sinceMs)
+      .map(({ peer }) => peer);
   }
 
   quarantine(peer: PeerId, untilMs: number): void {
-    this.#database.prepare('INSERT OR REPLACE INTO quarantine VALUES (?, ?)').run(peer, untilMs);
+    this.#quarantine.set(peer, untilMs);
+    this.#writer.put(this.#documents.quarantine.change(peer, untilMs));
   }
 
-  quarantined(nowMs: number): Map<PeerId, number> {
-    this.#database.prepare('DELETE FROM quarantine WHERE until_ms <= ?').run(nowMs);
-    const rows = this.#database.prepare('SELECT peer, until_ms FROM quarantine').all();
-    return new Map(rows.map(({ peer, until_ms }) => [peer as PeerId, Number(until_ms)]));
+  quarantined(nowMs: number): ReadonlyMap<PeerId, number> {
+    for (const [peer, untilMs] of this.#quarantine) {
+      if (untilMs > nowMs) continue;
+      this.#quarantine.delete(peer);
+      this.#writer.put(this.#documents.quarantine.change(peer, null));
+    }
+    return this.#quarantine;
   }
 
   /** From the first key of the cluster to the one in use. */
   successions(): string[] {
-    return this.#database
-      .prepare('SELECT statement FROM successions ORDER BY number')
-      .all()
-      .map(({ statement }) => String(statement));
+    return [...this.#successions];
   }
 
   addSuccession(statement: string): void {
-    this.#durably(() =>
-      this.#database.prepare('INSERT INTO successions (statement) VALUES (?)').run(statement),
-    );
+    const number = String(this.#successions.length).padStart(6, '0');
+    this.#successions.push(statement);
+    this.#writer.put(this.#documents.succession.change(number, statement));
   }
 
   setting(name: string): string | undefined {
-    const row = this.#database.prepare('SELECT value FROM settings WHERE name = ?').get(name);
-    return row === undefined ? undefined : String(row.value);
+    return this.#settings.get(name);
   }
 
   set(name: string, value: string): void {
-    this.#durably(() =>
-      this.#database.prepare('INSERT OR REPLACE INTO settings VALUES (?, ?)').run(name, value),
-    );
+    this.#settings.set(name, value);
+    this.#writer.put(this.#documents.setting.change(name, value));
   }
 
-  #durably<Value>(change: () => Value): Value {
-    this.#database.exec('PRAGMA synchronous = FULL');
-    try {
-      return change();
-    } finally {
-      this.#database.exec('PRAGMA synchronous = NORMAL');
-    }
+  /** Returns when everything until now survives a power cut. @throws `unavailable` */
+  async written(): Promise<void> {
+    await this.#writer.flush();
   }
 
-  [Symbol.dispose](): void {
-    this.#database.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer[Symbol.asyncDispose]();
+  }
+
+  #keep(member: Member): void {
+    this.#members.set(member.peer, member);
+    this.#listed = undefined;
+    this.#writer.put(this.#documents.member.change(member.peer, member));
   }
 }
 
-function memberOf(row: MemberRow): Member {
+function collectionsOf(state: StateStore) {
   return {
-    peer: row.peer as PeerId,
-    name: row.name,
-    enrolledAtMs: row.enrolled_at_ms,
-    expiresAtMs: row.expires_at_ms,
-    revokedAtMs: row.revoked_at_ms,
-    seenAtMs: row.seen_at_ms,
+    member: new Collection(state, 'members', memberSchema),
+    quarantine: new Collection(state, 'quarantine', z.number()),
+    succession: new Collection(state, 'successions', z.string()),
+    setting: new Collection(state, 'cluster', z.string()),
   };
 }
+
+const compare = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);

@@ -35,6 +35,7 @@ test('a supernode that is backed up while it runs is the same one where it is re
   const job = await first.client.createJob({ kind: 'build', image: 'registry.example/app:1' });
   await first.client.createPolicy({ name: 'mine', images: ['**'] });
   const { text } = await first.client.createToken({ name: 'ci', role: 'operator' });
+  await first.client.rotateKey();
   const file = join(path, 'backup.tar');
   expect((await backUp(first.directory, file)).files).toBeGreaterThan(4);
   expect((await stat(file)).mode & 0o777).toBe(0o600);

@@ -6,7 +6,9 @@ import { type PeerId, parseJoinToken, peerIdOf } from '@drakkar/protocol';
 import { describe, expect, test } from 'vitest';
 import { Authority } from '../../src/members/authority.ts';
 import { forget, forgetAway } from '../../src/members/forget.ts';
+import { importMembers } from '../../src/members/import.ts';
 import { Members } from '../../src/members/members.ts';
+import { SqliteState } from '../../src/state/index.ts';
 
 const DAY_MS = 24 * 3_600_000;
 const OPTIONS = { membershipMs: 7 * DAY_MS, grantMs: 60_000 };
@@ -14,7 +16,8 @@ const OPTIONS = { membershipMs: 7 * DAY_MS, grantMs: 60_000 };
 async function startCluster(nowMs: number) {
   await using started = new AsyncDisposableStack();
   const { path } = started.use(await temporaryDirectory('members'));
-  const members = started.use(new Members(join(path, 'members.sqlite')));
+  const state = started.use(new SqliteState(join(path, 'state.sqlite')));
+  const members = started.use(await Members.open(state));
   const authority = await Authority.open(OPTIONS, members, join(path, 'keys'));
   const { secret: joinSecret } = parseJoinToken(authority.joinToken());
   const connected = new Set<PeerId>();
@@ -91,13 +94,51 @@ test('members of a supernode that did not note when it saw them were seen now', 
   await using directory = await temporaryDirectory('members');
   const path = join(directory.path, 'members.sqlite');
   const sinceMs = Date.now();
-  using older = new DatabaseSync(path);
-  older.exec(`CREATE TABLE members (peer TEXT PRIMARY KEY, name TEXT NOT NULL, enrolled_at_ms INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL, revoked_at_ms INTEGER) STRICT, WITHOUT ROWID`);
-  older.exec(`INSERT INTO members VALUES ('p', 'host', 1, 2, NULL)`);
-  using members = new Members(path);
+  {
+    using older = new DatabaseSync(path);
+    older.exec(`CREATE TABLE members (peer TEXT PRIMARY KEY, name TEXT NOT NULL, enrolled_at_ms INTEGER NOT NULL,
+      expires_at_ms INTEGER NOT NULL, revoked_at_ms INTEGER) STRICT, WITHOUT ROWID`);
+    older.exec(`INSERT INTO members VALUES ('p', 'host', 1, 2, NULL)`);
+  }
+  await using state = new SqliteState(join(directory.path, 'state.sqlite'));
+  await importMembers(path, state);
+  await using members = await Members.open(state);
   expect(members.list()).toMatchObject([
     { name: 'host', enrolledAtMs: 1, expiresAtMs: 2, revokedAtMs: null },
   ]);
   expect(members.list()[0]?.seenAtMs).toBeGreaterThanOrEqual(sinceMs);
+});
+
+test('what was written of members is there when it is opened again', async () => {
+  await using directory = await temporaryDirectory('members');
+  const open = () => new SqliteState(join(directory.path, 'state.sqlite'));
+  const peers = ['a', 'b', 'c'] as PeerId[];
+  const nowMs = Date.now();
+  {
+    await using state = open();
+    await using members = await Members.open(state);
+    for (const peer of peers)
+      members.put({
+        peer,
+        name: `host ${peer}`,
+        role: 'daemon',
+        issuedAtMs: nowMs,
+        expiresAtMs: nowMs + DAY_MS,
+      });
+    expect(members.revoke(peers[1] as PeerId, nowMs, nowMs + DAY_MS)).toBe(true);
+    members.quarantine(peers[2] as PeerId, nowMs + DAY_MS);
+    members.addSuccession('first');
+    members.addSuccession('second');
+    members.set('word', 'kept');
+    members.forget(peers[0] as PeerId);
+    await members.written();
+  }
+  await using state = open();
+  await using members = await Members.open(state);
+  expect(members.list().map(({ peer }) => peer)).toEqual(['b', 'c']);
+  expect(members.revoked(nowMs)).toEqual(['b']);
+  expect([...members.quarantined(nowMs).keys()]).toEqual(['c']);
+  expect(members.successions()).toEqual(['first', 'second']);
+  expect(members.setting('word')).toBe('kept');
+  expect(members.quarantined(nowMs + 2 * DAY_MS).size).toBe(0);
 });

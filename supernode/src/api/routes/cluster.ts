@@ -109,7 +109,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
       },
     },
     async ({ params: { peer } }, reply) => {
-      if (!members.revoke(peer)) throw new DrakkarError('forbidden', `${peer} was revoked already`);
+      if (!(await members.revoke(peer))) throw new DrakkarError('forbidden', `${peer} was revoked already`);
       return reply.code(204).send();
     },
   );
@@ -126,7 +126,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
       },
     },
     async ({ params: { peer } }, reply) => {
-      members.forget(peer);
+      await members.forget(peer);
       return reply.code(204).send();
     },
   );
@@ -168,8 +168,8 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
         response: { 200: joinTokenSchema },
       },
     },
-    () => {
-      members.rotateJoinToken();
+    async () => {
+      await members.rotateJoinToken();
       return members.joinToken();
     },
   );
