@@ -11,6 +11,7 @@ import { cri } from './scenarios/cri.ts';
 import { distribute } from './scenarios/distribute.ts';
 import { fill } from './scenarios/fill.ts';
 import { idle } from './scenarios/idle.ts';
+import { jobs } from './scenarios/jobs.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { read } from './scenarios/read.ts';
@@ -27,6 +28,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   distribute,
   wire,
   control,
+  jobs,
   idle,
   'cold-start': coldStart,
   update,

@@ -12,5 +12,8 @@ export interface CrowdReport {
   readonly answerMs: readonly number[];
 }
 
+/** What each task of a crowd's host is said to have brought. */
+export const TASK_BYTES = 100_000_000;
+
 /** Of an image: what a host asks for at a time. */
 export const LAYERS = 10;

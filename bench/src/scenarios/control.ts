@@ -1,9 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CrowdOrders, type CrowdReport, LAYERS } from '../fleet/crowd-orders.ts';
+import { LAYERS } from '../fleet/crowd-orders.ts';
+import { Crowd } from '../fleet/crowd-process.ts';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
@@ -15,7 +13,6 @@ const CROWDS = 4;
 const LOAD_SECONDS = 20;
 /** Of all hosts together: with what follows from them, half of the decisions that a core shall make. */
 const PACED_WANTS_PER_SECOND = 2_500;
-const CROWD = join(import.meta.dirname, '../fleet/crowd.ts');
 
 /** A supernode with ten thousand real connections: what a host costs it, how fast it answers, how fast all are back. */
 export const control: Scenario = async ({ onSample }) => {
@@ -123,36 +120,4 @@ async function untilAllAreUp(fleet: Fleet): Promise<void> {
     if ((await fleet.supernode.client.status()).hosts === HOSTS) return;
   }
   throw new Error('not all hosts came back within five minutes');
-}
-
-class Crowd implements AsyncDisposable {
-  readonly #process: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(orders: CrowdOrders) {
-    this.#process = spawn(
-      'setpriv',
-      ['--pdeathsig', 'KILL', process.execPath, CROWD, JSON.stringify(orders)],
-      {
-        stdio: ['pipe', 'pipe', 'inherit'],
-      },
-    );
-    if (this.#process.stdout === null) throw new Error('a child without output');
-    this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
-  }
-
-  async next(): Promise<CrowdReport> {
-    const line = await this.#lines.next();
-    if (line.done === true) throw new Error('a crowd has ended');
-    return JSON.parse(line.value) as CrowdReport;
-  }
-
-  order(order: string): Promise<CrowdReport> {
-    this.#process.stdin?.write(`${order}\n`);
-    return this.next();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill('SIGKILL');
-  }
 }

@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobDocument, SupernodeClient } from '@drakkar/client';
+import { TASK_BYTES } from '../fleet/crowd-orders.ts';
+import { Crowd } from '../fleet/crowd-process.ts';
+import { startFleet } from '../fleet/fleet.ts';
+import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
+import { atLeast, atMost, type Result } from '../runner/results.ts';
+import { quantile } from '../runner/samples.ts';
+import type { Scenario } from '../scenario.ts';
+
+const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
+const CROWDS = 4;
+const PARALLELISM = Math.ceil(HOSTS / 5);
+/** Jobs over all hosts, one after the other. */
+const JOBS = 3;
+const POLL_MS = 25;
+const DEADLINE_MS = 10 * 60_000;
+const GIB = 1024 ** 3;
+
+/** A job over ten thousand hosts: whether what is said of it is exact, how fast the API answers meanwhile, and what it costs. */
+export const jobs: Scenario = async ({ onSample }) => {
+  await using fleet = await startFleet({
+    hosts: 0,
+    supernode: { api: { port: 0, requestsPerMinute: 1_000_000 } },
+  });
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp('/var/tmp/drakkar-crowd-');
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const { pid, client } = fleet.supernode;
+  const crowds = Array.from({ length: CROWDS }, () =>
+    stack.use(new Crowd({ ...fleet.join, hosts: HOSTS / CROWDS, directory })),
+  );
+  await Promise.all(crowds.map((crowd) => crowd.next()));
+  await sleep(10_000);
+  const idleRss = await treeRssBytes(pid);
+  const rss: number[] = [idleRss];
+  const answerMs: number[] = [];
+  const samples = [];
+  let exact = 0;
+  let cpuMs = 0;
+  for (let round = 0; round < JOBS; round += 1) {
+    const startedMs = performance.now();
+    const cpuBefore = await cpuMsOf(pid);
+    const ended = await follow(client, round, answerMs);
+    const wallMs = performance.now() - startedMs;
+    cpuMs += (await cpuMsOf(pid)) - cpuBefore;
+    onSample('preheat', round, { wallMs });
+    samples.push({ wallMs });
+    exact += Number(await isExact(client, ended));
+    rss.push(await treeRssBytes(pid));
+  }
+  const growth = ((rss.at(-1) ?? 0) - idleRss) / JOBS / HOSTS;
+  const result: Result = {
+    name: `jobs-${HOSTS}`,
+    title: `A preheat job over ${HOSTS} hosts`,
+    series: [{ name: 'from its creation to its end', samples }],
+    input: {
+      ...{ hosts: HOSTS, parallelism: PARALLELISM, jobs: JOBS, cpuMs, rss },
+      api: { requests: answerMs.length, p50Ms: quantile(answerMs, 0.5), p99Ms: quantile(answerMs, 0.99) },
+    },
+    claims: [
+      atLeast('jobs: those of which the progress was complete and exact', exact / JOBS, '×', 1),
+      atMost('jobs: API meanwhile, p99', quantile(answerMs, 0.99), 'ms', 100),
+      atMost(
+        `supernode: memory with ${HOSTS} hosts and their jobs (GiB)`,
+        Math.max(...rss) / GIB,
+        'GiB',
+        2.5,
+      ),
+      atMost('jobs: memory of a host in a job (KiB)', growth / 1024, 'KiB', 4),
+    ],
+  };
+  return [result];
+};
+
+/** Looks at it as people and programs do, until it has ended. */
+async function follow(client: SupernodeClient, round: number, answerMs: number[]): Promise<JobDocument> {
+  const spec = {
+    ...{ kind: 'preheat' as const, image: `registry.example/app:${round}`, content: 'layers' as const },
+    parallelism: PARALLELISM,
+  };
+  const { id } = await client.createJob(spec);
+  const views = [
+    () => client.api.GET('/api/v1/jobs/{id}', { params: { path: { id } } }),
+    () => client.api.GET('/api/v1/jobs/{id}/hosts', { params: { path: { id }, query: { limit: 50 } } }),
+    () => client.api.GET('/api/v1/hosts', { params: { query: { limit: 50 } } }),
+    () => client.api.GET('/api/v1/overview'),
+    () => client.api.GET('/api/v1/topology'),
+    () => client.api.GET('/api/v1/jobs', { params: { query: { limit: 50 } } }),
+  ];
+  for (const endMs = performance.now() + DEADLINE_MS; performance.now() < endMs; await sleep(POLL_MS)) {
+    for (const view of views) {
+      const askedMs = performance.now();
+      await view();
+      answerMs.push(performance.now() - askedMs);
+    }
+    const job = await client.job(id);
+    if (job.endedAtMs !== null) return job;
+  }
+  throw new Error(`job ${id} has not ended within ten minutes`);
+}
+
+/** Every host once, and every byte. */
+async function isExact(client: SupernodeClient, job: JobDocument): Promise<boolean> {
+  const works = await client.jobHosts(job.id);
+  const peers = new Set(works.map(({ peer }) => peer));
+  return (
+    job.state === 'succeeded' &&
+    peers.size === HOSTS &&
+    works.every(({ state, sizeBytes }) => state === 'succeeded' && sizeBytes === TASK_BYTES) &&
+    job.hosts.succeeded === HOSTS &&
+    job.bytes.size === HOSTS * TASK_BYTES
+  );
+}
