@@ -1,34 +1,11 @@
 /** From a command line to what is done: wiring only. A command's code is loaded when it is named. */
 import { DrakkarError, toDrakkarError } from '@drakkar/errors';
+import { allCommands, COMMANDS } from './all-commands.ts';
 import type { AnyCommand } from './command-line/command.ts';
 import type { GlobalFlags } from './command-line/options.ts';
 import { commandWords, parseCommandLine } from './command-line/parse.ts';
 import { contextOf, EXIT_CODES, reportError } from './context.ts';
 import { untilInterrupted } from './interrupt.ts';
-
-/** By the first word of their names. */
-const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands: readonly AnyCommand[] }>>> = {
-  up: () => import('./commands/up.ts'),
-  daemon: () => import('./commands/daemon.ts'),
-  supernode: () => import('./commands/supernode.ts'),
-  hosts: () => import('./commands/hosts.ts'),
-  preheat: () => import('./commands/preheat.ts'),
-  jobs: () => import('./commands/jobs.ts'),
-  policy: () => import('./commands/policy.ts'),
-  webhook: () => import('./commands/webhook.ts'),
-  token: () => import('./commands/token.ts'),
-  login: () => import('./commands/login.ts'),
-  logout: () => import('./commands/logout.ts'),
-  top: () => import('./commands/top.ts'),
-  get: () => import('./commands/get.ts'),
-  pull: () => import('./commands/pull.ts'),
-  run: () => import('./commands/run.ts'),
-  snapshot: () => import('./commands/snapshot.ts'),
-  blobs: () => import('./commands/blobs.ts'),
-  config: () => import('./commands/config.ts'),
-  configure: () => import('./commands/configure.ts'),
-  doctor: () => import('./commands/doctor.ts'),
-};
 
 async function runProgram(args: readonly string[]): Promise<void> {
   const help = commandWords(args).find(({ word }, position) => position === 0 && word === 'help');
@@ -62,10 +39,10 @@ async function withoutCommand(
 ): Promise<void> {
   const { global } = parseCommandLine({ name: '', options: {}, positionals: ['[words...]'] }, args);
   if (global.version) return await explain(global);
-  const all = await Promise.all(Object.values(COMMANDS).map(async (load) => (await load()).commands));
+  const all = await allCommands();
   const { programHelp } = await import('./command-line/help.ts');
   const [first] = words;
-  const help = programHelp(all.flat(), isGroup ? first?.word : undefined);
+  const help = programHelp(all, isGroup ? first?.word : undefined);
   const named = words.length > (isGroup ? 1 : 0);
   if (global.help && !named) {
     print(global.json, { help }, help);
