@@ -169,7 +169,19 @@ export async function startDaemon(
       trustedKeys: [builderPublicKey, ...config.snapshots.trustedBuilders.map(decodePublicKey)],
       trustCluster: config.snapshots.trustCluster,
     },
-    { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
+    {
+      registry: client,
+      content,
+      store,
+      native,
+      log,
+      images,
+      catalogue,
+      learned,
+      cluster,
+      announcer,
+      builds: swarm?.names,
+    },
   );
   if (config.snapshots.rearrange) {
     const options = {

@@ -168,6 +168,7 @@ export class Views {
       uploadSlots: host?.uploadSlots ?? 0,
       blobs: swarm.blobsOf(peer),
       heardAtMs: host === undefined ? seenAtMs : Date.now() - (clockMs() - host.heardAtMs),
+      quarantinedUntilMs: quarantined.get(peer) ?? null,
     };
   }
 

@@ -168,7 +168,6 @@ describe('the doctor', () => {
       stateDirectory: '/s',
       uptimeMs: 1,
       mirrorUrl: 'http://127.0.0.1:1',
-      consoleUrl: 'http://127.0.0.1:2',
       snapshotterSocket: null,
       builderPublicKey: 'k',
       metricsPort: null,

@@ -14,6 +14,7 @@ const host = (name: string, peer: string, state: SwarmHost['state']): SwarmHost 
   uploadSlots: 8,
   blobs: 0,
   heardAtMs: 0,
+  quarantinedUntilMs: null,
 });
 
 describe('the host that is to be revoked', () => {

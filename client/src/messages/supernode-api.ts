@@ -991,6 +991,8 @@ export interface components {
             };
             name: string;
             peer: string;
+            /** @description Two hosts had wrong bytes of it: nobody is sent to it until then. */
+            quarantinedUntilMs: number | null;
             roles: string[];
             /** @enum {string} */
             state: "connected" | "away" | "quarantined" | "revoked";
@@ -1008,6 +1010,8 @@ export interface components {
             };
             name: string;
             peer: string;
+            /** @description Two hosts had wrong bytes of it: nobody is sent to it until then. */
+            quarantinedUntilMs: number | null;
             roles: string[];
             /** @enum {string} */
             state: "connected" | "away" | "quarantined" | "revoked";

@@ -6,13 +6,16 @@ import {
   encodePublicKey,
   formatPlatform,
   type ImageReference,
+  isDrakkarError,
   parsePlatform,
   parseReference,
   type VolumeFile,
 } from '@drakkar/protocol';
+import type { Names } from '../swarm/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Announcer } from './announcer.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
+import { buildName } from './build-name.ts';
 import { type Catalogue, newestOf, type SnapshotRecord } from './catalogue.ts';
 import { askCluster, fetchGiven, type GivenSnapshot } from './cluster.ts';
 import { chooseEarlier } from './dictionary.ts';
@@ -56,6 +59,8 @@ export interface AcquirerModules extends Modules {
   readonly catalogue: Catalogue;
   readonly learned: LearnedStarts;
   readonly announcer: Announcer | undefined;
+  /** Who builds what, where there are other hosts. */
+  readonly builds: Pick<Names, 'ask' | 'tell'> | undefined;
 }
 
 export interface Acquisition {
@@ -201,8 +206,43 @@ export class Acquirer {
     const earlier = this.#earlier(image, resolved);
     const reads = await lastReads(this.#last(image), this.#modules, work);
     const subject = { image, resolved, imageConfig, earlier, reads };
-    const record = await buildFromLayers(subject, this.#options, this.#modules, work, keep);
-    return this.#announced({ record, found: 'built' });
+    const build = (observed: Work) => buildFromLayers(subject, this.#options, this.#modules, observed, keep);
+    // Who can't use what the cluster has need not wait for who makes it.
+    if (rebuild || given !== undefined) return this.#announced({ record: await build(work), found: 'built' });
+    return await this.#buildInTurn(image, resolved, build, wanted, work);
+  }
+
+  /** One host of the cluster builds it, and the others have it from there. Where that host gives up, or is gone, the next one builds. */
+  async #buildInTurn(
+    image: Image,
+    resolved: ResolvedImage,
+    build: (work: Work) => Promise<SnapshotRecord>,
+    wanted: AcquireOptions,
+    work: Work,
+  ): Promise<Acquired> {
+    const { builds, announcer } = this.#modules;
+    const sizeBytes = resolved.manifest.layers.reduce((sum, { size }) => sum + size, 0);
+    const { reference, platform } = image;
+    const name = buildName(reference.registry, resolved.manifestDigest, formatPlatform(platform));
+    await using stack = new AsyncDisposableStack();
+    const turn = builds && stack.use(builds.ask(name, sizeBytes));
+    if ((await turn?.meaning(work.signal)) !== undefined) {
+      try {
+        return await this.#fetchOrBuild(image, { ...wanted, mayBuild: false }, work);
+      } catch (error) {
+        // Who has built it is gone, with what it built.
+        if (!isDrakkarError(error, 'not_found')) throw error;
+      }
+    }
+    const record = await build(work.observed(({ doneBytes }) => turn?.reads(doneBytes)));
+    const acquired = this.#announced({ record, found: 'built' as const });
+    const kept = stack.move();
+    // Who waits for it finds it once the cluster was told.
+    void announcer
+      ?.settled()
+      .then(() => builds?.tell(name, { digest: record.config.meta.rawDigest, sizeBytes }))
+      .finally(() => kept.disposeAsync());
+    return acquired;
   }
 
   async #ask(

@@ -16,7 +16,7 @@ export { ClusterTasks } from './cluster-tasks.ts';
 export type { LocalPieces, PieceSink } from './exchange.ts';
 export type { SwarmDownload, SwarmPieces } from './exchanges.ts';
 export type { BlobShape } from './fetcher.ts';
-export type { AskedName } from './names.ts';
+export type { AskedName, Names } from './names.ts';
 export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';

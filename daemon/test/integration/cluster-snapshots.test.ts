@@ -15,6 +15,7 @@ import { type DeviceRange, formatPlatform, hostPlatform, parseReference } from '
 import { type Inode, readErofs } from '@drakkar/snapshotter';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newReceipt, SMALLEST_SHARED_BYTES } from '../../src/content/index.ts';
+import { buildName } from '../../src/snapshots/build-name.ts';
 import { type SnapshotRecord, startKeyOf } from '../../src/snapshots/index.ts';
 import {
   blobsOf,
@@ -52,7 +53,7 @@ interface Host {
 
 async function addHost(options: SnapshotHostOptions = {}, member?: ClusterHost): Promise<Host> {
   const joined = member ?? running.use(await cluster.host());
-  const parts = { ...joined, cluster: joined.swarm.snapshots, ...options.member };
+  const parts = { ...joined, cluster: joined.swarm.snapshots, builds: joined.swarm.names, ...options.member };
   return { member: joined, host: running.use(await startSnapshotHost({ ...options, member: parts })) };
 }
 
@@ -91,6 +92,35 @@ async function build(name: string, options: SnapshotHostOptions = {}) {
   await expect.poll(() => isKnown(builder, name, record.rootDigest)).toBe(true);
   return { ...builder, record };
 }
+
+describe('hosts that would build the same at the same time', () => {
+  test('have one of them build it, and the registry give each byte once', async () => {
+    await start();
+    const name = await pushed(imageNamed('together'));
+    const hosts = [await addHost(), await addHost(), await addHost()];
+    const acquired = await Promise.all(hosts.map(({ host }) => host.acquire(name)));
+    expect(acquired.map(({ found }) => found).sort()).toEqual(['built', 'cluster', 'cluster']);
+    const configs = acquired.map(({ record }) => record.config.meta.rawDigest);
+    expect(new Set(configs).size).toBe(1);
+  });
+
+  test('do so in turn where the one whose turn it is gives up', async () => {
+    await start();
+    const name = await pushed(imageNamed('in turn'));
+    const [first, second] = [await addHost(), await addHost()];
+    const work = new AbortController();
+    const { registry, repository } = parseReference(name);
+    const { digest } = await first.host.client.resolve({ registry, repository }, 'latest');
+    const key = buildName(registry, digest, formatPlatform(hostPlatform()));
+    // It would build it, and does not get on.
+    const turn = first.member.swarm.names.ask(key, 1_000_000_000);
+    expect(await turn.meaning(work.signal)).toBeUndefined();
+    const waiting = second.host.acquire(name);
+    await expect.poll(() => second.member.swarm.status().supernode.up).toBe(true);
+    turn[Symbol.dispose]();
+    expect((await waiting).found).toBe('built');
+  });
+});
 
 describe('a snapshot that one host has built', () => {
   test('is found by others though nobody has pushed it or trusts anybody, and the registry gives nothing of it', async () => {

@@ -24,6 +24,7 @@ import {
   verifySnapshot,
   Work,
 } from '../../src/snapshots/index.ts';
+import type { Names } from '../../src/swarm/index.ts';
 import { type Stack, type StackOptions, startStack } from './stack.ts';
 
 type Parts = Omit<Stack, 'mirror'>;
@@ -34,7 +35,7 @@ export interface SnapshotHostOptions extends StackOptions {
   readonly buildUponEarlier?: boolean;
   readonly trustCluster?: boolean;
   /** A member of a cluster that it is, and what that knows of snapshots. */
-  readonly member?: Parts & { readonly cluster: Cluster };
+  readonly member?: Parts & { readonly cluster: Cluster; readonly builds?: Pick<Names, 'ask' | 'tell'> };
   /** How long after it has been learned what starts read it lays snapshots out anew; else it does not. */
   readonly rearrangeDelayMs?: number;
   /** Private keys of builders; the first is the host's own, the others are trusted. */
@@ -94,7 +95,19 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
       trustedKeys: [own, ...others],
       trustCluster: options.trustCluster ?? true,
     },
-    { registry: client, content, store, native, log, images, catalogue, learned, cluster, announcer },
+    {
+      registry: client,
+      content,
+      store,
+      native,
+      log,
+      images,
+      catalogue,
+      learned,
+      cluster,
+      announcer,
+      builds: options.member?.builds,
+    },
   );
   const volumes = new Volumes(
     { backend: 'local', backing: 'auto' },

@@ -81,6 +81,10 @@ export const hostSchema = z
     uploadSlots: count,
     blobs: count.describe('That it wants or has.'),
     heardAtMs: z.number(),
+    quarantinedUntilMs: z
+      .number()
+      .nullable()
+      .describe('Two hosts had wrong bytes of it: nobody is sent to it until then.'),
   })
   .meta({ id: 'Host' });
 export type HostDocument = z.output<typeof hostSchema>;

@@ -1,0 +1,126 @@
+import type { ComponentChildren } from 'preact';
+import { useId } from 'preact/hooks';
+
+interface FieldProps {
+  readonly label: string;
+  readonly hint?: string;
+}
+
+interface TextFieldProps extends FieldProps {
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly isRequired?: boolean;
+  readonly placeholder?: string;
+  readonly isSecret?: boolean;
+}
+
+/** One line of text. */
+export function TextField({
+  label,
+  hint,
+  value,
+  onChange,
+  isRequired = false,
+  placeholder = '',
+  isSecret = false,
+}: TextFieldProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        {...(isSecret ? { type: 'password' as const } : { type: 'text' as const })}
+        value={value}
+        required={isRequired}
+        placeholder={placeholder}
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck={false}
+        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        onInput={(event) => onChange(event.currentTarget.value)}
+      />
+      <Hint id={id} hint={hint} />
+    </div>
+  );
+}
+
+/** Several lines of text. */
+export function LinesField({ label, hint, value, onChange, isRequired = false }: TextFieldProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <textarea
+        id={id}
+        rows={3}
+        value={value}
+        required={isRequired}
+        spellcheck={false}
+        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        onInput={(event) => onChange(event.currentTarget.value)}
+      />
+      <Hint id={id} hint={hint} />
+    </div>
+  );
+}
+
+interface ChoiceFieldProps<Choice extends string> extends FieldProps {
+  readonly value: Choice;
+  readonly choices: readonly { readonly value: Choice; readonly text: string }[];
+  readonly onChange: (value: Choice) => void;
+}
+
+/** One of a few. */
+export function ChoiceField<Choice extends string>({
+  label,
+  hint,
+  value,
+  choices,
+  onChange,
+}: ChoiceFieldProps<Choice>) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        onChange={(event) => onChange(event.currentTarget.value as Choice)}
+      >
+        {choices.map((choice) => (
+          <option key={choice.value} value={choice.value}>
+            {choice.text}
+          </option>
+        ))}
+      </select>
+      <Hint id={id} hint={hint} />
+    </div>
+  );
+}
+
+interface CheckFieldProps {
+  readonly label: ComponentChildren;
+  readonly value: boolean;
+  readonly onChange: (value: boolean) => void;
+}
+
+/** Yes or no. */
+export function CheckField({ label, value, onChange }: CheckFieldProps) {
+  return (
+    <label class="check">
+      <input type="checkbox" checked={value} onChange={(event) => onChange(event.currentTarget.checked)} />
+      <span>{label}</span>
+    </label>
+  );
+}
+
+function Hint({ id, hint }: { readonly id: string; readonly hint: string | undefined }) {
+  if (hint === undefined) return null;
+  return (
+    <p class="hint" id={`${id}-hint`}>
+      {hint}
+    </p>
+  );
+}
