@@ -245,6 +245,7 @@ export class Jobs implements AsyncDisposable {
           log.info({ job: job.id, state: job.state, reason: job.reason }, 'a job has ended');
       },
       progressed: () => this.#saveProgress(run()),
+      more: () => this.#advanceSoon(),
       haveBytes: (peer, { layers }) => cluster.haveBytes(peer, registry, layers),
       findSnapshot: ({ resolved }) =>
         resolved === null ? null : cluster.findSnapshot(registry, resolved.root as Digest, resolved.platform),

@@ -43,6 +43,8 @@ export interface JobEvents {
   changed(peer: PeerId | null): void;
   /** A host is further than it was. */
   progressed(): void;
+  /** There is more to do at once: {@link JobRun.advance} is to be called again, when others have had their turn. */
+  more(): void;
   /** Those that are connected. */
   hosts(): Iterable<JobHost>;
   host(peer: PeerId): JobHost | undefined;
@@ -77,6 +79,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 ]);
 /** A host that is to be kept in line is tried for ever, and no less often than this. */
 const LAST_KEEP_BACKOFF_MS = 10 * 60_000;
+/** To tell a host something takes a millisecond, in which nobody else is heard. */
+const BEGUN_IN_ONE_TURN = 25;
 /** A snapshot that was just built is announced within so long. */
 const ANNOUNCED_MS = 3_000;
 
@@ -278,12 +282,20 @@ export class JobRun {
     if (!job.isSelected) this.#select();
     if (isEnded(job)) return;
     const limit = parallelismOf(spec.parallelism, job.hosts.total);
+    let begun = 0;
     for (const peer of this.#waiting) {
       if (job.hosts.running >= limit) break;
+      if (begun >= BEGUN_IN_ONE_TURN) {
+        this.#events.more();
+        return;
+      }
       const row = this.rows.get(peer);
       if (row === undefined || !this.#isDue(row)) continue;
-      if (this.#events.host(peer)?.doesTasks === true) this.#begin('deliver', row);
-      else if (this.#clock.evenMs() - (this.#sinceMs.get(row) ?? 0) >= spec.stallMs) this.#giveUp(row, AWAY);
+      if (this.#events.host(peer)?.doesTasks === true) {
+        this.#begin('deliver', row);
+        begun += 1;
+      } else if (this.#clock.evenMs() - (this.#sinceMs.get(row) ?? 0) >= spec.stallMs)
+        this.#giveUp(row, AWAY);
     }
     this.#endIfDone();
   }

@@ -1,9 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Change, StateStore } from './contract.ts';
 
 /** What has changed together is written together. */
 const DELAY_MS = 50;
 const RETRY_MS = 1_000;
-const CHANGES_AT_ONCE = 500;
+const CHANGES_AT_ONCE = 200;
 
 /**
  * Changes that are written soon: of each key the last one alone. What can't be written now is kept and tried again, however long the state is away; it is no
@@ -71,6 +72,8 @@ export class WriteBehind implements AsyncDisposable {
       // What was put meanwhile is newer.
       for (const change of batch)
         if (this.#pending.get(change.key) === change) this.#pending.delete(change.key);
+      // A state that is a file has kept everybody else waiting.
+      await nextTurn();
     }
   }
 }

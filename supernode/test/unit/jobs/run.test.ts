@@ -77,6 +77,7 @@ class World implements JobEvents {
   }
   changed(): void {}
   progressed(): void {}
+  more(): void {}
   hosts = () => this.connected.values();
   host = (peer: PeerId) => this.connected.get(peer);
   awayHosts = () => this.away;
