@@ -44,15 +44,25 @@ export function supernodeApi(place: SupernodePlace): SupernodeApi {
   return api;
 }
 
-/** Everything in a list, page by page. */
+/** More than any list of a supernode has. */
+const MAX_PAGES = 100_000;
+
+/** Everything in a list, page by page. @throws `unavailable` for a list that has no end */
 export async function* pagesOf<Item>(
   page: (
     after: string | undefined,
   ) => Promise<{ readonly items: readonly Item[]; readonly next: string | null }>,
 ): AsyncGenerator<Item, void, undefined> {
+  const seen = new Set<string>();
   for (let after: string | null | undefined; after !== null; ) {
     const { items, next }: { items: readonly Item[]; next: string | null } = await page(after);
     yield* items;
+    if (next !== null && (seen.has(next) || seen.size >= MAX_PAGES)) {
+      throw new DrakkarError('unavailable', 'the supernode’s list does not end', {
+        hint: 'try again; where it stays so, update the supernode',
+      });
+    }
+    if (next !== null) seen.add(next);
     after = next;
   }
 }

@@ -1,3 +1,4 @@
+import { DrakkarError } from '@drakkar/errors';
 import type { components } from './messages/supernode-api.ts';
 import type { JobDocument, JobSpecInput, SupernodeApi, SupernodePlace, SwarmHost } from './supernode-api.ts';
 import { pagesOf, supernodeApi } from './supernode-api.ts';
@@ -77,10 +78,24 @@ export class SupernodeClient {
     return dataOf(await this.api.POST('/api/v1/hosts/forget', { body: { awayMs }, ...signalOf(call) }));
   }
 
-  /** @param requestId whoever asks again with the same one gets the same job */
-  async createJob(spec: JobSpecInput, requestId?: string, call: Call = {}): Promise<JobDocument> {
-    const body = { spec, ...(requestId === undefined ? {} : { requestId }) };
-    return dataOf(await this.api.POST('/api/v1/jobs', { body, ...signalOf(call) }));
+  /**
+   * Asks once more where no answer came: the first request may have been heard.
+   *
+   * @param requestId whoever asks again with the same one gets the same job
+   */
+  async createJob(
+    spec: JobSpecInput,
+    requestId: string = crypto.randomUUID(),
+    call: Call = {},
+  ): Promise<JobDocument> {
+    const create = async () =>
+      dataOf(await this.api.POST('/api/v1/jobs', { body: { spec, requestId }, ...signalOf(call) }));
+    try {
+      return await create();
+    } catch (error) {
+      if (!(error instanceof DrakkarError) || error.code !== 'unavailable') throw error;
+      return await create();
+    }
   }
 
   async job(id: string, call: Call = {}): Promise<JobDocument> {
@@ -163,8 +178,10 @@ export class SupernodeClient {
     await this.api.DELETE('/api/v1/webhooks/{id}', { params: { path: { id } }, ...signalOf(call) });
   }
 
-  async tokens(call: Call = {}): Promise<readonly Documents['Token'][]> {
-    return dataOf(await this.api.GET('/api/v1/tokens', signalOf(call))).items;
+  tokens(call: Call = {}): Promise<Documents['Token'][]> {
+    return allOf(async (after) =>
+      dataOf(await this.api.GET('/api/v1/tokens', { params: { query: pageOf(after) }, ...signalOf(call) })),
+    );
   }
 
   async createToken(body: Documents['TokenRequestInput'], call: Call = {}): Promise<Documents['NewToken']> {

@@ -14,6 +14,7 @@ import {
   DrakkarError,
   decodePublicKey,
   encodePublicKey,
+  formatPlatform,
   toDrakkarError,
 } from '@drakkar/protocol';
 import {
@@ -270,10 +271,8 @@ export async function startDaemon(
       if (swarm === undefined) return false;
       const image = await images.resolve(name, undefined, work);
       const { manifest } = await images.manifest(image, work);
-      return swarm.tasks.firstPull(
-        name,
-        manifest.layers.reduce((sum, { size }) => sum + size, 0),
-      );
+      const sizeBytes = manifest.layers.reduce((sum, { size }) => sum + size, 0);
+      return swarm.tasks.firstPull(name, formatPlatform(image.platform), sizeBytes);
     };
     stack.use(
       await serveSnapshotter(

@@ -22,6 +22,7 @@ import {
   serveApi,
   Tokens,
 } from './api/index.ts';
+import { requireRestored } from './backup.ts';
 import type { SupernodeConfig } from './config.ts';
 import { Control, clockMs } from './control/control.ts';
 import { Session } from './control/session.ts';
@@ -31,12 +32,12 @@ import { forget, forgetAway } from './members/forget.ts';
 import { importMembers } from './members/import.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
-import { Policies } from './policies/policies.ts';
+import { Policies } from './policies/index.ts';
 import { SnapshotCatalogue } from './snapshots/catalogue.ts';
-import { SqliteState } from './state/index.ts';
+import { SqliteState, WriteBehind } from './state/index.ts';
 import { Traffic } from './traffic/traffic.ts';
 import { Views } from './views.ts';
-import { Hooks } from './webhooks/hooks.ts';
+import { Hooks } from './webhooks/index.ts';
 
 export type SupernodeStatus = ReturnType<ApiModules['status']>;
 
@@ -61,10 +62,17 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     logDestination(),
   );
   await using stack = new AsyncDisposableStack();
+  await requireRestored(config.stateDirectory);
   await makeDirectory(config.stateDirectory, 0o700);
   const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
-  await importMembers(join(config.stateDirectory, 'members.sqlite'), state);
-  const members = stack.use(await Members.open(state));
+  const writer = stack.use(
+    new WriteBehind(state, (error) => {
+      if (error === undefined) log.info('what must not be forgotten is written again');
+      else log.error({ error }, 'what must not be forgotten can’t be written: it is kept, and tried again');
+    }),
+  );
+  await importMembers(join(config.stateDirectory, 'members.sqlite'), state, writer);
+  const members = await Members.open(state, writer);
   const keys = join(config.stateDirectory, 'keys');
   const authority = await Authority.open(config, members, keys);
   const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
@@ -84,7 +92,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     listeners: () => events.listeners,
     upstreamBytes: () => traffic.upstreamBytes,
     peerBytes: () => traffic.peerBytes,
-    isStateAway: () => jobs.failure !== undefined,
+    isStateAway: () => writer.failure !== undefined,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log, catalogue, traces }));
   // Heartbeats are work, too.
@@ -97,21 +105,22 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
       keeps: (peer) => control.isAdmitted(peer),
     }),
   );
-  await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
-  const jobs = stack.use(await Jobs.open({ state, cluster: clusterOf(control, members), clock, log }));
+  const jobs = stack.use(
+    await Jobs.open({ state, writer, cluster: clusterOf(control, members), clock, log }),
+  );
   const policies = stack.use(
     await Policies.open({
       ...{ state, jobs, log, nowMs: Date.now },
       forgetUnused: (isOf, unusedMs) => catalogue.forgetUnused(isOf, Date.now() - unusedMs),
     }),
   );
-  const hooks = new Hooks({ state, pushed: (image) => policies.pushed(image), nowMs: Date.now });
+  const hooks = new Hooks({ state, pushed: (images) => policies.pushed(images), nowMs: Date.now });
   const events = new Events();
   const traffic = new Traffic();
   const views = new Views({ control, members, catalogue, traces, traffic, jobs });
   const tellOfHost = (peer: PeerId) => {
-    const host = events.listeners > 0 ? views.host(peer) : undefined;
+    const host = views.host(peer);
     if (host !== undefined) events.tell('host', host);
   };
   control.tasks = {
@@ -135,6 +144,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
         policies.firstPull(peer, image.reference, image.platform || undefined, Number(sizeBytes));
     },
   };
+  await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
   stack.use(
     jobs.onChange((job) => {
       events.tell('job', job);
@@ -164,6 +174,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const isConnected = (peer: PeerId) => control.isAdmitted(peer);
   const membersApi: MembersApi = {
     list: () => views.hosts(),
+    find: (peer) => views.host(peer),
     joinToken: () => ({ supernode: address, joinToken: authority.joinToken() }),
     rotateJoinToken: async () => {
       authority.rotateSecret();
@@ -200,7 +211,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry, whyNotReady),
   );
   const tokens = stack.use(await Tokens.open(state));
-  const audit = stack.use(new Audit(state));
+  const audit = new Audit(state, writer);
   stack.use(
     await serveApi(
       {

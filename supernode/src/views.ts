@@ -7,7 +7,6 @@ import {
   type Manifest,
   type PeerId,
   parseManifestDocument,
-  parseRepository,
   type SnapshotMessage,
   SnapshotMessageSchema,
 } from '@drakkar/protocol';
@@ -24,7 +23,7 @@ import type {
 import { type Control, clockMs } from './control/control.ts';
 import type { Jobs } from './jobs/index.ts';
 import type { Member, Members } from './members/members.ts';
-import type { KnownSnapshot, SnapshotCatalogue } from './snapshots/catalogue.ts';
+import type { ListedSnapshot, SnapshotCatalogue } from './snapshots/catalogue.ts';
 import { type BlobSwarm, isSeed } from './swarm/state.ts';
 import type { Traffic } from './traffic/traffic.ts';
 
@@ -66,7 +65,8 @@ export class Views {
   overview(): OverviewDocument {
     const { control, catalogue, traffic, jobs } = this.#modules;
     const hosts = { connected: 0, away: 0, quarantined: 0, revoked: 0 };
-    for (const { state } of this.hosts()) hosts[state] += 1;
+    const quarantined = this.#modules.members.quarantined(Date.now());
+    for (const member of this.#modules.members.list()) hosts[this.#stateOf(member, quarantined)] += 1;
     const now = traffic.history.at(-1);
     const { recent, ...starts } = traffic.starts();
     return {
@@ -101,8 +101,12 @@ export class Views {
     return { hosts, feeds: traffic.feeds(MAX_FEEDS) };
   }
 
-  *blobs(): Generator<BlobDocument> {
-    for (const blob of this.#modules.control.swarm.blobs) yield blobDocument(blob);
+  *blobs(): Generator<{ readonly key: string; document(): BlobDocument }> {
+    for (const blob of this.#modules.control.swarm.blobs)
+      yield {
+        key: `${blobKeyOf(blob.name)}@${blob.sizeBytes}@${blob.pieces}`,
+        document: () => blobDocument(blob),
+      };
   }
 
   blob(digest: Digest): BlobDetailDocument[] {
@@ -121,18 +125,18 @@ export class Views {
 
   snapshots(options: Parameters<ApiModules['snapshots']>[0]): ReturnType<ApiModules['snapshots']> {
     const { items, next } = this.#modules.catalogue.page(options);
-    return { next, items: items.map((known) => snapshotDocument(known, messageOf(known))) };
+    return { next, items: items.map(snapshotDocument) };
   }
 
   snapshot(manifest: Digest): SnapshotDetailDocument | undefined {
     const { catalogue, traces } = this.#modules;
     const known = catalogue.findAny(manifest);
     if (known === undefined) return undefined;
-    const message = messageOf(known);
+    const message = fromBinary(SnapshotMessageSchema, known.message);
     const learned = decodeTrace(traces.learned({ layout: known.layout, startKey: ANY_START }));
     const swarms = this.#swarms(known);
     return {
-      ...snapshotDocument(known, message),
+      ...snapshotDocument(known),
       layers: layersOf(message).map(({ digest, size }) => ({ digest, sizeBytes: size })),
       parts: known.blobs.map(({ name, sizeBytes, pieces }, index) => ({
         kind: index === 0 ? 'meta' : 'device',
@@ -140,27 +144,27 @@ export class Views {
         digest: name.digest,
         sizeBytes,
         pieces,
-        sharedWith: catalogue.sharing(name.digest, known.manifest).map((other) => ({
-          repository: repositoryOf(messageOf(other)),
-          manifest: other.manifest,
-        })),
+        sharedWith: catalogue.sharing(name.digest, known.manifest),
         hosts: this.#residency(swarms.get(blobKeyOf(name))),
       })),
       prefetch: learned.map(({ device, offset, length }) => ({ device, offset, length })),
     };
   }
 
-  #host(
-    { peer, name, revokedAtMs, seenAtMs }: Member,
-    quarantined: ReadonlyMap<PeerId, number>,
-  ): HostDocument {
+  #stateOf({ peer, revokedAtMs }: Member, quarantined: ReadonlyMap<PeerId, number>): HostDocument['state'] {
+    if (revokedAtMs !== null) return 'revoked';
+    if (quarantined.has(peer)) return 'quarantined';
+    return this.#modules.control.swarm.hosts.has(peer) ? 'connected' : 'away';
+  }
+
+  #host(member: Member, quarantined: ReadonlyMap<PeerId, number>): HostDocument {
+    const { peer, name, seenAtMs } = member;
     const { swarm } = this.#modules.control;
     const host = swarm.hosts.get(peer);
-    const connected = host === undefined ? 'away' : 'connected';
     return {
       peer,
       name,
-      state: revokedAtMs !== null ? 'revoked' : quarantined.has(peer) ? 'quarantined' : connected,
+      state: this.#stateOf(member, quarantined),
       dataAddress: host?.dataAddress ?? null,
       labels: { ...host?.labels },
       roles: [...(host?.roles ?? [])],
@@ -176,7 +180,7 @@ export class Views {
     return this.#modules.control.swarm.hosts.get(peer)?.name ?? peer;
   }
 
-  #swarms({ blobs }: KnownSnapshot): ReadonlyMap<BlobKey, BlobSwarm> {
+  #swarms({ blobs }: ListedSnapshot): ReadonlyMap<BlobKey, BlobSwarm> {
     const keys = new Set(blobs.map(({ name }) => blobKeyOf(name)));
     const found = [...this.#modules.control.swarm.blobs].filter(({ name }) => keys.has(blobKeyOf(name)));
     return new Map(found.map((blob) => [blobKeyOf(blob.name), blob]));
@@ -203,19 +207,26 @@ function blobDocument(blob: BlobSwarm): BlobDocument {
   return { digest: name.digest, origin: name.origin, sizeBytes, pieces, seeds, children, readers };
 }
 
-function snapshotDocument(known: KnownSnapshot & { readonly usedAtMs: number }, message: SnapshotMessage) {
-  const { registry, platform, root, manifest, layout, builder, announcer, pushed, blobs, usedAtMs } = known;
+function snapshotDocument(known: ListedSnapshot) {
+  const {
+    registry,
+    repository,
+    platform,
+    root,
+    manifest,
+    layout,
+    builder,
+    announcer,
+    pushed,
+    blobs,
+    usedAtMs,
+  } = known;
   return {
-    ...{ registry, platform, root, manifest, layout, builder, announcer, pushed, usedAtMs },
-    repository: repositoryOf(message),
+    ...{ registry, repository, platform, root, manifest, layout, builder, announcer, pushed, usedAtMs },
     sizeBytes: blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     devices: blobs.length - 1,
   };
 }
-
-const messageOf = ({ message }: KnownSnapshot): SnapshotMessage => fromBinary(SnapshotMessageSchema, message);
-
-const repositoryOf = ({ repository }: SnapshotMessage): string => parseRepository(repository).repository;
 
 /** Of the image manifest, which is the last of its documents. */
 function layersOf({ documents }: SnapshotMessage): Manifest['layers'] {

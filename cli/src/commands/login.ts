@@ -20,13 +20,25 @@ export const commands = [
         value: 'sha256:…',
         summary: 'the key that it must have in TLS; else its certificate must be a trusted one',
       },
+      insecure: {
+        summary: 'send the token over plain HTTP to another host, where anybody in between reads it',
+      },
     },
     async run(context, [url], flags) {
       if (!URL.canParse(url)) throw new DrakkarError('invalid_argument', `${JSON.stringify(url)} is no URL`);
+      const { origin } = new URL(url);
+      if (isReadable(new URL(url)) && !flags.insecure) {
+        throw new DrakkarError(
+          'invalid_argument',
+          `${origin} is plain HTTP: anybody in between reads the token`,
+          {
+            hint: 'give the supernode a certificate (api.tls) and use https://, or say --insecure',
+          },
+        );
+      }
       const path = flags['token-file'];
       if (path === undefined && process.stdin.isTTY) context.say('paste the token, then Ctrl-D:');
       const token = (path === undefined ? await text(process.stdin) : await readFile(path, 'utf8')).trim();
-      const { origin } = new URL(url);
       const login = { url: origin, token, ...(flags.pin === undefined ? {} : { pin: flags.pin }) };
       const { signal } = context;
       const { version, hosts } = await new SupernodeClient(login).status({ signal });
@@ -38,3 +50,7 @@ export const commands = [
     },
   }),
 ];
+
+/** What is sent there goes over a network as it is. Exported for its tests. */
+export const isReadable = ({ protocol, hostname }: URL): boolean =>
+  protocol !== 'https:' && !/^(?:127(?:\.\d+){3}|\[::1\]|(?:[^.]+\.)*localhost)$/.test(hostname);

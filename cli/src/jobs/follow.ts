@@ -4,27 +4,35 @@ import { DrakkarError, type ErrorCode } from '@drakkar/errors';
 import type { Context } from '../context.ts';
 import { jobLine, subjectOf } from '../output/jobs.ts';
 
-const POLL_MS = 250;
+const POLL_MS = 500;
+const MAX_POLL_MS = 5_000;
 
 /**
- * Says how a job gets on until it has ended, or is kept up: then what it came to. Ctrl-C ends the following, and not the job.
+ * Says how a job gets on until it has ended, or is kept up: then what it came to. Ctrl-C ends the following, and not the job; neither does a
+ * supernode that starts anew, or is asked too much.
  *
  * @throws why it failed
  */
 export async function follow(context: Context, client: SupernodeClient, begun: JobDocument): Promise<void> {
   let job = begun;
   let said = '';
+  let pollMs = POLL_MS;
   context.say(`job ${job.id}`);
   while (job.endedAtMs === null && job.state !== 'keeping') {
     const line = jobLine(job);
     if (line !== said) context.say(line);
     said = line;
     try {
-      await sleep(POLL_MS, undefined, { signal: context.signal });
+      await sleep(pollMs, undefined, { signal: context.signal });
       job = await client.job(job.id, { signal: context.signal });
+      pollMs = POLL_MS;
     } catch (cause) {
-      if (!context.signal.aborted) throw cause;
-      throw new DrakkarError('cancelled', `the job goes on: \`drakkar jobs show ${job.id}\``, { cause });
+      if (context.signal.aborted) {
+        throw new DrakkarError('cancelled', `the job goes on: \`drakkar jobs show ${job.id}\``, { cause });
+      }
+      if (!isForNow(cause)) throw cause;
+      if (pollMs === POLL_MS) context.say(`${cause.message}; the job goes on, and it is asked for again`);
+      pollMs = Math.min(MAX_POLL_MS, 2 * pollMs);
     }
   }
   if (job.state === 'succeeded' || job.state === 'keeping') {
@@ -39,3 +47,6 @@ export async function follow(context: Context, client: SupernodeClient, begun: J
     hint: job.error?.hint ?? `\`drakkar jobs show ${job.id}\` says how far each host was`,
   });
 }
+
+const isForNow = (cause: unknown): cause is DrakkarError =>
+  cause instanceof DrakkarError && (cause.code === 'unavailable' || cause.code === 'limit_exceeded');

@@ -105,6 +105,12 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
   test('say why they failed', async () => {
     const missing = await ended(await client.createJob({ kind: 'build', image: `${registry.host}/none:1` }));
     expect(missing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
+    // A host that remembers how it ended does it again all the same.
+    await pushImage(registry.url, shellImage(), { repository: 'none', tag: '1' });
+    expect(await ended(await client.actOnJob(missing.id, 'retry'))).toMatchObject({
+      state: 'succeeded',
+      error: null,
+    });
     await expect(client.createJob({ kind: 'build', image: 'NOT AN IMAGE' })).rejects.toMatchObject({
       code: 'invalid_argument',
     });
@@ -118,8 +124,8 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
     const drakkar = (...args: string[]) => hosts[0]?.drakkar(...args, '--config', config);
     const preheat = await drakkar('preheat', image, '--content', 'layers', '--role', 'seed');
     expect(preheat).toMatchObject({ code: 0, stdout: expect.stringContaining('1 of 1 hosts have it') });
-    const missing = await drakkar('preheat', `${registry.host}/none:1`);
-    expect(missing).toMatchObject({ code: 3, stderr: expect.stringContaining('none:1') });
+    const missing = await drakkar('preheat', `${registry.host}/none:2`);
+    expect(missing).toMatchObject({ code: 3, stderr: expect.stringContaining('none:2') });
     expect(await drakkar('preheat', image, '--label', 'nothing')).toMatchObject({ code: 2 });
     const keep = await drakkar('--json', 'preheat', image, '--keep', '--parallelism', '50%');
     const job = JSON.parse(keep?.stdout ?? '') as JobDocument;

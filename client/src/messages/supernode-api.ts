@@ -1020,7 +1020,7 @@ export interface components {
             uploadSlots: number;
         };
         HostWork: {
-            /** @description That were begun. */
+            /** @description That were begun since it was last asked for. */
             attempts: number;
             doneBytes: number;
             endedAtMs: number | null;
@@ -1043,13 +1043,15 @@ export interface components {
             startedAtMs: number | null;
             /** @enum {string} */
             state: "waiting" | "running" | "succeeded" | "failed" | "cancelled";
+            /** @description The number of the last one, which never comes again. */
+            task: number;
             /** @description 0 while it is unknown. */
             totalBytes: number;
             /** @description That came from registries and web servers. */
             upstreamBytes: number;
         };
         HostWorkInput: {
-            /** @description That were begun. */
+            /** @description That were begun since it was last asked for. */
             attempts: number;
             doneBytes: number;
             endedAtMs: number | null;
@@ -1072,6 +1074,8 @@ export interface components {
             startedAtMs: number | null;
             /** @enum {string} */
             state: "waiting" | "running" | "succeeded" | "failed" | "cancelled";
+            /** @description The number of the last one, which never comes again. */
+            task: number;
             /** @description 0 while it is unknown. */
             totalBytes: number;
             /** @description That came from registries and web servers. */
@@ -3157,7 +3161,11 @@ export interface operations {
     };
     listTokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;

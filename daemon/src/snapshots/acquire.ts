@@ -11,11 +11,11 @@ import {
   parseReference,
   type VolumeFile,
 } from '@drakkar/protocol';
-import type { Names } from '../swarm/index.ts';
+import type { AskedName, Names } from '../swarm/index.ts';
 import type { ResolvedImage } from '../upstream/index.ts';
 import type { Announcer } from './announcer.ts';
 import { type BuildOptions, buildFromLayers } from './build.ts';
-import { buildName } from './build-name.ts';
+import { buildName, buildNameAfter } from './build-name.ts';
 import { type Catalogue, newestOf, type SnapshotRecord } from './catalogue.ts';
 import { askCluster, fetchGiven, type GivenSnapshot } from './cluster.ts';
 import { chooseEarlier } from './dictionary.ts';
@@ -30,6 +30,11 @@ import { pushSnapshot } from './push.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { Mountable } from './volumes.ts';
 import type { Work } from './work.ts';
+
+/** Who builds says so often that it does. */
+const ALIVE_MS = 1_000;
+/** Snapshots that others have built and that are gone again, before nobody is waited for any more. */
+const MOST_LOST = 3;
 
 export interface AcquirerOptions extends BuildOptions {
   /** Look in the image's registry before building. */
@@ -70,6 +75,13 @@ export interface Acquisition {
 }
 
 type Acquired = Omit<Acquisition, 'image'>;
+
+/** Of several hosts that would build the same, this one's. */
+interface Turn {
+  /** By what the others ask for it. */
+  readonly name: Digest;
+  readonly asked: AskedName;
+}
 
 /** Comes by the snapshot of an image: it is here, or in the cluster, or in the image's registry, or it is built. */
 export class Acquirer {
@@ -225,24 +237,54 @@ export class Acquirer {
     const { reference, platform } = image;
     const name = buildName(reference.registry, resolved.manifestDigest, formatPlatform(platform));
     await using stack = new AsyncDisposableStack();
-    const turn = builds && stack.use(builds.ask(name, sizeBytes));
-    if ((await turn?.meaning(work.signal)) !== undefined) {
+    const turn = builds && (await this.#turn(image, name, sizeBytes, wanted, builds, stack, work));
+    if (turn !== undefined && 'record' in turn) return turn;
+    // What is left to do when the last layer has come no number of bytes says: that it gets on, until it ends or is given up, is enough.
+    let alive = 0;
+    const saying = setInterval(() => {
+      alive += 1;
+      turn?.asked.reads(Math.floor(sizeBytes * (1 - 1 / (alive + 1))));
+    }, ALIVE_MS);
+    stack.defer(() => clearInterval(saying));
+    const record = await build(work);
+    const acquired = this.#announced({ record, found: 'built' as const });
+    const kept = stack.move();
+    // Who waits for it finds it once the cluster was told.
+    void (announcer?.settled() ?? Promise.resolve())
+      .then(() => {
+        const meaning = { digest: record.config.meta.rawDigest, sizeBytes };
+        for (const told of new Set([name, turn?.name ?? name])) builds?.tell(told, meaning);
+      })
+      .finally(() => kept.disposeAsync());
+    return acquired;
+  }
+
+  /**
+   * Waits until it is this host's turn to build, or another has built it. Where that can't be had any more, all who have waited for it take turns once more.
+   */
+  async #turn(
+    image: Image,
+    name: Digest,
+    sizeBytes: number,
+    wanted: AcquireOptions,
+    builds: Pick<Names, 'ask' | 'tell'>,
+    stack: AsyncDisposableStack,
+    work: Work,
+  ): Promise<Turn | Acquired> {
+    let turn: Turn = { name, asked: stack.use(builds.ask(name, sizeBytes)) };
+    for (let lost = 0; lost < MOST_LOST; lost += 1) {
+      const meaning = await turn.asked.meaning(work.signal);
+      if (meaning === undefined) return turn;
       try {
         return await this.#fetchOrBuild(image, { ...wanted, mayBuild: false }, work);
       } catch (error) {
         // Who has built it is gone, with what it built.
         if (!isDrakkarError(error, 'not_found')) throw error;
       }
+      const next = buildNameAfter(turn.name, meaning.digest);
+      turn = { name: next, asked: stack.use(builds.ask(next, sizeBytes)) };
     }
-    const record = await build(work.observed(({ doneBytes }) => turn?.reads(doneBytes)));
-    const acquired = this.#announced({ record, found: 'built' as const });
-    const kept = stack.move();
-    // Who waits for it finds it once the cluster was told.
-    void announcer
-      ?.settled()
-      .then(() => builds?.tell(name, { digest: record.config.meta.rawDigest, sizeBytes }))
-      .finally(() => kept.disposeAsync());
-    return acquired;
+    return turn;
   }
 
   async #ask(

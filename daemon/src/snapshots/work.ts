@@ -14,7 +14,7 @@ export class Work {
   readonly timeline: Timeline;
   readonly receipt: ReceiptCounter;
   readonly signal: AbortSignal;
-  #onProgress: ((progress: Progress) => void) | undefined;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
   readonly #onOpened: ((readable: ReadableContent) => void) | undefined;
 
   constructor(options: WorkOptions = {}, parent?: Work) {
@@ -28,16 +28,6 @@ export class Work {
   /** The same work with another end: for a part that others wait for, too. */
   until(signal: AbortSignal): Work {
     return new Work({ signal }, this);
-  }
-
-  /** The same work, of which somebody else wants to know how far it is, too. */
-  observed(onProgress: (progress: Progress) => void): Work {
-    const work = new Work({ signal: this.signal }, this);
-    work.#onProgress = (progress) => {
-      onProgress(progress);
-      this.#onProgress?.(progress);
-    };
-    return work;
   }
 
   /** What is asked for can be read from now on. */

@@ -30,8 +30,8 @@ export class ClusterTasks {
   }
 
   /** An image without a snapshot was pulled. @returns whether the cluster decides what is done about it */
-  firstPull(image: string, sizeBytes: number): boolean {
-    return this.#link?.firstPull(image, sizeBytes) ?? false;
+  firstPull(image: string, platform: string, sizeBytes: number): boolean {
+    return this.#link?.firstPull(image, platform, sizeBytes) ?? false;
   }
 
   report(report: TaskReportInit): void {

@@ -303,11 +303,11 @@ export class SupernodeLink implements AsyncDisposable {
   }
 
   /** An image without a snapshot was pulled. @returns whether there is a supernode that cares */
-  firstPull(image: string, sizeBytes: number): boolean {
+  firstPull(image: string, platform: string, sizeBytes: number): boolean {
     if (!this.isUp || (this.#features & FEATURE_TASKS) === 0n) return false;
     this.#send({
       case: 'firstPull',
-      value: { image: { reference: image, platform: '' }, sizeBytes: BigInt(sizeBytes) },
+      value: { image: { reference: image, platform }, sizeBytes: BigInt(sizeBytes) },
     });
     return true;
   }

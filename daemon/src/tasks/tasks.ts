@@ -17,6 +17,8 @@ const MAX_WAITING = 256;
 /** Ended ones whose outcome is told again to a supernode that asks again. */
 const MAX_REMEMBERED = 512;
 const REPORT_INTERVAL_MS = 500;
+/** Who waits for its turn is not taken for one that does not get on. */
+const ALIVE_MS = 2_000;
 
 interface Running {
   readonly ending: AbortController;
@@ -68,7 +70,12 @@ export class HostTasks implements AsyncDisposable {
   async #run(id: string, task: TaskWork, signal: AbortSignal): Promise<void> {
     const { log, report } = this.#modules;
     try {
-      await this.#turn(id, signal);
+      const alive = setInterval(() => report({ id, phase: 'waiting' }), ALIVE_MS);
+      try {
+        await this.#turn(id, signal);
+      } finally {
+        clearInterval(alive);
+      }
       // It knows that its turn has come.
       report({ id });
       let toldAtMs = performance.now();

@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { newId } from '../ids.ts';
-import { Collection, type Page, type PageOptions, type StateStore, WriteBehind } from '../state/index.ts';
+import {
+  Collection,
+  type Page,
+  type PageOptions,
+  type StateStore,
+  type WriteBehind,
+} from '../state/index.ts';
 
+const MAX_UNWRITTEN = 100_000;
 const KEPT_MS = 90 * 24 * 60 * 60_000;
 
 export const auditEntrySchema = z
@@ -18,16 +25,18 @@ export const auditEntrySchema = z
 export type AuditEntry = z.output<typeof auditEntrySchema>;
 
 /** Who has changed what, and who tried to: kept for ninety days. */
-export class Audit implements AsyncDisposable {
+export class Audit {
   readonly #entries: Collection<AuditEntry>;
   readonly #writer: WriteBehind;
 
-  constructor(state: StateStore) {
+  constructor(state: StateStore, writer: WriteBehind) {
     this.#entries = new Collection(state, 'audit', auditEntrySchema);
-    this.#writer = new WriteBehind(state);
+    this.#writer = writer;
   }
 
+  /** While nothing can be written, no more than so many are kept to be. */
   add(entry: Omit<AuditEntry, 'id'>): void {
+    if (this.#writer.size >= MAX_UNWRITTEN) return;
     const id = newId(entry.atMs);
     this.#writer.put(this.#entries.change(id, { id, ...entry }, { ttlMs: KEPT_MS }));
   }
@@ -36,9 +45,5 @@ export class Audit implements AsyncDisposable {
   async page(options: Omit<PageOptions, 'reverse'>): Promise<Page<AuditEntry>> {
     await this.#writer.flush();
     return await this.#entries.page({ ...options, reverse: true });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer[Symbol.asyncDispose]();
   }
 }

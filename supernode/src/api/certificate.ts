@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { createHash, webcrypto, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, webcrypto, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,8 @@ export async function ownCertificate(directory: string, address: string): Promis
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const [keyPath, certPath] = [join(directory, 'api.key.pem'), join(directory, 'api.cert.pem')];
   const [key, cert] = await Promise.all([keyPath, certPath].map(readIfThere));
-  if (key !== undefined && cert !== undefined) {
+  // A certificate of another key is made anew.
+  if (key !== undefined && cert !== undefined && isPair(key, cert)) {
     const known = certificate(key, cert);
     if (Date.parse(new X509Certificate(cert).validTo) - Date.now() > RENEWED_BEFORE_MS) return known;
   }
@@ -75,7 +76,6 @@ async function keysOf(pem: string | undefined): Promise<{ pem: string; keys: web
     const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
     return { pem: `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----\n`, keys };
   }
-  const { createPrivateKey, createPublicKey } = await import('node:crypto');
   const der = (type: 'pkcs8' | 'spki') =>
     type === 'pkcs8'
       ? createPrivateKey(pem).export({ type, format: 'der' })
@@ -85,7 +85,11 @@ async function keysOf(pem: string | undefined): Promise<{ pem: string; keys: web
   return { pem, keys: { privateKey, publicKey } };
 }
 
+const isPair = (key: string, cert: string): boolean =>
+  new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+
 function certificate(key: string, cert: string): ServerCertificate {
+  if (!isPair(key, cert)) throw new Error('the certificate is of another key');
   const { publicKey } = new X509Certificate(cert);
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   return { key, cert, pin: `sha256:${createHash('sha256').update(spki).digest('hex')}` };

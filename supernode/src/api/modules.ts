@@ -2,8 +2,8 @@ import type { Digest, PeerId } from '@drakkar/protocol';
 import type { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
-import type { Policies } from '../policies/policies.ts';
-import type { Hooks } from '../webhooks/hooks.ts';
+import type { Policies } from '../policies/index.ts';
+import type { Hooks } from '../webhooks/index.ts';
 import type { Audit } from './audit.ts';
 import type {
   BlobDetailDocument,
@@ -32,7 +32,7 @@ export interface ApiModules {
   status(): z.output<typeof statusSchema>;
   overview(): OverviewDocument;
   topology(): TopologyDocument;
-  blobs(): Iterable<z.output<typeof blobSchema>>;
+  blobs(): Iterable<BlobEntry>;
   /** As it is cut in each of the ways that hosts have it in. */
   blob(digest: Digest): BlobDetailDocument[];
   snapshot(manifest: Digest): SnapshotDetailDocument | undefined;
@@ -42,10 +42,18 @@ export interface ApiModules {
   };
 }
 
+/** A blob of a long list, of which only a page is shown. */
+export interface BlobEntry {
+  /** By which the list is ordered; printable ASCII. */
+  readonly key: string;
+  document(): z.output<typeof blobSchema>;
+}
+
 /** What is done with hosts, and what lets them in. */
 export interface MembersApi {
   /** In the order of their names and peers. */
   list(): HostDocument[];
+  find(peer: PeerId): HostDocument | undefined;
   joinToken(): z.output<typeof joinTokenSchema>;
   rotateJoinToken(): Promise<void>;
   rotateClusterKey(): Promise<void>;

@@ -43,6 +43,8 @@ export interface ApiServerOptions {
 
 export type ApiServer = FastifyInstance;
 
+/** Who shows nothing that is good. */
+const NOBODY: Caller = { name: 'nobody', role: 'viewer', token: null };
 const BODY_BYTES = 1024 * 1024;
 const BASE = '/api/v1';
 /** What the console's build has made. */
@@ -89,26 +91,30 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
     strictTransportSecurity: options.https !== undefined,
   });
   server.addHook('onRequest', async (request) => {
-    request.caller = callerOf(request, modules, options);
+    request.caller = callerOf(request, modules, options) ?? NOBODY;
   });
+  // Before it is said who may what: whoever tries tokens is one that asks too much, too.
   await server.register(rateLimit, {
     max: options.requestsPerMinute,
     timeWindow: 60_000,
-    hook: 'preHandler',
-    keyGenerator: ({ caller, ip }) => caller?.token ?? ip,
+    hook: 'onRequest',
+    keyGenerator: ({ caller, ip }) => caller.token ?? ip,
     errorResponseBuilder: (_, { after }) =>
       Object.assign(new Error(`too many requests: try again in ${after}`), { statusCode: 429 }),
   });
+  server.addHook('preParsing', async (request) => requireAllowed(request));
   server.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions, caller, params } = request;
     const route = routeOptions.url ?? 'none';
     const status = `${Math.floor(reply.statusCode / 100)}xx`;
     modules.metrics.requestSeconds.observe({ method, route, status }, reply.elapsedTime / 1000);
-    if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return;
+    const isChange = method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
+    // Who is not known has changed nothing; a registry's deliveries are what its webhook says of them.
+    if (!isChange || caller === NOBODY || routeOptions.config.public === true) return;
     modules.audit.add({
       atMs: Date.now(),
-      by: caller?.name ?? 'nobody',
-      token: caller?.token ?? null,
+      by: caller.name,
+      token: caller.token,
       action: `${method} ${routeOptions.url}`,
       target: Object.values((params as Record<string, string> | null) ?? {})
         .join(' ')
@@ -168,26 +174,39 @@ export type ApiRoutes = FastifyInstance<
   ZodTypeProvider
 >;
 
-function callerOf(request: FastifyRequest, { tokens }: ApiModules, { everybody }: ApiServerOptions): Caller {
-  const { role = 'viewer', public: isPublic = !request.url.startsWith(BASE) } = request.routeOptions.config;
+/**
+ * Who calls, as far as that is known. What a route is called decides, and never the request's own line: that may spell the same path in other ways.
+ *
+ * @returns nothing for who shows a token that is not good, or none where one is needed
+ */
+function callerOf(
+  request: FastifyRequest,
+  { tokens }: ApiModules,
+  { everybody }: ApiServerOptions,
+): Caller | undefined {
   const header = request.headers.authorization;
-  const [, text] = /^Bearer ([^ ]+)$/i.exec(header ?? '') ?? [];
-  const caller =
-    text === undefined ? (header === undefined ? everybody : null) : tokens.find(text, Date.now());
-  if (caller === null || caller === undefined) {
-    if (isPublic) return { name: 'anybody', role: 'viewer', token: null };
-    const what = header === undefined ? 'a token is needed' : 'the token is not good, or no longer';
+  if (header === undefined) return everybody ?? undefined;
+  const [, text] = /^Bearer ([^ ]+)$/i.exec(header) ?? [];
+  return text === undefined ? undefined : tokens.find(text, Date.now());
+}
+
+/** @throws `unauthorized` | `forbidden` */
+function requireAllowed({ caller, headers, routeOptions }: FastifyRequest): void {
+  const { config, url = '' } = routeOptions;
+  const isPublic = config.public ?? !url.startsWith(BASE);
+  if (caller === NOBODY && !isPublic) {
+    const what =
+      headers.authorization === undefined ? 'a token is needed' : 'the token is not good, or no longer';
     throw new DrakkarError('unauthorized', what, {
       hint: 'send `Authorization: Bearer TOKEN`; `drakkar token create` on the supernode’s host makes one',
     });
   }
-  if (!mayDo(caller.role, role)) {
-    throw new DrakkarError(
-      'forbidden',
-      `this is for ${role}s; the token ${caller.name} is a ${caller.role}’s`,
-    );
-  }
-  return caller;
+  const { role = 'viewer' } = config;
+  if (mayDo(caller.role, role)) return;
+  throw new DrakkarError(
+    'forbidden',
+    `this is for ${role}s; ${caller.name} may do what a ${caller.role} may`,
+  );
 }
 
 /** What stands behind a question mark may be a secret. */

@@ -33,7 +33,10 @@ export interface Caller {
 
 const PREFIX = 'drk';
 const SECRET_BYTES = 32;
+/** That are good still; as many may be kept that are not. */
 const MAX_TOKENS = 10_000;
+/** So long after its end a token is shown still. */
+const KEPT_MS = 24 * 60 * 60_000;
 
 /** Tokens of the API, by their hashes: what was given out can't be shown again. */
 export class Tokens implements Disposable {
@@ -54,6 +57,7 @@ export class Tokens implements Disposable {
   static async open(state: StateStore): Promise<Tokens> {
     const tokens = new Tokens(state);
     await tokens.#load();
+    await tokens.#sweep(Date.now());
     return tokens;
   }
 
@@ -63,8 +67,12 @@ export class Tokens implements Disposable {
     by: string,
     nowMs: number,
   ): Promise<{ readonly token: ApiToken; readonly text: string }> {
-    if (this.#known.size >= MAX_TOKENS)
-      throw new DrakkarError('limit_exceeded', `there are ${MAX_TOKENS} tokens`);
+    const good = this.#known.values().reduce((count, token) => count + (hasEnded(token, nowMs) ? 0 : 1), 0);
+    if (good >= MAX_TOKENS || this.#known.size >= 2 * MAX_TOKENS) {
+      throw new DrakkarError('limit_exceeded', `there are ${this.#known.size} tokens`, {
+        hint: 'revoke some; those that have ended go a day later',
+      });
+    }
     const id = newId(nowMs);
     const secret = randomBytes(SECRET_BYTES).toString('base64url');
     const token = {
@@ -76,13 +84,25 @@ export class Tokens implements Disposable {
       createdBy: by,
       expiresAtMs,
     };
-    await this.#tokens.add(id, token);
+    const ttlMs = expiresAtMs === null ? undefined : Math.max(0, expiresAtMs - nowMs) + KEPT_MS;
+    await this.#tokens.add(id, token, { ttlMs });
     this.#known.set(id, token);
     return { token, text: `${PREFIX}_${id}_${secret}` };
   }
 
+  /** In the order of their ids. */
   list(): ApiToken[] {
     return [...this.#known.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
+  }
+
+  /** Those whose ids come after one, whether that is there still or not. */
+  page({ after = '', limit }: { readonly after?: string | undefined; readonly limit: number }): {
+    readonly items: ApiToken[];
+    readonly next: string | null;
+  } {
+    const left = this.list().filter(({ id }) => id > after);
+    const items = left.slice(0, limit);
+    return { items, next: left.length > limit ? (items.at(-1)?.id ?? null) : null };
   }
 
   /** It is good no longer when this returns. @throws `not_found` */
@@ -114,6 +134,15 @@ export class Tokens implements Disposable {
 
   [Symbol.dispose](): void {
     this.#watching[Symbol.dispose]();
+  }
+
+  /** Earlier versions kept for ever what had ended. */
+  async #sweep(nowMs: number): Promise<void> {
+    const old = this.list().filter((token) => hasEnded(token, nowMs - KEPT_MS));
+    for (const { id } of old) {
+      await this.#tokens.remove(id);
+      this.#known.delete(id);
+    }
   }
 
   async #load(): Promise<void> {

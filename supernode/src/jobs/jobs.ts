@@ -1,6 +1,8 @@
 import {
   type Digest,
   DrakkarError,
+  digestOf,
+  hexOf,
   type PeerId,
   parseReference,
   type TaskReportMessage,
@@ -14,7 +16,8 @@ import {
   type Page,
   type PageOptions,
   type StateStore,
-  WriteBehind,
+  type Stored,
+  type WriteBehind,
 } from '../state/index.ts';
 import { decodeReport } from './messages.ts';
 import { type JobClock, type JobEvents, JobRun, parseTask, type Step } from './run.ts';
@@ -45,6 +48,7 @@ export interface JobsModules {
   readonly state: StateStore;
   readonly cluster: JobsCluster;
   readonly clock: JobClock;
+  readonly writer: WriteBehind;
   readonly log: Logger;
 }
 
@@ -55,16 +59,29 @@ const TICK_MS = 250;
 const MAX_ACTIVE = 1_000;
 /** A request that is made again within so long is the same request. */
 const REQUEST_TTL_MS = 24 * 60 * 60_000;
+/** Four times a second. */
+const MAX_MISHAPS = 1_200;
+const HOSTS_PREFIX = 'job-hosts/';
 /** How far hosts are is not written each time that they say so. */
 const PROGRESS_MS = 1_000;
+
+const requestSchema = z.object({ job: z.string(), spec: z.string() });
+type Request = z.output<typeof requestSchema>;
 
 /** Everything that the cluster has been asked to do, and how far it is. */
 export class Jobs implements AsyncDisposable {
   readonly #modules: JobsModules;
   readonly #jobs: Collection<Job>;
-  readonly #requests: Collection<string>;
+  readonly #requests: Collection<Request>;
   readonly #writer: WriteBehind;
   readonly #runs = new Map<string, JobRun>();
+  /** Runs that have ended and are not all written yet: until then what is written is older. */
+  readonly #ended = new Set<string>();
+  readonly #resuming = new Map<string, Promise<JobRun>>();
+  /** Jobs of which something is to be written that is not pressing. */
+  readonly #unwritten = new Set<Job>();
+  readonly #due = new Set<JobRun>();
+  readonly #mishaps = new WeakMap<JobRun, number>();
   readonly #listeners = new Set<(job: Job) => void>();
   readonly #writtenAtMs = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
@@ -72,48 +89,52 @@ export class Jobs implements AsyncDisposable {
 
   private constructor(modules: JobsModules) {
     this.#modules = modules;
-    this.#jobs = new Collection(modules.state, 'jobs', jobSchema);
-    this.#requests = new Collection(modules.state, 'requests', z.string());
-    this.#writer = new WriteBehind(modules.state);
-    this.#timer = setInterval(() => this.#advanceAll(), TICK_MS);
+    const onUnreadable = (key: string, error: unknown) =>
+      modules.log.error({ key, error }, 'a job can’t be read, and is left out');
+    this.#jobs = new Collection(modules.state, 'jobs', jobSchema, onUnreadable);
+    this.#requests = new Collection(modules.state, 'requests', requestSchema);
+    this.#writer = modules.writer;
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   /** Goes on with what was not done. */
   static async open(modules: JobsModules): Promise<Jobs> {
     const jobs = new Jobs(modules);
     for await (const { value } of jobs.#jobs.all()) if (!isEnded(value)) await jobs.#resume(value);
+    await jobs.#sweep();
     return jobs;
-  }
-
-  /** Why nothing can be remembered at the moment. */
-  get failure(): unknown {
-    return this.#writer.failure;
   }
 
   /** How many have not ended. */
   get active(): number {
-    return this.#runs.size;
+    return this.#runs.size - this.#ended.size;
   }
 
   /**
    * Remembered when it returns.
    *
    * @param request whoever asks again under the same name gets the same job
-   * @throws `busy` while too many have not ended
+   * @throws `busy` while too many have not ended; `already_exists` where that name was given to another request
    */
   async create(spec: JobSpec, by: string, request?: string): Promise<Job> {
     const { state, clock } = this.#modules;
-    const known = request === undefined ? undefined : await this.#requests.get(request);
-    if (known !== undefined) return await this.get(known.value);
-    if (this.#runs.size >= MAX_ACTIVE) {
-      throw new DrakkarError('busy', `${this.#runs.size} jobs have not ended yet`, {
+    const known = request === undefined ? undefined : await this.#requested(request, spec);
+    if (known !== undefined) return known;
+    if (this.active >= MAX_ACTIVE) {
+      throw new DrakkarError('busy', `${this.active} jobs have not ended yet`, {
         hint: 'cancel some, or wait: `drakkar jobs` lists them',
       });
     }
     const job = newJob(newId(clock.wallMs()), spec, by, clock.wallMs());
     const changes = [this.#jobs.change(job.id, job, { expects: ABSENT })];
     if (request !== undefined)
-      changes.push(this.#requests.change(request, job.id, { expects: ABSENT, ttlMs: REQUEST_TTL_MS }));
+      changes.push(
+        this.#requests.change(
+          request,
+          { job: job.id, spec: hashOf(spec) },
+          { expects: ABSENT, ttlMs: REQUEST_TTL_MS },
+        ),
+      );
     if ((await state.commit(changes)) === undefined) return await this.create(spec, by, request);
     this.#begin(job, []);
     return this.#shown(job);
@@ -140,8 +161,12 @@ export class Jobs implements AsyncDisposable {
   async hosts(id: string, options: PageOptions): Promise<Page<HostWork>> {
     const rows = this.#runs.get(id)?.rows;
     if (rows === undefined) {
-      await this.get(id);
-      return await this.#rows(id).page(options);
+      const { state } = await this.get(id);
+      const page = await this.#rows(id).page(options);
+      // Where a crash came between the job's end and its hosts'.
+      const ended = ({ value, ...item }: Stored<HostWork>) =>
+        isOpen(value) ? { ...item, value: { ...value, state: 'cancelled' as const } } : { ...item, value };
+      return isEnded({ state }) ? { ...page, items: page.items.map(ended) } : page;
     }
     const { after = '', limit } = options;
     const peers = [...rows.keys()].sort().filter((peer) => peer > after);
@@ -152,7 +177,7 @@ export class Jobs implements AsyncDisposable {
     return { items, next: peers.length > limit ? (items.at(-1)?.id ?? null) : null };
   }
 
-  /** Remembered when it returns. @throws `not_found`; `unsupported` for what it can't be told in its state */
+  /** Remembered when it returns. @throws `not_found`; `busy` for what it can't be told in its state */
   async act(id: string, action: JobAction, by: string): Promise<Job> {
     const job = await this.get(id);
     const canRetry = job.state === 'failed' || job.state === 'cancelled';
@@ -164,8 +189,10 @@ export class Jobs implements AsyncDisposable {
     };
     if (!can[action]) throw new DrakkarError('busy', `${id} is ${job.state}: it can’t ${action}`);
     const run = this.#runs.get(id) ?? (await this.#resume(job));
+    this.#ended.delete(id);
     if (action === 'cancel') run.cancel(`${by} has cancelled it`);
     else run[action]();
+    if (action === 'retry') for (const peer of run.rows.keys()) this.#saveRow(run, peer);
     this.#advance(run);
     await this.#writer.flush();
     return this.#shown(run.job);
@@ -175,6 +202,11 @@ export class Jobs implements AsyncDisposable {
   async remove(id: string): Promise<void> {
     const job = await this.get(id);
     if (!isEnded(job)) throw new DrakkarError('busy', `${id} has not ended`, { hint: 'cancel it first' });
+    // All that is said of it is written before it goes.
+    await this.#writer.flush();
+    this.#runs.delete(id);
+    this.#ended.delete(id);
+    this.#writtenAtMs.delete(id);
     const rows = this.#rows(id);
     for await (const { id: peer } of rows.all()) this.#writer.put(rows.change(peer, null));
     this.#writer.put(this.#jobs.change(id, null));
@@ -182,8 +214,10 @@ export class Jobs implements AsyncDisposable {
   }
 
   came(host: JobHost): void {
-    for (const run of this.#runs.values()) run.came(host);
-    this.#advanceSoon();
+    for (const run of this.#runs.values()) {
+      run.came(host);
+      this.#advanceSoon(run);
+    }
   }
 
   /** What hosts say of jobs that are none any more is no reason to do without them. */
@@ -197,7 +231,7 @@ export class Jobs implements AsyncDisposable {
         return;
       }
       run.heard(peer, step, attempt, decodeReport(step, report));
-      this.#advanceSoon();
+      this.#advanceSoon(run);
     } catch (error) {
       this.#modules.log.debug({ peer, error }, 'a report of a task is ignored');
     }
@@ -211,10 +245,51 @@ export class Jobs implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
-    await this.#writer[Symbol.asyncDispose]();
+    await this.#writer.flush().catch(() => {});
   }
 
+  /** The job that was made for a request, as long as there is one. */
+  async #requested(request: string, spec: JobSpec): Promise<Job | undefined> {
+    const known = await this.#requests.get(request);
+    if (known === undefined) return undefined;
+    if (known.value.spec !== hashOf(spec)) {
+      throw new DrakkarError('already_exists', 'another request has had this name', {
+        hint: 'give each request a requestId of its own',
+      });
+    }
+    const job = this.#runs.get(known.value.job)?.job ?? (await this.#jobs.get(known.value.job))?.value;
+    if (job !== undefined) return this.#shown(job);
+    await this.#requests.remove(request);
+    return undefined;
+  }
+
+  /** What a crash has left of hosts' parts in jobs that are none any more. */
+  async #sweep(): Promise<void> {
+    const { state } = this.#modules;
+    for (let after: string | undefined; ; ) {
+      const [entry] = await state.list(HOSTS_PREFIX, { after, limit: 1 });
+      if (entry === undefined) return;
+      const [id = ''] = entry.key.slice(HOSTS_PREFIX.length).split('/');
+      if ((await state.get(this.#jobs.prefix + id)) === undefined) {
+        const rows = this.#rows(id);
+        for await (const { id: peer } of rows.all()) this.#writer.put(rows.change(peer, null));
+      }
+      after = `${HOSTS_PREFIX}${id}/~`;
+    }
+  }
+
+  /** Once, however many want it. */
   async #resume(job: Job): Promise<JobRun> {
+    const resuming = this.#resuming.get(job.id) ?? this.#load(job);
+    this.#resuming.set(job.id, resuming);
+    try {
+      return await resuming;
+    } finally {
+      this.#resuming.delete(job.id);
+    }
+  }
+
+  async #load(job: Job): Promise<JobRun> {
     const rows = (await Array.fromAsync(this.#rows(job.id).all())).map(({ value }) => value);
     return this.#begin(job, rows);
   }
@@ -227,7 +302,7 @@ export class Jobs implements AsyncDisposable {
       this.#modules.clock,
     );
     this.#runs.set(job.id, run);
-    this.#advanceSoon();
+    this.#advanceSoon(run);
     return run;
   }
 
@@ -244,8 +319,8 @@ export class Jobs implements AsyncDisposable {
         if (peer === null && isEnded(job))
           log.info({ job: job.id, state: job.state, reason: job.reason }, 'a job has ended');
       },
-      progressed: () => this.#saveProgress(run()),
-      more: () => this.#advanceSoon(),
+      progressed: () => this.#saveJobSoon(job),
+      more: () => this.#advanceSoon(run()),
       haveBytes: (peer, { layers }) => cluster.haveBytes(peer, registry, layers),
       findSnapshot: ({ resolved }) =>
         resolved === null ? null : cluster.findSnapshot(registry, resolved.root as Digest, resolved.platform),
@@ -265,27 +340,38 @@ export class Jobs implements AsyncDisposable {
     this.#saveJobSoon(job);
   }
 
-  #saveProgress({ job }: JobRun): void {
-    this.#saveJobSoon(job);
-  }
-
   #saveJobSoon(job: Job): void {
-    const nowMs = this.#modules.clock.evenMs();
-    if (nowMs - (this.#writtenAtMs.get(job.id) ?? 0) < PROGRESS_MS) return;
-    this.#writtenAtMs.set(job.id, nowMs);
-    this.#writer.put(this.#jobs.change(job.id, job));
-    this.#tell(job);
+    this.#unwritten.add(job);
   }
 
   /** What has ended is remembered for a while, and needs nothing more. */
   #saveJob({ job, rows }: JobRun): void {
     const ttl = isEnded(job) ? { ttlMs: Math.max(1, job.spec.ttlMs) } : {};
     this.#writer.put(this.#jobs.change(job.id, job, ttl));
+    this.#unwritten.delete(job);
     this.#tell(job);
     if (!isEnded(job)) return;
     for (const [peer, row] of rows) this.#writer.put(this.#rows(job.id).change(peer, row, ttl));
-    this.#runs.delete(job.id);
-    this.#writtenAtMs.delete(job.id);
+    this.#ended.add(job.id);
+  }
+
+  #tick(): void {
+    const nowMs = this.#modules.clock.evenMs();
+    for (const job of this.#unwritten) {
+      if (nowMs - (this.#writtenAtMs.get(job.id) ?? 0) < PROGRESS_MS) continue;
+      this.#writtenAtMs.set(job.id, nowMs);
+      this.#unwritten.delete(job);
+      if (isEnded(job)) continue;
+      this.#writer.put(this.#jobs.change(job.id, job));
+      this.#tell(job);
+    }
+    for (const id of this.#ended) {
+      if (this.#writer.isPending(this.#jobs.prefix + id)) continue;
+      this.#ended.delete(id);
+      this.#runs.delete(id);
+      this.#writtenAtMs.delete(id);
+    }
+    for (const run of [...this.#runs.values()]) this.#advance(run);
   }
 
   #tell(job: Job): void {
@@ -301,26 +387,33 @@ export class Jobs implements AsyncDisposable {
     return new Collection(this.#modules.state, `job-hosts/${id}`, hostWorkSchema);
   }
 
-  #advanceSoon(): void {
+  #advanceSoon(run: JobRun): void {
+    this.#due.add(run);
     if (this.#isDue) return;
     this.#isDue = true;
     setImmediate(() => {
       this.#isDue = false;
-      this.#advanceAll();
+      const due = [...this.#due];
+      this.#due.clear();
+      for (const each of due) this.#advance(each);
     });
   }
 
-  #advanceAll(): void {
-    for (const run of [...this.#runs.values()]) this.#advance(run);
-  }
-
-  /** A mistake in one job is not the others'. */
+  /** A mistake in one job is not the others'; and what can't be done now may be in a moment. */
   #advance(run: JobRun): void {
     try {
       run.advance();
+      this.#mishaps.delete(run);
     } catch (error) {
-      this.#modules.log.error({ job: run.job.id, error }, 'a job can’t go on');
-      run.cancel('it could not go on: the supernode’s log says why');
+      const mishaps = (this.#mishaps.get(run) ?? 0) + 1;
+      this.#mishaps.set(run, mishaps);
+      if (mishaps === 1) this.#modules.log.error({ job: run.job.id, error }, 'a job can’t go on');
+      if (mishaps > MAX_MISHAPS) run.cancel('it could not go on: the supernode’s log says why');
     }
   }
 }
+
+const isOpen = ({ state }: HostWork): boolean => state === 'waiting' || state === 'running';
+
+/** Whether two requests are for the same. */
+const hashOf = (spec: JobSpec): string => hexOf(digestOf(JSON.stringify(spec)));

@@ -79,6 +79,10 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 ]);
 /** A host that is to be kept in line is tried for ever, and no less often than this. */
 const LAST_KEEP_BACKOFF_MS = 10 * 60_000;
+/** Stalled hosts are looked for no more often than this. */
+const LOOK_MS = 250;
+/** What one host does for all is tried on so many before it is given up. */
+const HOSTS_TO_TRY = 3;
 /** To tell a host something takes a millisecond, in which nobody else is heard. */
 const BEGUN_IN_ONE_TURN = 25;
 /** A snapshot that was just built is announced within so long. */
@@ -99,7 +103,10 @@ export class JobRun {
   readonly #sinceMs = new WeakMap<HostWork, number>();
   /** How often hosts were tried for what one of them does for all. */
   readonly #tries = { resolve: new Map<PeerId, number>(), build: new Map<PeerId, number>() };
+  /** Since when hosts whose turn it is are away. */
+  readonly #missingSinceMs = new Map<PeerId, number>();
   #announcedByMs: number | undefined;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** The others may not have the image. */
   #mustBeNear = false;
 
@@ -123,7 +130,11 @@ export class JobRun {
   advance(): void {
     const { job } = this;
     if (isEnded(job)) return;
-    this.#giveUpStalled();
+    const isTimeToLook = this.#clock.evenMs() - this.#lookedAtMs >= LOOK_MS;
+    if (isTimeToLook) {
+      this.#lookedAtMs = this.#clock.evenMs();
+      this.#giveUpStalled();
+    }
     if (isEnded(job) || job.state === 'paused') return;
     if (job.state === 'waiting') this.#become('running');
     job.startedAtMs ??= this.#clock.wallMs();
@@ -138,20 +149,22 @@ export class JobRun {
   came(host: JobHost): void {
     if (isEnded(this.job)) return;
     const { peer } = host;
-    for (const [step, work] of this.#works())
-      if (work.peer === peer && work.state === 'running') this.#sendAgain(step, work);
-    const { spec, isSelected } = this.job;
-    if (spec.kind === 'build' || !isSelected || !spec.keep) return;
     const row = this.rows.get(peer);
+    this.#missingSinceMs.delete(peer);
+    const { spec, isSelected, resolve, build } = this.job;
+    const works = { resolve, build, deliver: row ?? null };
+    for (const [step, work] of Object.entries(works) as [Step, HostWork | null][])
+      if (work?.peer === peer && work.state === 'running') this.#sendAgain(step, work);
+    if (spec.kind === 'build' || !isSelected || !spec.keep) return;
     if (row?.state === 'failed') this.#wait(row, 0);
     if (row === undefined && this.#isWanted(host)) this.#add(host);
   }
 
   /** A host says something of a task, which may be one that is none any more. */
-  heard(peer: PeerId, step: Step, attempt: number, news: TaskNews): void {
+  heard(peer: PeerId, step: Step, task: number, news: TaskNews): void {
     const work = step === 'deliver' ? this.rows.get(peer) : this.job[step];
-    if (work?.peer !== peer || work.state !== 'running' || work.attempts !== attempt) {
-      if (news.kind === 'progress') this.#events.cancel(peer, taskOf(this.job, step, attempt));
+    if (work?.peer !== peer || work.state !== 'running' || work.task !== task) {
+      if (news.kind === 'progress') this.#events.cancel(peer, taskOf(this.job, step, task));
       return;
     }
     if (news.kind === 'progress') {
@@ -171,7 +184,9 @@ export class JobRun {
   }
 
   resume(): void {
-    if (this.job.state === 'paused') this.#become('running');
+    if (this.job.state !== 'paused') return;
+    this.#missingSinceMs.clear();
+    this.#become('running');
   }
 
   cancel(reason: string): void {
@@ -184,7 +199,15 @@ export class JobRun {
     if (job.state !== 'failed' && job.state !== 'cancelled') return;
     job.error = null;
     job.endedAtMs = null;
-    for (const step of ['resolve', 'build'] as const) if (job[step]?.state !== 'succeeded') job[step] = null;
+    for (const step of ['resolve', 'build'] as const) {
+      const work = job[step];
+      if (work === null || work.state === 'succeeded') continue;
+      Object.assign(work, { attempts: 0, error: null });
+      this.#rest(work, 0);
+      work.state = 'waiting';
+      this.#tries[step].clear();
+    }
+    this.#mustBeNear = false;
     if (job.hosts.total === 0) job.isSelected = false;
     for (const row of this.rows.values()) {
       if (row.state === 'succeeded') continue;
@@ -192,6 +215,7 @@ export class JobRun {
       row.error = null;
       this.#wait(row, 0);
     }
+    this.#missingSinceMs.clear();
     this.#become('running');
   }
 
@@ -224,7 +248,8 @@ export class JobRun {
     });
     this.#say(host === undefined ? 'no host is connected that could do it' : null);
     if (host === undefined) return;
-    const next = { ...newWork(host), attempts: work?.attempts ?? 0, error: work?.error ?? null };
+    const { attempts = 0, error = null, task = 0 } = work ?? {};
+    const next = { ...newWork(host), attempts, error, task };
     job[step] = next;
     tries.set(host.peer, (tries.get(host.peer) ?? 0) + 1);
     this.#begin(step, next);
@@ -246,11 +271,16 @@ export class JobRun {
   }
 
   /** Another host may have what this one may not. */
-  #mayElsewhere(step: Step, work: HostWork, { code }: JobError): boolean {
+  #mayElsewhere(step: Step, { code }: JobError): boolean {
+    if (step === 'deliver' || (code !== 'unauthorized' && code !== 'forbidden')) return false;
+    const tries = this.#tries[step];
     const near = this.#near();
-    if (step === 'deliver' || near === undefined || near === work.peer || this.#tries[step].has(near))
-      return false;
-    return (code === 'unauthorized' || code === 'forbidden') && this.#events.host(near) !== undefined;
+    if (near !== undefined && this.#events.host(near) !== undefined && !tries.has(near)) {
+      this.#mustBeNear = true;
+      return true;
+    }
+    const others = [...this.#events.hosts()].some(({ peer, doesTasks }) => doesTasks && !tries.has(peer));
+    return others && tries.size < HOSTS_TO_TRY;
   }
 
   #buildOnce(): void {
@@ -294,10 +324,17 @@ export class JobRun {
       if (this.#events.host(peer)?.doesTasks === true) {
         this.#begin('deliver', row);
         begun += 1;
-      } else if (this.#clock.evenMs() - (this.#sinceMs.get(row) ?? 0) >= spec.stallMs)
-        this.#giveUp(row, AWAY);
+      } else if (this.#isMissing(peer)) this.#giveUp(row, AWAY);
     }
     this.#endIfDone();
+  }
+
+  /** Whether a host whose turn it is has been away for too long since then. */
+  #isMissing(peer: PeerId): boolean {
+    const nowMs = this.#clock.evenMs();
+    const sinceMs = this.#missingSinceMs.get(peer) ?? nowMs;
+    this.#missingSinceMs.set(peer, sinceMs);
+    return nowMs - sinceMs >= this.job.spec.stallMs;
   }
 
   #select(): void {
@@ -334,6 +371,7 @@ export class JobRun {
 
   #begin(step: Step, work: HostWork): void {
     work.attempts += 1;
+    work.task += 1;
     work.nextAttemptAtMs = null;
     work.startedAtMs ??= this.#clock.wallMs();
     Object.assign(work, { phase: null, doneBytes: 0, totalBytes: 0 });
@@ -344,12 +382,14 @@ export class JobRun {
 
   #sendAgain(step: Step, work: HostWork): void {
     this.#sinceMs.set(work, this.#clock.evenMs());
-    this.#events.send(work.peer as PeerId, taskOf(this.job, step, work.attempts), step, this.job);
+    this.#events.send(work.peer as PeerId, taskOf(this.job, step, work.task), step, this.job);
   }
 
   #progress(work: HostWork, { phase, doneBytes, totalBytes }: TaskNews & { kind: 'progress' }): void {
+    // It does what it was given before.
+    const isAlive = phase === 'waiting';
     const isFurther = work.phase !== phase || work.doneBytes !== doneBytes;
-    if (isFurther || work.phase === null) this.#sinceMs.set(work, this.#clock.evenMs());
+    if (isAlive || isFurther || work.phase === null) this.#sinceMs.set(work, this.#clock.evenMs());
     Object.assign(work, { phase, doneBytes, totalBytes });
   }
 
@@ -368,8 +408,8 @@ export class JobRun {
   #failed(step: Step, work: HostWork, error: JobError): void {
     const { spec } = this.job;
     work.error = error;
-    if (this.#mayElsewhere(step, work, error)) this.#mustBeNear = true;
-    else if (FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts) {
+    const isFinal = FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts;
+    if (isFinal && !this.#mayElsewhere(step, error)) {
       this.#failedForGood(step, work, error);
       return;
     }
@@ -405,7 +445,7 @@ export class JobRun {
   #stalled(step: Step, work: HostWork): void {
     const peer = work.peer as PeerId;
     const isThere = this.#events.host(peer) !== undefined;
-    this.#events.cancel(peer, taskOf(this.job, step, work.attempts));
+    this.#events.cancel(peer, taskOf(this.job, step, work.task));
     this.#failed(step, work, isThere ? STALLED : AWAY);
     this.#changed(step, work);
   }
@@ -419,8 +459,6 @@ export class JobRun {
   #rest(work: HostWork, waitMs: number): void {
     this.#sinceMs.set(work, this.#clock.evenMs() + waitMs);
     work.nextAttemptAtMs = this.#clock.wallMs() + waitMs;
-    if (!this.rows.has(work.peer as PeerId) || this.rows.get(work.peer as PeerId) !== work)
-      work.state = 'waiting';
   }
 
   /** Nothing more is tried on a host; where it is to be kept in line, not for a while. */
@@ -484,14 +522,13 @@ export class JobRun {
     const { job } = this;
     for (const [step, work] of this.#works()) {
       if (work.state !== 'running' && work.state !== 'waiting') continue;
-      if (work.state === 'running')
-        this.#events.cancel(work.peer as PeerId, taskOf(job, step, work.attempts));
+      if (work.state === 'running') this.#events.cancel(work.peer as PeerId, taskOf(job, step, work.task));
       work.endedAtMs = this.#clock.wallMs();
       this.#move(step, work, 'cancelled');
-      this.#changed(step, work);
     }
     job.error = error;
     job.endedAtMs = this.#clock.wallMs();
+    // With it all its hosts are written, too, and after it.
     this.#become(state, reason);
   }
 
@@ -543,9 +580,8 @@ const NOWHERE: JobError = { code: 'not_found', message: 'no host had anything of
 const NOBODY: JobError = { code: 'not_found', message: 'no host is what this is for' };
 const STALLED: JobError = { code: 'timeout', message: 'the host made no progress' };
 
-/** The same for the same attempt, so that a host knows what it has begun. */
-export const taskOf = ({ id }: Pick<Job, 'id'>, step: Step, attempt: number): string =>
-  `${id}:${step}:${attempt}`;
+/** The same for the same attempt, so that a host knows what it has begun; no number comes a second time. */
+export const taskOf = ({ id }: Pick<Job, 'id'>, step: Step, task: number): string => `${id}:${step}:${task}`;
 
 /** @throws `invalid_argument` for what no task is called */
 export function parseTask(task: string): {

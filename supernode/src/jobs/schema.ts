@@ -47,7 +47,7 @@ const common = {
   attempts: z.int().min(1).max(100).default(5).describe('On one host, before it is given up there.'),
   stallMs: z
     .int()
-    .min(1_000)
+    .min(5_000)
     .max(DAY_MS)
     .default(2 * 60_000)
     .describe('A host that makes no progress for so long has failed, however long it has been at it before.'),
@@ -156,13 +156,16 @@ const errorSchema = z.object({
 export type JobError = z.output<typeof errorSchema>;
 
 const count = z.int().min(0);
+/** As large as a sum of what hosts say may be. */
+const sum = z.number().min(0);
 
 /** How far one host is with its part. */
 export const hostWorkSchema = z.object({
   peer: z.string(),
   name: z.string(),
   state: z.enum(['waiting', 'running', 'succeeded', 'failed', 'cancelled']),
-  attempts: count.describe('That were begun.'),
+  attempts: count.describe('That were begun since it was last asked for.'),
+  task: count.describe('The number of the last one, which never comes again.'),
   nextAttemptAtMs: z.number().nullable(),
   phase: z.string().nullable().describe('What it is at: download, build, expand, verify or push.'),
   doneBytes: count,
@@ -226,7 +229,7 @@ export const jobSchema = z.object({
     failed: count,
     cancelled: count,
   }),
-  bytes: z.object({ size: count, upstream: count, peer: count }).describe('Of all hosts together.'),
+  bytes: z.object({ size: sum, upstream: sum, peer: sum }).describe('Of all hosts together.'),
 });
 export type Job = z.output<typeof jobSchema>;
 
@@ -260,6 +263,7 @@ export function newWork({ peer, name }: { readonly peer: string; readonly name: 
     name,
     state: 'waiting',
     attempts: 0,
+    task: 0,
     nextAttemptAtMs: null,
     phase: null,
     doneBytes: 0,

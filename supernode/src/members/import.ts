@@ -2,16 +2,16 @@ import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import type { PeerId } from '@drakkar/protocol';
-import type { StateStore } from '../state/index.ts';
+import type { StateStore, WriteBehind } from '../state/index.ts';
 import { Members } from './members.ts';
 
 /**
  * Takes over what a supernode before 0.2 has kept in a database of its own. The file is put aside when everything in it is written elsewhere: where that was cut short it
  * is done again.
  */
-export async function importMembers(path: string, state: StateStore): Promise<void> {
+export async function importMembers(path: string, state: StateStore, writer: WriteBehind): Promise<void> {
   if (!existsSync(path)) return;
-  await using members = await Members.open(state);
+  const members = await Members.open(state, writer);
   {
     using database = new DatabaseSync(path);
     const rows = (sql: string) => database.prepare(sql).all() as Record<string, string | number | null>[];

@@ -1,6 +1,6 @@
 import type { Membership, PeerId } from '@drakkar/protocol';
 import { z } from 'zod';
-import { Collection, type StateStore, WriteBehind } from '../state/index.ts';
+import { Collection, type StateStore, type WriteBehind } from '../state/index.ts';
 
 const memberSchema = z.object({
   peer: z.string().transform((peer) => peer as PeerId),
@@ -19,7 +19,7 @@ export type Member = z.output<typeof memberSchema>;
  * What a supernode must not forget of its members. All of it is in memory; what changes is written soon, and {@link written} says when. Who was enrolled in the
  * moment before a crash enrols once more.
  */
-export class Members implements AsyncDisposable {
+export class Members {
   readonly #documents: ReturnType<typeof collectionsOf>;
   readonly #writer: WriteBehind;
   readonly #members = new Map<PeerId, Member>();
@@ -29,13 +29,13 @@ export class Members implements AsyncDisposable {
   /** In the order of names and peers, until somebody comes or goes. */
   #listed: readonly Member[] | undefined;
 
-  private constructor(state: StateStore) {
+  private constructor(state: StateStore, writer: WriteBehind) {
     this.#documents = collectionsOf(state);
-    this.#writer = new WriteBehind(state);
+    this.#writer = writer;
   }
 
-  static async open(state: StateStore): Promise<Members> {
-    const members = new Members(state);
+  static async open(state: StateStore, writer: WriteBehind): Promise<Members> {
+    const members = new Members(state, writer);
     const { member, quarantine, succession, setting } = members.#documents;
     for await (const { value } of member.all()) members.#members.set(value.peer, value);
     for await (const { id, value } of quarantine.all()) members.#quarantine.set(id as PeerId, value);
@@ -144,10 +144,6 @@ export class Members implements AsyncDisposable {
   /** Returns when everything until now survives a power cut. @throws `unavailable` */
   async written(): Promise<void> {
     await this.#writer.flush();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer[Symbol.asyncDispose]();
   }
 
   #keep(member: Member): void {

@@ -48,6 +48,8 @@ export const GLOB_LIMITS = {
   alternatives: 16,
   /** Braces within braces, the outermost counted. */
   depth: 2,
+  /** Of all patterns of a policy: as many as it may have, of 64 characters each. */
+  places: 4_096,
 };
 
 /** A character, and where in the text it is. */
@@ -159,7 +161,7 @@ function compile(text: string, characters: readonly Character[]): Plain {
   const colon = characters.findIndex((character, index) => index > slash && character.text === ':');
   const path = colon < 0 ? characters : characters.slice(0, colon);
   checkPath(text, path);
-  const segments = canonical(text, split(path));
+  const segments = collapse(canonical(text, split(path)));
   const steps = segments.flatMap((segment, index) => stepsOf(text, segment, index === segments.length - 1));
   return { path: steps, tag: colon < 0 ? null : tagOf(text, characters.slice(colon)) };
 }
@@ -204,6 +206,14 @@ function canonical(text: string, segments: readonly Character[][]): Character[][
   return isOfficial ? [dockerHub, library, ...rest] : [dockerHub, ...rest];
 }
 
+/** Several `**` side by side stand for no more than one does. */
+function collapse(segments: readonly Character[][]): Character[][] {
+  return segments.filter((segment, index) => {
+    const next = segments[index + 1];
+    return next === undefined || textOf(segment) !== '**' || textOf(next) !== '**';
+  });
+}
+
 function stepsOf(text: string, segment: readonly Character[], isLast: boolean): Step[] {
   if (textOf(segment) === '**') return isLast ? ['all'] : ['segments', 'all', { literal: '/' }];
   const steps = segment.map((character, index) => stepOf(text, character, segment[index + 1]));
@@ -229,6 +239,13 @@ function charactersOf(text: string): Character[] {
 }
 
 const textOf = (characters: readonly Character[]): string => characters.map(({ text }) => text).join('');
+
+/** How many places its plain patterns have together: what a match takes for each character of a name, at most four steps each. */
+export const placesOf = ({ plain }: Glob): number =>
+  plain.reduce((sum, { path, tag }) => sum + path.length + (tag?.length ?? 0), 0);
+
+/** Whether it is for images by their tags, too. */
+export const namesTag = ({ plain }: Glob): boolean => plain.some(({ tag }) => tag !== null);
 
 export function matches(glob: Glob, image: GlobImage): boolean {
   return measure(glob, image).isMatch;

@@ -1,17 +1,14 @@
-import {
-  DrakkarError,
-  digestOf,
-  formatReference,
-  hexOf,
-  type PeerId,
-  parseReference,
-} from '@drakkar/protocol';
+import { setImmediate } from 'node:timers/promises';
+import { formatReference, type PeerId, parseReference } from '@drakkar/protocol';
 import type { Logger } from 'pino';
-import { newId } from '../ids.ts';
-import { isEnded, type Job, type JobSpec, type Jobs, jobSpecSchema, type RawJobSpec } from '../jobs/index.ts';
-import { Collection, type StateStore, type Stored } from '../state/index.ts';
-import { type Glob, matches, parseGlob } from './glob.ts';
-import { type Policy, type PolicyRequest, policySchema, type SeenImage, seenSchema } from './schema.ts';
+import type { StateStore, Stored } from '../state/index.ts';
+import { type Glob, type GlobImage, matches, measure, parseGlob } from './glob.ts';
+import { imageOf, KnownPolicies } from './known.ts';
+import { PolicyQueue, type QueueModules } from './queue.ts';
+import type { Policy, PolicyRequest, SeenImage } from './schema.ts';
+import { type Noted, Seen } from './seen.ts';
+import { isTooMuch } from './too-much.ts';
+import { MAX_WAITING, type Want } from './wants.ts';
 
 /** An image that was pushed. */
 export interface PushedImage {
@@ -23,265 +20,183 @@ export interface PushedImage {
 
 export interface PoliciesModules {
   readonly state: StateStore;
-  readonly jobs: Jobs;
+  readonly jobs: QueueModules['jobs'];
   /** Snapshots that nobody has started for so long are forgotten. @returns how many were */
   forgetUnused(matches: (registry: string, repository: string) => boolean, unusedMs: number): number;
   nowMs(): number;
   readonly log: Logger;
 }
 
-interface Known {
-  readonly policy: Policy;
-  readonly globs: readonly Glob[];
-}
-
-/** What waits for its turn, of all policies. */
-interface Waiting {
-  readonly policy: string;
-  readonly key: string;
-  readonly spec: JobSpec;
-}
-
-const MAX_POLICIES = 500;
-const MAX_WAITING = 10_000;
-const TICK_MS = 500;
 const RETENTION_MS = 60 * 60_000;
 const REFRESH_LOOK_MS = 30_000;
-/** An image that nobody has spoken of for so long is not looked at again. */
-const SEEN_TTL_MS = 30 * 24 * 60 * 60_000;
 const MAX_MATCHES = 500;
-
-/** The policy that a cluster begins with: whatever is pulled has a snapshot the next time. */
-const ZERO_TOUCH: PolicyRequest = {
-  name: 'zero-touch',
-  images: ['**'],
-  enabled: true,
-  on: { push: false, firstPull: true },
-  minSizeBytes: 0,
-  atOnce: 2,
-  push: false,
-  distribute: null,
-  refreshMs: null,
-  keepMs: null,
-};
-const BEGUN = 'begun';
+/** Of patterns, before others have their turn: a millisecond or two. */
+const STEPS_AT_ONCE = 100_000;
 
 /** Has done for images what their policies say: when they are pushed or first pulled, again and again, and when nobody uses them any more. */
 export class Policies implements Disposable {
   readonly #modules: PoliciesModules;
-  readonly #policies: Collection<Policy>;
-  readonly #seen: Collection<SeenImage>;
-  readonly #known = new Map<string, Known>();
-  readonly #waiting = new Map<string, Waiting>();
-  /** Jobs that have not ended, by what they are for. */
-  readonly #running = new Map<
-    string,
-    { readonly job: string; readonly policy: string; isResolved: boolean; again: boolean }
-  >();
-  readonly #listening: Disposable;
-  readonly #watching: Disposable;
+  readonly #known: KnownPolicies;
+  readonly #queue: PolicyQueue;
+  readonly #seen: Seen;
   readonly #timers: readonly NodeJS.Timeout[];
-  #loading: Promise<void> = Promise.resolve();
-  #isCreating = false;
+  #isRefreshing = false;
+  #isDisposed = false;
+  /** First pulls that are being remembered. */
+  #pulls = 0;
 
-  private constructor(modules: PoliciesModules) {
+  private constructor(modules: PoliciesModules, known: KnownPolicies, queue: PolicyQueue, seen: Seen) {
     this.#modules = modules;
-    this.#policies = new Collection(modules.state, 'policies', policySchema);
-    this.#seen = new Collection(modules.state, 'seen', seenSchema);
-    this.#watching = modules.state.watch(this.#policies.prefix, () => {
-      this.#loading = this.#loading.then(() => this.#load()).catch(() => {});
-    });
-    this.#listening = modules.jobs.onChange((job) => this.#changed(job));
+    this.#known = known;
+    this.#queue = queue;
+    this.#seen = seen;
     this.#timers = [
-      setInterval(() => void this.#createNext(), TICK_MS),
       setInterval(() => void this.#refresh(), REFRESH_LOOK_MS),
       setInterval(() => this.#forgetUnused(), RETENTION_MS),
     ];
   }
 
+  /** Goes on with what waited. */
   static async open(modules: PoliciesModules): Promise<Policies> {
-    const policies = new Policies(modules);
-    const begun = new Collection(modules.state, 'settings', policySchema.shape.name);
-    if (await begun.add(BEGUN, 'true')) await policies.create(ZERO_TOUCH, 'drakkar');
-    await policies.#load();
-    return policies;
+    const known = await KnownPolicies.open(modules);
+    const seen = await Seen.open(modules.state, modules.log);
+    return new Policies(modules, known, await PolicyQueue.open({ ...modules, known }), seen);
   }
 
   list(): Policy[] {
-    return [...this.#known.values()]
-      .map(({ policy }) => policy)
-      .sort((one, other) => (one.name < other.name ? -1 : 1));
+    return this.#known.list();
   }
 
-  /** @throws `not_found` */
-  get(id: string): Policy {
-    const known = this.#known.get(id);
-    if (known === undefined)
-      throw new DrakkarError('not_found', 'there is no such policy', {
-        hint: '`drakkar policy ls` lists them',
-      });
-    return known.policy;
-  }
-
-  /** @throws `already_exists` for a name that another one has */
-  async create(request: PolicyRequest, by: string): Promise<Policy> {
-    if (this.#known.size >= MAX_POLICIES)
-      throw new DrakkarError('limit_exceeded', `there are ${MAX_POLICIES} policies`);
-    this.#requireFree(request.name);
-    const nowMs = this.#modules.nowMs();
-    const policy = { ...request, id: newId(nowMs), createdAtMs: nowMs, createdBy: by, changedAtMs: nowMs };
-    await this.#policies.add(policy.id, policy);
-    this.#know(policy);
-    return policy;
+  /** @throws `already_exists` for a name that another one has; `limit_exceeded` */
+  create(request: PolicyRequest, by: string): Promise<Policy> {
+    return this.#known.create(request, by);
   }
 
   /** @throws `not_found` | `already_exists` */
-  async change(id: string, request: PolicyRequest): Promise<Policy> {
-    const { createdAtMs, createdBy } = this.get(id);
-    this.#requireFree(request.name, id);
-    const policy = { ...request, id, createdAtMs, createdBy, changedAtMs: this.#modules.nowMs() };
-    if ((await this.#policies.update(id, () => policy)) === undefined) this.get(id);
-    this.#know(policy);
-    return policy;
+  change(id: string, request: PolicyRequest): Promise<Policy> {
+    return this.#known.change(id, request);
   }
 
   /** @throws `not_found` */
   async remove(id: string): Promise<void> {
-    this.get(id);
-    await this.#policies.remove(id);
-    this.#known.delete(id);
-    for (const [key, { policy }] of this.#waiting) if (policy === id) this.#waiting.delete(key);
+    await this.#known.remove(id);
+    await this.#queue.forget(id);
   }
 
   /** Images that were seen and that it would be for, at most 500. */
   async matching(request: Pick<PolicyRequest, 'images'>): Promise<SeenImage[]> {
     const globs = request.images.map(parseGlob);
-    const found: SeenImage[] = [];
-    for await (const { value } of this.#seen.all()) {
-      const { registry, repository, tag = null } = parseReference(value.image);
-      if (globs.some((glob) => matches(glob, { registry, repository, tag }))) found.push(value);
-      if (found.length >= MAX_MATCHES) break;
+    const found = new Map<string, SeenImage>();
+    let steps = 0;
+    const fits = (image: GlobImage) => (glob: Glob) => {
+      const match = measure(glob, image);
+      steps += match.steps;
+      return match.isMatch;
+    };
+    for await (const page of this.#seen.pages()) {
+      for (const { value } of page) {
+        if (globs.some(fits(imageOf(value.image)))) found.set(value.image, value);
+        if (found.size >= MAX_MATCHES) return [...found.values()];
+        if (steps < STEPS_AT_ONCE) continue;
+        steps = 0;
+        await setImmediate();
+      }
     }
-    return found;
+    return [...found.values()];
   }
 
-  /** A registry says so: a hint, of which the host that builds asks the registry itself. @returns how many policies it is for */
-  async pushed(image: PushedImage): Promise<number> {
-    const { registry, repository, tag, digest } = image;
-    const reference = tag === null && digest === null ? undefined : nameOf(image);
-    if (reference === undefined) return 0;
-    const policies = this.#of({ registry, repository, tag }).filter(({ on }) => on.push);
-    if (policies.length > 0 && tag !== null) await this.#saw(reference, null);
-    for (const policy of policies) this.#want(policy, reference, undefined, undefined);
-    return policies.length;
+  /**
+   * A registry says so: a hint, of which the host that builds asks the registry itself. Kept when it returns.
+   *
+   * @returns how many policies they are for, together
+   * @throws 429 while too many wait
+   */
+  async pushed(images: readonly PushedImage[]): Promise<number> {
+    const wants: Want[] = [];
+    const noted: Noted[] = [];
+    for (const pushed of images) {
+      const image = nameOf(pushed);
+      if (image === undefined) continue;
+      const policies = this.#known.of(pushed).filter(({ on }) => on.push);
+      for (const { id } of policies) wants.push({ policy: id, image, platform: null, near: null });
+      // Of a digest alone, registries tell for each part of what has a tag.
+      if (pushed.tag !== null) noted.push({ image, platform: null, isLooked: policies.length > 0 });
+    }
+    await this.#queue.want(wants, this.#seen.note(noted, this.#modules.nowMs()));
+    return wants.length;
   }
 
-  /** A host has pulled an image that has no snapshot. */
+  /** A host has pulled an image that has no snapshot: a hint, and one that is not kept is lost. */
   firstPull(peer: PeerId, image: string, platform: string | undefined, sizeBytes: number): void {
-    const { registry, repository, tag = null } = parseReference(image);
-    const policy = this.#of({ registry, repository, tag }).find(
-      ({ on, minSizeBytes }) => on.firstPull && sizeBytes >= minSizeBytes,
-    );
-    if (policy !== undefined) this.#want(policy, image, platform, peer);
+    const { log } = this.#modules;
+    if (this.#pulls >= MAX_WAITING) {
+      log.warn({ image }, 'too many first pulls at once: one is ignored');
+      return;
+    }
+    this.#pulls += 1;
+    void this.#firstPulled(peer, image, platform ?? null, sizeBytes)
+      .catch((error: unknown) => log.warn({ image, error }, 'a first pull is ignored'))
+      .finally(() => {
+        this.#pulls -= 1;
+      });
   }
 
   [Symbol.dispose](): void {
-    this.#listening[Symbol.dispose]();
-    this.#watching[Symbol.dispose]();
+    this.#isDisposed = true;
     for (const timer of this.#timers) clearInterval(timer);
+    this.#queue[Symbol.dispose]();
+    this.#known[Symbol.dispose]();
   }
 
-  #of(image: {
-    readonly registry: string;
-    readonly repository: string;
-    readonly tag: string | null;
-  }): Policy[] {
-    return [...this.#known.values()]
-      .filter(({ policy, globs }) => policy.enabled && globs.some((glob) => matches(glob, image)))
-      .map(({ policy }) => policy);
-  }
-
-  /** However often it is asked for, it is done once; where it may mean something else by now, once more. */
-  #want(policy: Policy, image: string, platform: string | undefined, near: PeerId | undefined): void {
-    const key = `${policy.id} ${image} ${platform ?? ''}`;
-    const running = this.#running.get(key);
-    if (running !== undefined) {
-      if (running.isResolved && parseReference(image).digest === undefined) running.again = true;
-      return;
-    }
-    if (this.#waiting.has(key)) return;
-    if (this.#waiting.size >= MAX_WAITING) {
-      this.#modules.log.warn({ policy: policy.name, image }, 'too many images wait for their policies');
-      return;
-    }
-    this.#waiting.set(key, { policy: policy.id, key, spec: specOf(policy, image, platform, near) });
-    void this.#createNext();
-  }
-
-  /** Never rejects: what can't be begun now is tried again. */
-  async #createNext(): Promise<void> {
-    if (this.#isCreating) return;
-    this.#isCreating = true;
-    const { jobs, log } = this.#modules;
-    try {
-      for (const [key, { policy: id, spec }] of [...this.#waiting]) {
-        const policy = this.#known.get(id)?.policy;
-        const active = [...this.#running.values()].filter((running) => running.policy === id).length;
-        if (policy === undefined) this.#waiting.delete(key);
-        if (policy === undefined || active >= policy.atOnce) continue;
-        const job = await jobs.create(spec, `policy ${policy.name}`);
-        this.#waiting.delete(key);
-        if (!isEnded(job))
-          this.#running.set(key, { job: job.id, policy: id, isResolved: false, again: false });
-      }
-    } catch (error) {
-      log.debug({ error }, 'what policies want waits');
-    } finally {
-      this.#isCreating = false;
-    }
-  }
-
-  #changed(job: Job): void {
-    for (const [key, running] of this.#running) {
-      if (running.job !== job.id) continue;
-      running.isResolved ||= job.resolved !== null;
-      if (!isEnded(job)) return;
-      this.#running.delete(key);
-      const waiting = { policy: running.policy, key, spec: job.spec };
-      if (running.again) this.#waiting.set(key, waiting);
-      void this.#createNext();
-      return;
-    }
-  }
-
-  async #saw(image: string, platform: string | null): Promise<void> {
+  async #firstPulled(peer: PeerId, image: string, platform: string | null, sizeBytes: number): Promise<void> {
     const nowMs = this.#modules.nowMs();
-    const seen = { image, platform, seenAtMs: nowMs, lookedAtMs: nowMs };
-    await this.#modules.state.commit([this.#seen.change(idOf(image), seen, { ttlMs: SEEN_TTL_MS })]);
+    const policy = this.#known
+      .of(imageOf(image))
+      .find(({ on, minSizeBytes }) => on.firstPull && sizeBytes >= minSizeBytes);
+    const wants = policy === undefined ? [] : [{ policy: policy.id, image, platform, near: peer }];
+    const wanted = wants.filter((want) => !this.#queue.hasLayers(want));
+    const notes = this.#seen.note([{ image, platform, isLooked: wanted.length > 0 }], nowMs);
+    await this.#queue.want(wanted, notes);
   }
 
-  /** Looks at tags again whose time has come. */
+  /** Looks at tags again whose time has come. Never rejects: what can't be wanted now is looked at later. */
   async #refresh(): Promise<void> {
     const { nowMs, log } = this.#modules;
-    if (![...this.#known.values()].some(({ policy }) => policy.refreshMs !== null)) return;
+    const isAny = this.#known.all().some(({ policy }) => policy.enabled && policy.refreshMs !== null);
+    if (this.#isRefreshing || !isAny) return;
+    this.#isRefreshing = true;
     try {
-      for await (const { id, value } of this.#seen.all()) {
-        const { registry, repository, tag = null } = parseReference(value.image);
-        const policy = this.#of({ registry, repository, tag }).find(
-          ({ refreshMs }) => refreshMs !== null && nowMs() - value.lookedAtMs >= refreshMs,
-        );
-        if (policy === undefined) continue;
-        this.#want(policy, value.image, value.platform ?? undefined, undefined);
-        const looked = { ...value, lookedAtMs: nowMs() };
-        await this.#modules.state.commit([this.#seen.change(id, looked, { ttlMs: SEEN_TTL_MS })]);
+      for await (const page of this.#seen.pages()) {
+        if (this.#isDisposed) return;
+        const due = page.flatMap((stored) => this.#due(stored));
+        if (due.length === 0) continue;
+        const wants = due.map(({ policy, stored: { value } }) => ({
+          ...{ policy: policy.id, near: null },
+          ...{ image: value.image, platform: value.platform },
+        }));
+        const looked = due.map(({ stored }) => stored);
+        await this.#queue.want(wants, this.#seen.looked(looked, nowMs()));
       }
     } catch (error) {
-      log.debug({ error }, 'tags are looked at later');
+      if (isTooMuch(error)) log.debug({ error }, 'tags are looked at later');
+      else log.warn({ error }, 'tags are looked at later');
+    } finally {
+      this.#isRefreshing = false;
     }
+  }
+
+  #due(stored: Stored<SeenImage>): { readonly policy: Policy; readonly stored: Stored<SeenImage> }[] {
+    const { image, lookedAtMs } = stored.value;
+    if (parseReference(image).digest !== undefined) return [];
+    const sinceMs = this.#modules.nowMs() - lookedAtMs;
+    const policy = this.#known
+      .of(imageOf(image))
+      .find(({ refreshMs }) => refreshMs !== null && sinceMs >= refreshMs);
+    return policy === undefined ? [] : [{ policy, stored }];
   }
 
   #forgetUnused(): void {
-    for (const { policy, globs } of this.#known.values()) {
+    for (const { policy, globs } of this.#known.all()) {
       if (!policy.enabled || policy.keepMs === null) continue;
       const isOf = (registry: string, repository: string) =>
         globs.some((glob) => matches(glob, { registry, repository, tag: null }));
@@ -293,44 +208,10 @@ export class Policies implements Disposable {
         );
     }
   }
-
-  async #load(): Promise<void> {
-    const all: Stored<Policy>[] = await Array.fromAsync(this.#policies.all());
-    this.#known.clear();
-    for (const { value } of all) this.#know(value);
-  }
-
-  #know(policy: Policy): void {
-    this.#known.set(policy.id, { policy, globs: policy.images.map(parseGlob) });
-  }
-
-  #requireFree(name: string, id?: string): void {
-    const other = this.list().find((policy) => policy.name === name);
-    if (other !== undefined && other.id !== id)
-      throw new DrakkarError('already_exists', `another policy is called ${name}`);
-  }
 }
 
-function specOf(
-  policy: Policy,
-  image: string,
-  platform: string | undefined,
-  near: PeerId | undefined,
-): JobSpec {
-  const common = { image, ...(platform === undefined ? {} : { platform }) };
-  const raw: RawJobSpec =
-    policy.distribute === null
-      ? { kind: 'build', ...common, push: policy.push, ...(near === undefined ? {} : { near }) }
-      : { kind: 'preheat', ...common, ...policy.distribute };
-  return jobSpecSchema.parse(raw);
-}
-
-function nameOf({ registry, repository, tag, digest }: PushedImage): string {
-  const reference = { registry, repository, tag: tag ?? undefined, digest: undefined };
-  const name = formatReference(reference);
+function nameOf({ registry, repository, tag, digest }: PushedImage): string | undefined {
   // A tag may mean something else by now; without one the digest is all there is.
-  return tag === null && digest !== null ? `${registry}/${repository}@${digest}` : name;
+  if (tag !== null) return formatReference({ registry, repository, tag, digest: undefined });
+  return digest === null ? undefined : `${registry}/${repository}@${digest}`;
 }
-
-/** Names are longer than keys, and hold what keys don't. */
-const idOf = (image: string): string => hexOf(digestOf(image));

@@ -30,12 +30,22 @@ export class Collection<Value> {
   readonly store: StateStore;
   readonly prefix: string;
   readonly #schema: z.ZodType<Value>;
+  readonly #onUnreadable: ((key: string, error: unknown) => void) | undefined;
 
-  /** @param name of its keys; no other collection's may begin with it and a slash */
-  constructor(store: StateStore, name: string, schema: z.ZodType<Value>) {
+  /**
+   * @param name of its keys; no other collection's may begin with it and a slash
+   * @param onUnreadable told of what is left out of lists since it can't be read; where nobody is told, that is an error
+   */
+  constructor(
+    store: StateStore,
+    name: string,
+    schema: z.ZodType<Value>,
+    onUnreadable?: (key: string, error: unknown) => void,
+  ) {
     this.store = store;
     this.prefix = `${name}/`;
     this.#schema = schema;
+    this.#onUnreadable = onUnreadable;
   }
 
   /** One part of a commit. */
@@ -54,8 +64,12 @@ export class Collection<Value> {
       reverse,
       after: after === undefined ? undefined : this.prefix + after,
     });
-    const items = entries.slice(0, limit).map((entry) => this.#read(entry));
-    return { items, next: entries.length > limit ? (items.at(-1)?.id ?? null) : null };
+    const shown = entries.slice(0, limit);
+    const last = shown.at(-1)?.key.slice(this.prefix.length) ?? null;
+    return {
+      items: shown.flatMap((entry) => this.#readable(entry)),
+      next: entries.length > limit ? last : null,
+    };
   }
 
   /** All of them, in the order of their ids. */
@@ -91,6 +105,16 @@ export class Collection<Value> {
 
   async remove(id: string): Promise<void> {
     await this.store.commit([this.change(id, null)]);
+  }
+
+  #readable(entry: Entry): Stored<Value>[] {
+    if (this.#onUnreadable === undefined) return [this.#read(entry)];
+    try {
+      return [this.#read(entry)];
+    } catch (error) {
+      this.#onUnreadable(entry.key, error);
+      return [];
+    }
   }
 
   #read({ key, value, revision }: Entry): Stored<Value> {

@@ -105,7 +105,16 @@ export class SqliteState implements StateStore {
     return expects === undefined || (this.#get(key)?.revision ?? ABSENT) === expects;
   }
 
+  /** What can't be taken away now is another time: nobody sees it any more. */
   #sweep(): void {
+    try {
+      this.#removeExpired();
+    } catch {
+      // A disk that is full says so to whoever writes.
+    }
+  }
+
+  #removeExpired(): void {
     const gone = this.#database
       .prepare('DELETE FROM documents WHERE expires_at_ms <= ? RETURNING key')
       .all(Date.now());

@@ -12,19 +12,31 @@ const CHANGES_AT_ONCE = 200;
  */
 export class WriteBehind implements AsyncDisposable {
   readonly #store: StateStore;
+  readonly #onChange: ((failure: unknown) => void) | undefined;
   readonly #pending = new Map<string, Change>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
   #isEnding = false;
 
-  constructor(store: StateStore) {
+  /** @param onChange told when writing begins to fail, and with nothing when it works again */
+  constructor(store: StateStore, onChange?: (failure: unknown) => void) {
     this.#store = store;
+    this.#onChange = onChange;
   }
 
   /** Why nothing could be written the last time; `undefined` while all is well. */
   get failure(): unknown {
     return this.#failure;
+  }
+
+  /** How many are not written yet. */
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  isPending(key: string): boolean {
+    return this.#pending.has(key);
   }
 
   put(change: Change): void {
@@ -63,8 +75,10 @@ export class WriteBehind implements AsyncDisposable {
       const batch = [...this.#pending.values().take(CHANGES_AT_ONCE)];
       try {
         await this.#store.commit(batch);
+        if (this.#failure !== undefined) this.#onChange?.(undefined);
         this.#failure = undefined;
       } catch (cause) {
+        if (this.#failure === undefined) this.#onChange?.(cause);
         this.#failure = cause;
         this.#writeIn(RETRY_MS);
         return;

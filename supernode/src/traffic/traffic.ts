@@ -1,4 +1,4 @@
-import type { HeartbeatMessage, PeerId } from '@drakkar/protocol';
+import { type HeartbeatMessage, isPeerId, type PeerId } from '@drakkar/protocol';
 
 /** What one host moves. */
 interface HostTraffic {
@@ -45,6 +45,8 @@ const MAX_RECENT = 50;
 const MAX_TIMES = 2_000;
 const MAX_STARTS_OF_BEAT = 64;
 const MAX_IMAGE = 1_024;
+/** Hosts may say anything; what is more than a pebibyte is no less wrong as one. */
+const MAX_FIGURE = 2n ** 50n;
 /** Upper ends, in milliseconds; what is longer comes last. */
 export const START_BUCKETS_MS: readonly number[] = [
   25, 50, 100, 150, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 5_000, 10_000, 30_000,
@@ -65,9 +67,9 @@ export class Traffic {
   /** @param nowMs of a clock that goes on evenly; `wallMs` of the one on the wall */
   beat(peer: PeerId, host: string, heartbeat: HeartbeatMessage, nowMs: number, wallMs: number): void {
     const before = this.#hosts.get(peer);
-    const upstreamBytes = Number(heartbeat.upstreamBytes);
-    const receivedBytes = Number(heartbeat.receivedBytes);
-    const sentBytes = Number(heartbeat.sentBytes);
+    const upstreamBytes = figureOf(heartbeat.upstreamBytes);
+    const receivedBytes = figureOf(heartbeat.receivedBytes);
+    const sentBytes = figureOf(heartbeat.sentBytes);
     // A daemon that began anew counts from nothing.
     const isSame =
       before !== undefined && before.upstreamBytes <= upstreamBytes && before.receivedBytes <= receivedBytes;
@@ -80,14 +82,15 @@ export class Traffic {
         }
       : NO_RATES;
     if (isSame) {
-      this.upstreamBytes += upstreamBytes - before.upstreamBytes;
-      this.peerBytes += receivedBytes - before.receivedBytes;
+      this.upstreamBytes = sumOf(this.upstreamBytes, upstreamBytes - before.upstreamBytes);
+      this.peerBytes = sumOf(this.peerBytes, receivedBytes - before.receivedBytes);
     }
     this.#hosts.set(peer, { upstreamBytes, receivedBytes, sentBytes, atMs: nowMs, rates });
-    const feeds = heartbeat.feeds.slice(0, MAX_FEEDS_OF_HOST).map(({ peer: from, bytes }) => ({
-      from: from as PeerId,
-      bytesPerSecond: Number(bytes) / seconds,
-    }));
+    const feeds = heartbeat.feeds
+      .slice(0, MAX_FEEDS_OF_HOST)
+      .flatMap(({ peer: from, bytes }) =>
+        isPeerId(from) ? [{ from, bytesPerSecond: figureOf(bytes) / seconds }] : [],
+      );
     if (feeds.length > 0) this.#feeds.set(peer, feeds);
     else this.#feeds.delete(peer);
     for (const { image, found, totalMs } of heartbeat.starts.slice(0, MAX_STARTS_OF_BEAT))
@@ -114,8 +117,8 @@ export class Traffic {
   sample(wallMs: number): TrafficPoint {
     let [upstreamBytesPerSecond, peerBytesPerSecond] = [0, 0];
     for (const { rates } of this.#hosts.values()) {
-      upstreamBytesPerSecond += rates.upstreamBytesPerSecond;
-      peerBytesPerSecond += rates.receivedBytesPerSecond;
+      upstreamBytesPerSecond = sumOf(upstreamBytesPerSecond, rates.upstreamBytesPerSecond);
+      peerBytesPerSecond = sumOf(peerBytesPerSecond, rates.receivedBytesPerSecond);
     }
     const point = { atMs: wallMs, upstreamBytesPerSecond, peerBytesPerSecond };
     this.#points = [...this.#points.slice(1 - MAX_POINTS), point];
@@ -156,3 +159,7 @@ export class Traffic {
     this.#recent = [start, ...this.#recent.slice(0, MAX_RECENT - 1)];
   }
 }
+
+const figureOf = (value: bigint): number => Number(value < MAX_FIGURE ? value : MAX_FIGURE);
+
+const sumOf = (one: number, other: number): number => Math.min(Number.MAX_SAFE_INTEGER, one + other);

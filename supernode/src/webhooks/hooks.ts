@@ -2,39 +2,39 @@ import { randomBytes } from 'node:crypto';
 import { DrakkarError, digestOf, hexOf, isDrakkarError } from '@drakkar/protocol';
 import { z } from 'zod';
 import { newId } from '../ids.ts';
+import { tooMuch } from '../policies/too-much.ts';
 import { Collection, type StateStore } from '../state/index.ts';
-import {
-  type DeliveryHeaders,
-  deliveryIdOf,
-  type HookKind,
-  PROOFS,
-  type Proof,
-  type Pushed,
-  readDelivery,
-  verifySecret,
-} from './index.ts';
-import { type Delivery, type Hook, type HookRequest, hookSchema } from './schema.ts';
+import { readDelivery } from './delivery.ts';
+import { deliveryIdOf } from './delivery-id.ts';
+import type { HookKind } from './kinds.ts';
+import type { Pushed } from './notification.ts';
+import { type DeliveryRecord, type Hook, type HookRequest, hookSchema } from './schema.ts';
+import { PROOFS, type Proof, verifySecret } from './secrets.ts';
+import type { DeliveryHeaders } from './shapes/shape.ts';
 
 export interface HooksModules {
   readonly state: StateStore;
-  /** Something was pushed. @returns how many policies it is for */
-  pushed(image: Pushed): Promise<number>;
+  /** What one delivery says was pushed; kept when it returns. @returns how many policies it is for */
+  pushed(images: readonly Pushed[]): Promise<number>;
   nowMs(): number;
 }
 
+/** Hears what came of a delivery, also of one that is refused. */
+export type DeliveryListener = (kind: HookKind, outcome: DeliveryRecord['outcome']) => void;
+
 export interface Taken {
-  readonly kind: HookKind;
-  readonly outcome: Delivery['outcome'];
+  readonly outcome: DeliveryRecord['outcome'];
   readonly images: number;
   readonly policies: number;
   /** What the sender is to be told besides. */
   readonly answer?: object | undefined;
 }
 
+type Note = (outcome: DeliveryRecord['outcome'], detail: string) => void;
+
 const MAX_HOOKS = 500;
 /** Deliveries that are being taken at the same time; senders come again later. */
 const MAX_TAKING = 100;
-const RETRY_AFTER_S = 5;
 const KEPT_DELIVERIES = 20;
 /** The same delivery again within so long is none. */
 const REPEATED_MS = 24 * 60 * 60_000;
@@ -44,7 +44,7 @@ export class Hooks {
   readonly #modules: HooksModules;
   readonly #hooks: Collection<Hook>;
   readonly #had: Collection<number>;
-  readonly #deliveries = new Map<string, Delivery[]>();
+  readonly #deliveries = new Map<string, DeliveryRecord[]>();
   #taking = 0;
 
   constructor(modules: HooksModules) {
@@ -57,7 +57,7 @@ export class Hooks {
     return (await this.#hooks.page({ limit: MAX_HOOKS })).items.map(({ value }) => value);
   }
 
-  deliveriesOf(id: string): readonly Delivery[] {
+  deliveriesOf(id: string): readonly DeliveryRecord[] {
     return this.#deliveries.get(id) ?? [];
   }
 
@@ -92,43 +92,51 @@ export class Hooks {
   /**
    * Takes what a registry says. It is a hint: hosts ask the registry themselves.
    *
-   * @throws `not_found`; `unauthorized` for who does not know the secret; `invalid_argument` for what its kind does not say; `busy` for too much at once
+   * @throws `not_found`; `unauthorized` for who does not know the secret; `invalid_argument` for what its kind does not say; 429 for too much at once
    */
-  async take(id: string, body: Uint8Array, headers: DeliveryHeaders): Promise<Taken> {
-    if (this.#taking >= MAX_TAKING) throw tooMuch();
+  async take(
+    id: string,
+    body: Uint8Array,
+    headers: DeliveryHeaders,
+    listener: DeliveryListener,
+  ): Promise<Taken> {
+    if (this.#taking >= MAX_TAKING) throw tooMuch('too many deliveries at once');
     this.#taking += 1;
     try {
       const hook = await this.#get(id);
+      const note: Note = (outcome, detail) => {
+        this.#note(id, outcome, detail);
+        listener(hook.kind, outcome);
+      };
       if (!verifySecret(hook.kind, hook.secret, body, headers)) {
-        this.#note(id, 'refused', 'the sender does not show that it knows the secret');
+        note('refused', 'the sender does not show that it knows the secret');
         throw new DrakkarError('unauthorized', 'the sender does not show that it knows the secret', {
           hint: proofWords(hook.kind),
         });
       }
-      return await this.#read(hook, body, headers);
+      return await this.#read(hook, body, headers, note);
     } finally {
       this.#taking -= 1;
     }
   }
 
-  async #read(hook: Hook, bytes: Uint8Array, headers: DeliveryHeaders): Promise<Taken> {
+  async #read(hook: Hook, bytes: Uint8Array, headers: DeliveryHeaders, note: Note): Promise<Taken> {
     try {
       const body = parse(bytes);
       const { pushed, answer } = readDelivery(hook.kind, body, headers, { registry: hook.registry });
       const ids = idsOf(hook, bytes, body, headers);
       if (await this.#isRepeated(ids)) {
-        this.#note(hook.id, 'repeated', `${pushed.length} images`);
-        return { kind: hook.kind, outcome: 'repeated', images: pushed.length, policies: 0, answer };
+        note('repeated', `${pushed.length} images`);
+        return { outcome: 'repeated', images: pushed.length, policies: 0, answer };
       }
-      let policies = 0;
-      for (const image of pushed) policies += await this.#modules.pushed(image);
+      const policies = await this.#modules.pushed(pushed);
       // Not before: what could not be taken is sent once more.
       for (const id of ids) await this.#had.add(id, this.#modules.nowMs(), { ttlMs: REPEATED_MS });
       const outcome = policies > 0 ? 'taken' : 'nothing';
-      this.#note(hook.id, outcome, `${pushed.length} images, ${policies} times for a policy`);
-      return { kind: hook.kind, outcome, images: pushed.length, policies, answer };
+      note(outcome, `${pushed.length} images, ${policies} times for a policy`);
+      return { outcome, images: pushed.length, policies, answer };
     } catch (error) {
-      if (isDrakkarError(error, 'invalid_argument')) this.#note(hook.id, 'malformed', error.message);
+      if (isDrakkarError(error, 'invalid_argument')) note('malformed', error.message);
       throw error;
     }
   }
@@ -144,7 +152,7 @@ export class Hooks {
     return hook;
   }
 
-  #note(id: string, outcome: Delivery['outcome'], detail: string): void {
+  #note(id: string, outcome: DeliveryRecord['outcome'], detail: string): void {
     const delivery = { atMs: this.#modules.nowMs(), outcome, detail: detail.slice(0, 300) };
     this.#deliveries.set(id, [delivery, ...this.deliveriesOf(id)].slice(0, KEPT_DELIVERIES));
   }
@@ -179,11 +187,4 @@ function parse(bytes: Uint8Array): unknown {
   } catch (cause) {
     throw new DrakkarError('invalid_argument', 'the delivery is not JSON', { cause });
   }
-}
-
-function tooMuch(): Error {
-  return Object.assign(new Error('too many deliveries at once'), {
-    statusCode: 429,
-    retryAfterSeconds: RETRY_AFTER_S,
-  });
 }

@@ -35,12 +35,13 @@ export const hookSchema = z.object({
 });
 export type Hook = z.output<typeof hookSchema>;
 
-const deliverySchema = z.object({
+/** What is remembered of a delivery. */
+const deliveryRecordSchema = z.object({
   atMs: z.number(),
   outcome: z.enum(['taken', 'repeated', 'refused', 'malformed', 'nothing']),
   detail: z.string(),
 });
-export type Delivery = z.output<typeof deliverySchema>;
+export type DeliveryRecord = z.output<typeof deliveryRecordSchema>;
 
 export const hookDocument = hookSchema
   .omit({ secret: true })
@@ -48,7 +49,7 @@ export const hookDocument = hookSchema
     path: z.string().describe('Where the sender is to send it, below the address of the API.'),
     proof: z.string().describe('How the sender shows that it knows the secret.'),
     deliveries: z
-      .array(deliverySchema)
+      .array(deliveryRecordSchema)
       .describe('The last ones that this supernode has had, the newest first.'),
   })
   .meta({ id: 'Webhook' });

@@ -69,6 +69,45 @@ describe('the API', () => {
     expect((await as('admin').tokens()).map(({ name }) => name)).toContain('the viewer');
   });
 
+  test('knows its paths however they are spelt', async () => {
+    const { port } = new URL(url);
+    /** As it stands on the wire: `fetch` would tidy it up. */
+    const raw = (line: string, headers: Record<string, string> = {}) =>
+      new Promise<number>((resolve, reject) => {
+        const body = JSON.stringify({ name: 'stolen', role: 'admin' });
+        const outgoing = httpRequest({
+          port,
+          host: '127.0.0.1',
+          method: 'POST',
+          path: line,
+          headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers },
+        });
+        outgoing.once('error', reject);
+        outgoing.once('response', (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        });
+        outgoing.end(body);
+      });
+    const before = (await as('admin').tokens()).length;
+    for (const line of [
+      '/api/v1/tokens',
+      '/%61pi/v1/tokens',
+      '/api/%76%31/tokens',
+      '/api/v1/%74okens',
+      'http://elsewhere/api/v1/tokens',
+      '/api/v1/tokens;x',
+      '//api/v1/tokens',
+      '/api/v1/tokens?x',
+      '/./api/v1/tokens',
+    ]) {
+      expect([401, 404], line).toContain(await raw(line));
+      expect([401, 404], line).toContain(await raw(line, { authorization: 'Bearer drk_wrong' }));
+      expect([403, 404], line).toContain(await raw(line, { authorization: `Bearer ${tokens.viewer}` }));
+    }
+    expect((await as('admin').tokens()).length).toBe(before);
+  });
+
   test('says what is wrong as RFC 9457 has it, and nothing of what it is itself', async () => {
     const bad = await call('/api/v1/jobs', {
       method: 'POST',

@@ -1,8 +1,9 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SupernodeClient } from '@drakkar/client';
 import { temporaryDirectory } from '@drakkar/lab';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { requireRestored } from '../../src/backup.ts';
 import { backUp, restore, type Supernode, startSupernode, supernodeConfiguration } from '../../src/index.ts';
 
 let running: AsyncDisposableStack;
@@ -89,4 +90,41 @@ test('what is there is put aside, and nothing is done with what is no backup', a
   await expect(backUp(join(path, 'nowhere'), join(path, 'x.tar'))).rejects.toMatchObject({
     code: 'not_found',
   });
+});
+
+test('after a restore that was ended half way no other cluster begins, and what was there comes back', async () => {
+  const { directory, supernode } = await start('state');
+  const { clusterKey } = supernode.status();
+  await supernode[Symbol.asyncDispose]();
+  const file = join(path, 'backup.tar');
+  await backUp(directory, file);
+  const aside = `${directory}.before-1`;
+  const restored = `${directory}.staging-abc/state`;
+  await mkdir(restored, { recursive: true });
+  await writeFile(`${directory}.restoring`, JSON.stringify({ restored, aside }));
+  await expect(requireRestored(directory)).rejects.toMatchObject({ code: 'unavailable' });
+  await rename(directory, aside);
+  await expect(requireRestored(directory)).rejects.toMatchObject({ code: 'unavailable' });
+  // As systemd does before it starts what it starts.
+  await mkdir(directory);
+  await expect(requireRestored(directory)).rejects.toMatchObject({ code: 'unavailable' });
+
+  await expect(restore(file, directory, false)).rejects.toMatchObject({ code: 'already_exists' });
+  await requireRestored(directory);
+  expect((await readdir(path)).sort()).toEqual(['backup.tar', 'state']);
+  await restore(file, directory, true);
+  await requireRestored(directory);
+  expect((await readdir(path)).filter((name) => /restoring|staging/.test(name))).toEqual([]);
+  expect((await start('state')).supernode.status().clusterKey).toBe(clusterKey);
+});
+
+test('a restore that had only its mark left is one that was done', async () => {
+  const { directory, supernode } = await start('state');
+  await supernode[Symbol.asyncDispose]();
+  await mkdir(`${directory}.before-1`);
+  const swap = { restored: `${directory}.staging-abc/state`, aside: `${directory}.before-1` };
+  await writeFile(`${directory}.restoring`, JSON.stringify(swap));
+  await requireRestored(directory);
+  await writeFile(`${directory}.restoring`, '{');
+  await expect(requireRestored(directory)).rejects.toMatchObject({ code: 'unavailable' });
 });

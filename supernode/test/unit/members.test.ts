@@ -8,7 +8,7 @@ import { Authority } from '../../src/members/authority.ts';
 import { forget, forgetAway } from '../../src/members/forget.ts';
 import { importMembers } from '../../src/members/import.ts';
 import { Members } from '../../src/members/members.ts';
-import { SqliteState } from '../../src/state/index.ts';
+import { SqliteState, WriteBehind } from '../../src/state/index.ts';
 
 const DAY_MS = 24 * 3_600_000;
 const OPTIONS = { membershipMs: 7 * DAY_MS, grantMs: 60_000 };
@@ -17,7 +17,7 @@ async function startCluster(nowMs: number) {
   await using started = new AsyncDisposableStack();
   const { path } = started.use(await temporaryDirectory('members'));
   const state = started.use(new SqliteState(join(path, 'state.sqlite')));
-  const members = started.use(await Members.open(state));
+  const members = await Members.open(state, started.use(new WriteBehind(state)));
   const authority = await Authority.open(OPTIONS, members, join(path, 'keys'));
   const { secret: joinSecret } = parseJoinToken(authority.joinToken());
   const connected = new Set<PeerId>();
@@ -101,8 +101,9 @@ test('members of a supernode that did not note when it saw them were seen now', 
     older.exec(`INSERT INTO members VALUES ('p', 'host', 1, 2, NULL)`);
   }
   await using state = new SqliteState(join(directory.path, 'state.sqlite'));
-  await importMembers(path, state);
-  await using members = await Members.open(state);
+  await using writer = new WriteBehind(state);
+  await importMembers(path, state, writer);
+  const members = await Members.open(state, writer);
   expect(members.list()).toMatchObject([
     { name: 'host', enrolledAtMs: 1, expiresAtMs: 2, revokedAtMs: null },
   ]);
@@ -116,7 +117,8 @@ test('what was written of members is there when it is opened again', async () =>
   const nowMs = Date.now();
   {
     await using state = open();
-    await using members = await Members.open(state);
+    await using writer = new WriteBehind(state);
+    const members = await Members.open(state, writer);
     for (const peer of peers)
       members.put({
         peer,
@@ -134,7 +136,8 @@ test('what was written of members is there when it is opened again', async () =>
     await members.written();
   }
   await using state = open();
-  await using members = await Members.open(state);
+  await using writer = new WriteBehind(state);
+  const members = await Members.open(state, writer);
   expect(members.list().map(({ peer }) => peer)).toEqual(['b', 'c']);
   expect(members.revoked(nowMs)).toEqual(['b']);
   expect([...members.quarantined(nowMs).keys()]).toEqual(['c']);

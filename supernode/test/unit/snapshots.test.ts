@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
+import { DatabaseSync } from 'node:sqlite';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { temporaryDirectory } from '@drakkar/lab';
 import {
   clusterKeyName,
@@ -11,9 +12,11 @@ import {
   encodeTrace,
   FromSupernodeSchema,
   type PeerId,
+  parseRepository,
   peerIdOf,
   rawOf,
   type SnapshotMessage,
+  SnapshotMessageSchema,
   signVoucher,
   verifyVoucher,
 } from '@drakkar/protocol';
@@ -22,7 +25,7 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { readAnnounced } from '../../src/snapshots/announced.ts';
-import { SnapshotCatalogue } from '../../src/snapshots/catalogue.ts';
+import { type KnownSnapshot, SnapshotCatalogue } from '../../src/snapshots/catalogue.ts';
 import { Snapshots } from '../../src/snapshots/snapshots.ts';
 import { PLATFORM, REPOSITORY, snapshotOf } from '../kit/snapshot.ts';
 
@@ -289,4 +292,69 @@ describe('the catalogue', () => {
     catalogue.expire(LIMITS.keepMs + 1);
     expect(catalogue.size).toBe(0);
   });
+
+  test('knows who shares a blob, also of what an earlier version has written, until it is gone', async () => {
+    await using directory = await temporaryDirectory('catalogue');
+    const path = join(directory.path, 'snapshots.sqlite');
+    const [key, other] = [newKey(), newKey()];
+    const announced = [snapshotOf('app', key), snapshotOf('app', other)].map(({ message }) => ({
+      ...readAnnounced(message),
+      announcer: a,
+      pushed: false,
+      message: toBinary(SnapshotMessageSchema, message),
+    }));
+    const [first, second] = announced as [KnownSnapshot, KnownSnapshot];
+    const blob = first.blobs[0]?.name.digest as Digest;
+    {
+      using database = new DatabaseSync(path);
+      database.exec(BEFORE);
+      const { registry, root, platform, manifest, envelope, builder, layout, message } = first;
+      database
+        .prepare('INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 5, ?, ?)')
+        .run(
+          ...[registry, root, platform, manifest, envelope, builder, layout, a],
+          ...[JSON.stringify(first.blobs), message.length, message],
+        );
+    }
+    for (const _ of ['made into what this version knows', 'opened again']) {
+      using catalogue = new SnapshotCatalogue(path, LIMITS);
+      const repository = parseRepository(REPOSITORY).repository;
+      expect(catalogue.page({ limit: 5 }).items).toMatchObject([{ manifest: first.manifest, repository }]);
+      expect(catalogue.findAny(first.manifest)?.message).toEqual(first.message);
+      expect(catalogue.sharing(blob, digestOf('another'))).toEqual([
+        { repository, manifest: first.manifest },
+      ]);
+      expect(catalogue.sharing(blob, first.manifest)).toEqual([]);
+    }
+    using catalogue = new SnapshotCatalogue(path, LIMITS);
+    // The same name: what was there before goes.
+    catalogue.put(second, 6);
+    const shared = second.blobs[0]?.name.digest as Digest;
+    expect(catalogue.sharing(shared, digestOf('another'))).toHaveLength(1);
+    expect(catalogue.forgetUnused((_, repository) => repository === 'none', 7)).toBe(0);
+    expect(catalogue.forgetUnused(() => true, 7)).toBe(1);
+    expect(catalogue.sharing(shared, digestOf('another'))).toEqual([]);
+  });
 });
+
+/** As of version 0.1. */
+const BEFORE = `
+  CREATE TABLE snapshots (
+    registry TEXT NOT NULL,
+    root TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    envelope TEXT NOT NULL,
+    builder TEXT NOT NULL,
+    layout TEXT NOT NULL,
+    announcer TEXT NOT NULL,
+    pushed INTEGER NOT NULL,
+    blobs TEXT NOT NULL,
+    used_at_ms INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    message BLOB NOT NULL,
+    UNIQUE (registry, root, platform)
+  ) STRICT;
+  CREATE INDEX by_manifest ON snapshots (registry, manifest, platform);
+  CREATE INDEX by_layout ON snapshots (layout);
+`;

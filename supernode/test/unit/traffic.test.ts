@@ -1,8 +1,13 @@
-import type { HeartbeatMessage, PeerId } from '@drakkar/protocol';
+import { generateKeyPairSync } from 'node:crypto';
+import { type HeartbeatMessage, type PeerId, peerIdOf } from '@drakkar/protocol';
 import { expect, test } from 'vitest';
 import { Traffic } from '../../src/traffic/traffic.ts';
 
-const [A, B] = ['a', 'b'] as [PeerId, PeerId];
+const [A, B, C] = ['a', 'b', 'c'].map(() => peerIdOf(generateKeyPairSync('ed25519').privateKey)) as [
+  PeerId,
+  PeerId,
+  PeerId,
+];
 const beat = (more: object): HeartbeatMessage =>
   ({
     uploads: 0,
@@ -42,13 +47,14 @@ test('feeds are those of the last heartbeat, the largest first', () => {
     beat({
       feeds: [
         { peer: A, bytes: 100n },
-        { peer: 'c', bytes: 900n },
+        { peer: C, bytes: 900n },
+        { peer: 'nobody', bytes: 2_000n },
       ],
     }),
     1_000,
     0,
   );
-  expect(traffic.feeds(1)).toEqual([{ from: 'c', to: B, bytesPerSecond: 900 }]);
+  expect(traffic.feeds(1)).toEqual([{ from: C, to: B, bytesPerSecond: 900 }]);
   traffic.beat(B, 'host-b', beat({}), 2_000, 0);
   expect(traffic.feeds(10)).toEqual([]);
 });
@@ -65,4 +71,18 @@ test('starts are counted by how long they took', () => {
     { toMs: null, count: 1 },
   ]);
   expect(seen.recent[0]).toMatchObject({ host: 'host-a', totalMs: 40_000, atMs: 7 });
+});
+
+test('what no host can move stays a number that can be added to', () => {
+  const traffic = new Traffic();
+  const most = 2n ** 64n - 1n;
+  for (let round = 0; round < 20; round += 1) {
+    const peer = peerIdOf(generateKeyPairSync('ed25519').privateKey);
+    traffic.beat(peer, 'liar', beat({}), 0, 0);
+    const feeds = [{ peer: A, bytes: most }];
+    traffic.beat(peer, 'liar', beat({ upstreamBytes: most, receivedBytes: most, feeds }), 100, 0);
+  }
+  expect(traffic.upstreamBytes).toBe(Number.MAX_SAFE_INTEGER);
+  expect(traffic.sample(0)).toMatchObject({ peerBytesPerSecond: Number.MAX_SAFE_INTEGER });
+  expect(traffic.feeds(1)[0]?.bytesPerSecond).toBe(2 ** 50 / 0.1);
 });

@@ -19,10 +19,17 @@ import {
   statusSchema,
   topologySchema,
 } from '../documents.ts';
-import type { ApiModules } from '../modules.ts';
+import type { ApiModules, BlobEntry } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 import { notFound } from './jobs.ts';
 
+/** Names and origins may have 255 characters, of up to three bytes, of which base64 makes four. */
+const cursor = z
+  .string()
+  .max(1_500)
+  .regex(/^[!-~]*$/)
+  .optional()
+  .describe('`next` of the page before.');
 const byPeer = z.object({ peer: peerSchema });
 const byDigest = z.object({ digest: digestSchema });
 
@@ -67,7 +74,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
         tags,
         operationId: 'listHosts',
         summary: 'Members of the cluster, by their names',
-        querystring: hostsQuery,
+        querystring: hostsQuery.extend({ after: cursor }),
         response: { 200: pageOf(hostSchema) },
       },
     },
@@ -80,7 +87,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
             (role === undefined || host.roles.includes(role)) &&
             (q === undefined || isAbout(host, q.toLowerCase())),
         );
-      return page(hosts, ({ peer }) => peer, after, limit);
+      return page(hosts, hostOrder, after, limit);
     },
   );
   server.get(
@@ -94,7 +101,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
         response: { 200: hostSchema },
       },
     },
-    ({ params }) => members.list().find(({ peer }) => peer === params.peer) ?? notFound('such host'),
+    ({ params }) => members.find(params.peer) ?? notFound('such host'),
   );
   server.post(
     '/hosts/:peer/revoke',
@@ -196,15 +203,15 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
         tags,
         operationId: 'listBlobs',
         summary: 'Blobs that somebody wants or has',
-        querystring: pageQuery,
+        querystring: pageQuery.extend({ after: cursor }),
         response: { 200: pageOf(blobSchema) },
       },
     },
     ({ query: { after, limit } }) => {
-      const key = ({ digest, origin, pieces }: z.output<typeof blobSchema>) =>
-        `${digest}@${origin}@${pieces}`;
-      const blobs = [...modules.blobs()].sort((one, other) => (key(one) < key(other) ? -1 : 1));
-      return page(blobs, key, after, limit);
+      const all = Iterator.from(modules.blobs());
+      const left = after === undefined ? all : all.filter(({ key }) => key > after);
+      const { items, next } = page([...left].sort(blobOrder.compare), blobOrder, after, limit);
+      return { items: items.map((blob) => blob.document()), next };
     },
   );
   server.get(
@@ -254,15 +261,47 @@ const isAbout = ({ name, peer, labels }: HostDocument, words: string): boolean =
     text.toLowerCase().includes(words),
   );
 
-/** Of a list that is all in memory, what comes after a key; of one that is not there any more, the first page. */
-function page<Item>(
+/** What a list is ordered by, and how a place in it is written: that of an item that is gone is a place still. */
+interface Order<Key> {
+  compare(one: Key, other: Key): number;
+  format(key: Key): string;
+  /** @throws `invalid_argument` */
+  parse(text: string): Key;
+}
+
+const compareText = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
+
+/** Exported for its tests. */
+export const hostOrder: Order<Pick<HostDocument, 'name' | 'peer'>> = {
+  compare: (one, other) => compareText(one.name, other.name) || compareText(one.peer, other.peer),
+  format: ({ name, peer }) => Buffer.from(`${name}\0${peer}`).toString('base64url'),
+  parse(text) {
+    const place = Buffer.from(text, 'base64url').toString();
+    const end = place.lastIndexOf('\0');
+    if (end < 0) {
+      throw new DrakkarError('invalid_argument', 'after: it is not `next` of a page of hosts');
+    }
+    return { name: place.slice(0, end), peer: place.slice(end + 1) };
+  },
+};
+
+const blobOrder: Order<Pick<BlobEntry, 'key'>> = {
+  compare: (one, other) => compareText(one.key, other.key),
+  format: ({ key }) => key,
+  parse: (key) => ({ key }),
+};
+
+/** Of a list in its order that is all in memory, what comes after a place. Exported for its tests. */
+export function page<Key, Item extends Key>(
   all: readonly Item[],
-  key: (item: Item) => string,
+  order: Order<Key>,
   after: string | undefined,
   limit: number,
 ): { items: Item[]; next: string | null } {
-  const from = after === undefined ? 0 : all.findIndex((item) => key(item) === after) + 1;
+  const place = after === undefined ? undefined : order.parse(after);
+  const found = place === undefined ? 0 : all.findIndex((item) => order.compare(item, place) > 0);
+  const from = found < 0 ? all.length : found;
   const items = all.slice(from, from + limit);
   const last = items.at(-1);
-  return { items, next: last !== undefined && from + limit < all.length ? key(last) : null };
+  return { items, next: last !== undefined && from + limit < all.length ? order.format(last) : null };
 }

@@ -14,7 +14,7 @@ import type { ApiRoutes } from '../server.ts';
 
 const byId = z.object({ id: z.string().regex(ID, 'is no id of a webhook') });
 const DELIVERY_BYTES = 512 * 1024;
-/** Of one hook: a registry says something of every push. */
+/** Of one hook, from one address: a registry says something of every push. */
 const DELIVERIES_PER_MINUTE = 6_000;
 
 /** Where registries say what they have now. */
@@ -99,7 +99,8 @@ export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): v
           public: true,
           rateLimit: {
             max: DELIVERIES_PER_MINUTE,
-            keyGenerator: ({ params }) => `webhook ${(params as { id?: string }).id}`,
+            // A flood from elsewhere does not lock out the registry.
+            keyGenerator: ({ ip, params }) => `webhook ${ip} ${(params as { id?: string }).id}`,
           },
         },
         bodyLimit: DELIVERY_BYTES,
@@ -114,8 +115,9 @@ export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): v
       },
       async ({ params, body, headers }) => {
         const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-        const { answer, kind, ...taken } = await hooks.take(params.id, bytes, headers);
-        metrics.deliveries.inc({ kind, outcome: taken.outcome });
+        const { answer, ...taken } = await hooks.take(params.id, bytes, headers, (kind, outcome) =>
+          metrics.deliveries.inc({ kind, outcome }),
+        );
         return { ...taken, ...answer };
       },
     );

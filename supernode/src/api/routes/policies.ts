@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ID } from '../../ids.ts';
-import { policyRequest, policySchema, seenSchema } from '../../policies/schema.ts';
+import { dryRunRequest, policyRequest, policySchema, seenSchema } from '../../policies/schema.ts';
 import { pageOf } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
@@ -41,11 +41,13 @@ export function policyRoutes(server: ApiRoutes, { policies }: ApiModules): void 
   server.post(
     '/policies/dry-run',
     {
+      // It costs more than a look at what is there.
+      config: operator,
       schema: {
         tags,
         operationId: 'dryRunPolicy',
         summary: 'Which of the images that were seen a policy would be for',
-        body: policyRequest.pick({ images: true }),
+        body: dryRunRequest,
         response: { 200: matching },
       },
     },

@@ -16,10 +16,14 @@ export function tokenRoutes(server: ApiRoutes, { tokens, audit }: ApiModules): v
         tags: ['access'],
         operationId: 'listTokens',
         summary: 'Tokens of the API, without what is secret of them',
+        querystring: pageQuery,
         response: { 200: pageOf(tokenSchema) },
       },
     },
-    () => ({ items: tokens.list().map(shown), next: null }),
+    ({ query }) => {
+      const { items, next } = tokens.page(query);
+      return { items: items.map(shown), next };
+    },
   );
   server.post(
     '/tokens',

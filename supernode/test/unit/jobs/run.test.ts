@@ -35,6 +35,7 @@ class World implements JobEvents {
   readonly away: JobHost[] = [];
   readonly tasks = new Map<string, Sent>();
   readonly cancelled: string[] = [];
+  readonly ended = new Set<string>();
   known: Job['snapshot'] = null;
   mayBuildNow = true;
   nowMs = 0;
@@ -69,6 +70,8 @@ class World implements JobEvents {
   }
 
   send(peer: PeerId, task: string): void {
+    // A host would say again how that ended.
+    expect(this.ended).not.toContain(`${peer} ${task}`);
     if (this.connected.has(peer)) this.tasks.set(`${peer} ${task}`, { peer, ...parseTask(task) });
   }
   cancel(peer: PeerId, task: string): void {
@@ -97,9 +100,14 @@ class World implements JobEvents {
   say(task: Sent, news: TaskNews): void {
     for (const [name, { peer, step, attempt }] of this.tasks)
       if (peer === task.peer && step === task.step && attempt === task.attempt && news.kind !== 'progress')
-        this.tasks.delete(name);
+        this.end(name);
     this.run.heard(task.peer, task.step, task.attempt, news);
     this.run.advance();
+  }
+
+  end(name: string): void {
+    this.tasks.delete(name);
+    this.ended.add(name);
   }
 
   succeed(task: Sent): void {

@@ -1,7 +1,15 @@
 import { isDrakkarError, parseReference } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { GLOB_LIMITS, type GlobImage, matches, measure, parseGlob } from '../../../src/policies/glob.ts';
+import {
+  GLOB_LIMITS,
+  type GlobImage,
+  matches,
+  measure,
+  namesTag,
+  parseGlob,
+  placesOf,
+} from '../../../src/policies/glob.ts';
 
 const image = (text: string): GlobImage => {
   const { registry, repository, tag = null } = parseReference(text);
@@ -107,6 +115,22 @@ describe('a glob', () => {
     expect(() => parseGlob(pattern)).toThrow(
       expect.objectContaining({ code: 'invalid_argument', details: { at } }),
     );
+  });
+
+  test.each([
+    ['**/**', '**'],
+    ['**/**/**/app', '**/app'],
+    ['docker.io/**/**', 'docker.io/**'],
+    ['ghcr.io/a{/**/**/b,}/**/**:1', 'ghcr.io/a{/**/b,}/**:1'],
+  ])('%s is no more than %s', (long, short) => {
+    expect(parseGlob(long).plain).toEqual(parseGlob(short).plain);
+  });
+
+  test('says how much it is, and whether it is for tags', () => {
+    expect(placesOf(parseGlob('r.io/a'))).toBe(6);
+    expect(placesOf(parseGlob('r.io/{a,bc}:1'))).toBe(15);
+    expect(namesTag(parseGlob('r.io/{a,b:1}'))).toBe(true);
+    expect(namesTag(parseGlob('r.io:5000/a'))).toBe(false);
   });
 
   test('has a say in at most as many patterns as are allowed', () => {

@@ -1,0 +1,10 @@
+/**
+ * What is done for which images: `Policies` keeps what people have asked for and what waits for its turn, and has jobs do it; a pattern of
+ * images is a `Glob`.
+ */
+export {
+  Policies,
+  type PoliciesModules,
+  type PushedImage,
+} from './policies.ts';
+export * from './schema.ts';

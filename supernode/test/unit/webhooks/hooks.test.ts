@@ -1,0 +1,72 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SqliteState } from '../../../src/state/index.ts';
+import { type Hook, Hooks, type Pushed } from '../../../src/webhooks/index.ts';
+
+const SECRET = 'a secret of some length'.replaceAll(' ', '-');
+
+describe('a webhook', () => {
+  let state: SqliteState;
+  let hooks: Hooks;
+  let hook: Hook;
+  let isFull: boolean;
+  let had: string[][];
+  let heard: string[];
+
+  beforeEach(async () => {
+    state = new SqliteState(':memory:');
+    isFull = false;
+    had = [];
+    heard = [];
+    const pushed = async (images: readonly Pushed[]) => {
+      if (isFull) throw Object.assign(new Error('too many'), { statusCode: 429 });
+      had.push(images.map(({ repository }) => repository));
+      return images.length;
+    };
+    hooks = new Hooks({ state, pushed, nowMs: Date.now });
+    hook = await hooks.create({ name: 'lab', kind: 'distribution', secret: SECRET }, 'me');
+  });
+  afterEach(() => state[Symbol.asyncDispose]());
+
+  const eventOf = (repository: string) => ({
+    ...{ id: repository, action: 'push', request: { host: 'r.io' } },
+    target: { mediaType: 'application/vnd.oci.image.manifest.v1+json', repository, tag: '1' },
+  });
+  const take = async (body: unknown, secret = SECRET) => {
+    const headers = {
+      authorization: `Bearer ${secret}`,
+      'content-type': 'application/vnd.docker.distribution.events.v1+json',
+    };
+    return await hooks.take(hook.id, Buffer.from(JSON.stringify(body)), headers, (kind, outcome) =>
+      heard.push(`${kind} ${outcome}`),
+    );
+  };
+
+  test('takes all that one delivery says together, and no second time', async () => {
+    const body = { events: [eventOf('a'), eventOf('b')] };
+    expect(await take(body)).toMatchObject({ outcome: 'taken', images: 2, policies: 2 });
+    expect(await take(body)).toMatchObject({ outcome: 'repeated' });
+    expect(had).toEqual([['a', 'b']]);
+  });
+
+  test('takes again what could not be kept', async () => {
+    const body = { events: [eventOf('a')] };
+    isFull = true;
+    await expect(take(body)).rejects.toMatchObject({ statusCode: 429 });
+    isFull = false;
+    expect(await take(body)).toMatchObject({ outcome: 'taken' });
+  });
+
+  test('lets be counted what it refuses, too', async () => {
+    await expect(take({ events: [] }, 'another-secret-of-length')).rejects.toMatchObject({
+      code: 'unauthorized',
+    });
+    await expect(take({ events: 7 })).rejects.toMatchObject({ code: 'invalid_argument' });
+    await take({ events: [] });
+    expect(heard).toEqual(['distribution refused', 'distribution malformed', 'distribution nothing']);
+    expect(hooks.deliveriesOf(hook.id).map(({ outcome }) => outcome)).toEqual([
+      'nothing',
+      'malformed',
+      'refused',
+    ]);
+  });
+});
