@@ -22,6 +22,7 @@ export type {
   HostWorkDocument,
   JobDocument,
   JobSpecInput,
+  OverviewDocument,
   PolicyDocument,
   SupernodePlace,
   SupernodeStatus,

@@ -13,6 +13,7 @@ export type SwarmBlob = Documents['Blob'];
 export type ClusterSnapshotSummary = Documents['Snapshot'];
 export type JobDocument = Documents['Job'];
 export type JobSpecInput = Documents['JobSpecInput'];
+export type OverviewDocument = Documents['Overview'];
 export type PolicyDocument = Documents['Policy'];
 export type HostWorkDocument = Documents['HostWork'];
 export type TokenDocument = Documents['Token'];

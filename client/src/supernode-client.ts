@@ -25,6 +25,11 @@ export class SupernodeClient {
     return dataOf(await this.api.GET('/api/v1/status', signalOf(call)));
   }
 
+  /** All of the cluster at a glance. */
+  async overview(call: Call = {}): Promise<Documents['Overview']> {
+    return dataOf(await this.api.GET('/api/v1/overview', signalOf(call)));
+  }
+
   /** All of them. */
   hosts(
     filter: { readonly q?: string; readonly role?: 'seed' | 'builder' } = {},
@@ -103,8 +108,11 @@ export class SupernodeClient {
   }
 
   /** The newest first. */
-  async jobs(limit: number, call: Call = {}): Promise<readonly JobDocument[]> {
-    const query = { limit: Math.min(limit, PAGE) };
+  async jobs(
+    { limit = PAGE, active = false }: { readonly limit?: number; readonly active?: boolean } = {},
+    call: Call = {},
+  ): Promise<readonly JobDocument[]> {
+    const query = { limit: Math.min(limit, PAGE), ...(active ? { active: 'true' as const } : {}) };
     return dataOf(await this.api.GET('/api/v1/jobs', { params: { query }, ...signalOf(call) })).items;
   }
 

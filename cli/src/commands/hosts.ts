@@ -1,5 +1,7 @@
+import type { SwarmHost } from '@drakkar/client';
 import { defineCommand } from '../command-line/command.ts';
 import { formatAge, formatTable } from '../output/format.ts';
+import { repeat } from '../output/repeat.ts';
 import { supernodeClient } from '../supernode-place.ts';
 
 /** `drakkar hosts`: the members of the cluster. */
@@ -9,33 +11,31 @@ export const commands = [
     summary: 'list the hosts of the cluster, by their names',
     configures: 'supernode',
     positionals: [],
-    options: {},
-    async run(context) {
-      const hosts = await (await supernodeClient(context)).hosts({}, { signal: context.signal });
-      if (context.json) {
-        for (const host of hosts) context.answer(host, '');
-        return;
-      }
-      const rows = hosts.map((host) => [
-        host.name,
-        host.state,
-        host.dataAddress ?? '–',
-        host.roles.join(' ') || '–',
-        String(host.blobs),
-        `${host.uploads} of ${host.uploadSlots}`,
-        formatAge(Date.now() - host.heardAtMs),
-        Object.entries(host.labels)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(' '),
-        host.peer,
-      ]);
-      context.answer(
-        hosts,
-        formatTable(
-          ['NAME', 'STATE', 'ADDRESS', 'ROLES', 'BLOBS', 'SERVING', 'HEARD', 'LABELS', 'PEER'],
-          rows,
-        ),
-      );
+    options: { watch: { summary: 'show them again every second' } },
+    async run(context, _, { watch }) {
+      const client = await supernodeClient(context);
+      await repeat(context, watch, async () => {
+        const hosts = await client.hosts({}, { signal: context.signal });
+        return { documents: hosts, text: hostTable(hosts, Date.now()) };
+      });
     },
   }),
 ];
+
+function hostTable(hosts: readonly SwarmHost[], nowMs: number): string {
+  const rows = hosts.map((host) => [
+    host.name,
+    host.state,
+    host.dataAddress ?? '–',
+    host.roles.join(' ') || '–',
+    String(host.blobs),
+    `${host.uploads} of ${host.uploadSlots}`,
+    formatAge(nowMs - host.heardAtMs),
+    Object.entries(host.labels)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(' '),
+    host.peer,
+  ]);
+  const headings = ['NAME', 'STATE', 'ADDRESS', 'ROLES', 'BLOBS', 'SERVING', 'HEARD', 'LABELS', 'PEER'];
+  return formatTable(headings, rows);
+}

@@ -25,11 +25,18 @@ export const commands = [
     summary: 'list what the cluster was asked to do, the newest first',
     configures: 'supernode',
     positionals: [],
-    options: { limit: { value: 'number', default: '50', summary: 'so many' }, watch: WATCH },
-    async run(context, _, { limit, watch }) {
+    options: {
+      limit: { value: 'number', default: '50', summary: 'so many' },
+      active: { summary: 'those that have not ended alone' },
+      watch: WATCH,
+    },
+    async run(context, _, { limit, active, watch }) {
       const client = await supernodeClient(context);
       await repeat(context, watch, async () => {
-        const jobs = await client.jobs(numberOf(limit, '--limit'), { signal: context.signal });
+        const jobs = await client.jobs(
+          { limit: numberOf(limit, '--limit'), active },
+          { signal: context.signal },
+        );
         return { documents: jobs, text: jobTable(jobs, Date.now()) };
       });
     },

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonStatus } from '@drakkar/client';
+import type { DaemonStatus, OverviewDocument } from '@drakkar/client';
 import { defineCommand } from '../command-line/command.ts';
+import type { Context } from '../context.ts';
 import { formatBytes, formatDuration, formatTable } from '../output/format.ts';
+import { repeat } from '../output/repeat.ts';
 
 const INTERVAL_MS = 1_000;
 
@@ -11,8 +13,12 @@ export const commands = [
     name: 'top',
     summary: 'show every second what comes from where, and what goes to other hosts',
     positionals: [],
-    options: { once: { summary: 'one second, and end' } },
-    async run(context, _, { once }) {
+    options: {
+      once: { summary: 'one second, and end' },
+      cluster: { summary: 'of all hosts together (--config names the supernode’s file)' },
+    },
+    async run(context, _, { once, cluster }) {
+      if (cluster) return await watchCluster(context, !once);
       const client = await context.client();
       let before = await client.status(context.signal);
       let isRead = true;
@@ -32,6 +38,36 @@ export const commands = [
     },
   }),
 ];
+
+/** What all hosts move, as the supernode hears it from them. */
+async function watchCluster(context: Context, isOn: boolean): Promise<void> {
+  const { supernodeClient } = await import('../supernode-place.ts');
+  const client = await supernodeClient(context);
+  await repeat(context, isOn, async () => {
+    const overview = await client.overview({ signal: context.signal });
+    return { documents: [overview], text: describeCluster(overview) };
+  });
+}
+
+function describeCluster({ hosts, traffic, starts, jobs }: OverviewDocument): string {
+  const perSecond = (bytes: number) => `${formatBytes(bytes)}/s`;
+  const all = traffic.peerBytes + traffic.upstreamBytes;
+  const saved = all === 0 ? '–' : `${Math.floor((100 * traffic.peerBytes) / all)} %`;
+  return formatTable(
+    ['FROM REGISTRIES', 'FROM HOSTS', 'SAVED', 'HOSTS', 'JOBS', 'STARTS', 'HALF OF THEM WITHIN'],
+    [
+      [
+        perSecond(traffic.upstreamBytesPerSecond),
+        perSecond(traffic.peerBytesPerSecond),
+        saved,
+        `${hosts.connected}, ${hosts.away} away`,
+        String(jobs.active),
+        String(starts.count),
+        starts.p50Ms === null ? '–' : formatDuration(starts.p50Ms),
+      ],
+    ],
+  );
+}
 
 interface Rates {
   readonly upstreamBytesPerSecond: number;

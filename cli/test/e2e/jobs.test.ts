@@ -132,11 +132,14 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
     expect(job).toMatchObject({ state: 'keeping', hosts: { succeeded: 3 } });
     expect((await drakkar('jobs'))?.stdout).toMatch(new RegExp(`${job.id} +preheat +keeping +3 of 3`));
     expect((await drakkar('jobs', 'show', job.id))?.stdout).toMatch(/builder +succeeded/);
+    expect((await drakkar('jobs', '--active'))?.stdout.match(/preheat|build|evict/g)).toEqual(['preheat']);
     expect(await drakkar('jobs', 'cancel', job.id)).toMatchObject({ code: 0 });
     expect(await drakkar('jobs', 'rm', job.id)).toMatchObject({ code: 0 });
     expect(await drakkar('jobs', 'show', job.id)).toMatchObject({ code: 3 });
     expect((await drakkar('snapshot', 'ls', '--cluster'))?.stdout).toContain(`${registry.host}/preheated`);
     expect((await drakkar('supernode', 'status'))?.stdout).toContain('3 connected');
+    expect((await drakkar('top', '--cluster', '--once'))?.stdout).toMatch(/3, 0 away/);
+    expect((await drakkar('hosts'))?.stdout).toMatch(/builder +connected/);
     const token = await drakkar('token', 'create', 'ci', '--role', 'operator', '--ttl', '1h');
     expect(token?.stdout).toMatch(/^drk_/);
     expect((await drakkar('token', 'ls'))?.stdout).toMatch(/ci +operator/);

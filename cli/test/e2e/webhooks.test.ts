@@ -46,7 +46,7 @@ describe.skipIf(!isRoot)('a registry that tells of its pushes (needs root)', () 
       tag: 'latest',
     });
   const jobsOf = async (repository: string): Promise<JobDocument[]> =>
-    (await client.jobs(500)).filter(({ spec }) => 'image' in spec && spec.image?.includes(`/${repository}:`));
+    (await client.jobs()).filter(({ spec }) => 'image' in spec && spec.image?.includes(`/${repository}:`));
 
   test('has snapshots built of what its policies are for, and of nothing else', async () => {
     await client.createPolicy({ name: 'apps', images: [`${registry.host}/apps/**`] });

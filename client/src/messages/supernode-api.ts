@@ -2520,6 +2520,8 @@ export interface operations {
     listJobs: {
         parameters: {
             query?: {
+                /** @description Those that have not ended alone. */
+                active?: "true";
                 /** @description `next` of the page before. */
                 after?: string;
                 limit?: number;

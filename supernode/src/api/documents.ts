@@ -260,7 +260,9 @@ export const jobRequest = z
   })
   .meta({ id: 'JobRequest' });
 
-export const jobsQuery = pageQuery;
+export const jobsQuery = pageQuery.extend({
+  active: z.literal('true').optional().describe('Those that have not ended alone.'),
+});
 export const jobActions = ['cancel', 'pause', 'resume', 'retry'] as const;
 
 export const tokenSchema = z

@@ -157,6 +157,19 @@ export class Jobs implements AsyncDisposable {
     return { ...page, items };
   }
 
+  /** The newest first of those that have not ended. */
+  activePage({ after, limit }: Omit<PageOptions, 'reverse'>): Page<Job> {
+    const ids = [...this.#runs.keys()].filter(
+      (id) => !this.#ended.has(id) && (after === undefined || id < after),
+    );
+    const shown = ids.sort().reverse().slice(0, limit);
+    const items = shown.flatMap((id) => {
+      const job = this.#runs.get(id)?.job;
+      return job === undefined ? [] : [{ id, value: this.#shown(job), revision: 0 }];
+    });
+    return { items, next: ids.length > limit ? (shown.at(-1) ?? null) : null };
+  }
+
   /** How far each host is, in the order of their peers. @throws `not_found` */
   async hosts(id: string, options: PageOptions): Promise<Page<HostWork>> {
     const rows = this.#runs.get(id)?.rows;

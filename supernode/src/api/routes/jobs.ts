@@ -22,7 +22,8 @@ export function jobRoutes(server: ApiRoutes, { jobs }: ApiModules): void {
         response: { 200: pageOf(jobSchema) },
       },
     },
-    async ({ query }) => valuesOf(await jobs.page(query)),
+    async ({ query: { active, ...page } }) =>
+      valuesOf(active === undefined ? await jobs.page(page) : jobs.activePage(page)),
   );
   server.post(
     '/jobs',
