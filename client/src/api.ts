@@ -288,7 +288,12 @@ export interface DaemonStatus {
 /** How a host stands in the swarm. */
 export interface SwarmStatus {
   readonly peer: PeerId;
+  /** All supernodes as if they were one. */
   readonly supernode: SupernodeStanding;
+  readonly supernodes: readonly (SupernodeStanding & {
+    /** Blobs may be its own, and this host asks it about them. */
+    readonly serving: boolean;
+  })[];
   /** Until when this host is a member; `null` where it is none. */
   readonly memberUntilMs: number | null;
   /** Other hosts that it may ask without a supernode. */
@@ -306,7 +311,7 @@ export interface SwarmStatus {
 
 /** A supernode, as a daemon sees it. */
 export interface SupernodeStanding {
-  /** `host:port/PEER`, as it is configured. */
+  /** `host:port/PEER` */
   readonly address: string;
   readonly up: boolean;
   readonly downMs: number;

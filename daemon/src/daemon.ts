@@ -331,7 +331,7 @@ async function joinSwarm(
   const limits = { uploadSlots, uploadRate, downloadRate, inFlightBytes, memoryBytes };
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
-    { ...host, stateDirectory, supernode, joinToken, limits },
+    { ...host, stateDirectory, supernodes: [supernode].flat(), joinToken, limits },
     { key, store, log },
   );
   store.onRemoved((content) => peer.forget(content));

@@ -45,6 +45,7 @@ export {
   type ReportTrace as ReportTraceMessage,
   type Snapshot as SnapshotMessage,
   SnapshotSchema as SnapshotMessageSchema,
+  type Supernode as SupernodeMessage,
   type Task as TaskMessage,
   type TaskReport as TaskReportMessage,
   TaskReportSchema as TaskReportMessageSchema,
@@ -55,6 +56,7 @@ export {
 export * from './oci.ts';
 export * from './pieces.ts';
 export * from './reference.ts';
+export * from './rendezvous.ts';
 export * from './snapshot.ts';
 export * from './statement.ts';
 export * from './trace.ts';

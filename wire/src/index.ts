@@ -17,6 +17,7 @@ export { Channel } from './channel.ts';
 export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
 export {
   FEATURE_NAMES,
+  FEATURE_REPLICAS,
   FEATURE_SNAPSHOTS,
   FEATURE_TABLES,
   FEATURE_TASKS,

@@ -17,5 +17,7 @@ export const FEATURE_TABLES = 2n;
 export const FEATURE_SNAPSHOTS = 4n;
 /** A supernode that has tasks for its hosts, or a host that does them. */
 export const FEATURE_TASKS = 8n;
+/** A supernode that says which others there are, or a host that goes to all of them. */
+export const FEATURE_REPLICAS = 16n;
 /** What we can beyond that, bit by bit. */
-export const FEATURES = FEATURE_NAMES | FEATURE_TABLES | FEATURE_SNAPSHOTS | FEATURE_TASKS;
+export const FEATURES = FEATURE_NAMES | FEATURE_TABLES | FEATURE_SNAPSHOTS | FEATURE_TASKS | FEATURE_REPLICAS;

@@ -17,10 +17,10 @@ const TASK_PARTS = 4;
 const TASK_PART_MS = 500;
 const SILENT = pino({ level: 'silent' });
 
-const { Standing, SupernodeLink } = await loadSwarm();
+const { Standing, Supernodes } = await loadSwarm();
 
 interface CrowdHost {
-  readonly link: InstanceType<typeof SupernodeLink>;
+  readonly link: InstanceType<typeof Supernodes>;
   readonly waiting: Map<string, (ms: number) => void>;
 }
 
@@ -35,8 +35,8 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
     SILENT,
   );
   const waiting = new Map<string, (ms: number) => void>();
-  const link = new SupernodeLink({
-    address: parseSupernodeAddress(orders.supernode),
+  const link: CrowdHost['link'] = new Supernodes({
+    addresses: [parseSupernodeAddress(orders.supernode)],
     host: {
       name: `host-${index}`,
       dataAddress: '127.0.0.1:1',
@@ -64,7 +64,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
       revoked: () => {},
       changed: () => {},
       complete: () => [],
-      beat: () => ({ uploads: 0 }),
+      figures: () => ({ beat: () => ({ uploads: 0 }), [Symbol.dispose]: () => {} }),
     },
   });
   link.start();
@@ -72,7 +72,7 @@ async function join(orders: CrowdOrders, index: number): Promise<CrowdHost> {
 }
 
 /** As if it were done: some progress, and then all of it. */
-async function doTask(link: InstanceType<typeof SupernodeLink>, id: string, work: string): Promise<void> {
+async function doTask(link: InstanceType<typeof Supernodes>, id: string, work: string): Promise<void> {
   const totalBytes = BigInt(TASK_BYTES);
   link.task({ id });
   for (let part = 1; part < TASK_PARTS; part += 1) {

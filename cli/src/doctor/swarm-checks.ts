@@ -20,6 +20,7 @@ export function swarmChecks(swarm: SwarmStatus | null, probe: SwarmProbe, nowMs:
   }
   return [
     supernodeCheck(swarm.supernode),
+    ...othersCheck(swarm),
     clockCheck(swarm.supernode),
     membershipCheck(swarm, nowMs),
     portCheck('control port', swarm.controlPort, probe.control, 'swarm.controlPort'),
@@ -51,6 +52,21 @@ function supernodeCheck(supernode: SupernodeStanding): Check {
       error?.hint ??
       'see whether `drakkar supernode` runs there and its port is open; pulls go on without it, slower',
   };
+}
+
+/** Where there are several, and not all of them answer. */
+function othersCheck({ supernode, supernodes }: SwarmStatus): Check[] {
+  const away = supernodes.filter(({ up }) => !up);
+  if (!supernode.up || away.length === 0) return [];
+  const why = away.map(({ address, error }) => `${address}${error === null ? '' : ` (${error.message})`}`);
+  return [
+    {
+      name: 'other supernodes',
+      verdict: 'warning',
+      finding: `${away.length} of ${supernodes.length} are away: ${why.join(', ')}`,
+      remedy: 'the others do its work; see whether it runs, and whether this host can reach it',
+    },
+  ];
 }
 
 /** It is there, and takes this host for no member. */

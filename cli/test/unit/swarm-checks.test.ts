@@ -7,6 +7,7 @@ const NOW_MS = Date.UTC(2026, 0, 1);
 const PROBE: SwarmProbe = { control: true, data: true };
 const well = {
   peer: '12D3KooWself' as PeerId,
+  supernodes: [],
   supernode: { address: '10.0.0.5:4400/12D3', up: true, downMs: 0, error: null, clockAheadMs: -20 },
   memberUntilMs: NOW_MS + 5 * HOUR_MS,
   knownPeers: 1,

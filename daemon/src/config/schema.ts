@@ -48,6 +48,10 @@ const publicKey = z.string().refine((text) => {
 
 const isHost = accepts((text) => parseHostPort(isIP(text) === 6 ? `[${text}]:1` : `${text}:1`));
 
+const supernodeAddress = z
+  .string()
+  .refine(accepts(parseSupernodeAddress), 'is not host:port/PEER, as `drakkar supernode token` prints it');
+
 const rate = byteSize
   .refine((bytesPerSecond) => bytesPerSecond >= 1024, 'is less than 1 KiB a second; null is no limit')
   .nullable()
@@ -270,14 +274,12 @@ export const configSchema = z.strictObject({
   swarm: z
     .strictObject({
       supernode: z
-        .string()
-        .refine(
-          accepts(parseSupernodeAddress),
-          'is not host:port/PEER, as `drakkar supernode token` prints it',
-        )
+        .union([supernodeAddress, z.array(supernodeAddress).min(1).max(16)])
         .nullable()
         .default(null)
-        .describe('`host:port/PEER`. Without one this host is alone.'),
+        .describe(
+          '`host:port/PEER`; several where there are several: one of them suffices, it tells of the others. Without one this host is alone.',
+        ),
       joinToken: z
         .string()
         .refine(accepts(parseJoinToken), 'is not a join token; `drakkar supernode token` prints one')

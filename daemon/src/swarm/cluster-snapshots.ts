@@ -4,6 +4,7 @@ import {
   type Digest,
   decodeTrace,
   digestFromRaw,
+  digestOf,
   encodeTrace,
   type FoundMessage,
   formatRepository,
@@ -18,7 +19,8 @@ import type { Start } from '@drakkar/service';
 import { MEMBER_MESSAGE_BYTES } from '@drakkar/wire';
 import { Progress } from '../progress.ts';
 import type { Standing } from './standing.ts';
-import type { SnapshotsSaid, SupernodeLink } from './supernode-link.ts';
+import type { SnapshotsSaid } from './supernode-messages.ts';
+import type { Supernodes } from './supernodes.ts';
 
 /** A snapshot with all that a host needs of it but its meta blob. */
 export interface ClusterSnapshot {
@@ -59,7 +61,7 @@ const MAX_ANNOUNCED_BYTES = MEMBER_MESSAGE_BYTES - 64;
 /** A supernode that has been away for longer is not waited for. */
 const LONG_AWAY_MS = 2_000;
 
-type Link = Pick<SupernodeLink, 'knowsSnapshots' | 'isUp' | 'downMs' | 'snapshots'>;
+type Link = Pick<Supernodes, 'knowsSnapshots' | 'isUp' | 'downMs' | 'snapshots'>;
 
 /** What the supernode knows of snapshots. Where it is away, or silent, it knows nothing. */
 export class ClusterSnapshots {
@@ -102,7 +104,7 @@ export class ClusterSnapshots {
     startKey: Digest,
     signal: AbortSignal,
   ): Promise<FoundSnapshot | undefined> {
-    const answer = await this.#ask(signal, (number) => ({
+    const answer = await this.#ask(question.root, signal, (number) => ({
       case: 'find',
       value: { ...encodeQuestion(question), number, startKey: rawOf(startKey), brief: false },
     }));
@@ -117,7 +119,7 @@ export class ClusterSnapshots {
 
   /** Raw digest of the meta of the one that the cluster knows; `null` where it knows none, `undefined` where nobody says. @throws `cancelled` */
   async layoutOf(question: ClusterQuestion, signal: AbortSignal): Promise<Digest | null | undefined> {
-    const answer = await this.#ask(signal, (number) => ({
+    const answer = await this.#ask(question.root, signal, (number) => ({
       case: 'find',
       value: { ...encodeQuestion(question), number, brief: true },
     }));
@@ -134,19 +136,20 @@ export class ClusterSnapshots {
       tables: [...tables],
     });
     if (toBinary(SnapshotMessageSchema, snapshot).length > MAX_ANNOUNCED_BYTES) return false;
-    this.#link?.snapshots({ case: 'announce', value: { snapshot } });
+    const [root] = documents;
+    if (root !== undefined) this.#link?.snapshots(digestOf(root), { case: 'announce', value: { snapshot } });
     return true;
   }
 
   /** One that was found can't be had. */
   lost(repository: Repository, manifest: Digest): void {
     const value = { repository: formatRepository(repository), manifest: rawOf(manifest) };
-    this.#link?.snapshots({ case: 'lost', value });
+    this.#link?.snapshots(manifest, { case: 'lost', value });
   }
 
   /** What starts of a snapshot read; nothing where nobody says. @throws `invalid_content`; `cancelled` */
   async learned({ layout, startKey }: Start, signal: AbortSignal): Promise<DeviceRange[]> {
-    const answer = await this.#ask(signal, (number) => ({
+    const answer = await this.#ask(layout, signal, (number) => ({
       case: 'learn',
       value: { number, layout: rawOf(layout), startKey: rawOf(startKey) },
     }));
@@ -155,26 +158,25 @@ export class ClusterSnapshots {
 
   reportTrace({ layout, startKey }: Start, trace: Trace): void {
     const value = { layout: rawOf(layout), startKey: rawOf(startKey), ranges: encodeTrace(trace) };
-    this.#link?.snapshots({ case: 'reportTrace', value });
+    this.#link?.snapshots(layout, { case: 'reportTrace', value });
   }
 
   async #ask(
+    key: Digest,
     signal: AbortSignal,
     question: (number: number) => SnapshotsSaid,
   ): Promise<FoundMessage | undefined> {
     const number = this.#nextNumber();
     const untilMs = performance.now() + PATIENCE_MS;
-    let isAsked = false;
+    let asked: { readonly isUp: boolean } | undefined;
     this.#answers.set(number, undefined);
     try {
       for (;;) {
         const answer = this.#answers.get(number);
         const leftMs = untilMs - performance.now();
-        if (answer !== undefined || leftMs <= 0 || this.#isVain(isAsked)) return answer;
-        if (!isAsked && this.#link?.knowsSnapshots === true) {
-          this.#link.snapshots(question(number));
-          isAsked = true;
-        }
+        if (answer !== undefined || leftMs <= 0 || this.#isVain(asked)) return answer;
+        // Of one that has gone there will be no answer.
+        if (asked?.isUp !== true) asked = this.#link?.snapshots(key, question(number)) ?? asked;
         await this.#changed.nextWithin(leftMs, signal);
       }
     } finally {
@@ -183,11 +185,11 @@ export class ClusterSnapshots {
   }
 
   /** Whether there will be no answer: of a supernode that comes up within the time there may be one. */
-  #isVain(isAsked: boolean): boolean {
+  #isVain(asked: { readonly isUp: boolean } | undefined): boolean {
     const link = this.#link;
     if (link === undefined) return true;
     if (link.isUp) return !link.knowsSnapshots;
-    return isAsked || link.downMs >= LONG_AWAY_MS;
+    return asked !== undefined || link.downMs >= LONG_AWAY_MS;
   }
 
   #nextNumber(): number {

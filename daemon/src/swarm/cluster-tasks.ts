@@ -1,5 +1,6 @@
 import type { TaskMessage } from '@drakkar/protocol';
-import type { SupernodeLink, TaskReportInit } from './supernode-link.ts';
+import type { TaskReportInit } from './supernode-messages.ts';
+import type { Supernodes } from './supernodes.ts';
 
 /** Who does what the supernode has this host do. */
 export interface TaskHandler {
@@ -10,10 +11,10 @@ export interface TaskHandler {
 
 /** Between the link to the supernode and who does what it says. */
 export class ClusterTasks {
-  #link: Pick<SupernodeLink, 'task' | 'firstPull'> | undefined;
+  #link: Pick<Supernodes, 'task' | 'firstPull'> | undefined;
   #handler: TaskHandler | undefined;
 
-  begin(link: Pick<SupernodeLink, 'task' | 'firstPull'>): void {
+  begin(link: Pick<Supernodes, 'task' | 'firstPull'>): void {
     this.#link = link;
   }
 

@@ -21,7 +21,8 @@ import { Introductions, type IntroductionsModules } from './introductions.ts';
 import { PiecePicker } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
 import { SuperSeed } from './super-seed.ts';
-import type { SupernodeAdvice, SupernodeLink } from './supernode-link.ts';
+import type { SupernodeAdvice } from './supernode-messages.ts';
+import type { Supernodes } from './supernodes.ts';
 
 /** The pieces of a blob that this host has. */
 export interface LocalPieces {
@@ -49,7 +50,7 @@ export interface PieceSink {
 
 export interface ExchangeModules extends IntroductionsModules {
   readonly self: PeerId;
-  readonly link: SupernodeLink;
+  readonly link: Supernodes;
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   readonly downloadRate: RateLimit;

@@ -20,7 +20,7 @@ import type { OfferedBlob } from './data-server.ts';
 import { Exchange, type ExchangeModules, type LocalPieces, type PieceSink } from './exchange.ts';
 import type { BlobShape } from './fetcher.ts';
 import { HaveSession } from './have-session.ts';
-import type { AnnouncedBlob, SupernodeAdvice } from './supernode-link.ts';
+import type { AnnouncedBlob, SupernodeAdvice } from './supernode-messages.ts';
 
 /** A blob that this host is getting from the swarm. */
 export type SwarmDownload = Pick<

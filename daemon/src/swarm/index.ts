@@ -1,7 +1,7 @@
 /**
  * This host as a member of the swarm: it gets pieces from other hosts, and gives them.
  *
- * `SwarmPeer` is the whole: a link to the supernode, a server and a client of pieces, and an {@link Exchange} for each blob about
+ * `SwarmPeer` is the whole: links to the {@link Supernodes}, a server and a client of pieces, and an {@link Exchange} for each blob about
  * which hosts speak at the moment. What decides is pure: `PiecePicker` which piece to ask whom for, `SuperSeed` what to show to whom.
  */
 
@@ -21,5 +21,6 @@ export { SWARM_PEER_DEFAULTS, type SwarmLimits } from './options.ts';
 export { PiecePicker } from './picker.ts';
 export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
-export { SupernodeLink, type TaskReportInit } from './supernode-link.ts';
+export type { TaskReportInit } from './supernode-messages.ts';
+export { Supernodes } from './supernodes.ts';
 export { type SwarmPeer, type SwarmPeerOptions, startSwarmPeer } from './swarm-peer.ts';

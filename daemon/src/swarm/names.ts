@@ -1,6 +1,7 @@
 import { type Digest, rawOf } from '@drakkar/protocol';
 import { Progress } from '../progress.ts';
-import type { Named, NameMeaning, SupernodeLink } from './supernode-link.ts';
+import type { Named, NameMeaning } from './supernode-messages.ts';
+import type { Supernodes } from './supernodes.ts';
 
 /** One name that this host asks about, until it is disposed. */
 export interface AskedName extends Disposable {
@@ -27,7 +28,7 @@ interface Asked {
   saidAtMs: number;
 }
 
-type Link = Pick<SupernodeLink, 'isUp' | 'downMs' | 'knowsNames' | 'name'>;
+type Link = Pick<Supernodes, 'isUp' | 'downMs' | 'knowsNames' | 'name'>;
 
 /** Names of content: asks the supernode, and goes on alone where that is away. */
 export class Names {

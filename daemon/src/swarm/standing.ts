@@ -4,16 +4,20 @@ import {
   blobKeyOf,
   DrakkarError,
   errnoOf,
+  formatHostPort,
   isPeerId,
   type JoinToken,
   type Membership,
   type PeerId,
+  parseSupernodeAddress,
+  type SupernodeAddress,
   type Voucher,
   verifyGrant,
   verifyMembership,
   verifySuccession,
   verifyVoucher,
 } from '@drakkar/protocol';
+import { accepts } from '@drakkar/service';
 import { z } from 'zod';
 import type { Log } from '../snapshots/modules.ts';
 
@@ -22,6 +26,8 @@ const documentSchema = z.object({
   clusterKeys: z.array(peer).min(1).max(2),
   membership: z.string(),
   revoked: z.array(peer),
+  /** All that were there when one last said so, as `host:port/PEER`. */
+  supernodes: z.array(z.string().refine(accepts(parseSupernodeAddress))).default([]),
 });
 type StandingDocument = z.infer<typeof documentSchema>;
 
@@ -62,7 +68,7 @@ export class Standing {
         hint: 'set swarm.joinToken to what `drakkar supernode token` prints',
       });
     }
-    const fresh = { clusterKeys: [token.clusterKey], membership: '', revoked: [] };
+    const fresh = { clusterKeys: [token.clusterKey], membership: '', revoked: [], supernodes: [] };
     return new Standing(path, self, fresh, log);
   }
 
@@ -108,6 +114,16 @@ export class Standing {
       throw new DrakkarError('unauthorized', 'the supernode sent somebody else’s membership');
     }
     this.#change({ membership });
+  }
+
+  /** Supernodes that this host has heard of. */
+  get supernodes(): SupernodeAddress[] {
+    return this.#document.supernodes.map(parseSupernodeAddress);
+  }
+
+  knowSupernodes(addresses: readonly SupernodeAddress[]): void {
+    const supernodes = addresses.map(({ at, peer }) => `${formatHostPort(at)}/${peer}`).sort();
+    if (supernodes.join() !== this.#document.supernodes.join()) this.#change({ supernodes });
   }
 
   setRevoked(revoked: readonly PeerId[]): void {

@@ -1,43 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import {
-  type BlobKey,
-  type BlobName,
-  blobKeyOf,
-  type Digest,
   DrakkarError,
-  decodeBlobName,
-  digestFromRaw,
   ERROR_CODES,
-  encodeBlobName,
-  type FoundMessage,
   FromDaemonSchema,
   type FromSupernode,
   FromSupernodeSchema,
-  type HostPort,
   isPeerId,
   LOCALITY_LABELS,
   type PeerId,
-  type PeerMessage,
-  parseHostPort,
-  parsePeerId,
-  rawOf,
   type SupernodeAddress,
-  type TaskMessage,
-  type TaskResultMessageSchema,
   toDrakkarError,
 } from '@drakkar/protocol';
-import {
-  Channel,
-  type ControlNode,
-  FEATURE_NAMES,
-  FEATURE_SNAPSHOTS,
-  FEATURE_TABLES,
-  FEATURE_TASKS,
-  FEATURES,
-  PROTOCOL_VERSION,
-  SUPERNODE_PROTOCOL,
-} from '@drakkar/wire';
+import { Channel, type ControlNode, FEATURES, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Standing } from './standing.ts';
 
@@ -52,83 +27,18 @@ export interface HostDescription {
   readonly roles: readonly string[];
 }
 
-export interface Candidate {
-  readonly peer: PeerId;
-  readonly dataAddress: HostPort;
-  readonly controlAddresses: readonly HostPort[];
-  readonly complete: boolean;
-}
-
-/** What the supernode says about a blob. */
-export interface SupernodeAdvice {
-  readonly blob: BlobName;
-  readonly grant: string;
-  readonly candidates: readonly Candidate[];
-  /** This host may read the blob from its registry. */
-  readonly upstream: boolean;
-}
-
-/** What the supernode says a name means; `wait` while another host finds it out. */
-export interface Named {
-  readonly key: Digest;
-  readonly meaning: NameMeaning | 'yours' | 'wait';
-}
-
-export interface NameMeaning {
-  readonly digest: Digest;
-  readonly sizeBytes: number;
-}
+export type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
+export type HeartbeatInit = Extract<FromDaemonInit, { readonly case: 'heartbeat' }>['value'];
 
 export interface LinkEvents {
-  advice(advice: SupernodeAdvice): void;
+  /** It came up: it knows nothing of this host yet. */
+  up(link: SupernodeLink): void;
+  down(link: SupernodeLink): void;
+  /** What the supernode says, but for what is said about who is a member. */
+  heard(message: FromSupernode['message'], link: SupernodeLink): void;
   revoked(peers: readonly PeerId[]): void;
-  named(name: Named): void;
-  /** @param holders whom to ask for the meta of what was found */
-  found(answer: FoundMessage, holders: readonly Candidate[]): void;
-  task(task: TaskMessage): void;
-  cancelTask(id: string): void;
-  /** The link came up or went down. */
-  changed(): void;
-  /** Complete content to announce. */
-  complete(): Iterable<AnnouncedBlob>;
   /** What is said of this host, again and again. */
   beat(): HeartbeatInit;
-}
-
-export interface AnnouncedBlob {
-  readonly name: BlobName;
-  readonly sizeBytes: number;
-  readonly pieces: number;
-}
-
-interface Announcement extends AnnouncedBlob {
-  havePieces: number;
-  /** Nothing of it is wanted for now. */
-  isResting: boolean;
-}
-
-type FromDaemonInit = NonNullable<MessageInitShape<typeof FromDaemonSchema>['message']>;
-export type HeartbeatInit = Extract<FromDaemonInit, { readonly case: 'heartbeat' }>['value'];
-/** What a host says and asks about snapshots. */
-export type SnapshotsSaid = Extract<
-  FromDaemonInit,
-  { readonly case: 'announce' | 'find' | 'lost' | 'learn' | 'reportTrace' }
->;
-/** How far a host is with what it was given to do; the last one has a result or an error. */
-export interface TaskReportInit {
-  readonly id: string;
-  readonly phase?: string;
-  readonly doneBytes?: bigint;
-  readonly totalBytes?: bigint;
-  readonly result?: MessageInitShape<typeof TaskResultMessageSchema>;
-  readonly error?: { readonly code: string; readonly message: string; readonly hint: string };
-}
-/** What a host says about a name; all it leaves out is nothing. */
-interface NameNews {
-  readonly sizeBytes?: bigint;
-  readonly digest?: Uint8Array;
-  readonly readBytes?: bigint;
-  readonly givesUp?: boolean;
 }
 
 const CONNECT_MS = 10_000;
@@ -146,15 +56,10 @@ const SPREAD_DIVISOR = 4;
 /** Without an answer a supernode is taken for gone, whatever its connection says. */
 const MISSED_HEARTBEATS = 4;
 const MESSAGE_BYTES = 4 * 1024 * 1024;
-/** Progress is told no more often than this. */
-const HAVE_INTERVAL_MS = 500;
 
-/**
- * The long stream to the supernode: kept up, and told again all that this host wants and has whenever it is up anew. What is said
- * while it is down is remembered, not queued.
- */
+/** The long stream to one supernode: kept up for as long as it lasts. What is said while it is down is lost. */
 export class SupernodeLink implements AsyncDisposable {
-  readonly #address: SupernodeAddress;
+  readonly address: SupernodeAddress;
   readonly #host: HostDescription;
   readonly #node: ControlNode;
   readonly #standing: Standing;
@@ -162,8 +67,6 @@ export class SupernodeLink implements AsyncDisposable {
   readonly #events: LinkEvents;
   readonly #log: Log;
   readonly #ending = new AbortController();
-  readonly #wanted = new Map<BlobKey, Announcement>();
-  readonly #toldAtMs = new Map<BlobKey, number>();
   #running: Promise<void> = Promise.resolve();
   #channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema> | undefined;
   #localityLabels = LOCALITY_LABELS;
@@ -184,7 +87,7 @@ export class SupernodeLink implements AsyncDisposable {
     readonly events: LinkEvents;
     readonly log: Log;
   }) {
-    this.#address = options.address;
+    this.address = options.address;
     this.#host = options.host;
     this.#node = options.node;
     this.#standing = options.standing;
@@ -207,16 +110,6 @@ export class SupernodeLink implements AsyncDisposable {
     return this.#channel !== undefined;
   }
 
-  /** Whether there is a supernode that knows what names mean. */
-  get knowsNames(): boolean {
-    return this.isUp && (this.#features & FEATURE_NAMES) !== 0n;
-  }
-
-  /** Whether there is a supernode that knows snapshots. */
-  get knowsSnapshots(): boolean {
-    return this.isUp && (this.#features & FEATURE_SNAPSHOTS) !== 0n;
-  }
-
   /** How long the supernode has been away; 0 while it is there. */
   get downMs(): number {
     return this.isUp ? 0 : performance.now() - this.#downSinceMs;
@@ -232,108 +125,19 @@ export class SupernodeLink implements AsyncDisposable {
     return this.#clockAheadMs;
   }
 
-  want(blob: AnnouncedBlob, havePieces: number): void {
-    this.#wanted.set(blobKeyOf(blob.name), { ...blob, havePieces, isResting: false });
-    this.#say(blob.name, { case: 'want', value: announcement(blob, havePieces) });
+  /** Whether there is a supernode that can something. */
+  can(feature: bigint): boolean {
+    return this.isUp && (this.#features & feature) !== 0n;
   }
 
-  /** Nothing of a wanted blob is wanted for now, and what is here stays on offer. */
-  rest(name: BlobName): void {
-    const wanted = this.#wanted.get(blobKeyOf(name));
-    if (wanted === undefined) return;
-    wanted.isResting = true;
-    this.#say(name, { case: 'have', value: announcement(wanted, wanted.havePieces) });
-    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: false } });
-  }
-
-  /** How far a wanted blob is, and which 64ths of it are here. */
-  progress(name: BlobName, havePieces: number, cells: () => bigint): void {
-    const key = blobKeyOf(name);
-    const wanted = this.#wanted.get(key);
-    if (wanted === undefined) return;
-    wanted.havePieces = havePieces;
-    const nowMs = performance.now();
-    if (nowMs - (this.#toldAtMs.get(key) ?? 0) < HAVE_INTERVAL_MS) return;
-    this.#toldAtMs.set(key, nowMs);
-    this.#say(name, { case: 'have', value: { ...announcement(wanted, havePieces), cells: cells() } });
-  }
-
-  /** All of it is here. */
-  complete(blob: AnnouncedBlob): void {
-    this.#unwant(blob.name);
-    this.#say(blob.name, { case: 'have', value: announcement(blob, blob.pieces) });
-  }
-
-  giveUp(name: BlobName): void {
-    this.#unwant(name);
-    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: true } });
-  }
-
-  /** It is here no longer. */
-  forget(name: BlobName): void {
-    this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: false, have: true } });
-  }
-
-  report(peer: PeerId, name: BlobName, piece: number): void {
-    this.#say(name, { case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
-  }
-
-  useless(peer: PeerId, name: BlobName): void {
-    this.#say(name, { case: 'useless', value: { blob: encodeBlobName(name), peer } });
-  }
-
-  originProgress(name: BlobName, bytes: number): void {
-    this.#say(name, { case: 'originProgress', value: { blob: encodeBlobName(name), bytes: BigInt(bytes) } });
-  }
-
-  originRelease(name: BlobName): void {
-    this.#say(name, { case: 'originRelease', value: { blob: encodeBlobName(name) } });
-  }
-
-  name(key: Digest, news: NameNews): void {
-    if (this.knowsNames) this.#send({ case: 'name', value: { key: rawOf(key), ...news } });
-  }
-
-  snapshots(message: SnapshotsSaid): void {
-    if (this.knowsSnapshots) this.#send(message);
-  }
-
-  task(report: TaskReportInit): void {
-    if ((this.#features & FEATURE_TASKS) !== 0n) this.#send({ case: 'taskReport', value: report });
-  }
-
-  /** An image without a snapshot was pulled. @returns whether there is a supernode that cares */
-  firstPull(image: string, platform: string, sizeBytes: number): boolean {
-    if (!this.isUp || (this.#features & FEATURE_TASKS) === 0n) return false;
-    this.#send({
-      case: 'firstPull',
-      value: { image: { reference: image, platform }, sizeBytes: BigInt(sizeBytes) },
-    });
-    return true;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#ending.abort(new DrakkarError('cancelled', 'the daemon stops'));
-    await this.#channel?.close();
-    await this.#running;
-  }
-
-  /** An older supernode would take it for something else about a blob that is not cut by a table. */
-  #say(name: BlobName, message: FromDaemonInit): void {
-    if (this.#knows(name)) this.#send(message);
-  }
-
-  #knows({ table }: BlobName): boolean {
-    return table === undefined || (this.#features & FEATURE_TABLES) !== 0n;
-  }
-
-  #send(message: FromDaemonInit): void {
+  send(message: FromDaemonInit): void {
     this.#channel?.send({ message });
   }
 
-  #unwant(name: BlobName): void {
-    this.#wanted.delete(blobKeyOf(name));
-    this.#toldAtMs.delete(blobKeyOf(name));
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(new DrakkarError('cancelled', 'the link ends'));
+    await this.#channel?.close();
+    await this.#running;
   }
 
   async #run(): Promise<void> {
@@ -342,7 +146,7 @@ export class SupernodeLink implements AsyncDisposable {
       const upMs = await this.#connect().catch((cause: unknown) => {
         const error = toDrakkarError(cause, 'unavailable');
         if (!signal.aborted && this.#lastError?.message !== error.message) {
-          this.#log.warn({ error }, 'the supernode is away');
+          this.#log.warn({ supernode: this.address.peer, error }, 'the supernode is away');
         }
         this.#lastError = error;
         return 0;
@@ -358,7 +162,7 @@ export class SupernodeLink implements AsyncDisposable {
   /** One connection, from its hello to its end. @returns how long it was up */
   async #connect(): Promise<number> {
     const { signal } = this.#ending;
-    const { at, peer } = this.#address;
+    const { at, peer } = this.address;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)]);
     const { stream } = await this.#node.open(peer, [at], SUPERNODE_PROTOCOL, limit);
     const channel = new Channel(stream, FromDaemonSchema, FromSupernodeSchema, {
@@ -373,7 +177,6 @@ export class SupernodeLink implements AsyncDisposable {
       const heartbeatMs = this.#welcome(first);
       upSinceMs = performance.now();
       this.#channel = channel;
-      this.#announceAll(channel);
       this.#heardAtMs = performance.now();
       heartbeat = setInterval(() => {
         if (performance.now() - this.#heardAtMs > MISSED_HEARTBEATS * heartbeatMs) {
@@ -386,7 +189,7 @@ export class SupernodeLink implements AsyncDisposable {
         { supernode: peer, memberUntilMs: this.#standing.memberUntilMs },
         'this host has joined the swarm',
       );
-      this.#events.changed();
+      this.#events.up(this);
       for (;;) {
         const message = await channel.receive(signal);
         if (message === undefined) break;
@@ -400,7 +203,7 @@ export class SupernodeLink implements AsyncDisposable {
       if (this.#channel === channel) {
         this.#channel = undefined;
         this.#downSinceMs = performance.now();
-        this.#events.changed();
+        this.#events.down(this);
       }
     }
   }
@@ -440,43 +243,8 @@ export class SupernodeLink implements AsyncDisposable {
     return Math.min(Math.max(heartbeatMs, 500), 60_000);
   }
 
-  #announceAll(channel: Channel<typeof FromDaemonSchema, typeof FromSupernodeSchema>): void {
-    for (const wanted of this.#wanted.values()) {
-      if (!this.#knows(wanted.name)) continue;
-      const what = wanted.isResting ? 'have' : 'want';
-      channel.send({ message: { case: what, value: announcement(wanted, wanted.havePieces) } });
-    }
-    for (const blob of this.#events.complete()) {
-      if (this.#wanted.has(blobKeyOf(blob.name)) || !this.#knows(blob.name)) continue;
-      channel.send({ message: { case: 'have', value: announcement(blob, blob.pieces) } });
-    }
-  }
-
   #take({ message }: FromSupernode): void {
     switch (message.case) {
-      case 'candidates': {
-        const { blob, grant, upstream, peers } = message.value;
-        this.#events.advice({
-          blob: decodeBlobName(blob),
-          grant,
-          upstream,
-          candidates: peers.flatMap((peer) => candidateOf(peer) ?? []),
-        });
-        break;
-      }
-      case 'named': {
-        const { key, digest, sizeBytes, yours } = message.value;
-        const known =
-          digest.length === 0 ? undefined : { digest: digestFromRaw(digest), sizeBytes: Number(sizeBytes) };
-        this.#events.named({ key: digestFromRaw(key), meaning: known ?? (yours ? 'yours' : 'wait') });
-        break;
-      }
-      case 'found':
-        this.#events.found(
-          message.value,
-          message.value.holders.flatMap((peer) => candidateOf(peer) ?? []),
-        );
-        break;
       case 'revoked': {
         const peers = message.value.peers.filter(isPeerId);
         this.#standing.addRevoked(peers);
@@ -489,40 +257,15 @@ export class SupernodeLink implements AsyncDisposable {
         if (membership !== '') this.#standing.enrol(membership);
         break;
       }
-      case 'task':
-        this.#events.task(message.value);
-        break;
-      case 'cancelTask':
-        this.#events.cancelTask(message.value.id);
-        break;
       case 'alive':
         this.#returnSpreadMs = Math.min(message.value.returnSpreadMs, MOST_SPREAD_MS);
         break;
       case 'refused':
         throw refusalOf(message.value);
       default:
-        // Something that a later version says.
-        break;
+        this.#events.heard(message, this);
     }
   }
-}
-
-/** One that cannot be asked, or not by this version, is no reason to do without the others. */
-function candidateOf({ peer, dataAddress, controlAddresses, complete }: PeerMessage): Candidate | undefined {
-  try {
-    return {
-      peer: parsePeerId(peer),
-      dataAddress: parseHostPort(dataAddress),
-      controlAddresses: controlAddresses.map(parseHostPort),
-      complete,
-    };
-  } catch {
-    return undefined;
-  }
-}
-
-function announcement({ name, sizeBytes, pieces }: AnnouncedBlob, havePieces: number) {
-  return { blob: encodeBlobName(name), sizeBytes: BigInt(sizeBytes), pieces, havePieces };
 }
 
 function refusalOf({ code, message, hint }: { code: string; message: string; hint: string }): DrakkarError {

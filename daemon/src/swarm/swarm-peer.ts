@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { SwarmStatus } from '@drakkar/client';
+import type { SupernodeStanding, SwarmStatus } from '@drakkar/client';
 import {
   type BlobName,
   type Cut,
@@ -27,12 +27,12 @@ import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget } from './rate.ts';
 import { STANDING_FILE, Standing } from './standing.ts';
-import { SupernodeLink } from './supernode-link.ts';
+import { Supernodes, whyDown } from './supernodes.ts';
 
 export interface SwarmPeerOptions {
   readonly stateDirectory: string;
-  /** `host:port/PEER` */
-  readonly supernode: string;
+  /** Where some of the supernodes are, as `host:port/PEER`; of the others this host hears. */
+  readonly supernodes: readonly string[];
   /** Needed until this host is a member. */
   readonly joinToken: string | null;
   readonly name: string | null;
@@ -85,7 +85,7 @@ export async function startSwarmPeer(
   options: SwarmPeerOptions,
   modules: SwarmPeerModules,
 ): Promise<SwarmPeer> {
-  const address = parseSupernodeAddress(options.supernode);
+  const addresses = options.supernodes.map(parseSupernodeAddress);
   const token = options.joinToken === null ? undefined : parseJoinToken(options.joinToken);
   await using stack = new AsyncDisposableStack();
   const node = stack.use(
@@ -127,8 +127,8 @@ export async function startSwarmPeer(
   const host = options.advertise ?? reachable(options.address);
   const dataAddress = formatHostPort({ host, port: server.port });
   const link = stack.use(
-    new SupernodeLink({
-      address,
+    new Supernodes({
+      addresses,
       host: {
         name: options.name ?? hostname(),
         dataAddress,
@@ -163,7 +163,7 @@ export async function startSwarmPeer(
           snapshots.linkChanged();
         },
         complete: () => swarm.complete(),
-        beat: () => figures.beat(server.uploads),
+        figures: () => figures.listen(() => server.uploads),
       },
     }),
   );
@@ -198,13 +198,15 @@ export async function startSwarmPeer(
     figures,
     status: () => ({
       peer: node.peer,
-      supernode: {
-        address: options.supernode,
-        up: link.isUp,
-        downMs: link.downMs,
-        error: link.lastError?.toJSON() ?? null,
-        clockAheadMs: link.clockAheadMs ?? null,
-      },
+      supernode: standingOf(link, options.supernodes),
+      supernodes: link.list().map(({ address, serving, link: each }) => ({
+        address,
+        up: each.isUp,
+        serving,
+        downMs: each.downMs,
+        error: each.lastError?.toJSON() ?? null,
+        clockAheadMs: each.clockAheadMs ?? null,
+      })),
       memberUntilMs: standing.memberUntilMs,
       knownPeers: swarm.knownPeers,
       dataPort: server.port,
@@ -235,5 +237,18 @@ export async function startSwarmPeer(
       }
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** All supernodes as if they were one: the first that is there speaks for it. */
+function standingOf(supernodes: Supernodes, configured: readonly string[]): SupernodeStanding {
+  const all = supernodes.list();
+  const up = all.find(({ serving }) => serving);
+  return {
+    address: up?.address ?? configured[0] ?? '',
+    up: supernodes.isUp,
+    downMs: supernodes.downMs,
+    error: supernodes.isUp ? null : (whyDown(all)?.toJSON() ?? null),
+    clockAheadMs: all.find(({ link }) => link.clockAheadMs !== undefined)?.link.clockAheadMs ?? null,
   };
 }

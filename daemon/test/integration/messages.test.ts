@@ -19,7 +19,8 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { HaveSession } from '../../src/swarm/have-session.ts';
 import { Standing } from '../../src/swarm/standing.ts';
-import { type SupernodeAdvice, SupernodeLink } from '../../src/swarm/supernode-link.ts';
+import type { SupernodeAdvice } from '../../src/swarm/supernode-messages.ts';
+import { Supernodes, whyDown } from '../../src/swarm/supernodes.ts';
 
 type Told = NonNullable<MessageInitShape<typeof HaveMessageSchema>['message']>;
 type Said = NonNullable<MessageInitShape<typeof FromSupernodeSchema>['message']>;
@@ -159,7 +160,7 @@ describe('a supernode that says', () => {
   const issuedAtMs = Date.now();
 
   interface Link extends AsyncDisposable {
-    readonly link: SupernodeLink;
+    readonly link: Supernodes;
     readonly advices: SupernodeAdvice[];
     /** It was up, and is no longer. */
     wasUp(): boolean;
@@ -186,8 +187,8 @@ describe('a supernode that says', () => {
     stack.defer(() => standing.saved());
     const advices: SupernodeAdvice[] = [];
     let changes = 0;
-    const link = new SupernodeLink({
-      address: { at: { host: '127.0.0.1', port: them.port }, peer: them.peer },
+    const link = new Supernodes({
+      addresses: [{ at: { host: '127.0.0.1', port: them.port }, peer: them.peer }],
       host: {
         name: 'host',
         dataAddress: '127.0.0.1:1',
@@ -211,7 +212,7 @@ describe('a supernode that says', () => {
           changes += 1;
         },
         complete: () => [],
-        beat: () => ({ uploads: 0 }),
+        figures: () => ({ beat: () => ({ uploads: 0 }), [Symbol.dispose]: () => {} }),
       },
     });
     stack.use(link);
@@ -281,8 +282,9 @@ describe('a supernode that says', () => {
       fc.asyncProperty(fc.boolean(), fc.array(stream, { maxLength: 4 }), async (greets, parts) => {
         await using to = await linkTo(greets ? [framed(encoded(welcome())), ...parts] : parts, true);
         // Who was never up says why; who was has lost nothing but the stream.
-        while (!to.wasUp() && to.link.lastError === undefined) await soon();
-        if (to.link.lastError !== undefined) expect(to.link.lastError.message).not.toBe('');
+        const lastError = () => whyDown(to.link.list());
+        while (!to.wasUp() && lastError() === undefined) await soon();
+        expect(lastError()?.message).not.toBe('');
       }),
       { numRuns: 60 },
     );

@@ -91,7 +91,8 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
     const swarm = parts.use(
       await startSwarmPeer(
         {
-          ...join_,
+          supernodes: [join_.supernode],
+          joinToken: join_.joinToken,
           stateDirectory: directory,
           name: `host-${hosts}`,
           labels: {},

@@ -13,7 +13,7 @@ import { HAVE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import { HaveSession } from '../../src/swarm/have-session.ts';
 import { STANDING_FILE, Standing } from '../../src/swarm/standing.ts';
-import { SupernodeLink } from '../../src/swarm/supernode-link.ts';
+import { Supernodes } from '../../src/swarm/supernodes.ts';
 import type { Cluster } from './cluster.ts';
 
 /** A member that says of every piece of a blob that it has it, and that it hashes to something else. */
@@ -39,8 +39,8 @@ export async function startLiar(
   stack.defer(() => standing.saved());
   const address = `127.0.0.1:${node.port}`;
   const link = stack.use(
-    new SupernodeLink({
-      address: parseSupernodeAddress(supernode),
+    new Supernodes({
+      addresses: [parseSupernodeAddress(supernode)],
       host: {
         name: 'liar',
         dataAddress: address,
@@ -62,7 +62,7 @@ export async function startLiar(
         found: () => {},
         changed: () => {},
         complete: () => [{ name, sizeBytes, pieces }],
-        beat: () => ({ uploads: 0 }),
+        figures: () => ({ beat: () => ({ uploads: 0 }), [Symbol.dispose]: () => {} }),
       },
     }),
   );

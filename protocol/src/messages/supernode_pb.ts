@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file supernode.proto.
  */
 export const file_supernode: GenFile = /*@__PURE__*/
-  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIvYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIABI3Cgt0YXNrX3JlcG9ydBgQIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXBvcnRIABI1CgpmaXJzdF9wdWxsGBEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRmlyc3RQdWxsSABCCQoHbWVzc2FnZSKfAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRINCgVyb2xlcxgKIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrgBCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDRIWCg51cHN0cmVhbV9ieXRlcxgCIAEoBBIWCg5yZWNlaXZlZF9ieXRlcxgDIAEoBBISCgpzZW50X2J5dGVzGAQgASgEEikKBWZlZWRzGAUgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuRmVlZBIrCgZzdGFydHMYBiADKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5TdGFydCIjCgRGZWVkEgwKBHBlZXIYASABKAkSDQoFYnl0ZXMYAiABKAQiNwoFU3RhcnQSDQoFaW1hZ2UYASABKAkSDQoFZm91bmQYAiABKAkSEAoIdG90YWxfbXMYAyABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMImkKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0ieAoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDRINCgVjZWxscxgFIAEoBiJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwikAQKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIABIqCgR0YXNrGAkgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuVGFza0gAEjcKC2NhbmNlbF90YXNrGAogASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuY2VsVGFza0gAQgkKB21lc3NhZ2UipgEKB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC3N1Y2Nlc3Npb25zGAQgAygJEhQKDGhlYXJ0YmVhdF9tcxgFIAEoDRIPCgdyZXZva2VkGAYgAygJEg8KB3RpbWVfbXMYByABKAQSFwoPbG9jYWxpdHlfbGFiZWxzGAggAygJIoIBCgpDYW5kaWRhdGVzEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iEg0KBWdyYW50GAIgASgJEikKBXBlZXJzGAMgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlchIQCgh1cHN0cmVhbRgEIAEoCCJXCgRQZWVyEgwKBHBlZXIYASABKAkSFAoMZGF0YV9hZGRyZXNzGAIgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAMgAygJEhAKCGNvbXBsZXRlGAQgASgIIhgKB1Jldm9rZWQSDQoFcGVlcnMYASADKAkiNAoKQ2x1c3RlcktleRISCgpzdWNjZXNzaW9uGAEgASgJEhIKCm1lbWJlcnNoaXAYAiABKAkiIQoFQWxpdmUSGAoQcmV0dXJuX3NwcmVhZF9tcxgBIAEoDSJHCgVOYW1lZBILCgNrZXkYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZkaWdlc3QYAyABKAwSDQoFeW91cnMYBCABKAgitwEKBUZvdW5kEg4KBm51bWJlchgBIAEoDRINCgVrbm93bhgCIAEoCBIwCghzbmFwc2hvdBgDIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNuYXBzaG90Eg8KB3ZvdWNoZXIYBCABKAkSDwoHbGVhcm5lZBgFIAEoDBIOCgZsYXlvdXQYBiABKAwSKwoHaG9sZGVycxgHIAMoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLlBlZXIiNgoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCSLKAgoEVGFzaxIKCgJpZBgBIAEoCRI0CgdyZXNvbHZlGAIgASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVzb2x2ZVdvcmtIABIwCgVidWlsZBgDIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJ1aWxkV29ya0gAEi4KBHB1bGwYBCABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5QdWxsV29ya0gAEjYKCHNuYXBzaG90GAUgASgLMiIuZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3RXb3JrSAASLAoDZ2V0GAYgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuR2V0V29ya0gAEjAKBWV2aWN0GAcgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRXZpY3RXb3JrSABCBgoEd29yayIYCgpDYW5jZWxUYXNrEgoKAmlkGAEgASgJIjAKCUltYWdlTmFtZRIRCglyZWZlcmVuY2UYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiPQoLUmVzb2x2ZVdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUiWgoJQnVpbGRXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEgwKBHB1c2gYAiABKAgSDwoHcmVidWlsZBgDIAEoCCI6CghQdWxsV29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZSJNCgxTbmFwc2hvdFdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUSDQoFd2hvbGUYAiABKAgiJgoHR2V0V29yaxILCgN1cmwYASABKAkSDgoGc2hhMjU2GAIgASgJIksKCUV2aWN0V29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRIOCgZkaWdlc3QYAiABKAwisgEKClRhc2tSZXBvcnQSCgoCaWQYASABKAkSDQoFcGhhc2UYAiABKAkSEgoKZG9uZV9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIwCgZyZXN1bHQYBSABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5UYXNrUmVzdWx0Ei4KBWVycm9yGAYgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuVGFza0Vycm9yIk8KCUZpcnN0UHVsbBIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRISCgpzaXplX2J5dGVzGAIgASgEIvMBCgpUYXNrUmVzdWx0EhIKCnNpemVfYnl0ZXMYASABKAQSFgoOdXBzdHJlYW1fYnl0ZXMYAiABKAQSEgoKcGVlcl9ieXRlcxgDIAEoBBITCgtzdG9yZV9ieXRlcxgEIAEoBBIMCgRyb290GAUgASgMEhAKCG1hbmlmZXN0GAYgASgMEhAKCHBsYXRmb3JtGAcgASgJEi8KBmxheWVycxgIIAMoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLlNpemVkQmxvYhIOCgZsYXlvdXQYCSABKAwSDQoFZm91bmQYCiABKAkSDgoGZGlnZXN0GAsgASgMIi8KCVNpemVkQmxvYhIOCgZkaWdlc3QYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCI4CglUYXNrRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAliBnByb3RvMw");
+  fileDesc("Cg9zdXBlcm5vZGUucHJvdG8SFGRyYWtrYXIuc3VwZXJub2RlLnYxIvYGCgpGcm9tRGFlbW9uEiwKBWhlbGxvGAEgASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuSGVsbG9IABI0CgloZWFydGJlYXQYAiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5IZWFydGJlYXRIABIqCgR3YW50GAMgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuV2FudEgAEioKBGhhdmUYBCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5IYXZlSAASLgoGZm9yZ2V0GAUgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuRm9yZ2V0SAASLgoGcmVwb3J0GAYgASgLMhwuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0SAASPwoPb3JpZ2luX3Byb2dyZXNzGAcgASgLMiQuZHJha2thci5zdXBlcm5vZGUudjEuT3JpZ2luUHJvZ3Jlc3NIABI9Cg5vcmlnaW5fcmVsZWFzZRgIIAEoCzIjLmRyYWtrYXIuc3VwZXJub2RlLnYxLk9yaWdpblJlbGVhc2VIABIwCgd1c2VsZXNzGAkgASgLMh0uZHJha2thci5zdXBlcm5vZGUudjEuVXNlbGVzc0gAEioKBG5hbWUYCiABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lSAASMgoIYW5ub3VuY2UYCyABKAsyHi5kcmFra2FyLnN1cGVybm9kZS52MS5Bbm5vdW5jZUgAEioKBGZpbmQYDCABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5GaW5kSAASKgoEbG9zdBgNIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxvc3RIABIsCgVsZWFybhgOIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkxlYXJuSAASOQoMcmVwb3J0X3RyYWNlGA8gASgLMiEuZHJha2thci5zdXBlcm5vZGUudjEuUmVwb3J0VHJhY2VIABI3Cgt0YXNrX3JlcG9ydBgQIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXBvcnRIABI1CgpmaXJzdF9wdWxsGBEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuRmlyc3RQdWxsSABCCQoHbWVzc2FnZSKfAgoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIQCghmZWF0dXJlcxgCIAEoBBISCgptZW1iZXJzaGlwGAMgASgJEhMKC2pvaW5fc2VjcmV0GAQgASgJEgwKBG5hbWUYBSABKAkSFAoMZGF0YV9hZGRyZXNzGAYgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAcgAygJEjcKBmxhYmVscxgIIAMoCzInLmRyYWtrYXIuc3VwZXJub2RlLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhQKDHVwbG9hZF9zbG90cxgJIAEoDRINCgVyb2xlcxgKIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrgBCglIZWFydGJlYXQSDwoHdXBsb2FkcxgBIAEoDRIWCg51cHN0cmVhbV9ieXRlcxgCIAEoBBIWCg5yZWNlaXZlZF9ieXRlcxgDIAEoBBISCgpzZW50X2J5dGVzGAQgASgEEikKBWZlZWRzGAUgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuRmVlZBIrCgZzdGFydHMYBiADKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5TdGFydCIjCgRGZWVkEgwKBHBlZXIYASABKAkSDQoFYnl0ZXMYAiABKAQiNwoFU3RhcnQSDQoFaW1hZ2UYASABKAkSDQoFZm91bmQYAiABKAkSEAoIdG90YWxfbXMYAyABKA0iNQoEQmxvYhIOCgZkaWdlc3QYASABKAwSDgoGb3JpZ2luGAIgASgJEg0KBXRhYmxlGAMgASgMInsKBFdhbnQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISEgoKc2l6ZV9ieXRlcxgCIAEoBBIOCgZwaWVjZXMYAyABKA0SEwoLaGF2ZV9waWVjZXMYBCABKA0SEAoIdXBzdHJlYW0YBSABKAgieAoESGF2ZRIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhISCgpzaXplX2J5dGVzGAIgASgEEg4KBnBpZWNlcxgDIAEoDRITCgtoYXZlX3BpZWNlcxgEIAEoDRINCgVjZWxscxgFIAEoBiJOCgZGb3JnZXQSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEd2FudBgCIAEoCBIMCgRoYXZlGAMgASgIIk8KBlJlcG9ydBIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVwaWVjZRgCIAEoDRIMCgRwZWVyGAMgASgJIkEKB1VzZWxlc3MSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDAoEcGVlchgCIAEoCSJJCg5PcmlnaW5Qcm9ncmVzcxIoCgRibG9iGAEgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuQmxvYhINCgVieXRlcxgCIAEoBCI5Cg1PcmlnaW5SZWxlYXNlEigKBGJsb2IYASABKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5CbG9iIl0KBE5hbWUSCwoDa2V5GAEgASgMEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGZGlnZXN0GAMgASgMEhIKCnJlYWRfYnl0ZXMYBCABKAQSEAoIZ2l2ZXNfdXAYBSABKAginQEKCFNuYXBzaG90EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSEQoJZG9jdW1lbnRzGAMgAygMEhQKDGltYWdlX2NvbmZpZxgEIAEoDBIQCghhcnRpZmFjdBgFIAEoDBIQCghlbnZlbG9wZRgGIAEoDBIOCgZ0YWJsZXMYByADKAwSDgoGcHVzaGVkGAggASgIIjwKCEFubm91bmNlEjAKCHNuYXBzaG90GAEgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QibAoERmluZBIOCgZudW1iZXIYASABKA0SEgoKcmVwb3NpdG9yeRgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIMCgRyb290GAQgASgMEhEKCXN0YXJ0X2tleRgFIAEoDBINCgVicmllZhgGIAEoCCIsCgRMb3N0EhIKCnJlcG9zaXRvcnkYASABKAkSEAoIbWFuaWZlc3QYAiABKAwiOgoFTGVhcm4SDgoGbnVtYmVyGAEgASgNEg4KBmxheW91dBgCIAEoDBIRCglzdGFydF9rZXkYAyABKAwiQAoLUmVwb3J0VHJhY2USDgoGbGF5b3V0GAEgASgMEhEKCXN0YXJ0X2tleRgCIAEoDBIOCgZyYW5nZXMYAyABKAwiyAQKDUZyb21TdXBlcm5vZGUSMAoHd2VsY29tZRgBIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLldlbGNvbWVIABI2CgpjYW5kaWRhdGVzGAIgASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuZGlkYXRlc0gAEjAKB3Jldm9rZWQYAyABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXZva2VkSAASNwoLY2x1c3Rlcl9rZXkYBCABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5DbHVzdGVyS2V5SAASMAoHcmVmdXNlZBgFIAEoCzIdLmRyYWtrYXIuc3VwZXJub2RlLnYxLlJlZnVzZWRIABIsCgVhbGl2ZRgGIAEoCzIbLmRyYWtrYXIuc3VwZXJub2RlLnYxLkFsaXZlSAASLAoFbmFtZWQYByABKAsyGy5kcmFra2FyLnN1cGVybm9kZS52MS5OYW1lZEgAEiwKBWZvdW5kGAggASgLMhsuZHJha2thci5zdXBlcm5vZGUudjEuRm91bmRIABIqCgR0YXNrGAkgASgLMhouZHJha2thci5zdXBlcm5vZGUudjEuVGFza0gAEjcKC2NhbmNlbF90YXNrGAogASgLMiAuZHJha2thci5zdXBlcm5vZGUudjEuQ2FuY2VsVGFza0gAEjYKCnN1cGVybm9kZXMYCyABKAsyIC5kcmFra2FyLnN1cGVybm9kZS52MS5TdXBlcm5vZGVzSABCCQoHbWVzc2FnZSKmAQoHV2VsY29tZRIPCgd2ZXJzaW9uGAEgASgNEhAKCGZlYXR1cmVzGAIgASgEEhIKCm1lbWJlcnNoaXAYAyABKAkSEwoLc3VjY2Vzc2lvbnMYBCADKAkSFAoMaGVhcnRiZWF0X21zGAUgASgNEg8KB3Jldm9rZWQYBiADKAkSDwoHdGltZV9tcxgHIAEoBBIXCg9sb2NhbGl0eV9sYWJlbHMYCCADKAkiQQoKU3VwZXJub2RlcxIzCgpzdXBlcm5vZGVzGAEgAygLMh8uZHJha2thci5zdXBlcm5vZGUudjEuU3VwZXJub2RlIi0KCVN1cGVybm9kZRIPCgdhZGRyZXNzGAEgASgJEg8KB3NlcnZpbmcYAiABKAgiggEKCkNhbmRpZGF0ZXMSKAoEYmxvYhgBIAEoCzIaLmRyYWtrYXIuc3VwZXJub2RlLnYxLkJsb2ISDQoFZ3JhbnQYAiABKAkSKQoFcGVlcnMYAyADKAsyGi5kcmFra2FyLnN1cGVybm9kZS52MS5QZWVyEhAKCHVwc3RyZWFtGAQgASgIIlcKBFBlZXISDAoEcGVlchgBIAEoCRIUCgxkYXRhX2FkZHJlc3MYAiABKAkSGQoRY29udHJvbF9hZGRyZXNzZXMYAyADKAkSEAoIY29tcGxldGUYBCABKAgiGAoHUmV2b2tlZBINCgVwZWVycxgBIAMoCSI0CgpDbHVzdGVyS2V5EhIKCnN1Y2Nlc3Npb24YASABKAkSEgoKbWVtYmVyc2hpcBgCIAEoCSIhCgVBbGl2ZRIYChByZXR1cm5fc3ByZWFkX21zGAEgASgNIkcKBU5hbWVkEgsKA2tleRgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBINCgV5b3VycxgEIAEoCCK3AQoFRm91bmQSDgoGbnVtYmVyGAEgASgNEg0KBWtub3duGAIgASgIEjAKCHNuYXBzaG90GAMgASgLMh4uZHJha2thci5zdXBlcm5vZGUudjEuU25hcHNob3QSDwoHdm91Y2hlchgEIAEoCRIPCgdsZWFybmVkGAUgASgMEg4KBmxheW91dBgGIAEoDBIrCgdob2xkZXJzGAcgAygLMhouZHJha2thci5zdXBlcm5vZGUudjEuUGVlciI2CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJIsoCCgRUYXNrEgoKAmlkGAEgASgJEjQKB3Jlc29sdmUYAiABKAsyIS5kcmFra2FyLnN1cGVybm9kZS52MS5SZXNvbHZlV29ya0gAEjAKBWJ1aWxkGAMgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuQnVpbGRXb3JrSAASLgoEcHVsbBgEIAEoCzIeLmRyYWtrYXIuc3VwZXJub2RlLnYxLlB1bGxXb3JrSAASNgoIc25hcHNob3QYBSABKAsyIi5kcmFra2FyLnN1cGVybm9kZS52MS5TbmFwc2hvdFdvcmtIABIsCgNnZXQYBiABKAsyHS5kcmFra2FyLnN1cGVybm9kZS52MS5HZXRXb3JrSAASMAoFZXZpY3QYByABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5FdmljdFdvcmtIAEIGCgR3b3JrIhgKCkNhbmNlbFRhc2sSCgoCaWQYASABKAkiMAoJSW1hZ2VOYW1lEhEKCXJlZmVyZW5jZRgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCSI9CgtSZXNvbHZlV29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZSJaCglCdWlsZFdvcmsSLgoFaW1hZ2UYASABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5JbWFnZU5hbWUSDAoEcHVzaBgCIAEoCBIPCgdyZWJ1aWxkGAMgASgIIjoKCFB1bGxXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lIk0KDFNuYXBzaG90V29yaxIuCgVpbWFnZRgBIAEoCzIfLmRyYWtrYXIuc3VwZXJub2RlLnYxLkltYWdlTmFtZRINCgV3aG9sZRgCIAEoCCImCgdHZXRXb3JrEgsKA3VybBgBIAEoCRIOCgZzaGEyNTYYAiABKAkiSwoJRXZpY3RXb3JrEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEg4KBmRpZ2VzdBgCIAEoDCKyAQoKVGFza1JlcG9ydBIKCgJpZBgBIAEoCRINCgVwaGFzZRgCIAEoCRISCgpkb25lX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEjAKBnJlc3VsdBgFIAEoCzIgLmRyYWtrYXIuc3VwZXJub2RlLnYxLlRhc2tSZXN1bHQSLgoFZXJyb3IYBiABKAsyHy5kcmFra2FyLnN1cGVybm9kZS52MS5UYXNrRXJyb3IiTwoJRmlyc3RQdWxsEi4KBWltYWdlGAEgASgLMh8uZHJha2thci5zdXBlcm5vZGUudjEuSW1hZ2VOYW1lEhIKCnNpemVfYnl0ZXMYAiABKAQi8wEKClRhc2tSZXN1bHQSEgoKc2l6ZV9ieXRlcxgBIAEoBBIWCg51cHN0cmVhbV9ieXRlcxgCIAEoBBISCgpwZWVyX2J5dGVzGAMgASgEEhMKC3N0b3JlX2J5dGVzGAQgASgEEgwKBHJvb3QYBSABKAwSEAoIbWFuaWZlc3QYBiABKAwSEAoIcGxhdGZvcm0YByABKAkSLwoGbGF5ZXJzGAggAygLMh8uZHJha2thci5zdXBlcm5vZGUudjEuU2l6ZWRCbG9iEg4KBmxheW91dBgJIAEoDBINCgVmb3VuZBgKIAEoCRIOCgZkaWdlc3QYCyABKAwiLwoJU2l6ZWRCbG9iEg4KBmRpZ2VzdBgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEIjgKCVRhc2tFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEaGludBgDIAEoCWIGcHJvdG8z");
 
 /**
  * @generated from message drakkar.supernode.v1.FromDaemon
@@ -366,6 +366,13 @@ export type Want = Message<"drakkar.supernode.v1.Want"> & {
    * @generated from field: uint32 have_pieces = 4;
    */
   havePieces: number;
+
+  /**
+   * It reads it upstream, as a supernode has let it that has gone since.
+   *
+   * @generated from field: bool upstream = 5;
+   */
+  upstream: boolean;
 };
 
 /**
@@ -869,6 +876,12 @@ export type FromSupernode = Message<"drakkar.supernode.v1.FromSupernode"> & {
      */
     value: CancelTask;
     case: "cancelTask";
+  } | {
+    /**
+     * @generated from field: drakkar.supernode.v1.Supernodes supernodes = 11;
+     */
+    value: Supernodes;
+    case: "supernodes";
   } | { case: undefined; value?: undefined };
 };
 
@@ -942,6 +955,51 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_supernode, 21);
 
 /**
+ * All supernodes of the cluster as the sender knows them, itself among them: after the welcome, and whenever that has changed. Feature bit 4.
+ *
+ * @generated from message drakkar.supernode.v1.Supernodes
+ */
+export type Supernodes = Message<"drakkar.supernode.v1.Supernodes"> & {
+  /**
+   * @generated from field: repeated drakkar.supernode.v1.Supernode supernodes = 1;
+   */
+  supernodes: Supernode[];
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Supernodes.
+ * Use `create(SupernodesSchema)` to create a new message.
+ */
+export const SupernodesSchema: GenMessage<Supernodes> = /*@__PURE__*/
+  messageDesc(file_supernode, 22);
+
+/**
+ * @generated from message drakkar.supernode.v1.Supernode
+ */
+export type Supernode = Message<"drakkar.supernode.v1.Supernode"> & {
+  /**
+   * host:port/PEER
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Blobs and names may be its own: one that has just begun, or is about to end, only hears what hosts have.
+   *
+   * @generated from field: bool serving = 2;
+   */
+  serving: boolean;
+};
+
+/**
+ * Describes the message drakkar.supernode.v1.Supernode.
+ * Use `create(SupernodeSchema)` to create a new message.
+ */
+export const SupernodeSchema: GenMessage<Supernode> = /*@__PURE__*/
+  messageDesc(file_supernode, 23);
+
+/**
  * Where a wanted blob may be had: replaces what was said before about it.
  *
  * @generated from message drakkar.supernode.v1.Candidates
@@ -975,7 +1033,7 @@ export type Candidates = Message<"drakkar.supernode.v1.Candidates"> & {
  * Use `create(CandidatesSchema)` to create a new message.
  */
 export const CandidatesSchema: GenMessage<Candidates> = /*@__PURE__*/
-  messageDesc(file_supernode, 22);
+  messageDesc(file_supernode, 24);
 
 /**
  * @generated from message drakkar.supernode.v1.Peer
@@ -1007,7 +1065,7 @@ export type Peer = Message<"drakkar.supernode.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_supernode, 23);
+  messageDesc(file_supernode, 25);
 
 /**
  * @generated from message drakkar.supernode.v1.Revoked
@@ -1024,7 +1082,7 @@ export type Revoked = Message<"drakkar.supernode.v1.Revoked"> & {
  * Use `create(RevokedSchema)` to create a new message.
  */
 export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
-  messageDesc(file_supernode, 24);
+  messageDesc(file_supernode, 26);
 
 /**
  * A new key of the cluster, or a new membership, or both.
@@ -1048,7 +1106,7 @@ export type ClusterKey = Message<"drakkar.supernode.v1.ClusterKey"> & {
  * Use `create(ClusterKeySchema)` to create a new message.
  */
 export const ClusterKeySchema: GenMessage<ClusterKey> = /*@__PURE__*/
-  messageDesc(file_supernode, 25);
+  messageDesc(file_supernode, 27);
 
 /**
  * The answer to a heartbeat, or to every second one: who hears nothing for the time of four takes the supernode for gone.
@@ -1069,7 +1127,7 @@ export type Alive = Message<"drakkar.supernode.v1.Alive"> & {
  * Use `create(AliveSchema)` to create a new message.
  */
 export const AliveSchema: GenMessage<Alive> = /*@__PURE__*/
-  messageDesc(file_supernode, 26);
+  messageDesc(file_supernode, 28);
 
 /**
  * What a name means. With neither a digest nor `yours`: somebody is finding it out.
@@ -1105,7 +1163,7 @@ export type Named = Message<"drakkar.supernode.v1.Named"> & {
  * Use `create(NamedSchema)` to create a new message.
  */
 export const NamedSchema: GenMessage<Named> = /*@__PURE__*/
-  messageDesc(file_supernode, 27);
+  messageDesc(file_supernode, 29);
 
 /**
  * The answer to a `Find` or `Learn`.
@@ -1164,7 +1222,7 @@ export type Found = Message<"drakkar.supernode.v1.Found"> & {
  * Use `create(FoundSchema)` to create a new message.
  */
 export const FoundSchema: GenMessage<Found> = /*@__PURE__*/
-  messageDesc(file_supernode, 28);
+  messageDesc(file_supernode, 30);
 
 /**
  * The stream ends after this.
@@ -1193,7 +1251,7 @@ export type Refused = Message<"drakkar.supernode.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_supernode, 29);
+  messageDesc(file_supernode, 31);
 
 /**
  * Something that the receiver is to do. Feature bit 3, as `CancelTask` and `TaskReport`. It is said again when the receiver comes back: who does it already
@@ -1254,7 +1312,7 @@ export type Task = Message<"drakkar.supernode.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_supernode, 30);
+  messageDesc(file_supernode, 32);
 
 /**
  * It is wanted no longer.
@@ -1273,7 +1331,7 @@ export type CancelTask = Message<"drakkar.supernode.v1.CancelTask"> & {
  * Use `create(CancelTaskSchema)` to create a new message.
  */
 export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
-  messageDesc(file_supernode, 31);
+  messageDesc(file_supernode, 33);
 
 /**
  * An image by its reference, and OS/ARCH[/VARIANT]; empty for the receiver's own.
@@ -1297,7 +1355,7 @@ export type ImageName = Message<"drakkar.supernode.v1.ImageName"> & {
  * Use `create(ImageNameSchema)` to create a new message.
  */
 export const ImageNameSchema: GenMessage<ImageName> = /*@__PURE__*/
-  messageDesc(file_supernode, 32);
+  messageDesc(file_supernode, 34);
 
 /**
  * What does the image's name mean, and what is in it?
@@ -1316,7 +1374,7 @@ export type ResolveWork = Message<"drakkar.supernode.v1.ResolveWork"> & {
  * Use `create(ResolveWorkSchema)` to create a new message.
  */
 export const ResolveWorkSchema: GenMessage<ResolveWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 33);
+  messageDesc(file_supernode, 35);
 
 /**
  * @generated from message drakkar.supernode.v1.BuildWork
@@ -1347,7 +1405,7 @@ export type BuildWork = Message<"drakkar.supernode.v1.BuildWork"> & {
  * Use `create(BuildWorkSchema)` to create a new message.
  */
 export const BuildWorkSchema: GenMessage<BuildWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 34);
+  messageDesc(file_supernode, 36);
 
 /**
  * Manifests, config and layers.
@@ -1366,7 +1424,7 @@ export type PullWork = Message<"drakkar.supernode.v1.PullWork"> & {
  * Use `create(PullWorkSchema)` to create a new message.
  */
 export const PullWorkSchema: GenMessage<PullWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 35);
+  messageDesc(file_supernode, 37);
 
 /**
  * A snapshot that the cluster has: all of it, or what its mount and a start of it need.
@@ -1390,7 +1448,7 @@ export type SnapshotWork = Message<"drakkar.supernode.v1.SnapshotWork"> & {
  * Use `create(SnapshotWorkSchema)` to create a new message.
  */
 export const SnapshotWorkSchema: GenMessage<SnapshotWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 36);
+  messageDesc(file_supernode, 38);
 
 /**
  * @generated from message drakkar.supernode.v1.GetWork
@@ -1414,7 +1472,7 @@ export type GetWork = Message<"drakkar.supernode.v1.GetWork"> & {
  * Use `create(GetWorkSchema)` to create a new message.
  */
 export const GetWorkSchema: GenMessage<GetWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 37);
+  messageDesc(file_supernode, 39);
 
 /**
  * What is not in use goes: an image with its snapshot, or one blob.
@@ -1438,7 +1496,7 @@ export type EvictWork = Message<"drakkar.supernode.v1.EvictWork"> & {
  * Use `create(EvictWorkSchema)` to create a new message.
  */
 export const EvictWorkSchema: GenMessage<EvictWork> = /*@__PURE__*/
-  messageDesc(file_supernode, 38);
+  messageDesc(file_supernode, 40);
 
 /**
  * How far the sender is with a task; its last report has a result or an error.
@@ -1486,7 +1544,7 @@ export type TaskReport = Message<"drakkar.supernode.v1.TaskReport"> & {
  * Use `create(TaskReportSchema)` to create a new message.
  */
 export const TaskReportSchema: GenMessage<TaskReport> = /*@__PURE__*/
-  messageDesc(file_supernode, 39);
+  messageDesc(file_supernode, 41);
 
 /**
  * An image without a snapshot was pulled, and unpacked: the cluster may want to have one. Feature bit 3.
@@ -1512,7 +1570,7 @@ export type FirstPull = Message<"drakkar.supernode.v1.FirstPull"> & {
  * Use `create(FirstPullSchema)` to create a new message.
  */
 export const FirstPullSchema: GenMessage<FirstPull> = /*@__PURE__*/
-  messageDesc(file_supernode, 40);
+  messageDesc(file_supernode, 42);
 
 /**
  * @generated from message drakkar.supernode.v1.TaskResult
@@ -1589,7 +1647,7 @@ export type TaskResult = Message<"drakkar.supernode.v1.TaskResult"> & {
  * Use `create(TaskResultSchema)` to create a new message.
  */
 export const TaskResultSchema: GenMessage<TaskResult> = /*@__PURE__*/
-  messageDesc(file_supernode, 41);
+  messageDesc(file_supernode, 43);
 
 /**
  * @generated from message drakkar.supernode.v1.SizedBlob
@@ -1611,7 +1669,7 @@ export type SizedBlob = Message<"drakkar.supernode.v1.SizedBlob"> & {
  * Use `create(SizedBlobSchema)` to create a new message.
  */
 export const SizedBlobSchema: GenMessage<SizedBlob> = /*@__PURE__*/
-  messageDesc(file_supernode, 42);
+  messageDesc(file_supernode, 44);
 
 /**
  * @generated from message drakkar.supernode.v1.TaskError
@@ -1638,5 +1696,5 @@ export type TaskError = Message<"drakkar.supernode.v1.TaskError"> & {
  * Use `create(TaskErrorSchema)` to create a new message.
  */
 export const TaskErrorSchema: GenMessage<TaskError> = /*@__PURE__*/
-  messageDesc(file_supernode, 43);
+  messageDesc(file_supernode, 45);
 

@@ -148,8 +148,8 @@ export class Control implements SessionEvents, Disposable {
     this.#sessions.get(peer)?.alive(Math.min(this.#sessions.size * RETURN_MS, MOST_SPREAD_MS));
   }
 
-  want(peer: PeerId, blob: BlobSize, havePieces: number): void {
-    this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs()), peer);
+  want(peer: PeerId, blob: BlobSize, havePieces: number, readsUpstream: boolean): void {
+    this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs(), readsUpstream), peer);
   }
 
   have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void {

@@ -46,7 +46,7 @@ export interface SessionEvents {
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
   heartbeat(peer: PeerId, heartbeat: HeartbeatMessage): void;
-  want(peer: PeerId, blob: BlobSize, havePieces: number): void;
+  want(peer: PeerId, blob: BlobSize, havePieces: number, readsUpstream: boolean): void;
   have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void;
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void;
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void;
@@ -165,7 +165,7 @@ export class Session {
         this.#events.heartbeat(peer, message.value);
         break;
       case 'want':
-        this.#events.want(peer, blobOf(message.value), message.value.havePieces);
+        this.#events.want(peer, blobOf(message.value), message.value.havePieces, message.value.upstream);
         break;
       case 'have':
         this.#events.have(peer, blobOf(message.value), message.value.havePieces, message.value.cells);

@@ -1,5 +1,5 @@
 import { DrakkarError } from '@drakkar/protocol';
-import { type Change, type ListOptions, STATE_LIMITS } from './contract.ts';
+import { type Change, type Check, type ListOptions, STATE_LIMITS } from './contract.ts';
 
 /** Printable ASCII without blanks: bytes and characters are one, and {@link END} comes after all that begins like a prefix. */
 const KEY = /^[!-~]+$/;
@@ -11,7 +11,8 @@ export function checkKey(key: string): void {
   }
 }
 
-export function checkChanges(changes: readonly Change[]): void {
+export function checkChanges(changes: readonly Change[], checks: readonly Check[]): void {
+  for (const { key } of checks) checkKey(key);
   if (changes.length > STATE_LIMITS.changes) {
     throw new DrakkarError('invalid_argument', `${changes.length} changes at once`);
   }

@@ -16,6 +16,12 @@ export interface Change {
   readonly ttlMs?: number | undefined;
 }
 
+/** What must be as it was for anything of a commit to happen, and stays. */
+export interface Check {
+  readonly key: string;
+  readonly expects: number;
+}
+
 /** What {@link Change.expects} says of a key that must not be there. */
 export const ABSENT = 0;
 
@@ -39,7 +45,7 @@ export interface StateStore extends AsyncDisposable {
   /** What is under keys with this prefix, in the order of their bytes. */
   list(prefix: string, options: ListOptions): Promise<Entry[]>;
   /** All or nothing. @returns the revision, or `undefined` where something was not as expected. @throws `invalid_argument` beyond {@link STATE_LIMITS} */
-  commit(changes: readonly Change[]): Promise<number | undefined>;
+  commit(changes: readonly Change[], checks?: readonly Check[]): Promise<number | undefined>;
   /** Tells of changes under keys with this prefix soon after they happened, whoever made them; also of what went by itself. */
   watch(prefix: string, listener: (keys: ChangedKeys) => void): Disposable;
 }

@@ -4,10 +4,13 @@ export {
   ABSENT,
   type Change,
   type ChangedKeys,
+  type Check,
   type Entry,
   STATE_LIMITS,
   type StateStore,
 } from './contract.ts';
+export { FencedState } from './fenced.ts';
+export { openState, type StateOptions } from './open.ts';
 export { RedisState, type RedisStateOptions } from './redis.ts';
 export { SqliteState } from './sqlite.ts';
 export { WriteBehind } from './write-behind.ts';

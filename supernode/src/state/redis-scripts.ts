@@ -51,7 +51,7 @@ end
 return found
 `;
 
-/** Arguments, five for each change: `put` or `remove`, key, value, expected revision or nothing, milliseconds to live or nothing. */
+/** Arguments, five for each change or check: `put`, `remove` or `check`, key, value, expected revision or nothing, milliseconds to live or nothing. */
 export const COMMIT = `${BEGIN}
 for at = 1, #ARGV, 5 do
   local expected = ARGV[at + 3]
@@ -65,10 +65,10 @@ local number = redis.call('INCR', revision)
 local changed = {}
 for at = 1, #ARGV, 5 do
   local key, ttl = ARGV[at + 1], ARGV[at + 4]
-  table.insert(changed, key)
+  if ARGV[at] ~= 'check' then table.insert(changed, key) end
   if ARGV[at] == 'remove' then
     remove(key)
-  else
+  elseif ARGV[at] == 'put' then
     redis.call('HSET', values, key, number .. ' ' .. ARGV[at + 2])
     redis.call('ZADD', keys, 0, key)
     if ttl == '' then redis.call('ZREM', expiries, key) else redis.call('ZADD', expiries, now + ttl, key) end

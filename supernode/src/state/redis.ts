@@ -5,6 +5,7 @@ import { boundsOf, checkChanges, checkKey } from './checks.ts';
 import {
   type Change,
   type ChangedKeys,
+  type Check,
   type Entry,
   type ListOptions,
   STATE_LIMITS,
@@ -86,8 +87,8 @@ export class RedisState implements StateStore {
     return found.flatMap((key, index) => (index % 2 === 0 ? entryOf(key, found[index + 1] ?? '') : []));
   }
 
-  async commit(changes: readonly Change[]): Promise<number | undefined> {
-    checkChanges(changes);
+  async commit(changes: readonly Change[], checks: readonly Check[] = []): Promise<number | undefined> {
+    checkChanges(changes, checks);
     const words = changes.flatMap(({ key, value, expects, ttlMs }) => [
       value === null ? 'remove' : 'put',
       key,
@@ -95,7 +96,8 @@ export class RedisState implements StateStore {
       expects ?? '',
       ttlMs ?? '',
     ]);
-    return Number(await this.#run(COMMIT, words)) || undefined;
+    const checked = checks.flatMap(({ key, expects }) => ['check', key, '', expects, '']);
+    return Number(await this.#run(COMMIT, [...checked, ...words])) || undefined;
   }
 
   watch(prefix: string, listener: (keys: ChangedKeys) => void): Disposable {

@@ -5,6 +5,7 @@ import {
   ABSENT,
   type Change,
   type ChangedKeys,
+  type Check,
   type Entry,
   type ListOptions,
   STATE_LIMITS,
@@ -64,12 +65,12 @@ export class SqliteState implements StateStore {
     return statement.all(from, to, Date.now(), limit) as unknown as Entry[];
   }
 
-  async commit(changes: readonly Change[]): Promise<number | undefined> {
-    checkChanges(changes);
+  async commit(changes: readonly Change[], checks: readonly Check[] = []): Promise<number | undefined> {
+    checkChanges(changes, checks);
     const nowMs = Date.now();
     this.#database.exec('BEGIN IMMEDIATE');
     try {
-      if (!changes.every((change) => this.#isAsExpected(change))) {
+      if (![...checks, ...changes].every((each) => this.#isAsExpected(each))) {
         this.#database.exec('ROLLBACK');
         return undefined;
       }
@@ -101,7 +102,7 @@ export class SqliteState implements StateStore {
     return this.#statements.get.get(key, Date.now()) as unknown as Entry | undefined;
   }
 
-  #isAsExpected({ key, expects }: Change): boolean {
+  #isAsExpected({ key, expects }: Pick<Change, 'key' | 'expects'>): boolean {
     return expects === undefined || (this.#get(key)?.revision ?? ABSENT) === expects;
   }
 

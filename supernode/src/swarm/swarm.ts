@@ -132,9 +132,15 @@ export class Swarm {
     host.heardAtMs = nowMs;
   }
 
-  /** @throws `limit_exceeded` for more blobs than a host may take part in */
-  want(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number): void {
+  /**
+   * @param readsUpstream as another supernode has let it, or this one before it began anew: where nobody else does, it goes on
+   * @throws `limit_exceeded` for more blobs than a host may take part in
+   */
+  want(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number, readsUpstream = false): void {
     this.#take(peer, blob, { havePieces, wants: true }, nowMs);
+    const swarm = readsUpstream ? this.swarmOf(peer, blobKeyOf(blob.name)) : undefined;
+    if (swarm?.parts.get(peer)?.wants === true && swarm.origins.size < this.#options.origins)
+      this.#lease(swarm, peer, nowMs);
   }
 
   /** @throws as {@link want} */
@@ -452,12 +458,18 @@ export class Swarm {
         isPostponed = true;
         continue;
       }
-      swarm.origins.set(peer, { bytes: 0, progressAtMs: nowMs });
-      host.leases += 1;
+      this.#lease(swarm, peer, nowMs);
       part.stale = true;
       if (swarm.origins.size >= this.#options.origins) return;
     }
     if (isPostponed) this.#postponed.add(swarm);
+  }
+
+  #lease(swarm: BlobSwarm, peer: PeerId, nowMs: number): void {
+    const host = this.#hosts.get(peer);
+    if (host === undefined || swarm.origins.has(peer)) return;
+    swarm.origins.set(peer, { bytes: 0, progressAtMs: nowMs });
+    host.leases += 1;
   }
 
   #waitsForOthersMs({ leases }: Host): number {

@@ -56,12 +56,13 @@ function asking(answer: Found | undefined, changes: object = {}) {
     isUp: true,
     knowsSnapshots: true,
     downMs: 0,
-    snapshots(message) {
+    snapshots(_key, message) {
       said.push(message.case);
-      if (answer === undefined || !('number' in message.value)) return;
+      if (answer === undefined || !('number' in message.value)) return { isUp: true };
       const value = { ...answer, number: Number(message.value.number) };
       const { message: sent } = create(FromSupernodeSchema, { message: { case: 'found', value } });
       queueMicrotask(() => snapshots.found(sent.value as FoundMessage));
+      return { isUp: true };
     },
     ...changes,
   });
