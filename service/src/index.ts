@@ -36,4 +36,11 @@ export { errorInLog, logDestination } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';
-export { type Start, type TracedStart, type TraceFigures, Traces, type TracesOptions } from './traces.ts';
+export {
+  type ReportedTrace,
+  type Start,
+  type TracedStart,
+  type TraceFigures,
+  Traces,
+  type TracesOptions,
+} from './traces.ts';

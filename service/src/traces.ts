@@ -29,6 +29,14 @@ export interface TracedStart extends TraceFigures {
   readonly atMs: number;
 }
 
+/** What one start has read, as it was reported. */
+export interface ReportedTrace {
+  readonly reporter: string;
+  readonly atMs: number;
+  /** Encoded. */
+  readonly ranges: Uint8Array;
+}
+
 export interface TracesOptions {
   /** Of all traces and lists; those of the start that was traced longest ago go first. */
   readonly maxBytes: number;
@@ -62,6 +70,8 @@ const SCHEMA = `
 export class Traces implements Disposable {
   readonly #database: DatabaseSync;
   readonly #options: TracesOptions;
+  /** Called with each start of which more, or nothing any more, is known. */
+  onChange: ((start: Start) => void) | undefined;
 
   constructor(path: string, options: TracesOptions) {
     this.#options = options;
@@ -75,11 +85,41 @@ export class Traces implements Disposable {
    * @param reporter only the last trace of each is kept, so that nobody outvotes the others
    */
   report(start: Start, reporter: string, trace: Trace, nowMs: number, figures?: TraceFigures): void {
+    this.#keep(start, [{ reporter, atMs: nowMs, ranges: encodeTrace(trace) }], figures);
+    this.onChange?.(start);
+  }
+
+  /** What has been reported of a start; empty where nothing is known. */
+  reports({ layout, startKey }: Start): ReportedTrace[] {
+    const rows = this.#database
+      .prepare('SELECT reporter, at_ms, ranges FROM traces WHERE layout = ? AND start_key = ? ORDER BY at_ms')
+      .all(layout, startKey);
+    return rows.map(({ reporter, at_ms, ranges }) => ({
+      reporter: String(reporter),
+      atMs: Number(at_ms),
+      ranges: ranges as Uint8Array,
+    }));
+  }
+
+  /** What was reported elsewhere: nobody is told of it again. @throws `invalid_content` */
+  take(start: Start, reports: readonly ReportedTrace[]): void {
+    for (const { ranges } of reports) decodeTrace(ranges);
+    if (reports.length > 0) this.#keep(start, reports);
+  }
+
+  /** All starts of which something is known. */
+  all(): Start[] {
+    const rows = this.#database.prepare('SELECT layout, start_key FROM learned').all();
+    return rows.map(({ layout, start_key }) => ({ layout: layout as Digest, startKey: start_key as Digest }));
+  }
+
+  #keep(start: Start, reports: readonly ReportedTrace[], figures?: TraceFigures): void {
     const { layout, startKey } = start;
+    const nowMs = Math.max(...reports.map(({ atMs }) => atMs));
     this.#atomically(() => {
-      this.#database
-        .prepare('INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?)')
-        .run(layout, startKey, reporter, nowMs, figures ? JSON.stringify(figures) : null, encodeTrace(trace));
+      const put = this.#database.prepare('INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?)');
+      for (const { reporter, atMs, ranges } of reports)
+        put.run(layout, startKey, reporter, atMs, figures ? JSON.stringify(figures) : null, ranges);
       this.#database
         .prepare(
           `DELETE FROM traces WHERE layout = ?1 AND start_key = ?2 AND rowid NOT IN
@@ -153,6 +193,7 @@ export class Traces implements Disposable {
         .prepare(`DELETE FROM ${table} WHERE layout = ? AND start_key = ?`)
         .run(String(layout), String(start_key));
     }
+    this.onChange?.({ layout: layout as Digest, startKey: start_key as Digest });
   }
 
   #one(query: string, ...values: readonly string[]): Record<string, unknown> {

@@ -1,7 +1,10 @@
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME, DEFAULT_SUPERNODE_CONFIG_PATH } from '@drakkar/client';
+import { parseHostPort } from '@drakkar/protocol';
 import {
   absolutePath,
+  accepts,
   clashes,
   defineConfiguration,
   fitsSocket,
@@ -23,11 +26,53 @@ const supernodeSchema = z.strictObject({
     )
     .default('/var/lib/drakkar/supernode')
     .describe('Keys, members, quarantine, and what is known of snapshots.'),
+  state: z
+    .strictObject({
+      redis: z
+        .strictObject({
+          url: z
+            .url({ protocol: /^rediss?$/, error: 'is no URL of redis or rediss' })
+            .nullable()
+            .default(null)
+            .describe('`redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS.'),
+          urlFile: absolutePath.nullable().default(null).describe('A file that holds it, instead.'),
+          keyPrefix: z
+            .string()
+            .regex(/^[\w.:-]{1,100}$/, 'is not 1 to 100 letters, digits, `_`, `.`, `:` or `-`')
+            .default('drakkar')
+            .describe('Clusters that share a Redis have different ones.'),
+        })
+        .refine(({ url, urlFile }) => url === null || urlFile === null, {
+          error: 'stands in state.redis.urlFile already; leave one of the two out',
+          path: ['url'],
+        })
+        .prefault({})
+        .describe('What several supernodes share. One alone needs none: it keeps everything in a file.'),
+      secretFile: absolutePath
+        .nullable()
+        .default(null)
+        .describe(
+          'With what stands in it the cluster’s keys are sealed before they go to Redis; all supernodes have the same.',
+        ),
+    })
+    .prefault({})
+    .describe('Where it keeps what it must not forget.'),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') })
     .prefault({})
     .describe('What it says on stderr, in JSON lines.'),
   address: ipAddress.default('0.0.0.0').describe('Where daemons reach it.'),
+  advertise: z
+    .string()
+    .refine(
+      accepts((text) => parseHostPort(isIP(text) === 6 ? `[${text}]:1` : `${text}:1`)),
+      'is no address or name of a host',
+    )
+    .nullable()
+    .default(null)
+    .describe(
+      'Where daemons and other supernodes reach this one, an address or a name; found out where `null`.',
+    ),
   port: port.default(4400).describe('0 takes a free port.'),
   metrics: z
     .strictObject({

@@ -24,6 +24,9 @@ export interface CountedState {
   peerBytes(): number;
   /** Whether what must not be forgotten can't be written. */
   isStateAway(): boolean;
+  /** That are there, this one among them. */
+  supernodes(): number;
+  isLeading(): boolean;
 }
 
 /** Where there is nothing to count: of a documentation of what would be. */
@@ -37,6 +40,8 @@ const NOTHING: CountedState = {
   upstreamBytes: () => 0,
   peerBytes: () => 0,
   isStateAway: () => false,
+  supernodes: () => 0,
+  isLeading: () => false,
 };
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -64,6 +69,10 @@ export function createSupernodeMetrics(state: CountedState = NOTHING): Supernode
   asked(Gauge, 'event_listeners', 'Open event streams.', () => state.listeners());
   asked(Gauge, 'state_away', '1 while what must not be forgotten can’t be written, else 0.', () =>
     state.isStateAway() ? 1 : 0,
+  );
+  asked(Gauge, 'supernodes', 'Supernodes of this cluster that are there.', () => state.supernodes());
+  asked(Gauge, 'leads', '1 on the supernode that has the jobs and the API, else 0.', () =>
+    state.isLeading() ? 1 : 0,
   );
   asked(Counter, 'upstream_bytes_total', 'Bytes that hosts have read from registries and web servers.', () =>
     state.upstreamBytes(),

@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
-import { formatHostPort, type PeerId, toDrakkarError } from '@drakkar/protocol';
+import { formatHostPort, toDrakkarError } from '@drakkar/protocol';
 import {
   errorInLog,
   loadKey,
@@ -13,36 +14,24 @@ import {
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
-import {
-  type ApiModules,
-  type ApiPlace,
-  Audit,
-  Events,
-  type MembersApi,
-  serveApi,
-  Tokens,
-} from './api/index.ts';
+import { type ApiModules, type ApiPlace, serveApi } from './api/index.ts';
 import { requireRestored } from './backup.ts';
 import type { SupernodeConfig } from './config.ts';
-import { Control, clockMs } from './control/control.ts';
+import { Control } from './control/control.ts';
 import { Session } from './control/session.ts';
-import { clusterOf, isEnded, Jobs } from './jobs/index.ts';
+import { type LeadModules, startLead } from './lead.ts';
+import { Leadership } from './leadership.ts';
+import { membersApi } from './members/api.ts';
 import { Authority } from './members/authority.ts';
-import { forget, forgetAway } from './members/forget.ts';
 import { importMembers } from './members/import.ts';
 import { Members } from './members/members.ts';
 import { createSupernodeMetrics } from './metrics.ts';
-import { Policies } from './policies/index.ts';
+import { joinOthers, type Replicas, SharedKeys, streamToLeader } from './replicas/index.ts';
 import { SnapshotCatalogue } from './snapshots/catalogue.ts';
-import { SqliteState, WriteBehind } from './state/index.ts';
-import { Traffic } from './traffic/traffic.ts';
-import { Views } from './views.ts';
-import { Hooks } from './webhooks/index.ts';
+import { SharedSnapshots } from './snapshots/shared.ts';
+import { type Check, FencedState, isShared, openState, type StateStore, WriteBehind } from './state/index.ts';
 
 export type SupernodeStatus = ReturnType<ApiModules['status']>;
-
-/** What hosts move is remembered this often, for ten minutes. */
-const SAMPLE_MS = 5_000;
 
 /** A running supernode. Disposing it ends every daemon's session; they go on with whom they know. */
 export interface Supernode extends AsyncDisposable {
@@ -62,37 +51,45 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     logDestination(),
   );
   await using stack = new AsyncDisposableStack();
-  await requireRestored(config.stateDirectory);
-  await makeDirectory(config.stateDirectory, 0o700);
-  const state = stack.use(new SqliteState(join(config.stateDirectory, 'state.sqlite')));
+  const { stateDirectory } = config;
+  await requireRestored(stateDirectory);
+  await makeDirectory(stateDirectory, 0o700);
+  const isOneOfSeveral = isShared(config.state);
+  const state = stack.use(await openState(stateDirectory, config.state));
   const writer = stack.use(
     new WriteBehind(state, (error) => {
-      if (error === undefined) log.info('what must not be forgotten is written again');
-      else log.error({ error }, 'what must not be forgotten can’t be written: it is kept, and tried again');
+      if (error === undefined) log.info('hosts and snapshots are remembered again');
+      else log.error({ error }, 'hosts and snapshots can’t be written: they are kept, and tried again');
     }),
   );
-  await importMembers(join(config.stateDirectory, 'members.sqlite'), state, writer);
-  const members = await Members.open(state, writer);
-  const keys = join(config.stateDirectory, 'keys');
+  await importMembers(join(stateDirectory, 'members.sqlite'), state, writer);
+  const keys = join(stateDirectory, 'keys');
+  const shared = isOneOfSeveral ? new SharedKeys(state, keys, await secretOf(config.state)) : undefined;
+  await shared?.pull();
+  const members = stack.use(await Members.open(state, writer));
   const authority = await Authority.open(config, members, keys);
   const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
 
-  const { maxBytes } = config.snapshots;
+  const { maxBytes, keepMs } = config.snapshots;
   const catalogue = stack.use(
-    new SnapshotCatalogue(join(config.stateDirectory, 'snapshots.sqlite'), config.snapshots),
+    new SnapshotCatalogue(join(stateDirectory, 'snapshots.sqlite'), config.snapshots),
   );
-  const traces = stack.use(new Traces(join(config.stateDirectory, 'traces.sqlite'), { maxBytes }));
+  const traces = stack.use(new Traces(join(stateDirectory, 'traces.sqlite'), { maxBytes }));
+  if (isOneOfSeveral)
+    stack.use(await SharedSnapshots.open({ state, writer, catalogue, traces, keepMs, log }));
 
   const metrics = createSupernodeMetrics({
     hosts: () => control.swarm.hosts.size,
     blobs: () => control.swarm.blobs.size,
     names: () => control.names.size,
     snapshots: () => catalogue.size,
-    jobs: () => jobs.active,
-    listeners: () => events.listeners,
-    upstreamBytes: () => traffic.upstreamBytes,
-    peerBytes: () => traffic.peerBytes,
-    isStateAway: () => writer.failure !== undefined,
+    jobs: () => leadership.lead?.activeJobs ?? 0,
+    listeners: () => leadership.lead?.listeners ?? 0,
+    upstreamBytes: () => leadership.lead?.traffic.upstreamBytes ?? 0,
+    peerBytes: () => leadership.lead?.traffic.peerBytes ?? 0,
+    isStateAway: () => writer.failure !== undefined || leadership.lead?.isStateAway === true,
+    supernodes: () => replicas?.list().length ?? 1,
+    isLeading: () => leadership.lead !== undefined,
   });
   const control = stack.use(new Control(config, { authority, members, metrics, log, catalogue, traces }));
   // Heartbeats are work, too.
@@ -102,61 +99,17 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
       key,
       listen: [{ host: config.address, port: config.port }],
       maxConnections: config.maxHosts,
-      keeps: (peer) => control.isAdmitted(peer),
+      keeps: (peer) => control.isAdmitted(peer) || replicas?.find(peer) !== undefined,
     }),
   );
-  const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
-  const jobs = stack.use(
-    await Jobs.open({ state, writer, cluster: clusterOf(control, members), clock, log }),
-  );
-  const policies = stack.use(
-    await Policies.open({
-      ...{ state, jobs, log, nowMs: Date.now },
-      forgetUnused: (isOf, unusedMs) => catalogue.forgetUnused(isOf, Date.now() - unusedMs),
-    }),
-  );
-  const hooks = new Hooks({ state, pushed: (images) => policies.pushed(images), nowMs: Date.now });
-  const events = new Events();
-  const traffic = new Traffic();
-  const views = new Views({ control, members, catalogue, traces, traffic, jobs });
-  const tellOfHost = (peer: PeerId) => {
-    const host = views.host(peer);
-    if (host !== undefined) events.tell('host', host);
-  };
-  control.tasks = {
-    came: (host) => {
-      jobs.came(host);
-      tellOfHost(host.peer);
-    },
-    left: (peer) => {
-      traffic.left(peer);
-      tellOfHost(peer);
-    },
-    beat: (peer, heartbeat) => {
-      const { name = peer } = control.swarm.hosts.get(peer) ?? {};
-      traffic.beat(peer, name, heartbeat, clockMs(), Date.now());
-      for (const { found, totalMs } of heartbeat.starts)
-        metrics.startSeconds.observe({ found: foundOf(found) }, totalMs / 1000);
-    },
-    heard: (peer, report) => jobs.heard(peer, report),
-    firstPull: (peer, { image, sizeBytes }) => {
-      if (image !== undefined)
-        policies.firstPull(peer, image.reference, image.platform || undefined, Number(sizeBytes));
-    },
-  };
   await node.handle(SUPERNODE_PROTOCOL, (stream) => new Session(stream, control).run());
-  stack.use(
-    jobs.onChange((job) => {
-      events.tell('job', job);
-      if (isEnded(job)) metrics.jobsEnded.inc({ kind: job.spec.kind, state: job.state });
-    }),
-  );
-  const sampling = setInterval(() => events.tell('traffic', traffic.sample(Date.now())), SAMPLE_MS);
-  stack.defer(() => clearInterval(sampling));
+  const host = config.advertise ?? reachable(config.address);
+  const address = `${formatHostPort({ host, port: node.port })}/${node.peer}`;
 
-  const address = `${formatHostPort({ host: reachable(config.address), port: node.port })}/${node.peer}`;
   let place: ApiPlace = { url: '', pin: null };
-  const status = (): SupernodeStatus => ({
+  const supernodes = () =>
+    (replicas?.list() ?? []).map((replica) => ({ ...replica, leads: replica.peer === replicas?.leader }));
+  const status = (jobs: number): SupernodeStatus => ({
     version: packageDocument.version,
     pid: process.pid,
     peer: node.peer,
@@ -169,85 +122,79 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     hosts: control.swarm.hosts.size,
     blobs: control.swarm.blobs.size,
     snapshots: catalogue.size,
-    jobs: jobs.active,
+    jobs,
+    supernodes: supernodes(),
   });
-  const isConnected = (peer: PeerId) => control.isAdmitted(peer);
-  const membersApi: MembersApi = {
-    list: () => views.hosts(),
-    find: (peer) => views.host(peer),
-    joinToken: () => ({ supernode: address, joinToken: authority.joinToken() }),
-    rotateJoinToken: async () => {
-      authority.rotateSecret();
-      await members.written();
-    },
-    rotateClusterKey: async () => {
-      control.announceKey(await authority.rotateKey(Date.now()));
-      // A token names the key that it was made with.
-      authority.rotateSecret();
-      await members.written();
-    },
-    revoke: async (peer) => {
-      const was = members.revoke(peer, Date.now(), Date.now() + config.membershipMs);
-      if (was) control.revoke(peer);
-      await members.written();
-      return was;
-    },
-    forget: async (peer) => {
-      forget(peer, { members, isConnected });
-      await members.written();
-    },
-    forgetAway: async (awayMs) => {
-      const gone = forgetAway(awayMs, { members, isConnected }, Date.now());
-      await members.written();
-      return gone.map(({ peer, name }) => ({ peer, name }));
-    },
+  const leadModules: Omit<LeadModules, 'state'> = {
+    ...{ control, members, catalogue, traces, metrics, log, status },
+    membersApi: membersApi({
+      ...{ control, members, authority, membershipMs: config.membershipMs },
+      addresses: () => [
+        address,
+        ...supernodes().flatMap((each) => (each.address === address ? [] : each.address)),
+      ],
+      shareKey: async (name, text) => await shared?.put(name, text),
+    }),
   };
-  const whyNotReady = async () =>
-    await state.get('settings/begun').then(
-      () => undefined,
-      (error: unknown) => toDrakkarError(error).message,
-    );
-  const { port: metricsPort } = stack.use(
-    await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry, whyNotReady),
+  const leadership = stack.use(
+    new Leadership({
+      ...{ control, log },
+      open: shared && (() => streamToLeader(node, replicas)),
+      start: (fence) =>
+        startLead(config.api, { ...leadModules, state: fenced(state, fence) }, place.pin !== null),
+    }),
   );
-  const tokens = stack.use(await Tokens.open(state));
-  const audit = new Audit(state, writer);
-  stack.use(
-    await serveApi(
-      {
-        ...{ jobs, tokens, audit, events, policies, hooks, metrics, status },
-        members: membersApi,
-        overview: () => views.overview(),
-        topology: () => views.topology(),
-        blobs: () => views.blobs(),
-        blob: (digest) => views.blob(digest),
-        snapshots: (options) => views.snapshots(options),
-        snapshot: (manifest) => views.snapshot(manifest),
-      },
-      {
-        ...config.api,
-        keys,
-        socketPath: join(config.stateDirectory, ADMIN_SOCKET_NAME),
-        onListening: (listening) => {
-          place = listening;
-        },
-      },
-      log,
+
+  const { port: metricsPort } = stack.use(
+    await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry, () =>
+      whyNotReady(state),
     ),
   );
-  const { peer, metricsUrl } = status();
+  const api = { ...config.api, keys, socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) };
+  stack.use(
+    await serveApi(leadership.handle, api, (listening) => {
+      place = listening;
+    }),
+  );
+  let replicas: Replicas | undefined;
+  if (shared === undefined) await leadership.begin(undefined);
+  else {
+    replicas = await joinOthers({
+      state,
+      node,
+      address,
+      control,
+      leadership,
+      members,
+      authority,
+      shared,
+      log,
+    });
+    stack.use(replicas);
+  }
+  const { peer, metricsUrl } = status(0);
   log.info({ address, peer, metricsUrl, apiUrl: place.url, apiPin: place.pin }, 'ready');
   const running = stack.move();
   return {
     get joinToken() {
       return authority.joinToken();
     },
-    status,
+    status: () => status(leadership.lead?.activeJobs ?? 0),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-const FOUND: ReadonlySet<string> = new Set(['here', 'cluster', 'registry', 'built']);
+async function secretOf({ secretFile }: SupernodeConfig['state']): Promise<string | null> {
+  return secretFile === null ? null : (await readFile(secretFile, 'utf8')).trim();
+}
 
-/** Hosts may say anything, and a metric's labels are kept for ever. */
-const foundOf = (text: string): string => (FOUND.has(text) ? text : 'other');
+/** What only the one that leads changes. */
+const fenced = (state: StateStore, fence: Check | undefined): StateStore =>
+  fence === undefined ? state : new FencedState(state, fence);
+
+async function whyNotReady(state: StateStore): Promise<string | undefined> {
+  return await state.get('settings/begun').then(
+    () => undefined,
+    (error: unknown) => toDrakkarError(error).message,
+  );
+}

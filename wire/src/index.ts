@@ -14,8 +14,10 @@
  */
 export { multiaddrOf, reachable } from './addresses.ts';
 export { Channel } from './channel.ts';
+export { duplexOf } from './duplex.ts';
 export { type ControlNode, type NodeOptions, type PeerStream, startNode } from './node.ts';
 export {
+  API_PROTOCOL,
   FEATURE_NAMES,
   FEATURE_REPLICAS,
   FEATURE_SNAPSHOTS,

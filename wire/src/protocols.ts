@@ -1,5 +1,7 @@
 /** One long stream between a daemon and its supernode. */
 export const SUPERNODE_PROTOCOL = '/drakkar/supernode/1';
+/** One stream for each request that a supernode passes on to the one that leads: HTTP/1.1. */
+export const API_PROTOCOL = '/drakkar/api/1';
 /** One stream between two peers about one blob. */
 export const HAVE_PROTOCOL = '/drakkar/have/1';
 

@@ -4,7 +4,7 @@ import type { SupernodeClient, SwarmHost } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
-import { formatAge, formatBytes, formatCount } from '../output/format.ts';
+import { formatAge, formatBytes, formatCount, formatTable } from '../output/format.ts';
 import { supernodeClient } from '../supernode-place.ts';
 
 /** `drakkar supernode …`: the supernode itself, and what its operator does. */
@@ -18,12 +18,13 @@ export const commands = [
     async run(context, _, { rotate }) {
       const client = await supernodeClient(context);
       const { signal } = context;
-      const { supernode, joinToken } = rotate
+      const { supernode, supernodes, joinToken } = rotate
         ? await client.rotateJoinToken({ signal })
         : await client.joinToken({ signal });
+      const where = supernodes.length > 1 ? `[${supernodes.join(', ')}]` : supernode;
       context.answer(
-        { supernode, joinToken },
-        `swarm:\n  supernode: ${supernode}\n  joinToken: ${joinToken}`,
+        { supernode, supernodes, joinToken },
+        `swarm:\n  supernode: ${where}\n  joinToken: ${joinToken}`,
       );
     },
   }),
@@ -36,6 +37,12 @@ export const commands = [
     async run(context) {
       const status = await (await supernodeClient(context)).status({ signal: context.signal });
       const { version, address, apiUrl, apiPin, metricsUrl, uptimeMs, hosts, snapshots, jobs } = status;
+      const several = status.supernodes.map((each) => [
+        each.address,
+        `${each.hosts}`,
+        each.serving ? 'serving' : 'waits for its hosts',
+        each.leads ? 'leads' : '',
+      ]);
       context.answer(
         status,
         [
@@ -46,6 +53,7 @@ export const commands = [
           `hosts      ${hosts} connected`,
           `snapshots  ${snapshots}`,
           `jobs       ${jobs} under way`,
+          ...(several.length === 0 ? [] : ['', formatTable(['SUPERNODE', 'HOSTS', 'STATE', ''], several)]),
         ].join('\n'),
       );
     },

@@ -1206,12 +1206,16 @@ export interface components {
             joinToken: string;
             /** @description `swarm.supernode` of a daemon. */
             supernode: string;
+            /** @description All of them, where there are several: any of these, or all. */
+            supernodes: string[];
         };
         JoinTokenInput: {
             /** @description `swarm.joinToken` of a daemon. */
             joinToken: string;
             /** @description `swarm.supernode` of a daemon. */
             supernode: string;
+            /** @description All of them, where there are several: any of these, or all. */
+            supernodes: string[];
         };
         NewToken: {
             createdAtMs: number;
@@ -2001,6 +2005,19 @@ export interface components {
             peer: string;
             pid: number;
             snapshots: number;
+            /** @description Where there are several: all of them. */
+            supernodes: {
+                address: string;
+                /** @description That are connected to it. */
+                hosts: number;
+                /** @description It has the jobs, the policies and this API; the others pass on to it what they are asked. */
+                leads: boolean;
+                peer: string;
+                /** @description Blobs are its own; one that has just begun waits for its hosts first. */
+                serving: boolean;
+                startedAtMs: number;
+                version: string;
+            }[];
             uptimeMs: number;
             version: string;
         };
@@ -2023,6 +2040,19 @@ export interface components {
             peer: string;
             pid: number;
             snapshots: number;
+            /** @description Where there are several: all of them. */
+            supernodes: {
+                address: string;
+                /** @description That are connected to it. */
+                hosts: number;
+                /** @description It has the jobs, the policies and this API; the others pass on to it what they are asked. */
+                leads: boolean;
+                peer: string;
+                /** @description Blobs are its own; one that has just begun waits for its hosts first. */
+                serving: boolean;
+                startedAtMs: number;
+                version: string;
+            }[];
             uptimeMs: number;
             version: string;
         };

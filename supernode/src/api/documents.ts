@@ -66,6 +66,25 @@ export const statusSchema = z
     blobs: count,
     snapshots: count,
     jobs: count.describe('That have not ended.'),
+    supernodes: z
+      .array(
+        z.object({
+          peer: z.string(),
+          address: z.string(),
+          version: z.string(),
+          startedAtMs: z.number(),
+          serving: z
+            .boolean()
+            .describe('Blobs are its own; one that has just begun waits for its hosts first.'),
+          hosts: count.describe('That are connected to it.'),
+          leads: z
+            .boolean()
+            .describe(
+              'It has the jobs, the policies and this API; the others pass on to it what they are asked.',
+            ),
+        }),
+      )
+      .describe('Where there are several: all of them.'),
   })
   .meta({ id: 'Status' });
 
@@ -245,6 +264,7 @@ export type SnapshotDetailDocument = z.output<typeof snapshotDetailSchema>;
 export const joinTokenSchema = z
   .object({
     supernode: z.string().describe('`swarm.supernode` of a daemon.'),
+    supernodes: z.array(z.string()).describe('All of them, where there are several: any of these, or all.'),
     joinToken: z.string().describe('`swarm.joinToken` of a daemon.'),
   })
   .meta({ id: 'JoinToken' });

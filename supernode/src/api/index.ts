@@ -11,6 +11,10 @@ export type {
   TopologyDocument,
 } from './documents.ts';
 export { Events } from './events.ts';
+export { Forwarded, forward, refuse } from './forward.ts';
 export type { ApiModules, MembersApi } from './modules.ts';
+export type { ApiHandler, Origin } from './origin.ts';
+export { setOrigin } from './origin.ts';
 export { type ApiPlace, openApi, serveApi } from './serve.ts';
+export { type ApiServer, createApi } from './server.ts';
 export { API_ROLES, type ApiRole, Tokens } from './tokens.ts';

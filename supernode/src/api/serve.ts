@@ -1,27 +1,24 @@
-import type { AddressInfo } from 'node:net';
+import { chmod, rm } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, ListenOptions } from 'node:net';
 import { join } from 'node:path';
-import { formatHostPort } from '@drakkar/protocol';
-import { cannotListen, listenOnSocket } from '@drakkar/service';
+import { DrakkarError, formatHostPort } from '@drakkar/protocol';
+import { cannotListen, isAnswered } from '@drakkar/service';
 import { reachable } from '@drakkar/wire';
-import type { Logger } from 'pino';
 import { ownCertificate, readCertificate, type ServerCertificate } from './certificate.ts';
 import type { ApiModules } from './modules.ts';
-import { type ApiServer, type ApiServerOptions, createApi } from './server.ts';
-import type { Caller } from './tokens.ts';
+import type { ApiHandler } from './origin.ts';
+import { createApi } from './server.ts';
 
 export interface ServeApiOptions {
   readonly address: string;
   readonly port: number;
   readonly tls: 'auto' | 'off' | 'own' | { readonly certificateFile: string; readonly keyFile: string };
-  /** Whoever has no token may look. */
-  readonly anonymousViewers: boolean;
-  readonly requestsPerMinute: number;
   /** Where its own certificate is kept. */
   readonly keys: string;
   /** The unix socket on which root may do everything. */
   readonly socketPath: string;
-  /** Told once, before the first request. */
-  onListening(place: ApiPlace): void;
 }
 
 export interface ApiPlace {
@@ -30,52 +27,56 @@ export interface ApiPlace {
   readonly pin: string | null;
 }
 
-const LOCAL: Caller = { name: 'local', role: 'admin', token: null };
-const ANYBODY: Caller = { name: 'anybody', role: 'viewer', token: null };
-/** On the socket nobody is slowed down. */
-const UNLIMITED = Number.MAX_SAFE_INTEGER;
+const REQUEST_MS = 30_000;
+const KEEP_ALIVE_MS = 72_000;
 
 /**
- * Serves the API on TCP for those with a token, and on a unix socket for root.
+ * Listens on TCP for those with a token, and on a unix socket for root.
  *
+ * @param onListening told once, before the first request
  * @throws `busy` where another supernode has the socket or the port; `invalid_argument` for a certificate that is none
  */
 export async function serveApi(
-  modules: ApiModules,
+  handler: ApiHandler,
   options: ServeApiOptions,
-  log: Logger,
+  onListening: (place: ApiPlace) => void,
 ): Promise<AsyncDisposable> {
-  const { address, port, socketPath, requestsPerMinute, anonymousViewers, onListening } = options;
+  const { address, port, socketPath } = options;
   await using stack = new AsyncDisposableStack();
-  const onDefect: ApiServerOptions['onDefect'] = (error, { method, routeOptions }) =>
-    log.error({ error, method, route: routeOptions.url }, 'a request failed');
   const certificate = await certificateOf(options);
-  const api = await createApi(modules, {
-    everybody: anonymousViewers ? ANYBODY : null,
-    requestsPerMinute,
-    onDefect,
-    https: certificate,
-  });
-  stack.defer(() => api.close());
-  const listening = await listenOn(api, address, port);
+  const open: RequestListener = (request, response) => {
+    handler(request, response, { isLocal: false, address: request.socket.remoteAddress ?? '' });
+  };
+  const server = certificate === undefined ? createServer(open) : createTlsServer(certificate, open);
+  try {
+    stack.use(await listenOn(server, { host: address, port }));
+  } catch (cause) {
+    const instead = 'set api.port to a free port';
+    throw cannotListen(cause, { address, port, what: 'the API', settings: 'api', instead });
+  }
+  const { port: listening } = server.address() as AddressInfo;
   const scheme = certificate === undefined ? 'http' : 'https';
   const url = `${scheme}://${formatHostPort({ host: reachable(address), port: listening })}`;
-  const pin = certificate?.pin ?? null;
-  // Before anybody can ask where that is.
-  onListening({ url, pin });
-  const local = await createApi(modules, { everybody: LOCAL, requestsPerMinute: UNLIMITED, onDefect });
-  stack.use(await listenOnSocket(local, socketPath, 'supernode'));
+  onListening({ url, pin: certificate?.pin ?? null });
+  const local = createServer((request, response) =>
+    handler(request, response, { isLocal: true, address: '' }),
+  );
+  if (await isAnswered(socketPath)) {
+    throw new DrakkarError('busy', `another supernode already answers at ${socketPath}`, {
+      hint: 'stop it first, or give this one a state directory of its own',
+    });
+  }
+  await rm(socketPath, { force: true });
+  stack.use(await listenOn(local, { path: socketPath }));
+  await chmod(socketPath, 0o600);
   return stack.move();
 }
 
 /** What the API is, in OpenAPI 3.1. */
 export async function openApi(): Promise<object> {
   const modules = {} as ApiModules;
-  await using api = await createApi(modules, {
-    everybody: LOCAL,
-    requestsPerMinute: UNLIMITED,
-    onDefect: () => {},
-  });
+  const options = { isSecure: false, anonymousViewers: false, requestsPerMinute: 1, onDefect: () => {} };
+  await using api = await createApi(modules, options);
   return api.swagger();
 }
 
@@ -90,12 +91,19 @@ async function certificateOf({
   return await ownCertificate(join(keys, 'api'), address);
 }
 
-async function listenOn(api: ApiServer, address: string, port: number): Promise<number> {
-  try {
-    await api.listen({ host: address, port });
-    return (api.server.address() as AddressInfo).port;
-  } catch (cause) {
-    const instead = 'set api.port to a free port';
-    throw cannotListen(cause, { address, port, what: 'the API', settings: 'api', instead });
-  }
+async function listenOn(server: Server, options: ListenOptions): Promise<AsyncDisposable> {
+  server.requestTimeout = REQUEST_MS;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(options, resolve);
+  await promise;
+  server.off('error', reject);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
 }

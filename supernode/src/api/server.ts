@@ -15,6 +15,7 @@ import {
 } from 'fastify-type-provider-zod';
 import packageDocument from '../../package.json' with { type: 'json' };
 import type { ApiModules } from './modules.ts';
+import { originOf } from './origin.ts';
 import { PROBLEM_TYPE, type Problem, problemOf, problemSchema } from './problem.ts';
 import { routes } from './routes/index.ts';
 import { type ApiRole, type Caller, mayDo } from './tokens.ts';
@@ -32,9 +33,10 @@ declare module 'fastify' {
 }
 
 export interface ApiServerOptions {
-  readonly https?: { readonly key: string; readonly cert: string } | undefined;
-  /** Who everybody is that can open the connection; `null` where a token must say it. */
-  readonly everybody: Caller | null;
+  /** Whether it is asked over TLS. */
+  readonly isSecure: boolean;
+  /** Who has no token may look. */
+  readonly anonymousViewers: boolean;
   /** What one caller may ask in a minute. */
   readonly requestsPerMinute: number;
   /** A defect that a caller was told nothing of. */
@@ -43,6 +45,11 @@ export interface ApiServerOptions {
 
 export type ApiServer = FastifyInstance;
 
+/** Who comes over the unix socket. */
+const LOCAL: Caller = { name: 'local', role: 'admin', token: null };
+const ANYBODY: Caller = { name: 'anybody', role: 'viewer', token: null };
+/** There nobody is slowed down. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
 /** Who shows nothing that is good. */
 const NOBODY: Caller = { name: 'nobody', role: 'viewer', token: null };
 const BODY_BYTES = 1024 * 1024;
@@ -50,15 +57,12 @@ const BASE = '/api/v1';
 /** What the console's build has made. */
 const CONSOLE = join(import.meta.dirname, '../../console/dist');
 
-/** The API, ready to listen: every route has its schemas, who may call it, and what it may answer. */
+/** The API, ready to be asked by its `routing`: every route has its schemas, who may call it, and what it may answer. */
 export async function createApi(modules: ApiModules, options: ApiServerOptions): Promise<ApiServer> {
   const server = Fastify({
     bodyLimit: BODY_BYTES,
-    forceCloseConnections: true,
-    requestTimeout: 30_000,
     routerOptions: { maxParamLength: 300 },
-    ...(options.https === undefined ? {} : { https: options.https }),
-  }) as unknown as FastifyInstance;
+  });
   server.removeContentTypeParser('text/plain');
   server.setValidatorCompiler(validatorCompiler);
   // What is said is typed; to check it once more takes longer than to make it.
@@ -88,17 +92,17 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
       },
     },
     // Whether there is TLS at all is for the configuration to say.
-    strictTransportSecurity: options.https !== undefined,
+    strictTransportSecurity: options.isSecure,
   });
   server.addHook('onRequest', async (request) => {
     request.caller = callerOf(request, modules, options) ?? NOBODY;
   });
   // Before it is said who may what: whoever tries tokens is one that asks too much, too.
   await server.register(rateLimit, {
-    max: options.requestsPerMinute,
+    max: ({ raw }) => (originOf(raw).isLocal ? UNLIMITED : options.requestsPerMinute),
     timeWindow: 60_000,
     hook: 'onRequest',
-    keyGenerator: ({ caller, ip }) => caller.token ?? ip,
+    keyGenerator: ({ caller, raw }) => caller.token ?? originOf(raw).address,
     errorResponseBuilder: (_, { after }) =>
       Object.assign(new Error(`too many requests: try again in ${after}`), { statusCode: 429 }),
   });
@@ -182,10 +186,11 @@ export type ApiRoutes = FastifyInstance<
 function callerOf(
   request: FastifyRequest,
   { tokens }: ApiModules,
-  { everybody }: ApiServerOptions,
+  { anonymousViewers }: ApiServerOptions,
 ): Caller | undefined {
   const header = request.headers.authorization;
-  if (header === undefined) return everybody ?? undefined;
+  if (header === undefined && originOf(request.raw).isLocal) return LOCAL;
+  if (header === undefined) return anonymousViewers ? ANYBODY : undefined;
   const [, text] = /^Bearer ([^ ]+)$/i.exec(header) ?? [];
   return text === undefined ? undefined : tokens.find(text, Date.now());
 }

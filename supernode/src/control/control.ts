@@ -17,7 +17,7 @@ import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
 import type { Host } from '../swarm/state.ts';
 import { type BlobSize, Swarm } from '../swarm/swarm.ts';
-import { encodeCandidates, type FromSupernodeInit, namedMessage } from './messages.ts';
+import { encodeCandidates, type FromSupernodeInit, namedMessage, supernodesMessage } from './messages.ts';
 import type { Introduction, NameNews, Session, SessionEvents, TaskEvents } from './session.ts';
 
 export interface ControlModules {
@@ -29,6 +29,13 @@ export interface ControlModules {
   readonly traces: SnapshotsModules['traces'];
 }
 
+/** A supernode, as hosts are told of it. */
+export interface ToldSupernode {
+  /** `host:port/PEER` */
+  readonly address: string;
+  readonly serving: boolean;
+}
+
 /** Who gives hosts something to do, and looks at who is there. */
 export interface HostEvents extends TaskEvents {
   /** A host has come, perhaps once more. */
@@ -38,7 +45,8 @@ export interface HostEvents extends TaskEvents {
   beat(peer: PeerId, heartbeat: HeartbeatMessage): void;
 }
 
-const NOBODY: HostEvents = {
+/** Nobody has anything to do for hosts. */
+export const NOBODY: HostEvents = {
   came: () => {},
   left: () => {},
   beat: () => {},
@@ -65,8 +73,9 @@ export class Control implements SessionEvents, Disposable {
   readonly swarm: Swarm;
   readonly names = new Names();
   readonly snapshots: Snapshots;
-  /** Nobody has anything to do for hosts unless it is said who. */
   tasks: HostEvents = NOBODY;
+  /** Where there are several, this one among them. */
+  #supernodes: readonly ToldSupernode[] = [];
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -83,8 +92,7 @@ export class Control implements SessionEvents, Disposable {
     this.#modules = modules;
     this.swarm = new Swarm(config.swarm, clockMs());
     this.snapshots = new Snapshots(config.snapshots, { ...modules, swarm: this.swarm, now: clockMs });
-    for (const [peer, untilMs] of modules.members.quarantined(Date.now()))
-      this.swarm.quarantine(peer, untilMs);
+    this.quarantined(modules.members.quarantined(Date.now()));
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
     this.#renewal = setInterval(() => this.#renew(false), Math.min(RENEWAL_MS, config.membershipMs / 12));
     // A grant is given anew when half of its time is over, and then reaches its host before the rest is.
@@ -109,8 +117,11 @@ export class Control implements SessionEvents, Disposable {
     const { membership: _, joinSecret, ...host } = introduction;
     this.swarm.join(host, clockMs());
     const joined = this.swarm.hosts.get(peer);
-    // Once it is welcome.
-    if (joined !== undefined) setImmediate(() => this.tasks.came(joined));
+    setImmediate(() => {
+      // Once it is welcome.
+      if (this.#supernodes.length > 0) session.send(supernodesMessage(this.#supernodes));
+      if (joined !== undefined) this.tasks.came(joined);
+    });
     log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
     return {
       message: {
@@ -212,6 +223,20 @@ export class Control implements SessionEvents, Disposable {
     if (session === undefined) return;
     session.refuse(revokedError(peer));
     this.leave(session);
+  }
+
+  /** Of all supernodes, now and whenever a host comes. */
+  tellSupernodes(supernodes: readonly ToldSupernode[]): void {
+    this.#supernodes = supernodes;
+    this.#tellAll(supernodesMessage(supernodes));
+  }
+
+  /** As was found before, or by another supernode. @param all until when, by the clock on the wall */
+  quarantined(all: ReadonlyMap<PeerId, number>): void {
+    for (const [peer, untilMs] of all)
+      if (!this.swarm.isQuarantined(peer, clockMs()))
+        this.swarm.quarantine(peer, untilMs - Date.now() + clockMs());
+    this.#adviseSoon();
   }
 
   /** Says something to one host, where it is connected. */

@@ -28,6 +28,15 @@ export const namedMessage = ({ key, meaning }: NameAnswer): FromSupernodeInit =>
   };
 };
 
+export const supernodesMessage = (
+  supernodes: readonly { readonly address: string; readonly serving: boolean }[],
+): FromSupernodeInit => ({
+  message: {
+    case: 'supernodes',
+    value: { supernodes: supernodes.map(({ address, serving }) => ({ address, serving })) },
+  },
+});
+
 /**
  * The encoded `Candidates`. A host's own part is encoded once, since it is told to many: fields of a message may follow each other in
  * any number of pieces. Source: protobuf's encoding, "Last One Wins" and "Repeated".

@@ -54,7 +54,7 @@ export class Authority {
   readonly #members: Members;
   readonly #directory: string;
   /** All keys that the cluster has had, the one in use last: daemons that were away for long know only older ones. */
-  readonly #names: PeerId[];
+  #names: PeerId[];
   readonly #grants = new Map<string, { readonly text: string; readonly untilMs: number }>();
   #key: KeyObject;
 
@@ -74,15 +74,18 @@ export class Authority {
 
   /** @throws `invalid_content` for a file that is no key */
   static async open(options: AuthorityOptions, members: Members, directory: string): Promise<Authority> {
-    const first = await loadKey(join(directory, 'cluster.pem'), LOSS);
-    const current = members.setting(CURRENT_KEY);
-    const key = current === undefined ? first : createPrivateKey(await readFile(join(directory, current)));
-    const names = [clusterKeyName(first)];
-    for (const succession of members.successions()) names.push(verifySuccession(succession, names).key);
+    const { key, names } = await keysOf(members, directory);
     const authority = new Authority(options, members, directory, key, names);
-    if (members.setting(JOIN_SECRET) === undefined) authority.rotateSecret();
-    await members.written();
+    await members.begin(JOIN_SECRET, newSecret());
     return authority;
+  }
+
+  /** Another supernode may have replaced the cluster's key. */
+  async reload(): Promise<void> {
+    const { key, names } = await keysOf(this.#members, this.#directory);
+    if (clusterKeyName(key) !== this.clusterKey) this.#grants.clear();
+    this.#key = key;
+    this.#names = names;
   }
 
   get clusterKey(): PeerId {
@@ -100,26 +103,35 @@ export class Authority {
 
   /** The old token lets nobody in any more; members stay. */
   rotateSecret(): void {
-    // The token's parts are told apart by hyphens.
-    this.#members.set(JOIN_SECRET, randomBytes(SECRET_BYTES).toString('base64url').replaceAll('-', '_'));
+    this.#members.set(JOIN_SECRET, newSecret());
   }
 
-  /** Statements are signed by a new key from now on. @returns the old key's word for it */
-  async rotateKey(nowMs: number): Promise<string> {
+  /**
+   * Statements are signed by a new key from now on.
+   *
+   * @param share called with the new key's file before anybody is told of it
+   * @returns the old key's word for it
+   */
+  async rotateKey(
+    nowMs: number,
+    share: (name: string, text: string) => Promise<void> = async () => {},
+  ): Promise<string> {
     const { privateKey } = generateKeyPairSync('ed25519');
     const name = clusterKeyName(privateKey);
     const file = `cluster-${name.slice(-12)}.pem`;
+    const text = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
     {
       await using handle = await open(join(this.#directory, file), 'wx', 0o600);
-      await handle.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      await handle.writeFile(text);
       await handle.sync();
     }
+    await share(file, text);
     const succession = signSuccession({ key: name, issuedAtMs: nowMs }, this.#key);
     this.#members.addSuccession(succession);
     this.#members.set(CURRENT_KEY, file);
     await this.#members.written();
     this.#key = privateKey;
-    this.#names.push(name);
+    if (!this.#names.includes(name)) this.#names.push(name);
     this.#grants.clear();
     return succession;
   }
@@ -211,6 +223,22 @@ export class Authority {
     const bytes = Buffer.from(given);
     return bytes.length === wanted.length && wanted.length > 0 && timingSafeEqual(bytes, wanted);
   }
+}
+
+/** The token's parts are told apart by hyphens. */
+const newSecret = (): string => randomBytes(SECRET_BYTES).toString('base64url').replaceAll('-', '_');
+
+/** The key in use, and the names of all that the cluster has had. */
+async function keysOf(
+  members: Members,
+  directory: string,
+): Promise<{ readonly key: KeyObject; readonly names: PeerId[] }> {
+  const first = await loadKey(join(directory, 'cluster.pem'), LOSS);
+  const current = members.setting(CURRENT_KEY);
+  const key = current === undefined ? first : createPrivateKey(await readFile(join(directory, current)));
+  const names = [clusterKeyName(first)];
+  for (const succession of members.successions()) names.push(verifySuccession(succession, names).key);
+  return { key, names };
 }
 
 /** What a host is told that was revoked. */

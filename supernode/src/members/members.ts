@@ -1,6 +1,6 @@
 import type { Membership, PeerId } from '@drakkar/protocol';
 import { z } from 'zod';
-import { Collection, type StateStore, type WriteBehind } from '../state/index.ts';
+import { type ChangedKeys, Collection, type StateStore, type WriteBehind } from '../state/index.ts';
 
 const memberSchema = z.object({
   peer: z.string().transform((peer) => peer as PeerId),
@@ -15,17 +15,31 @@ const memberSchema = z.object({
 /** A peer that has been enrolled. */
 export type Member = z.output<typeof memberSchema>;
 
+/** Told of what other supernodes have written. */
+export interface MembersEvents {
+  revoked(peer: PeerId): void;
+  /** Of whom until when nobody is sent to it. */
+  quarantined(all: ReadonlyMap<PeerId, number>): void;
+  /** The cluster has another key, or another secret lets hosts in. */
+  changed(): Promise<void>;
+  failed(error: unknown): void;
+}
+
 /**
  * What a supernode must not forget of its members. All of it is in memory; what changes is written soon, and {@link written} says when. Who was enrolled in the
  * moment before a crash enrols once more.
  */
-export class Members {
+export class Members implements Disposable {
   readonly #documents: ReturnType<typeof collectionsOf>;
   readonly #writer: WriteBehind;
   readonly #members = new Map<PeerId, Member>();
   readonly #quarantine = new Map<PeerId, number>();
   readonly #successions: string[] = [];
   readonly #settings = new Map<string, string>();
+  /** By peer, when it was revoked: nobody who writes of a member at the same time undoes that. */
+  readonly #revocations = new Map<PeerId, number>();
+  #following: Disposable | undefined;
+  #taking: Promise<void> = Promise.resolve();
   /** In the order of names and peers, until somebody comes or goes. */
   #listed: readonly Member[] | undefined;
 
@@ -36,12 +50,25 @@ export class Members {
 
   static async open(state: StateStore, writer: WriteBehind): Promise<Members> {
     const members = new Members(state, writer);
-    const { member, quarantine, succession, setting } = members.#documents;
-    for await (const { value } of member.all()) members.#members.set(value.peer, value);
-    for await (const { id, value } of quarantine.all()) members.#quarantine.set(id as PeerId, value);
-    for await (const { value } of succession.all()) members.#successions.push(value);
-    for await (const { id, value } of setting.all()) members.#settings.set(id, value);
+    await members.#load();
     return members;
+  }
+
+  /** Takes over what other supernodes write, too, from now on. */
+  follow(events: MembersEvents): void {
+    const take = (keys: ChangedKeys) => {
+      this.#taking = this.#taking.then(() => this.#take(keys, events)).catch(events.failed);
+    };
+    const watching = Object.values(this.#documents).map(({ store, prefix }) => store.watch(prefix, take));
+    this.#following = {
+      [Symbol.dispose]: () => {
+        for (const each of watching) each[Symbol.dispose]();
+      },
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#following?.[Symbol.dispose]();
   }
 
   /** In the order of their names and peers. */
@@ -96,6 +123,8 @@ export class Members {
       ...{ revokedAtMs: null, seenAtMs: 0 },
     };
     if (known.revokedAtMs !== null) return false;
+    this.#revocations.set(peer, nowMs);
+    this.#writer.put(this.#documents.revocation.change(peer, nowMs));
     this.#keep({ ...known, revokedAtMs: nowMs });
     return true;
   }
@@ -136,6 +165,14 @@ export class Members {
     return this.#settings.get(name);
   }
 
+  /** Sets what nobody has set yet, not even another supernode at the same time. Returns when it is written. @throws `unavailable` */
+  async begin(name: string, value: string): Promise<void> {
+    const { setting } = this.#documents;
+    if (this.#settings.has(name)) return;
+    await setting.add(name, value);
+    this.#settings.set(name, (await setting.get(name))?.value ?? value);
+  }
+
   set(name: string, value: string): void {
     this.#settings.set(name, value);
     this.#writer.put(this.#documents.setting.change(name, value));
@@ -144,6 +181,61 @@ export class Members {
   /** Returns when everything until now survives a power cut. @throws `unavailable` */
   async written(): Promise<void> {
     await this.#writer.flush();
+  }
+
+  async #load(): Promise<void> {
+    const { member, revocation, quarantine, succession, setting } = this.#documents;
+    for await (const { id, value } of revocation.all()) this.#revocations.set(id as PeerId, value);
+    for await (const { value } of member.all()) this.#know(value);
+    for await (const { id, value } of quarantine.all()) this.#quarantine.set(id as PeerId, value);
+    this.#successions.length = 0;
+    for await (const { value } of succession.all()) this.#successions.push(value);
+    for await (const { id, value } of setting.all()) this.#settings.set(id, value);
+  }
+
+  async #take(keys: ChangedKeys, events: MembersEvents): Promise<void> {
+    const { member, revocation, quarantine } = this.#documents;
+    const known = new Set(this.#revocations.keys());
+    const few = keys?.every((key) =>
+      [member.prefix, quarantine.prefix].some((prefix) => key.startsWith(prefix)),
+    );
+    if (keys !== null && few === true) {
+      for (const key of keys) await this.#takeKey(key);
+    } else {
+      await this.#load();
+    }
+    for (const peer of this.#revocations.keys()) if (!known.has(peer)) events.revoked(peer);
+    if (keys === null || keys.some((key) => key.startsWith(quarantine.prefix)))
+      events.quarantined(this.#quarantine);
+    if (few !== true && keys?.every((key) => key.startsWith(revocation.prefix)) !== true)
+      await events.changed();
+  }
+
+  /** What is about to be written here is newer. */
+  async #takeKey(key: string): Promise<void> {
+    if (this.#writer.isPending(key)) return;
+    const { member, quarantine } = this.#documents;
+    if (key.startsWith(quarantine.prefix)) {
+      const peer = key.slice(quarantine.prefix.length) as PeerId;
+      const stored = await quarantine.get(peer);
+      if (stored === undefined) this.#quarantine.delete(peer);
+      else this.#quarantine.set(peer, stored.value);
+      return;
+    }
+    const peer = key.slice(member.prefix.length) as PeerId;
+    const stored = await member.get(peer);
+    if (stored !== undefined) this.#know(stored.value);
+    else if (this.#members.delete(peer)) this.#listed = undefined;
+  }
+
+  #know(member: Member): void {
+    const { revokedAtMs: known = null, seenAtMs = 0 } = this.#members.get(member.peer) ?? {};
+    this.#members.set(member.peer, {
+      ...member,
+      revokedAtMs: member.revokedAtMs ?? this.#revocations.get(member.peer) ?? known,
+      seenAtMs: Math.max(member.seenAtMs, seenAtMs),
+    });
+    this.#listed = undefined;
   }
 
   #keep(member: Member): void {
@@ -156,6 +248,7 @@ export class Members {
 function collectionsOf(state: StateStore) {
   return {
     member: new Collection(state, 'members', memberSchema),
+    revocation: new Collection(state, 'revocations', z.number()),
     quarantine: new Collection(state, 'quarantine', z.number()),
     succession: new Collection(state, 'successions', z.string()),
     setting: new Collection(state, 'cluster', z.string()),

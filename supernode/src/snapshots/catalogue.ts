@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
-import { fromBinary } from '@bufbuild/protobuf';
-import { type Digest, type PeerId, parseRepository, SnapshotMessageSchema } from '@drakkar/protocol';
+import type { Digest, PeerId } from '@drakkar/protocol';
 import type { BlobSize } from '../swarm/swarm.ts';
 import type { Announced } from './announced.ts';
+import { prepareTables, repositoryOf } from './catalogue-tables.ts';
 
 /** A snapshot that the cluster knows. */
 export interface KnownSnapshot extends Announced {
@@ -12,6 +12,17 @@ export interface KnownSnapshot extends Announced {
   readonly pushed: boolean;
   /** The encoded `Snapshot`, as it was announced. */
   readonly message: Uint8Array;
+}
+
+/** By which it is found; no two have the same. */
+export type SnapshotName = Pick<Announced, 'registry' | 'root' | 'platform'>;
+
+/** Told of what has changed here. */
+export interface CatalogueEvents {
+  put(snapshot: KnownSnapshot, usedAtMs: number): void;
+  /** It was asked for after a while. */
+  used(snapshot: KnownSnapshot, usedAtMs: number): void;
+  removed(name: SnapshotName): void;
 }
 
 /** As it stands in lists. */
@@ -28,48 +39,6 @@ export interface CatalogueOptions {
   /** Nobody has asked for it for so long: it goes. */
   readonly keepMs: number;
 }
-
-/** The message comes last: what stands before it is read without it. */
-const TABLE = `
-  CREATE TABLE IF NOT EXISTS snapshots (
-    id INTEGER PRIMARY KEY,
-    registry TEXT NOT NULL,
-    root TEXT NOT NULL,
-    platform TEXT NOT NULL,
-    manifest TEXT NOT NULL,
-    envelope TEXT NOT NULL,
-    builder TEXT NOT NULL,
-    layout TEXT NOT NULL,
-    announcer TEXT NOT NULL,
-    pushed INTEGER NOT NULL,
-    blobs TEXT NOT NULL,
-    used_at_ms INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    repository TEXT NOT NULL,
-    message BLOB NOT NULL,
-    UNIQUE (registry, root, platform)
-  ) STRICT;
-`;
-
-const INDEXES = `
-  CREATE INDEX IF NOT EXISTS by_manifest ON snapshots (registry, manifest, platform);
-  CREATE INDEX IF NOT EXISTS by_manifest_alone ON snapshots (manifest);
-  CREATE INDEX IF NOT EXISTS by_layout ON snapshots (layout);
-  CREATE INDEX IF NOT EXISTS by_announcer ON snapshots (announcer, used_at_ms, size_bytes);
-  CREATE INDEX IF NOT EXISTS by_use ON snapshots (used_at_ms, size_bytes);
-`;
-
-/** Which snapshots have a blob. */
-const BLOBS = `
-  CREATE TABLE snapshot_blobs (
-    blob TEXT NOT NULL,
-    snapshot INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
-    PRIMARY KEY (blob, snapshot)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX blobs_by_snapshot ON snapshot_blobs (snapshot);
-  INSERT OR IGNORE INTO snapshot_blobs
-    SELECT json_each.value ->> '$.name.digest', snapshots.id FROM snapshots, json_each(snapshots.blobs);
-`;
 
 const LISTED =
   'id, registry, root, platform, manifest, envelope, builder, layout, announcer, pushed, blobs, used_at_ms, repository';
@@ -106,17 +75,15 @@ interface Row extends ListedRow {
 export class SnapshotCatalogue implements Disposable {
   readonly #database: DatabaseSync;
   readonly #options: CatalogueOptions;
+  /** Nobody is told where nobody else has it, too. */
+  events: CatalogueEvents | undefined;
 
   constructor(path: string, options: CatalogueOptions) {
     this.#options = options;
     this.#database = new DatabaseSync(path);
     // What is lost in a power cut is announced again.
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
-    this.#atomically(() => {
-      migrate(this.#database);
-      this.#database.exec(TABLE + INDEXES);
-      if (!hasColumn(this.#database, 'snapshot_blobs', 'blob')) this.#database.exec(BLOBS);
-    });
+    this.#atomically(() => prepareTables(this.#database));
   }
 
   get size(): number {
@@ -125,6 +92,49 @@ export class SnapshotCatalogue implements Disposable {
 
   /** Replaces what was known under the same name. */
   put(snapshot: KnownSnapshot, nowMs: number): void {
+    this.#write(snapshot, nowMs);
+    this.events?.put(snapshot, nowMs);
+  }
+
+  /** As {@link put}, what another supernode has told: nobody is told of it again. */
+  take(snapshot: KnownSnapshot, usedAtMs: number): void {
+    const { registry, root, platform, announcer, pushed, message } = snapshot;
+    const row = this.#row('registry = ? AND root = ? AND platform = ?', registry, root, platform);
+    const isKnown =
+      row?.announcer === announcer &&
+      row.pushed === (pushed ? 1 : 0) &&
+      Buffer.compare(row.message, message) === 0;
+    if (!isKnown) this.#write(snapshot, usedAtMs);
+    else if (usedAtMs > row.used_at_ms) this.#used(row.id, usedAtMs);
+  }
+
+  /** Of all that a tag or an index means. */
+  namesOf(root: Digest): SnapshotName[] {
+    return this.#database
+      .prepare('SELECT registry, root, platform FROM snapshots WHERE root = ?')
+      .all(root) as unknown as SnapshotName[];
+  }
+
+  /** What another supernode has forgotten. */
+  discard({ registry, root, platform }: SnapshotName): void {
+    this.#database
+      .prepare('DELETE FROM snapshots WHERE registry = ? AND root = ? AND platform = ?')
+      .run(registry, root, platform);
+  }
+
+  /** All of them, as they are now. */
+  *all(): Generator<{ readonly snapshot: KnownSnapshot; readonly usedAtMs: number }> {
+    for (let after = 0; ; ) {
+      const row = this.#database
+        .prepare('SELECT * FROM snapshots WHERE id > ? ORDER BY id LIMIT 1')
+        .get(after) as unknown as Row | undefined;
+      if (row === undefined) return;
+      after = row.id;
+      yield { snapshot: snapshotOf(row), usedAtMs: row.used_at_ms };
+    }
+  }
+
+  #write(snapshot: KnownSnapshot, usedAtMs: number): void {
     const { registry, root, platform, manifest, envelope, builder, layout } = snapshot;
     const { announcer, pushed, blobs, message } = snapshot;
     const names = [registry, root, platform, manifest, envelope, builder, layout, announcer];
@@ -135,7 +145,7 @@ export class SnapshotCatalogue implements Disposable {
           ...names,
           pushed ? 1 : 0,
           JSON.stringify(blobs),
-          nowMs,
+          usedAtMs,
           message.length,
           repositoryOf(message),
           message,
@@ -153,10 +163,12 @@ export class SnapshotCatalogue implements Disposable {
       this.#row('registry = ? AND root = ? AND platform = ?', registry, root, platform) ??
       this.#row('registry = ? AND manifest = ? AND platform = ?', registry, root, platform);
     if (row === undefined) return undefined;
+    const found = snapshotOf(row);
     if (nowMs - row.used_at_ms >= USE_INTERVAL_MS) {
-      this.#database.prepare('UPDATE snapshots SET used_at_ms = ? WHERE id = ?').run(nowMs, row.id);
+      this.#used(row.id, nowMs);
+      this.events?.used(found, nowMs);
     }
-    return snapshotOf(row);
+    return found;
   }
 
   findManifest(registry: string, manifest: Digest): KnownSnapshot | undefined {
@@ -200,16 +212,12 @@ export class SnapshotCatalogue implements Disposable {
 
   /** @returns how many were known */
   drop(registry: string, manifest: Digest): number {
-    const { changes } = this.#database
-      .prepare('DELETE FROM snapshots WHERE registry = ? AND manifest = ?')
-      .run(registry, manifest);
-    return Number(changes);
+    return this.#remove('registry = ? AND manifest = ?', registry, manifest);
   }
 
   /** What a host has announced that is a member no longer. @returns how many were known */
   dropOf(announcer: PeerId): number {
-    const { changes } = this.#database.prepare('DELETE FROM snapshots WHERE announcer = ?').run(announcer);
-    return Number(changes);
+    return this.#remove('announcer = ?', announcer);
   }
 
   /** Of repositories, those that nobody has asked for since a time. @returns how many went */
@@ -218,15 +226,14 @@ export class SnapshotCatalogue implements Disposable {
       .prepare('SELECT id, registry, repository FROM snapshots WHERE used_at_ms < ?')
       .all(sinceMs) as unknown as Pick<Row, 'id' | 'registry' | 'repository'>[];
     const going = old.filter(({ registry, repository }) => isOf(registry, repository));
-    const drop = this.#database.prepare('DELETE FROM snapshots WHERE id = ?');
     this.#atomically(() => {
-      for (const { id } of going) drop.run(id);
+      for (const { id } of going) this.#remove('id = ?', id);
     });
     return going.length;
   }
 
   expire(nowMs: number): void {
-    this.#database.prepare('DELETE FROM snapshots WHERE used_at_ms < ?').run(nowMs - this.#options.keepMs);
+    this.#remove('used_at_ms < ?', nowMs - this.#options.keepMs);
   }
 
   [Symbol.dispose](): void {
@@ -245,6 +252,19 @@ export class SnapshotCatalogue implements Disposable {
     }
   }
 
+  /** @returns how many went */
+  #remove(where: string, ...values: readonly (string | number)[]): number {
+    const gone = this.#database
+      .prepare(`DELETE FROM snapshots WHERE ${where} RETURNING registry, root, platform`)
+      .all(...values) as unknown as SnapshotName[];
+    for (const name of gone) this.events?.removed(name);
+    return gone.length;
+  }
+
+  #used(id: number, nowMs: number): void {
+    this.#database.prepare('UPDATE snapshots SET used_at_ms = ? WHERE id = ?').run(nowMs, id);
+  }
+
   #row(where: string, ...values: readonly string[]): Row | undefined {
     const found = this.#database.prepare(`SELECT * FROM snapshots WHERE ${where} LIMIT 1`);
     return found.get(...values) as unknown as Row | undefined;
@@ -260,43 +280,8 @@ export class SnapshotCatalogue implements Disposable {
     for (;;) {
       const { count, bytes } = sum.get(...values) ?? {};
       if (Number(count) <= maxSnapshots * share && Number(bytes ?? 0) <= maxBytes * share) return;
-      this.#database.prepare(`DELETE FROM snapshots WHERE id = (${oldest})`).run(...values);
+      this.#remove(`id = (${oldest})`, ...values);
     }
-  }
-}
-
-function hasColumn(database: DatabaseSync, table: string, column: string): boolean {
-  const found = database.prepare('SELECT 1 FROM pragma_table_info(?) WHERE name = ?').get(table, column);
-  return found !== undefined;
-}
-
-/**
- * What an earlier version has written had no ids of its own, and row numbers are others in a copy (`VACUUM INTO`); and which repository a snapshot is of stood
- * in its message alone.
- */
-function migrate(database: DatabaseSync): void {
-  const isThere = hasColumn(database, 'snapshots', 'manifest');
-  if (!isThere || hasColumn(database, 'snapshots', 'repository')) return;
-  database.function('repository_of', { deterministic: true }, (message) =>
-    message instanceof Uint8Array ? repositoryOf(message) : '',
-  );
-  database.exec(`
-    ALTER TABLE snapshots RENAME TO snapshots_before;
-    ${TABLE}
-    INSERT INTO snapshots
-      SELECT rowid, registry, root, platform, manifest, envelope, builder, layout, announcer, pushed, blobs,
-        used_at_ms, size_bytes, repository_of(message), message
-      FROM snapshots_before;
-    DROP TABLE snapshots_before;
-  `);
-}
-
-/** Of an encoded `Snapshot`, where it names one; it was checked when it was announced. */
-function repositoryOf(message: Uint8Array): string {
-  try {
-    return parseRepository(fromBinary(SnapshotMessageSchema, message).repository).repository;
-  } catch {
-    return '';
   }
 }
 

@@ -10,7 +10,7 @@ export {
   type StateStore,
 } from './contract.ts';
 export { FencedState } from './fenced.ts';
-export { openState, type StateOptions } from './open.ts';
+export { isShared, openState, type StateOptions } from './open.ts';
 export { RedisState, type RedisStateOptions } from './redis.ts';
 export { SqliteState } from './sqlite.ts';
 export { WriteBehind } from './write-behind.ts';

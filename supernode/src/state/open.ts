@@ -2,24 +2,28 @@ import { existsSync } from 'node:fs';
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
-import { ABSENT, type Entry, type StateStore } from './contract.ts';
+import { ABSENT, type Change, type StateStore } from './contract.ts';
 import { RedisState } from './redis.ts';
 import { SqliteState } from './sqlite.ts';
 
 export interface StateOptions {
-  /** `null` for a state of its own. */
+  /** Without either URL it is one of its own. */
   readonly redis: {
     readonly url: string | null;
     readonly urlFile: string | null;
     readonly keyPrefix: string;
-  } | null;
+  };
 }
 
 const FILE = 'state.sqlite';
 /** Whoever has it moves a state into Redis, or has moved one: there is one for each Redis. */
 const MOVED = 'settings/moved';
-const PAGE = 200;
+const MOVED_AT_ONCE = 200;
 const MOVED_BYTES = 8 * 1024 * 1024;
+
+/** Whether several supernodes may have it. */
+export const isShared = ({ redis: { url, urlFile } }: StateOptions): boolean =>
+  url !== null || urlFile !== null;
 
 /**
  * Opens what supernodes must not forget. A state that this one had of its own moves into a Redis that is empty.
@@ -28,7 +32,7 @@ const MOVED_BYTES = 8 * 1024 * 1024;
  */
 export async function openState(directory: string, { redis }: StateOptions): Promise<StateStore> {
   const path = join(directory, FILE);
-  if (redis === null) return new SqliteState(path);
+  if (!isShared({ redis })) return new SqliteState(path);
   const url = redis.url ?? (await readFile(redis.urlFile ?? '', 'utf8')).trim();
   await using stack = new AsyncDisposableStack();
   const state = stack.use(await RedisState.open({ url, keyPrefix: redis.keyPrefix }));
@@ -41,7 +45,7 @@ export async function openState(directory: string, { redis }: StateOptions): Pro
   return state;
 }
 
-async function move(own: StateStore, shared: StateStore, path: string): Promise<void> {
+async function move(own: SqliteState, shared: StateStore, path: string): Promise<void> {
   const begun = await shared.get(MOVED);
   const isEmpty = begun === undefined && (await shared.list('cluster/', { limit: 1 })).length === 0;
   // One that was cut short is done again, by whoever began it.
@@ -51,24 +55,17 @@ async function move(own: StateStore, shared: StateStore, path: string): Promise<
     });
   }
   if (isEmpty) await shared.commit([{ key: MOVED, value: path, expects: ABSENT }]);
-  for (let after = ''; ; ) {
-    const entries = await own.list('', { after, limit: PAGE });
-    for (const batch of batchesOf(entries))
-      await shared.commit(batch.map(({ key, value }) => ({ key, value })));
-    const last = entries.at(-1)?.key;
-    if (last === undefined) return;
-    after = last;
-  }
+  for (const batch of batchesOf(own.everything())) await shared.commit(batch);
 }
 
 /** Of no more bytes at once than a server takes well. */
-function* batchesOf(entries: readonly Entry[]): Generator<Entry[]> {
-  let batch: Entry[] = [];
+function* batchesOf(changes: Iterable<Change>): Generator<Change[]> {
+  let batch: Change[] = [];
   let bytes = 0;
-  for (const entry of entries) {
-    batch.push(entry);
-    bytes += entry.value.length;
-    if (bytes < MOVED_BYTES) continue;
+  for (const change of changes) {
+    batch.push(change);
+    bytes += change.value?.length ?? 0;
+    if (bytes < MOVED_BYTES && batch.length < MOVED_AT_ONCE) continue;
     yield batch;
     batch = [];
     bytes = 0;

@@ -93,6 +93,16 @@ export class SqliteState implements StateStore {
     return this.#watchers.add(prefix, listener);
   }
 
+  /** What would make it anew, elsewhere. */
+  *everything(): Generator<Change> {
+    const nowMs = Date.now();
+    const rows = this.#database.prepare(`SELECT key, value, expires_at_ms FROM documents WHERE ${ALIVE}`);
+    for (const { key, value, expires_at_ms } of rows.iterate(nowMs)) {
+      const change = { key: String(key), value: String(value) };
+      yield expires_at_ms === null ? change : { ...change, ttlMs: Number(expires_at_ms) - nowMs };
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#sweeping);
     this.#database.close();

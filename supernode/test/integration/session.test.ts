@@ -163,9 +163,9 @@ describe('a daemon’s session', () => {
     expect((await speak(all)).answers).toEqual(['welcome']);
     expect(calls).toEqual([
       'heartbeat 2',
-      'want 3',
+      'want 4',
       'have 4',
-      'want 3',
+      'want 4',
       'forget 3',
       'report 4',
       'useless 3',

@@ -10,6 +10,7 @@ import {
 } from '../../webhooks/schema.ts';
 import { pageOf } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
+import { originOf } from '../origin.ts';
 import type { ApiRoutes } from '../server.ts';
 
 const byId = z.object({ id: z.string().regex(ID, 'is no id of a webhook') });
@@ -100,7 +101,8 @@ export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): v
           rateLimit: {
             max: DELIVERIES_PER_MINUTE,
             // A flood from elsewhere does not lock out the registry.
-            keyGenerator: ({ ip, params }) => `webhook ${ip} ${(params as { id?: string }).id}`,
+            keyGenerator: ({ raw, params }) =>
+              `webhook ${originOf(raw).address} ${(params as { id?: string }).id}`,
           },
         },
         bodyLimit: DELIVERY_BYTES,

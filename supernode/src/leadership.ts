@@ -1,0 +1,111 @@
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrakkarError, type FirstPullMessage, type PeerId } from '@drakkar/protocol';
+import type { Logger } from 'pino';
+import { type ApiHandler, forward, refuse } from './api/index.ts';
+import { type Control, type HostEvents, NOBODY } from './control/control.ts';
+import type { Lead } from './lead.ts';
+import type { Check } from './state/index.ts';
+
+export interface LeadershipModules {
+  readonly control: Control;
+  /** A stream to the supernode that leads; absent where there is no other. @throws `unavailable` */
+  readonly open: (() => Promise<Duplex>) | undefined;
+  /** @param fence as long as this is so nobody else leads; absent where there is no other */
+  start(fence: Check | undefined): Promise<Lead>;
+  readonly log: Logger;
+}
+
+const RETRY_MS = 1_000;
+/** What hosts have pulled while nobody led is told to who does soon after. */
+const PULLS_MS = 30_000;
+const MAX_PULLS = 1_000;
+
+interface Pull {
+  readonly peer: PeerId;
+  readonly pull: FirstPullMessage;
+  readonly atMs: number;
+}
+
+/** Leads while it is to, and passes on to who does what it is asked. */
+export class Leadership implements AsyncDisposable {
+  readonly #modules: LeadershipModules;
+  readonly #following: HostEvents;
+  #pulls: Pull[] = [];
+  #lead: Lead | undefined;
+  /** One change after the other; a later one ends the attempts of those before it. */
+  #changing: Promise<void> = Promise.resolve();
+  #attempt = new AbortController();
+
+  constructor(modules: LeadershipModules) {
+    this.#modules = modules;
+    this.#following = { ...NOBODY, firstPull: (peer, pull) => this.#remember(peer, pull) };
+    modules.control.tasks = this.#following;
+  }
+
+  get lead(): Lead | undefined {
+    return this.#lead;
+  }
+
+  readonly handle: ApiHandler = (request, response, origin) => {
+    const { open } = this.#modules;
+    if (this.#lead !== undefined) this.#lead.handle(request, response, origin);
+    else if (open !== undefined) void forward(request, response, origin, open);
+    else refuse(response, new DrakkarError('unavailable', 'it is only just beginning'));
+  };
+
+  /** Begins as soon as it can be. Returns when it has, or is not to any more. */
+  async begin(fence: Check | undefined): Promise<void> {
+    await this.#change((signal) => this.#start(fence, signal));
+  }
+
+  /** Another one leads. */
+  async end(): Promise<void> {
+    await this.#change(() => this.#stop());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+
+  async #change(change: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    this.#attempt.abort();
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    this.#changing = this.#changing.then(() => change(attempt.signal));
+    await this.#changing;
+  }
+
+  async #start(fence: Check | undefined, signal: AbortSignal): Promise<void> {
+    const { control, log } = this.#modules;
+    await this.#stop();
+    while (!signal.aborted) {
+      try {
+        const lead = await this.#modules.start(fence);
+        this.#lead = lead;
+        control.tasks = lead.hosts;
+        for (const host of control.swarm.hosts.values()) lead.hosts.came(host);
+        const sinceMs = performance.now() - PULLS_MS;
+        for (const { peer, pull, atMs } of this.#pulls) if (atMs >= sinceMs) lead.hosts.firstPull(peer, pull);
+        this.#pulls = [];
+        return;
+      } catch (error) {
+        log.error({ error }, 'it leads, and can’t begin to: it tries again');
+        await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const lead = this.#lead;
+    if (lead === undefined) return;
+    this.#lead = undefined;
+    this.#modules.control.tasks = this.#following;
+    await lead[Symbol.asyncDispose]();
+  }
+
+  #remember(peer: PeerId, pull: FirstPullMessage): void {
+    this.#pulls.push({ peer, pull, atMs: performance.now() });
+    if (this.#pulls.length > MAX_PULLS) this.#pulls.shift();
+  }
+}
