@@ -17,6 +17,9 @@ export interface LeadershipModules {
 }
 
 const RETRY_MS = 1_000;
+/** As long as it takes another one to take over. */
+const PATIENCE_MS = 8_000;
+const POLL_MS = 100;
 /** What hosts have pulled while nobody led is told to who does soon after. */
 const PULLS_MS = 30_000;
 const MAX_PULLS = 1_000;
@@ -48,10 +51,8 @@ export class Leadership implements AsyncDisposable {
   }
 
   readonly handle: ApiHandler = (request, response, origin) => {
-    const { open } = this.#modules;
     if (this.#lead !== undefined) this.#lead.handle(request, response, origin);
-    else if (open !== undefined) void forward(request, response, origin, open);
-    else refuse(response, new DrakkarError('unavailable', 'it is only just beginning'));
+    else void this.#pass(request, response, origin);
   };
 
   /** Begins as soon as it can be. Returns when it has, or is not to any more. */
@@ -66,6 +67,29 @@ export class Leadership implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end();
+  }
+
+  /** To whoever leads, or will in a moment. */
+  async #pass(...[request, response, origin]: Parameters<ApiHandler>): Promise<void> {
+    const { open } = this.#modules;
+    const untilMs = performance.now() + PATIENCE_MS;
+    for (;;) {
+      if (this.#lead !== undefined) {
+        this.#lead.handle(request, response, origin);
+        return;
+      }
+      try {
+        if (open === undefined) throw new DrakkarError('unavailable', 'it has only just begun');
+        forward(request, response, origin, await open());
+        return;
+      } catch (error) {
+        if (performance.now() >= untilMs || response.destroyed) {
+          refuse(response, error);
+          return;
+        }
+        await sleep(POLL_MS);
+      }
+    }
   }
 
   async #change(change: (signal: AbortSignal) => Promise<void>): Promise<void> {

@@ -9,7 +9,7 @@ import {
   startRegistry,
   temporaryDirectory,
 } from '@drakkar/lab';
-import { startSupernode, supernodeConfiguration } from '@drakkar/supernode';
+import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
 import { pino } from 'pino';
 import { type Content, createContent } from '../../src/content/index.ts';
 import { openStore, type Store, type StoreOptions } from '../../src/store/index.ts';
@@ -25,6 +25,7 @@ export interface ClusterHost extends AsyncDisposable {
   readonly swarm: SwarmPeer;
   readonly content: Content;
   readonly directory: string;
+  readonly key: KeyObject;
 }
 
 export interface HostOptions {
@@ -33,6 +34,8 @@ export interface HostOptions {
   readonly directory?: string;
   readonly store?: Partial<StoreOptions>;
   readonly limits?: Partial<SwarmPeerOptions['limits']>;
+  /** Where it goes; the first one where absent. */
+  readonly supernodes?: readonly string[];
 }
 
 /** A registry, a supernode and hosts of one process, each with an address of its own. */
@@ -42,7 +45,7 @@ export interface Cluster extends AsyncDisposable {
   readonly proxy: FaultyProxy;
   readonly image: { readonly registry: string; readonly repository: string };
   readonly join: { readonly supernode: string; readonly joinToken: string };
-  readonly supernode: AsyncDisposable;
+  readonly supernode: Supernode;
   /** Speaks with the supernode as its operator does. */
   readonly operator: SupernodeClient;
   /** Ends the supernode, and starts it again where it was. */
@@ -62,7 +65,9 @@ const LIMITS = {
 };
 
 /** @param options of the supernode */
-export async function startCluster(options: { readonly snapshots?: object } = {}): Promise<Cluster> {
+export async function startCluster(
+  options: { readonly snapshots?: object; readonly state?: object; readonly swarm?: object } = {},
+): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
   const registry = stack.use(await startRegistry());
   const proxy = stack.use(await startFaultyProxy(registry.url));
@@ -86,12 +91,13 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
   const host = async (options: HostOptions = {}): Promise<ClusterHost> => {
     hosts += 1;
     await using parts = new AsyncDisposableStack();
+    const key = options.key ?? generateKeyPairSync('ed25519').privateKey;
     const directory = options.directory ?? join(path, `host-${hosts}`);
     const store = parts.use(await openStore({ directory, ...options.store }));
     const swarm = parts.use(
       await startSwarmPeer(
         {
-          supernodes: [join_.supernode],
+          supernodes: options.supernodes ?? [join_.supernode],
           joinToken: join_.joinToken,
           stateDirectory: directory,
           name: `host-${hosts}`,
@@ -105,7 +111,7 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
           limits: { ...LIMITS, ...options.limits },
         },
         {
-          key: options.key ?? generateKeyPairSync('ed25519').privateKey,
+          key,
           store,
           log: pino({ level: 'silent' }),
         },
@@ -116,7 +122,15 @@ export async function startCluster(options: { readonly snapshots?: object } = {}
     swarm.join();
     while (!swarm.status().supernode.up) await new Promise((resolve) => setTimeout(resolve, 5));
     const running = parts.move();
-    return { client, store, swarm, content, directory, [Symbol.asyncDispose]: () => running.disposeAsync() };
+    return {
+      client,
+      store,
+      swarm,
+      content,
+      directory,
+      key,
+      [Symbol.asyncDispose]: () => running.disposeAsync(),
+    };
   };
   const running = stack.move();
   return {

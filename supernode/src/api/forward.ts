@@ -24,37 +24,32 @@ const HOP_BY_HOP = [
 ];
 const RETRY_AFTER_SECONDS = 1;
 
-/** Passes a request on to the supernode that leads, and its answer back. @param open a stream to that one */
-export async function forward(
+/** Passes a request on, and its answer back. @param stream to the supernode that leads */
+export function forward(
   request: IncomingMessage,
   response: ServerResponse,
   origin: Origin,
-  open: () => Promise<Duplex>,
-): Promise<void> {
-  try {
-    const stream = await open();
-    const passed = httpRequest({
-      createConnection: () => stream,
-      method: request.method,
-      path: request.url,
-      headers: {
-        ...endToEnd(request.headers),
-        ...(request.headers['transfer-encoding'] === undefined ? {} : { 'transfer-encoding': 'chunked' }),
-        connection: 'close',
-        [ORIGIN]: `${origin.isLocal ? 'local' : 'open'} ${origin.address}`,
-      },
-    });
-    response.once('close', () => passed.destroy());
-    passed.once('response', (answer) => {
-      response.writeHead(answer.statusCode ?? 502, endToEnd(answer.headers));
-      answer.pipe(response);
-      answer.once('error', () => response.destroy());
-    });
-    passed.once('error', (cause) => refuse(response, cause));
-    request.pipe(passed);
-  } catch (cause) {
-    refuse(response, cause);
-  }
+  stream: Duplex,
+): void {
+  const passed = httpRequest({
+    createConnection: () => stream,
+    method: request.method,
+    path: request.url,
+    headers: {
+      ...endToEnd(request.headers),
+      ...(request.headers['transfer-encoding'] === undefined ? {} : { 'transfer-encoding': 'chunked' }),
+      connection: 'close',
+      [ORIGIN]: `${origin.isLocal ? 'local' : 'open'} ${origin.address}`,
+    },
+  });
+  response.once('close', () => passed.destroy());
+  passed.once('response', (answer) => {
+    response.writeHead(answer.statusCode ?? 502, endToEnd(answer.headers));
+    answer.pipe(response);
+    answer.once('error', () => response.destroy());
+  });
+  passed.on('error', (cause) => refuse(response, cause));
+  request.pipe(passed);
 }
 
 /** Nobody is there who could answer. */

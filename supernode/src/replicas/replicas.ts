@@ -59,6 +59,7 @@ export class Replicas implements AsyncDisposable {
 
   /** Takes part, from now on. @throws `unavailable` where the state is away */
   async start(): Promise<void> {
+    await this.#read();
     await this.#renew();
     this.#running = this.#run();
   }
@@ -84,10 +85,8 @@ export class Replicas implements AsyncDisposable {
     this.#ending.abort();
     await this.#running;
     const { state, self } = this.#modules;
-    this.#roster.read(
-      this.list().filter(({ peer }) => peer !== self.peer),
-      performance.now(),
-    );
+    this.#self = { ...this.#self, serving: false };
+    this.#roster.read([...this.list(), this.#self], performance.now());
     this.#events.changed();
     const going: Change[] = [this.#leases.change(self.peer, null)];
     if (this.#lead !== undefined) going.push({ key: LEADER, value: null, expects: this.#lead });
@@ -119,13 +118,18 @@ export class Replicas implements AsyncDisposable {
     const others = this.list().filter(({ peer }) => peer !== self.peer);
     this.#self = { ...this.#self, serving: mayServe(this.#self, others, Date.now()) };
     const isLeading = await this.#say();
+    const isChanged = await this.#read();
+    if (!isLeading) await this.#follow();
+    if (isChanged) this.#events.changed();
+  }
+
+  /** @returns whether there is something to tell */
+  async #read(): Promise<boolean> {
     const leases = await Array.fromAsync(this.#leases.all());
-    const isChanged = this.#roster.read(
+    return this.#roster.read(
       leases.map(({ value }) => value),
       performance.now(),
     );
-    if (!isLeading) await this.#follow();
-    if (isChanged) this.#events.changed();
   }
 
   /** That it is there, and leads where it does. @returns whether it leads */
