@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isPeerId, type PeerId } from '@drakkar/protocol';
 import type { Logger } from 'pino';
-import { ABSENT, type Change, type Check, Collection, type StateStore } from '../state/index.ts';
+import { ABSENT, type Change, type Check, Collection, type Entry, type StateStore } from '../state/index.ts';
 import { mayServe, type Replica, Roster, replicaSchema } from './roster.ts';
 
 export interface ReplicasModules {
@@ -149,14 +149,20 @@ export class Replicas implements AsyncDisposable {
   async #follow(): Promise<void> {
     const { state, self } = this.#modules;
     const lead = await state.get(LEADER);
-    // Its own: said by a commit that seemed to fail, or by the process before this one, whose lease ends soon.
-    if (lead?.value === self.peer) this.#lead = this.#term === undefined ? undefined : lead.revision;
-    else if (isPeerId(lead?.value)) this.#followed(lead.value);
-    if (lead !== undefined) return;
+    if (isPeerId(lead?.value) && lead.value !== self.peer) {
+      this.#followed(lead.value);
+      return;
+    }
+    // Its own: said by a commit that seemed to fail,
+    if (lead !== undefined && this.#term !== undefined) {
+      this.#lead = lead.revision;
+      return;
+    }
     const term = await state.get(TERM);
     if (term !== undefined && term.revision === this.#term) await this.#leadOn(this.#term);
-    // Who has led until now is given the time to go on.
-    else if (this.#roster.isSure(performance.now())) await this.#takeLead(term);
+    // or by the process before this one. Who has led until now is given the time to go on.
+    else if (lead !== undefined || this.#roster.isSure(performance.now()))
+      await this.#takeLead(lead?.revision ?? ABSENT, term);
   }
 
   #followed(leader: PeerId): void {
@@ -179,11 +185,12 @@ export class Replicas implements AsyncDisposable {
     );
   }
 
-  async #takeLead(before: { readonly value: string; readonly revision: number } | undefined): Promise<void> {
+  /** @param lease the revision of the one that is over */
+  async #takeLead(lease: number, before: Entry | undefined): Promise<void> {
     const { state, self, log } = this.#modules;
     const term = Number(before?.value ?? 0) + 1;
     const revision = await state.commit([
-      { key: LEADER, value: self.peer, ttlMs: LEASE_MS, expects: ABSENT },
+      { key: LEADER, value: self.peer, ttlMs: LEASE_MS, expects: lease },
       { key: TERM, value: String(term), expects: before?.revision ?? ABSENT },
     ]);
     if (revision === undefined) return;
