@@ -31,7 +31,7 @@ async function mortal(directory: string, state: object): Promise<Mortal> {
   const configPath = join(directory, 'supernode.json');
   const config = {
     ...{ stateDirectory, state, address: '127.0.0.1', port: await freePort() },
-    ...{ metrics: { port: 0 }, api: { port: 0 }, log: { level: 'fatal' } },
+    ...{ metrics: { port: 0 }, api: { port: 0 }, log: { level: 'error' } },
   };
   await writeFile(configPath, JSON.stringify(config));
   const client = new SupernodeClient({ socketPath: join(stateDirectory, 'admin.sock') });
@@ -44,7 +44,10 @@ async function mortal(directory: string, state: object): Promise<Mortal> {
       });
       const signal = AbortSignal.timeout(SOON.timeout);
       const answers = () => client.status({ signal }).then(Boolean, () => false);
-      while (!(await answers())) await delay(20, undefined, { signal });
+      while (!(await answers())) {
+        if (child.exitCode !== null) throw new Error(`the supernode ended with ${child.exitCode}`);
+        await delay(20, undefined, { signal });
+      }
     },
     async kill() {
       const ended = once(child, 'exit');
