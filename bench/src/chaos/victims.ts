@@ -1,6 +1,6 @@
 import type { NativeHelper } from '@drakkar/daemon';
 import { helperProcesses } from '@drakkar/lab';
-import type { Member } from '../fleet/fleet.ts';
+import type { Member } from '../fleet/member.ts';
 
 /** A process that may be killed at any moment; somebody else, or nobody, starts it again. */
 export interface Victim {

@@ -2,18 +2,13 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ADMIN_SOCKET_NAME, AdminClient, SupernodeClient } from '@drakkar/client';
-import {
-  type Child,
-  type Registry,
-  type RegistryOptions,
-  startChild,
-  startRegistry,
-  untilReady,
-} from '@drakkar/lab';
+import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
+import { type RedisServer, type Registry, type RegistryOptions, startRegistry } from '@drakkar/lab';
 import { nativeSocketOf, startHelperIn } from '../runner/helper.ts';
 import { eachOf } from '../runner/parallel.ts';
+import { ENTRY, type Member, memberOf } from './member.ts';
 import { type Network, type Place, startNetwork } from './network.ts';
+import { type FleetSupernode, startSupernodes } from './supernodes.ts';
 
 export interface FleetOptions {
   readonly hosts: number;
@@ -32,18 +27,10 @@ export interface FleetOptions {
   readonly environment?: (index: number) => Readonly<Record<string, string>>;
   /** Bytes of a disk of its own for what a daemon keeps; mounting it needs root. */
   readonly diskBytes?: (index: number) => number | undefined;
-  /** Further settings of the supernode. */
+  /** How many supernodes, over a Redis of theirs where there are several; one when absent. */
+  readonly supernodes?: number;
+  /** Further settings of each supernode. */
   readonly supernode?: Readonly<Record<string, unknown>>;
-}
-
-/** A program of the fleet that can be killed and started again. */
-export interface Member {
-  readonly place: Place | undefined;
-  readonly pid: number;
-  start(): Promise<void>;
-  /** Returns when it is gone. */
-  kill(signal?: NodeJS.Signals): Promise<void>;
-  output(): string;
 }
 
 export interface FleetHost extends Member {
@@ -58,20 +45,20 @@ export interface Fleet extends AsyncDisposable {
   readonly registry: Registry;
   readonly registryPlace: Place | undefined;
   readonly network: Network | undefined;
-  readonly supernode: Member & { readonly client: SupernodeClient; readonly stateDirectory: string };
+  /** The first one. */
+  readonly supernode: FleetSupernode;
+  readonly supernodes: readonly FleetSupernode[];
+  /** Theirs, where there are several. */
+  readonly redis: RedisServer | undefined;
   readonly hosts: readonly FleetHost[];
   readonly join: { readonly supernode: string; readonly joinToken: string };
 }
 
 const run = promisify(execFile);
 
-const ENTRY = join(import.meta.dirname, '../../../cli/src/main.js');
 const DIRECTORY = '/var/tmp';
 const STATE = 'state';
 const STARTING = 3;
-/** However this process ends. Source: setpriv(1), prctl(2). */
-const ENDS_WITH_US = ['--pdeathsig', 'KILL'];
-
 /** A registry, a supernode and daemons, each a process of its own. Everything is gone when it is disposed. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
   await using stack = new AsyncDisposableStack();
@@ -90,9 +77,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         : { address: registryPlace.address, within: registryPlace.within }),
     }),
   );
-  const supernode = await startSupernodeOf(directory, await network?.add(), options, stack);
-  const { supernode: address, joinToken } = await supernode.client.joinToken();
-  const join_ = { supernode: address, joinToken };
+  const { supernodes: count = 1, supernode: settings } = options;
+  const { all: supernodes, redis } = await startSupernodes({ directory, network, count, settings }, stack);
+  const [supernode] = supernodes;
+  const { supernode: address, supernodes: addresses, joinToken } = await supernode.client.joinToken();
   const hosts = await Promise.all(
     Array.from({ length: options.hosts }, async (_, index) => {
       const isFar = thinRate !== undefined && index >= options.hosts / 2;
@@ -103,7 +91,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       if (options.volumes) stack.use(await startHelperIn(homeOf(directory, index)));
       const member = await hostOf(directory, index, place, {
         ...options,
-        join: join_,
+        join: { supernode: [address, ...addresses.filter((other) => other !== address)], joinToken },
         registry: registry.host,
         rack,
       });
@@ -119,45 +107,12 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     registryPlace,
     network,
     supernode,
+    supernodes,
+    redis,
     hosts,
-    join: join_,
+    join: { supernode: address, joinToken },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-async function startSupernodeOf(
-  directory: string,
-  place: Place | undefined,
-  options: FleetOptions,
-  stack: AsyncDisposableStack,
-): Promise<Fleet['supernode']> {
-  const stateDirectory = join(directory, 'supernode');
-  await mkdir(stateDirectory);
-  const file = join(directory, 'supernode.yaml');
-  const address = place?.address ?? '127.0.0.1';
-  // A free port the first time, and then the same one.
-  let port = 0;
-  const client = new SupernodeClient({ socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) });
-  const configure = () =>
-    writeFile(
-      file,
-      JSON.stringify({
-        stateDirectory,
-        address,
-        port,
-        metrics: { address, port: 0 },
-        api: { port: 0 },
-        log: { level: 'warn' },
-        ...options.supernode,
-      }),
-    );
-  const member = memberOf(place, ['supernode', '--config', file], configure, async () => {
-    const { address: bound } = await client.status();
-    port = Number(/:([0-9]+)\//.exec(bound)?.[1]);
-  });
-  stack.defer(() => member.kill('SIGTERM'));
-  await member.start();
-  return { ...member, client, stateDirectory };
 }
 
 const homeOf = (directory: string, index: number): string => join(directory, `host-${index}`);
@@ -175,7 +130,7 @@ async function hostOf(
   index: number,
   place: Place | undefined,
   options: Pick<FleetOptions, 'daemon' | 'environment'> & {
-    readonly join: Fleet['join'];
+    readonly join: { readonly supernode: readonly string[]; readonly joinToken: string };
     readonly registry: string;
     readonly rack: string;
   },
@@ -216,41 +171,4 @@ async function hostOf(
   const member = memberOf(place, ['daemon', '--config', file], configure, ask, environment);
   const command = (args: readonly string[]) => [process.execPath, ENTRY, '--socket', socket, ...args];
   return Object.assign(member, { index, client, stateDirectory, command });
-}
-
-function memberOf(
-  place: Place | undefined,
-  args: readonly string[],
-  configure: () => Promise<void>,
-  ask: () => Promise<void>,
-  environment: Readonly<Record<string, string>> = {},
-): Member {
-  let child: Child | undefined;
-  return {
-    place,
-    get pid() {
-      return child?.process.pid ?? 0;
-    },
-    output: () => child?.output() ?? '',
-    async start() {
-      await configure();
-      const line = [process.execPath, ENTRY, ...args];
-      const [command, all] = place?.within('setpriv', [...ENDS_WITH_US, ...line]) ?? [
-        'setpriv',
-        [...ENDS_WITH_US, ...line],
-      ];
-      child = startChild(command, all, { env: { ...process.env, ...environment } });
-      await untilReady(child, args[0] ?? '', () =>
-        ask().then(
-          () => true,
-          () => false,
-        ),
-      );
-    },
-    async kill(signal = 'SIGKILL') {
-      if (child === undefined) return;
-      child.process.kill(signal);
-      await child.stop();
-    },
-  };
 }
