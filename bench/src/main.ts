@@ -17,6 +17,7 @@ import { mirror } from './scenarios/mirror.ts';
 import { read } from './scenarios/read.ts';
 import { snapshots } from './scenarios/snapshots.ts';
 import { start } from './scenarios/start.ts';
+import { supernodes } from './scenarios/supernodes.ts';
 import { update } from './scenarios/update.ts';
 import { wire } from './scenarios/wire.ts';
 
@@ -29,6 +30,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   wire,
   control,
   jobs,
+  supernodes,
   idle,
   'cold-start': coldStart,
   update,

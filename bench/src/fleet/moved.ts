@@ -1,5 +1,5 @@
 import type { Moved, Sample } from '../runner/samples.ts';
-import type { FleetHost } from './fleet.ts';
+import type { Fleet, FleetHost } from './fleet.ts';
 import type { Place } from './network.ts';
 
 /** What has come to a host since it, and its daemon, began. */
@@ -39,4 +39,12 @@ export function movedBetween(before: Moved, after: Moved): Moved {
 export function placeOf(host: FleetHost | undefined): Place {
   if (host?.place === undefined) throw new Error('a host without a place');
   return host.place;
+}
+
+/** What all hosts have read upstream so far. */
+export async function upstreamBytesOf({ hosts }: Fleet): Promise<number> {
+  const each = await Promise.all(
+    hosts.map(async ({ client }) => (await client.status()).traffic.upstreamBytes),
+  );
+  return each.reduce((sum, bytes) => sum + bytes, 0);
 }

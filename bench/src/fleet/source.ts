@@ -14,12 +14,14 @@ import {
   startContainerd,
   transferImage,
 } from '@drakkar/lab';
-import { Digester } from '@drakkar/protocol';
+import { type Digest, Digester } from '@drakkar/protocol';
 import type { Fleet, FleetHost } from './fleet.ts';
 
 /** What a fleet is given, fresh each time, and how a host gets it. */
 export interface Source extends AsyncDisposable {
-  push(round: number): Promise<{ readonly image: string; readonly sizeBytes: number }>;
+  push(
+    round: number | string,
+  ): Promise<{ readonly image: string; readonly layers: readonly Digest[]; readonly sizeBytes: number }>;
   /** Returns when the host has all of it. */
   fetch(host: FleetHost, image: string): Promise<void>;
 }
@@ -34,7 +36,8 @@ export function blobSource({ registry }: Fleet, sizeBytes: number): Source {
       const repository = `bench/blob-${round}`;
       const layer = layerOf(randomBytes(sizeBytes), { compression: 'none' });
       await pushImage(registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
-      return { image: `${registry.host}/${repository}:latest`, sizeBytes };
+      const layers = [layer.digest];
+      return { image: `${registry.host}/${repository}:latest`, layers, sizeBytes };
     },
     async fetch(host, image) {
       await host.client.pull({ image });
@@ -81,6 +84,7 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
       });
       return {
         image: `${registry.host}/${repository}:latest`,
+        layers: fresh.map(({ digest }) => digest),
         sizeBytes: fresh.reduce((sum, layer) => sum + layer.sizeBytes, 0),
       };
     },

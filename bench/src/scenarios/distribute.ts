@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
+import { upstreamBytesOf } from '../fleet/moved.ts';
 import { blobSource, imageSource, type Source } from '../fleet/source.ts';
 import { atMost, type Result } from '../runner/results.ts';
 import { median } from '../runner/samples.ts';
@@ -206,12 +207,10 @@ async function distributeOnce(fleet: Fleet, herd: Herd, source: Source, round: n
 }
 
 /** Bytes so far: that daemons read upstream, that the registry put on its link, that went over the link between racks. */
-async function countersOf({ hosts, registryPlace, network }: Fleet) {
-  const upstream = await Promise.all(
-    hosts.map(async ({ client }) => (await client.status()).traffic.upstreamBytes),
-  );
+async function countersOf(fleet: Fleet) {
+  const { registryPlace, network } = fleet;
   return {
-    upstream: upstream.reduce((sum, bytes) => sum + bytes, 0),
+    upstream: await upstreamBytesOf(fleet),
     registryWire: (await registryPlace?.sentBytes()) ?? 0,
     thin: (await network?.thinBytes()) ?? 0,
   };
