@@ -57,6 +57,17 @@ describe('a swarm', () => {
     expect(later.find(({ to }) => to === peer(4))?.seeds).toEqual(new Set([peer(1)]));
   });
 
+  test('leaves it to a host that reads upstream already, and to no more than may', () => {
+    const swarm = swarmOf(3);
+    swarm.want(peer(1), blob, 0, 0);
+    // Another supernode has let them.
+    swarm.want(peer(2), blob, 4, 1, true);
+    swarm.want(peer(3), blob, 2, 2, true);
+    const advice = swarm.advise(10);
+    expect(advice.filter(({ origin }) => origin).map(({ to }) => to)).toEqual([peer(2)]);
+    expect(advice.find(({ to }) => to === peer(1))?.parents.map(({ peer: of }) => of)).toContain(peer(2));
+  });
+
   test('says who has all of a blob, the idlest first, but for who is in quarantine', () => {
     const swarm = swarmOf(5);
     for (const seed of [1, 2, 3, 4]) swarm.have(peer(seed), blob, blob.pieces, 1);
