@@ -16,6 +16,7 @@ const seed = process.env.DRAKKAR_TEST_SEED ?? String(Date.now());
 /** Set DRAKKAR_KILLS to 200 to have as many as may be: it takes some minutes. */
 const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 12 : 6));
 const CALLERS = 4;
+const ACTIONS = ['pause', 'cancel', 'resume', undefined] as const;
 const SOON = { timeout: 120_000, interval: 200 };
 
 /** A process of its own that can be killed and begun again. */
@@ -97,27 +98,32 @@ describe.skipIf(!isRoot).each(CLUSTERS)(
       const chance = chanceOf(seed);
       const asked = new Map<string, string>();
       const ending = new AbortController();
-      /** As one whose connection breaks: again and again, until it is done. */
+      /** As one whose connection breaks, or who is told to wait: again and again, until it is done. */
       const insist = async <Answer>(call: () => Promise<Answer>): Promise<Answer> => {
         for (;;) {
           try {
             return await call();
           } catch (error) {
-            const isAway = ['unavailable', 'cancelled'].includes((error as { code?: string }).code ?? '');
+            const isAway = ['unavailable', 'cancelled', 'busy'].includes(
+              (error as { code?: string }).code ?? '',
+            );
             if (!isAway) throw error;
             await delay(20);
           }
         }
       };
       const callers = Array.from({ length: CALLERS }, async (_, caller) => {
+        let paused = '';
         for (let number = 0; !ending.signal.aborted; number += 1) {
           const request = `request-${caller}-${number}`;
           const spec = { kind: 'evict' as const, digest: digestOf(request), parallelism: 1 };
           const job = await insist(() => client.createJob(spec, request));
           asked.set(request, job.id);
-          const action = number % 3 === 0 ? 'pause' : number % 3 === 1 ? 'cancel' : undefined;
+          const action = ACTIONS[number % ACTIONS.length];
+          if (action === 'pause') paused = job.id;
+          const id = action === 'resume' ? paused : job.id;
           // It may have ended by then.
-          if (action !== undefined) await insist(() => client.actOnJob(job.id, action)).catch(() => {});
+          if (action !== undefined) await insist(() => client.actOnJob(id, action)).catch(() => {});
           await delay(20);
         }
       });
