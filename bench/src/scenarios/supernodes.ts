@@ -19,7 +19,8 @@ const MAX_ROUNDS = 5;
 
 const METHOD = [
   'Two supernodes over one Redis. A fresh blob goes to all hosts, in turns undisturbed and with the supernode that the blob is asked of killed by SIGKILL',
-  'at a random moment of the middle half; it is begun again after the run. How long it takes until all hosts ask the other one is by polling every host.',
+  'at a random moment of the middle half; it is begun again after the run. Then, with nothing under way, one of the two at a time is taken from the network without a word, and put back.',
+  'How long it takes until all hosts ask the other one is by polling every host.',
 ].join(' ');
 
 interface Run {
@@ -45,6 +46,9 @@ export const supernodes: Scenario = async ({ rounds, onSample }) => {
       onSample(which, round, { wallMs: Math.max(...run.elapsedMs) });
     }
   }
+  const silentMs: number[] = [];
+  for (let round = 0; round < Math.min(rounds, MAX_ROUNDS); round += 1)
+    silentMs.push(await silenceOnce(fleet, fleet.supernodes[round % 2]));
   const slowest = (all: readonly Run[]) => all.map(({ elapsedMs }) => ({ wallMs: Math.max(...elapsedMs) }));
   const ratio =
     median(slowest(runs.killed).map(({ wallMs }) => wallMs)) /
@@ -59,7 +63,7 @@ export const supernodes: Scenario = async ({ rounds, onSample }) => {
       { name: 'slowest host, its supernode killed', samples: slowest(runs.killed) },
       { name: 'size ÷ link rate', samples: [{ wallMs: IDEAL_MS }] },
     ],
-    input: { sizeBytes: SIZE_BYTES, hosts: HOSTS, rate: RATE, runs },
+    input: { sizeBytes: SIZE_BYTES, hosts: HOSTS, rate: RATE, runs, silentMs },
     claims: [
       atMost('supernode killed: slowest host, against undisturbed', ratio, '×', 1.1),
       atMost(
@@ -69,6 +73,12 @@ export const supernodes: Scenario = async ({ rounds, onSample }) => {
         1.02,
       ),
       atMost('supernode killed: until all hosts ask another, the longest', Math.max(...moved), 'ms', 5_000),
+      atMost(
+        'supernode silent: until all hosts ask another, the longest',
+        Math.max(...silentMs),
+        'ms',
+        5_000,
+      ),
     ],
   };
   return [result];
@@ -110,6 +120,19 @@ async function killIn(fleet: Fleet, victim: FleetSupernode): Promise<number> {
   const killedMs = performance.now();
   await settle(fleet, 1);
   return performance.now() - killedMs;
+}
+
+/** Nothing that it sends arrives, nor that it lives no more. */
+async function silenceOnce(fleet: Fleet, victim: FleetSupernode | undefined): Promise<number> {
+  // At any moment between two of its leases.
+  await sleep(randomInt(1_000));
+  await victim?.place?.plug(false);
+  const silentMs = performance.now();
+  await settle(fleet, 1);
+  const movedMs = performance.now() - silentMs;
+  await victim?.place?.plug(true);
+  await settle(fleet, 2);
+  return movedMs;
 }
 
 /** The supernode that hosts ask about a blob. */
