@@ -98,15 +98,13 @@ describe.skipIf(!isRoot).each(CLUSTERS)(
       const chance = chanceOf(seed);
       const asked = new Map<string, string>();
       const ending = new AbortController();
-      /** As one whose connection breaks, or who is told to wait: again and again, until it is done. */
+      /** As one whose connection breaks: again and again, until it is done. */
       const insist = async <Answer>(call: () => Promise<Answer>): Promise<Answer> => {
         for (;;) {
           try {
             return await call();
           } catch (error) {
-            const isAway = ['unavailable', 'cancelled', 'busy'].includes(
-              (error as { code?: string }).code ?? '',
-            );
+            const isAway = ['unavailable', 'cancelled'].includes((error as { code?: string }).code ?? '');
             if (!isAway) throw error;
             await delay(20);
           }
