@@ -16,7 +16,14 @@ const seed = process.env.DRAKKAR_TEST_SEED ?? String(Date.now());
 /** Set DRAKKAR_KILLS to 200 to have as many as may be: it takes some minutes. */
 const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 12 : 6));
 const CALLERS = 4;
-const ACTIONS = ['pause', 'cancel', 'resume', undefined] as const;
+/** What a caller does, in turns, to one of its jobs: of age 0 the newest. */
+const ACTIONS = [
+  { action: 'pause', age: 0 },
+  { action: 'cancel', age: 0 },
+  { action: 'resume', age: 2 },
+] as const;
+/** Of one caller. Where hosts are seldom there no job ends by itself, and a supernode takes no more than a thousand. */
+const MOST_OPEN = 100;
 const SOON = { timeout: 120_000, interval: 200 };
 
 /** A process of its own that can be killed and begun again. */
@@ -110,18 +117,21 @@ describe.skipIf(!isRoot).each(CLUSTERS)(
           }
         }
       };
+      /** It may have ended by then. */
+      const act = async (id: string | undefined, action: 'pause' | 'resume' | 'cancel') => {
+        if (id !== undefined) await insist(() => client.actOnJob(id, action)).catch(() => {});
+      };
       const callers = Array.from({ length: CALLERS }, async (_, caller) => {
-        let paused = '';
+        const mine: string[] = [];
         for (let number = 0; !ending.signal.aborted; number += 1) {
           const request = `request-${caller}-${number}`;
           const spec = { kind: 'evict' as const, digest: digestOf(request), parallelism: 1 };
           const job = await insist(() => client.createJob(spec, request));
           asked.set(request, job.id);
-          const action = ACTIONS[number % ACTIONS.length];
-          if (action === 'pause') paused = job.id;
-          const id = action === 'resume' ? paused : job.id;
-          // It may have ended by then.
-          if (action !== undefined) await insist(() => client.actOnJob(id, action)).catch(() => {});
+          mine.push(job.id);
+          const { action, age } = ACTIONS[number % ACTIONS.length] as (typeof ACTIONS)[number];
+          await act(mine.at(-1 - age), action);
+          await act(mine.at(-MOST_OPEN), 'cancel');
           await delay(20);
         }
       });
