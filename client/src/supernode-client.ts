@@ -182,6 +182,16 @@ export class SupernodeClient {
     return dataOf(await this.api.POST('/api/v1/webhooks', { body, ...signalOf(call) }));
   }
 
+  /**
+   * What a delivery would have done.
+   *
+   * @param delivery an example where it is not given
+   */
+  async tryWebhook(id: string, delivery?: unknown, call: Call = {}): Promise<Documents['WebhookTrial']> {
+    const request = { params: { path: { id } }, body: { delivery } };
+    return dataOf(await this.api.POST('/api/v1/webhooks/{id}/try', { ...request, ...signalOf(call) }));
+  }
+
   async removeWebhook(id: string, call: Call = {}): Promise<void> {
     await this.api.DELETE('/api/v1/webhooks/{id}', { params: { path: { id } }, ...signalOf(call) });
   }

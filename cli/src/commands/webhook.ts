@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import type { SupernodeClient } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
 import { formatAge, formatTable } from '../output/format.ts';
@@ -54,6 +56,31 @@ export const commands = [
     },
   }),
   defineCommand({
+    name: 'webhook try',
+    summary: 'say what a delivery would have done, and do nothing of it',
+    configures: 'supernode',
+    positionals: ['<name>'],
+    options: {
+      delivery: {
+        value: 'file',
+        summary: 'the JSON that the registry sends; an example where it is not given',
+      },
+    },
+    async run(context, [name], { delivery: path }) {
+      const client = await supernodeClient(context);
+      const { signal } = context;
+      const { id } = await hookOf(client, name, signal);
+      const delivery = path === undefined ? undefined : await readJson(path);
+      const trial = await client.tryWebhook(id, delivery, { signal });
+      const lines = trial.images.flatMap(({ image, policies }) => [
+        image,
+        ...policies.map(({ name, does }) => `  ${name}: ${does.join(', ') || 'nothing when it is pushed'}`),
+        ...(policies.length === 0 ? ['  no policy is for it'] : []),
+      ]);
+      context.answer(trial, lines.join('\n') || 'it tells of no push');
+    },
+  }),
+  defineCommand({
     name: 'webhook rm',
     summary: 'hear of a registry no longer',
     configures: 'supernode',
@@ -62,13 +89,27 @@ export const commands = [
     async run(context, [name]) {
       const client = await supernodeClient(context);
       const { signal } = context;
-      const hook = (await client.webhooks({ signal })).find((each) => each.name === name || each.id === name);
-      if (hook === undefined)
-        throw new DrakkarError('not_found', `there is no webhook ${name}`, {
-          hint: '`drakkar webhook ls` lists them',
-        });
+      const hook = await hookOf(client, name, signal);
       await client.removeWebhook(hook.id, { signal });
       context.answer({ removed: hook.id }, `${hook.name} is heard no longer`);
     },
   }),
 ];
+
+/** @throws `not_found` */
+async function hookOf(client: SupernodeClient, name: string, signal: AbortSignal) {
+  const hook = (await client.webhooks({ signal })).find((each) => each.name === name || each.id === name);
+  if (hook !== undefined) return hook;
+  throw new DrakkarError('not_found', `there is no webhook ${name}`, {
+    hint: '`drakkar webhook ls` lists them',
+  });
+}
+
+/** @throws `invalid_argument` */
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new DrakkarError('invalid_argument', `${path} can't be read as JSON`, { cause });
+  }
+}

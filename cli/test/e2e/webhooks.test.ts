@@ -142,6 +142,10 @@ describe.skipIf(!isRoot)('a registry that tells of its pushes (needs root)', () 
     const hook = await drakkar('webhook', 'create', 'hub', '--kind', 'docker-hub');
     expect(hook?.stdout).toMatch(/url +http.*\/deliveries\nsecret +\S{43}\n.*password/);
     expect((await drakkar('webhook', 'ls'))?.stdout).toMatch(/hub +docker-hub +nothing yet/);
+    expect((await drakkar('webhook', 'try', 'hub'))?.stdout).toMatch(
+      /^docker.io\/team\/app:1.4\n {2}zero-touch: nothing when it is pushed/,
+    );
+    expect(await drakkar('webhook', 'try', 'none')).toMatchObject({ code: 3 });
     expect(await drakkar('webhook', 'rm', 'hub')).toMatchObject({ code: 0 });
   });
 

@@ -557,6 +557,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks/{id}/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a delivery would have done; nothing of it is */
+        post: operations["tryWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2206,6 +2223,44 @@ export interface components {
             /** @description What the sender shows that it knows; made where it is not given. */
             secret?: string;
         };
+        WebhookTrial: {
+            /** @description What was tried, where no delivery was given. */
+            example?: unknown;
+            /** @description What was pushed. */
+            images: {
+                image: string;
+                /** @description That are on and for it. */
+                policies: {
+                    /** @description Nothing where the policy is not for what is pushed. */
+                    does: ("build" | "distribute")[];
+                    id: string;
+                    name: string;
+                }[];
+            }[];
+        };
+        WebhookTrialInput: {
+            /** @description What was tried, where no delivery was given. */
+            example?: unknown;
+            /** @description What was pushed. */
+            images: {
+                image: string;
+                /** @description That are on and for it. */
+                policies: {
+                    /** @description Nothing where the policy is not for what is pushed. */
+                    does: ("build" | "distribute")[];
+                    id: string;
+                    name: string;
+                }[];
+            }[];
+        };
+        WebhookTrialRequest: {
+            /** @description What the sender would send, in JSON; an example of what it would where it is not given. */
+            delivery?: unknown;
+        };
+        WebhookTrialRequestInput: {
+            /** @description What the sender would send, in JSON; an example of what it would where it is not given. */
+            delivery?: unknown;
+        };
     };
     responses: never;
     parameters: never;
@@ -3432,6 +3487,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeliveryAnswer"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tryWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookTrialRequestInput"];
+            };
+        };
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTrial"];
                 };
             };
             /** @description What went wrong */

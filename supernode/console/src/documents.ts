@@ -268,3 +268,16 @@ export interface Webhook {
 export interface NewWebhook extends Webhook {
   readonly secret: string;
 }
+
+export interface TriedPolicy {
+  readonly id: string;
+  readonly name: string;
+  readonly does: readonly ('build' | 'distribute')[];
+}
+
+/** What a delivery would have done. */
+export interface WebhookTrial {
+  /** What was tried, where nothing was given. */
+  readonly example?: unknown;
+  readonly images: readonly { readonly image: string; readonly policies: readonly TriedPolicy[] }[];
+}

@@ -7,6 +7,15 @@ import type { Policy, Wanted } from './schema.ts';
 export const isLayersAlone = ({ distribute, push }: Policy): boolean =>
   distribute?.content === 'layers' && !push;
 
+/** What it does for an image that was pushed. */
+export function doneOnPush(policy: Policy): ('build' | 'distribute')[] {
+  if (!policy.on.push) return [];
+  return [
+    ...(isLayersAlone(policy) ? [] : (['build'] as const)),
+    ...(policy.distribute === null ? [] : (['distribute'] as const)),
+  ];
+}
+
 /** What is to be done next, by what the policy says now; nothing where all was. */
 export function nextSpec(policy: Policy, { image, platform, near, stage }: Wanted): JobSpec | undefined {
   const common = { image, ...(platform === null ? {} : { platform }) };

@@ -83,6 +83,11 @@ export class Policies implements Disposable {
     await this.#queue.forget(id);
   }
 
+  /** Those that are for an image, and are on. */
+  of(image: GlobImage): Policy[] {
+    return this.#known.of(image);
+  }
+
   /** Images that were seen and that it would be for, at most 500. */
   async matching(request: Pick<PolicyRequest, 'images'>): Promise<SeenImage[]> {
     const globs = request.images.map(parseGlob);
@@ -117,7 +122,7 @@ export class Policies implements Disposable {
     for (const pushed of images) {
       const image = nameOf(pushed);
       if (image === undefined) continue;
-      const policies = this.#known.of(pushed).filter(({ on }) => on.push);
+      const policies = this.of(pushed).filter(({ on }) => on.push);
       for (const { id } of policies) wants.push({ policy: id, image, platform: null, near: null });
       // Of a digest alone, registries tell for each part of what has a tag.
       if (pushed.tag !== null) noted.push({ image, platform: null, isLooked: policies.length > 0 });
@@ -210,7 +215,8 @@ export class Policies implements Disposable {
   }
 }
 
-function nameOf({ registry, repository, tag, digest }: PushedImage): string | undefined {
+/** What hosts are told to fetch; nothing where it has no name. */
+export function nameOf({ registry, repository, tag, digest }: PushedImage): string | undefined {
   // A tag may mean something else by now; without one the digest is all there is.
   if (tag !== null) return formatReference({ registry, repository, tag, digest: undefined });
   return digest === null ? undefined : `${registry}/${repository}@${digest}`;

@@ -6,6 +6,7 @@ import { tooMuch } from '../policies/too-much.ts';
 import { Collection, type StateStore } from '../state/index.ts';
 import { readDelivery } from './delivery.ts';
 import { deliveryIdOf } from './delivery-id.ts';
+import { EXAMPLES } from './examples.ts';
 import type { HookKind } from './kinds.ts';
 import type { Pushed } from './notification.ts';
 import { type DeliveryRecord, type Hook, type HookRequest, hookSchema } from './schema.ts';
@@ -28,6 +29,11 @@ export interface Taken {
   readonly policies: number;
   /** What the sender is to be told besides. */
   readonly answer?: object | undefined;
+}
+
+export interface Trial {
+  readonly pushed: readonly Pushed[];
+  readonly example: object | undefined;
 }
 
 type Note = (outcome: DeliveryRecord['outcome'], detail: string) => void;
@@ -87,6 +93,19 @@ export class Hooks {
     await this.#get(id);
     await this.#hooks.remove(id);
     this.#deliveries.delete(id);
+  }
+
+  /**
+   * Reads a delivery and does nothing else: nobody has to show the secret, and nothing is remembered of it.
+   *
+   * @param delivery the JSON that the sender would send; an example of the hook's kind where it is not given
+   * @returns what was pushed, and the example that was read
+   * @throws `not_found`; `invalid_argument` for what its kind does not say
+   */
+  async try(id: string, delivery?: unknown): Promise<Trial> {
+    const { kind, registry } = await this.#get(id);
+    const example = delivery === undefined ? EXAMPLES[kind] : undefined;
+    return { example, pushed: readDelivery(kind, example ?? delivery, {}, { registry }).pushed };
   }
 
   /**

@@ -61,3 +61,37 @@ export const newHookDocument = hookDocument
 export const deliveryAnswer = z
   .looseObject({ outcome: z.string(), images: z.int().min(0), policies: z.int().min(0) })
   .meta({ id: 'DeliveryAnswer' });
+
+export const trialRequest = z
+  .strictObject({
+    delivery: z
+      .unknown()
+      .optional()
+      .describe('What the sender would send, in JSON; an example of what it would where it is not given.'),
+  })
+  .meta({ id: 'WebhookTrialRequest' });
+
+export const trialAnswer = z
+  .object({
+    example: z.unknown().optional().describe('What was tried, where no delivery was given.'),
+    images: z
+      .array(
+        z.object({
+          image: z.string(),
+          policies: z
+            .array(
+              z.object({
+                id: z.string(),
+                name: z.string(),
+                does: z
+                  .array(z.enum(['build', 'distribute']))
+                  .describe('Nothing where the policy is not for what is pushed.'),
+              }),
+            )
+            .describe('That are on and for it.'),
+        }),
+      )
+      .describe('What was pushed.'),
+  })
+  .meta({ id: 'WebhookTrial' });
+export type TrialAnswer = z.output<typeof trialAnswer>;

@@ -91,6 +91,14 @@ async function barriers(page: Page): Promise<string[]> {
   );
 }
 
+/** From where one may look already. */
+async function signIn(page: Page, token: string): Promise<void> {
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByLabel('Token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Live', { exact: true }).waitFor();
+}
+
 const overflow = (page: Page) => page.evaluate('document.documentElement.scrollWidth - innerWidth');
 
 describe.each(LOOKS)('in $name', ({ viewport, colorScheme }) => {
@@ -203,6 +211,35 @@ test('who has no token is asked for one, and it never stands in an address', asy
   await page.getByLabel('Token').waitFor();
   expect(addresses.filter((address) => address.includes(token))).toEqual([]);
   expect(await page.evaluate('sessionStorage.length')).toBe(0);
+});
+
+test('a webhook can be tried before a registry calls it', async () => {
+  const { local } = place;
+  const { id } = await local.createWebhook({ name: 'tried', kind: 'generic' });
+  const policy = await local.createPolicy({ name: 'apps', images: ['registry.example/team/*'] });
+  onTestFinished(async () => {
+    await local.removeWebhook(id);
+    await local.removePolicy(policy.id);
+  });
+  const { text } = await local.createToken({ name: 'tries', role: 'operator' });
+  const { page, complaints } = await open(place.url);
+  await signIn(page, text);
+  await goTo(page, '#/webhooks', 'Webhooks');
+  await page.getByText('Try it').click();
+  await page.getByRole('button', { name: 'Try', exact: true }).click();
+  const result = page.getByRole('status').filter({ hasText: 'It tells of 1 image' });
+  await result.getByText('apps: builds its snapshot').waitFor();
+  expect(await barriers(page)).toEqual([]);
+  const delivery = page.getByLabel('Delivery to try');
+  expect(JSON.parse(await delivery.inputValue())).toEqual({ images: ['registry.example/team/app:1.4'] });
+  await delivery.fill(JSON.stringify({ images: ['elsewhere.example/b:2'] }));
+  await page.getByRole('button', { name: 'Try', exact: true }).click();
+  await result.getByText('zero-touch: nothing').waitFor();
+  await delivery.fill('{"images": 7}');
+  await page.getByRole('button', { name: 'Try', exact: true }).click();
+  await page.getByRole('alert').getByText('this is no notification').waitFor();
+  expect(complaints.filter((text) => !text.includes('400'))).toEqual([]);
+  expect(await local.jobs()).toHaveLength(1);
 });
 
 test('who may only look is told so, and not signed out', async () => {

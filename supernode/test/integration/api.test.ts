@@ -204,6 +204,39 @@ describe('the API', () => {
     );
   });
 
+  test('says what a webhook’s delivery would have done, and does nothing of it', async () => {
+    const images = ['registry.example/team/*'];
+    const distribute = { content: 'start', target: {} } as const;
+    const admin = as('admin');
+    const policies = await Promise.all([
+      admin.createPolicy({ name: 'tried', images, distribute }),
+      admin.createPolicy({ name: 'not-on-push', images, on: { push: false } }),
+      admin.createPolicy({ name: 'off', images, enabled: false }),
+      admin.createPolicy({ name: 'of-others', images: ['other.example/**'] }),
+    ]);
+    const { id } = await admin.createWebhook({ name: 'tried', kind: 'generic' });
+    const before = await admin.jobs();
+    const tried = await as('operator').tryWebhook(id);
+    expect(tried.images.map(({ image }) => image)).toEqual(['registry.example/team/app:1.4']);
+    const does = Object.fromEntries(tried.images[0]?.policies.map(({ name, does }) => [name, does]) ?? []);
+    expect(does).toEqual({ tried: ['build', 'distribute'], 'not-on-push': [], 'zero-touch': [] });
+    const own = await as('operator').tryWebhook(id, { images: ['registry.example/team/b:2', 'no image!'] });
+    expect(own.images.map(({ image }) => image)).toEqual(['registry.example/team/b:2']);
+    expect(own.example).toBeUndefined();
+    await expect(as('operator').tryWebhook(id, { images: 7 })).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+    await expect(as('viewer').tryWebhook(id)).rejects.toMatchObject({ code: 'forbidden' });
+    const deep = `{"delivery":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+    expect(await call(`/api/v1/webhooks/${id}/try`, { method: 'POST', body: deep })).toMatchObject({
+      status: 400,
+    });
+    expect(await admin.jobs()).toEqual(before);
+    expect((await admin.webhooks()).find((hook) => hook.id === id)?.deliveries).toEqual([]);
+    for (const policy of policies) await admin.removePolicy(policy.id);
+    await admin.removeWebhook(id);
+  });
+
   test('ends a token within a second of its revocation or its end, also on an open stream', async () => {
     const brief = await local.createToken({ name: 'brief', role: 'viewer', ttlMs: 1_000 });
     const revoked = await local.createToken({ name: 'revoked', role: 'viewer' });

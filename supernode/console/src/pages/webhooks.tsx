@@ -13,6 +13,7 @@ import { Empty, ProblemNotice, Waiting } from '../parts/notice.tsx';
 import { Page } from '../parts/page.tsx';
 import { Section } from '../parts/section.tsx';
 import { Table } from '../parts/table.tsx';
+import { WebhookTrialPanel } from '../parts/webhook-trial.tsx';
 
 const KINDS = [
   { value: 'distribution', text: 'CNCF Distribution' },
@@ -77,6 +78,10 @@ function WebhookItem({ webhook, onChange }: { readonly webhook: Webhook; readonl
         ]}
       />
       {deliveries.length > 0 && <Deliveries deliveries={deliveries} />}
+      <details class="as-table">
+        <summary>Try it</summary>
+        <WebhookTrialPanel webhook={webhook} />
+      </details>
       <fieldset class="actions bar" aria-label={`What can be done with ${name}`} disabled={isBusy}>
         <ConfirmButton label="Delete webhook" question={`Delete ${name}?`} onConfirm={remove}>
           What this registry says is not taken any more.

@@ -45,15 +45,22 @@ export function TextField({
   );
 }
 
+interface LinesFieldProps extends FieldProps {
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly isRequired?: boolean;
+  readonly rows?: number;
+}
+
 /** Several lines of text. */
-export function LinesField({ label, hint, value, onChange, isRequired = false }: TextFieldProps) {
+export function LinesField({ label, hint, value, onChange, isRequired = false, rows = 3 }: LinesFieldProps) {
   const id = useId();
   return (
     <div class="field">
       <label for={id}>{label}</label>
       <textarea
         id={id}
-        rows={3}
+        rows={rows}
         value={value}
         required={isRequired}
         spellcheck={false}

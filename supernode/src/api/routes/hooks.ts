@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ID } from '../../ids.ts';
+import { doneOnPush, nameOf, type Policies, type PushedImage } from '../../policies/index.ts';
 import { proofWords } from '../../webhooks/hooks.ts';
 import {
   deliveryAnswer,
@@ -7,6 +8,9 @@ import {
   hookDocument,
   hookRequest,
   newHookDocument,
+  type TrialAnswer,
+  trialAnswer,
+  trialRequest,
 } from '../../webhooks/schema.ts';
 import { pageOf } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
@@ -19,7 +23,7 @@ const DELIVERY_BYTES = 512 * 1024;
 const DELIVERIES_PER_MINUTE = 6_000;
 
 /** Where registries say what they have now. */
-export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): void {
+export function hookRoutes(server: ApiRoutes, { hooks, policies, metrics }: ApiModules): void {
   const tags = ['webhooks'];
   const admin = { role: 'admin' } as const;
   const shown = ({ secret: _, ...hook }: Hook) => ({
@@ -77,6 +81,24 @@ export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): v
       return reply.code(204).send();
     },
   );
+  server.post(
+    '/webhooks/:id/try',
+    {
+      config: { role: 'operator' },
+      schema: {
+        tags,
+        operationId: 'tryWebhook',
+        summary: 'What a delivery would have done; nothing of it is',
+        params: byId,
+        body: trialRequest,
+        response: { 200: trialAnswer },
+      },
+    },
+    async ({ params, body }) => {
+      const { example, pushed } = await hooks.try(params.id, body.delivery);
+      return { example, images: pushed.flatMap((image) => trialOf(image, policies)) };
+    },
+  );
   void server.register(async (scope: ApiRoutes) => {
     // The secret signs the bytes as they came.
     scope.removeAllContentTypeParsers();
@@ -124,4 +146,14 @@ export function hookRoutes(server: ApiRoutes, { hooks, metrics }: ApiModules): v
       },
     );
   });
+}
+
+function trialOf(pushed: PushedImage, policies: Policies): TrialAnswer['images'] {
+  const image = nameOf(pushed);
+  if (image === undefined) return [];
+  const matching = policies.of(pushed).map((policy) => {
+    const { id, name } = policy;
+    return { id, name, does: doneOnPush(policy) };
+  });
+  return [{ image, policies: matching }];
 }

@@ -11,7 +11,7 @@ import type {
 } from '../../../src/api/documents.ts';
 import type { HostWork, Job } from '../../../src/jobs/index.ts';
 import type { Policy } from '../../../src/policies/schema.ts';
-import type { hookDocument } from '../../../src/webhooks/schema.ts';
+import type { hookDocument, TrialAnswer } from '../../../src/webhooks/schema.ts';
 
 test('the console shows what the API gives', () => {
   expectTypeOf<z.output<typeof statusSchema>>().toExtend<shown.Status>();
@@ -24,4 +24,5 @@ test('the console shows what the API gives', () => {
   expectTypeOf<HostWork>().toExtend<shown.HostWork>();
   expectTypeOf<Policy>().toExtend<shown.Policy>();
   expectTypeOf<z.output<typeof hookDocument>>().toExtend<shown.Webhook>();
+  expectTypeOf<TrialAnswer>().toExtend<shown.WebhookTrial>();
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { EMPTY_JOB, jobSpec, parseLabels } from '../../../console/src/model/job-form.ts';
 import { EMPTY_POLICY, policyRequest } from '../../../console/src/model/policy-form.ts';
+import { doesOf, trialRequest } from '../../../console/src/model/webhook-trial.ts';
 import { jobSpecSchema } from '../../../src/jobs/index.ts';
 import { policyRequest as policySchema } from '../../../src/policies/schema.ts';
 
@@ -80,5 +81,21 @@ describe('the form of a new policy', () => {
       refreshMs: 5_400_000,
       keepMs: 2_592_000_000,
     });
+  });
+});
+
+describe('the trial of a webhook', () => {
+  test('is of what was written, or of an example', () => {
+    expect(trialRequest(' ')).toEqual({});
+    expect(trialRequest('{"images":[]}')).toEqual({ delivery: { images: [] } });
+    expect(() => trialRequest('{')).toThrow(SyntaxError);
+  });
+
+  test('says what policies would do', () => {
+    const policy = { id: '', name: 'apps' };
+    expect(doesOf({ ...policy, does: ['build', 'distribute'] })).toBe(
+      'apps: builds its snapshot, brings it to hosts',
+    );
+    expect(doesOf({ ...policy, does: [] })).toMatch(/^apps: nothing/);
   });
 });

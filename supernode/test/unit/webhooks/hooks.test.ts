@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SqliteState } from '../../../src/state/index.ts';
-import { type Hook, Hooks, type Pushed } from '../../../src/webhooks/index.ts';
+import { HOOK_KINDS, type Hook, Hooks, type Pushed } from '../../../src/webhooks/index.ts';
 
 const SECRET = 'a secret of some length'.replaceAll(' ', '-');
 
@@ -54,6 +54,17 @@ describe('a webhook', () => {
     await expect(take(body)).rejects.toMatchObject({ statusCode: 429 });
     isFull = false;
     expect(await take(body)).toMatchObject({ outcome: 'taken' });
+  });
+
+  test.each(HOOK_KINDS)('of %s can be tried with an example, and with what one has', async (kind) => {
+    const registry = 'registry.example';
+    const { id } = await hooks.create({ name: 'tried', kind, registry }, 'me');
+    const { example, pushed } = await hooks.try(id);
+    expect(pushed).toMatchObject([{ registry, repository: 'team/app', tag: '1.4' }]);
+    expect(await hooks.try(id, example)).toEqual({ example: undefined, pushed });
+    await expect(hooks.try(id, 7)).rejects.toMatchObject({ code: 'invalid_argument' });
+    expect(had).toEqual([]);
+    expect(hooks.deliveriesOf(id)).toEqual([]);
   });
 
   test('lets be counted what it refuses, too', async () => {
