@@ -25,6 +25,11 @@ export class SupernodeClient {
     return dataOf(await this.api.GET('/api/v1/status', signalOf(call)));
   }
 
+  /** Who asks, and what they may do. */
+  async whoAmI(call: Call = {}): Promise<Documents['WhoAmI']> {
+    return dataOf(await this.api.GET('/api/v1/whoami', signalOf(call)));
+  }
+
   /** All of the cluster at a glance. */
   async overview(call: Call = {}): Promise<Documents['Overview']> {
     return dataOf(await this.api.GET('/api/v1/overview', signalOf(call)));

@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import { SupernodeClient } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
+import { formatAge } from '../output/format.ts';
 import { keepLogin } from '../supernode-place.ts';
 
 /** `drakkar login`: which supernode commands speak with. */
@@ -41,11 +42,14 @@ export const commands = [
       const token = (path === undefined ? await text(process.stdin) : await readFile(path, 'utf8')).trim();
       const login = { url: origin, token, ...(flags.pin === undefined ? {} : { pin: flags.pin }) };
       const { signal } = context;
-      const { version, hosts } = await new SupernodeClient(login).status({ signal });
+      const client = new SupernodeClient(login);
+      const { version, hosts } = await client.status({ signal });
+      const { name, role, expiresAtMs } = await client.whoAmI({ signal });
       const kept = await keepLogin(login);
+      const ends = expiresAtMs === null ? '' : ` for ${formatAge(expiresAtMs - Date.now())}`;
       context.answer(
-        { url: origin, version, hosts },
-        `logged in to ${origin}, version ${version}, ${hosts} hosts connected; kept in ${kept}`,
+        { url: origin, version, hosts, name, role, expiresAtMs },
+        `logged in to ${origin} as ${name}, ${role}${ends}; version ${version}, ${hosts} hosts connected; kept in ${kept}`,
       );
     },
   }),

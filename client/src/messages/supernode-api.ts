@@ -574,6 +574,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who asks, and what they may do */
+        get: operations["whoAmI"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2261,6 +2278,26 @@ export interface components {
             /** @description What the sender would send, in JSON; an example of what it would where it is not given. */
             delivery?: unknown;
         };
+        WhoAmI: {
+            /** @description `null` where it does not end. */
+            expiresAtMs: number | null;
+            /** @description Of the token; `local` over the unix socket, `anybody` without a token. */
+            name: string;
+            /** @enum {string} */
+            role: "viewer" | "operator" | "admin";
+            /** @description Its id; `null` for who has none. */
+            token: string | null;
+        };
+        WhoAmIInput: {
+            /** @description `null` where it does not end. */
+            expiresAtMs: number | null;
+            /** @description Of the token; `local` over the unix socket, `anybody` without a token. */
+            name: string;
+            /** @enum {string} */
+            role: "viewer" | "operator" | "admin";
+            /** @description Its id; `null` for who has none. */
+            token: string | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -3522,6 +3559,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookTrial"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    whoAmI: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhoAmI"];
                 };
             };
             /** @description What went wrong */

@@ -1,10 +1,11 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { call, Problem } from './api.ts';
 import { useData } from './data.ts';
-import type { Status } from './documents.ts';
+import type { Status, WhoAmI } from './documents.ts';
 import { listen } from './events.ts';
-import { duration } from './format.ts';
+import { clock, duration } from './format.ts';
 import { route } from './location.ts';
+import { nowMs } from './now.ts';
 import { BlobPage } from './pages/blob.tsx';
 import { BlobsPage } from './pages/blobs.tsx';
 import { HostPage } from './pages/host.tsx';
@@ -25,7 +26,7 @@ import { AwayBanner, Connection } from './parts/connection.tsx';
 import { Navigation } from './parts/navigation.tsx';
 import { SearchBox } from './parts/search-box.tsx';
 import type { Route } from './route.ts';
-import { access, signOut, token } from './session.ts';
+import { access, askForToken, caller, signOut, token } from './session.ts';
 
 const RETRY_MS = 2_000;
 
@@ -36,8 +37,9 @@ export function App() {
     if (!isUnknown) return;
     const timer = { id: 0 };
     const look = () =>
-      call('/status').then(
-        () => {
+      call<WhoAmI>('/whoami').then(
+        (known) => {
+          caller.value = known;
           access.value = 'open';
         },
         (cause) => {
@@ -83,6 +85,7 @@ function Shell() {
               {status.version}, up {duration(status.uptimeMs)}
             </p>
           )}
+          <Caller />
           <SessionButton />
         </div>
       </header>
@@ -94,6 +97,17 @@ function Shell() {
   );
 }
 
+function Caller() {
+  if (caller.value === null) return null;
+  const { name, role, expiresAtMs } = caller.value;
+  return (
+    <p class="quiet wrap">
+      {name}, {role}
+      {expiresAtMs !== null && `, until ${clock(expiresAtMs, nowMs.value)}`}
+    </p>
+  );
+}
+
 function SessionButton() {
   if (token.value !== null) {
     return (
@@ -102,9 +116,6 @@ function SessionButton() {
       </button>
     );
   }
-  const askForToken = () => {
-    access.value = 'asked';
-  };
   return (
     <button type="button" class="link" onClick={askForToken}>
       Sign in

@@ -5,6 +5,15 @@ export interface Page<Item> {
   readonly next: string | null;
 }
 
+export type ApiRole = 'viewer' | 'operator' | 'admin';
+
+export interface WhoAmI {
+  readonly name: string;
+  readonly role: ApiRole;
+  readonly token: string | null;
+  readonly expiresAtMs: number | null;
+}
+
 export interface Status {
   readonly version: string;
   readonly peer: string;

@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import type { WhoAmI } from './documents.ts';
 
 const KEY = 'drakkar.token';
 
@@ -8,6 +9,8 @@ export type Access = 'unknown' | 'open' | 'closed' | 'asked';
 export const access = signal<Access>('unknown');
 /** It stays in this tab, and ends with it. */
 export const token = signal<string | null>(sessionStorage.getItem(KEY));
+/** Who one is, as far as the supernode has said. */
+export const caller = signal<WhoAmI | null>(null);
 /** Why one has to sign in again. */
 export const signedOutBecause = signal<string | null>(null);
 
@@ -23,6 +26,11 @@ export function signOut(because: string | null = null): void {
   signedOutBecause.value = because;
   token.value = null;
   access.value = 'unknown';
+}
+
+/** Another one may do more. */
+export function askForToken(): void {
+  access.value = 'asked';
 }
 
 /** The supernode does not take the token, or takes nobody without one. */

@@ -296,6 +296,16 @@ export const tokenSchema = z
   })
   .meta({ id: 'Token' });
 
+export const whoAmISchema = z
+  .object({
+    name: z.string().describe('Of the token; `local` over the unix socket, `anybody` without a token.'),
+    role: z.enum(API_ROLES),
+    token: z.string().nullable().describe('Its id; `null` for who has none.'),
+    expiresAtMs: z.number().nullable().describe('`null` where it does not end.'),
+  })
+  .meta({ id: 'WhoAmI' });
+export type WhoAmIDocument = z.output<typeof whoAmISchema>;
+
 export const tokenRequest = z
   .strictObject({
     name: text(100)

@@ -46,12 +46,12 @@ export interface ApiServerOptions {
 export type ApiServer = FastifyInstance;
 
 /** Who comes over the unix socket. */
-const LOCAL: Caller = { name: 'local', role: 'admin', token: null };
-const ANYBODY: Caller = { name: 'anybody', role: 'viewer', token: null };
+const LOCAL: Caller = { name: 'local', role: 'admin', token: null, expiresAtMs: null };
+const ANYBODY: Caller = { name: 'anybody', role: 'viewer', token: null, expiresAtMs: null };
 /** There nobody is slowed down. */
 const UNLIMITED = Number.MAX_SAFE_INTEGER;
 /** Who shows nothing that is good. */
-const NOBODY: Caller = { name: 'nobody', role: 'viewer', token: null };
+const NOBODY: Caller = { name: 'nobody', role: 'viewer', token: null, expiresAtMs: null };
 const BODY_BYTES = 1024 * 1024;
 const BASE = '/api/v1';
 /** What the console's build has made. */

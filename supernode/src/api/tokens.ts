@@ -29,6 +29,8 @@ export interface Caller {
   readonly role: ApiRole;
   /** Of the token; `null` for who needs none. */
   readonly token: string | null;
+  /** When the token ends; `null` where it does not. */
+  readonly expiresAtMs: number | null;
 }
 
 const PREFIX = 'drk';
@@ -122,7 +124,7 @@ export class Tokens implements Disposable {
     const token = this.#known.get(id);
     if (token === undefined || !isSame(token.secretHash, hashOf(secret)) || hasEnded(token, nowMs))
       return undefined;
-    return { name: token.name, role: token.role, token: id };
+    return { name: token.name, role: token.role, token: id, expiresAtMs: token.expiresAtMs };
   }
 
   /** Whether a caller's token is still good. */

@@ -243,13 +243,34 @@ test('a webhook can be tried before a registry calls it', async () => {
 });
 
 test('who may only look is told so, and not signed out', async () => {
-  const { page } = await open(`${place.url}/#/jobs/${job}`);
-  await page.getByRole('button', { name: 'Pause' }).click();
-  await page
-    .getByRole('alert')
-    .getByText(/operator/)
-    .waitFor();
+  const { page, complaints } = await open(`${place.url}/#/jobs/${job}`);
+  await page.getByText('You are anybody, a viewer: it takes an operator to change jobs.').waitFor();
+  const isDisabled = (name: string) => page.getByRole('button', { name, exact: true }).isDisabled();
+  expect(await isDisabled('Pause')).toBe(true);
+  for (const [hash, title, button] of [
+    ['#/jobs/new', 'New job', 'Create job'],
+    ['#/policies/new', 'New policy', 'Create policy'],
+    ['#/policies', 'Policies', 'Disable'],
+    ['#/webhooks', 'Webhooks', 'Create webhook'],
+  ] as const) {
+    await goTo(page, hash, title);
+    await page.getByText('You are anybody, a viewer').waitFor();
+    expect(await isDisabled(button), hash).toBe(true);
+    expect(await barriers(page), hash).toEqual([]);
+  }
   await page.getByText('Live', { exact: true }).waitFor();
+  expect(complaints).toEqual([]);
+
+  const { text } = await place.local.createToken({ name: 'does', role: 'operator', ttlMs: null });
+  await page.getByRole('button', { name: 'Sign in with another token' }).click();
+  await page.getByLabel('Token').fill(text);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('You are does, an operator: it takes an admin to make or delete them.').waitFor();
+  await page.getByText('does, operator', { exact: true }).waitFor();
+  await goTo(page, `#/jobs/${job}`, /^preheat registry/);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('button', { name: 'Pause' }).waitFor();
 });
 
 test('it outlives the supernode, and shows what has happened meanwhile', async () => {

@@ -65,6 +65,13 @@ describe('the API', () => {
     });
     await expect(as('operator').tokens()).rejects.toMatchObject({ code: 'forbidden' });
     await expect(as('operator').joinToken()).rejects.toMatchObject({ code: 'forbidden' });
+    expect(await as('viewer').whoAmI()).toMatchObject({ name: 'the viewer', role: 'viewer' });
+    const brief = await local.createToken({ name: 'brief', role: 'operator', ttlMs: 60_000 });
+    const { id: token, expiresAtMs } = brief;
+    expect(await new SupernodeClient({ url, token: brief.text }).whoAmI()).toEqual({
+      ...{ name: 'brief', role: 'operator', token, expiresAtMs },
+    });
+    expect(await local.whoAmI()).toMatchObject({ name: 'local', role: 'admin', token: null });
     expect((await as('viewer').status()).peer).toBe(supernode.status().peer);
     expect((await as('admin').tokens()).map(({ name }) => name)).toContain('the viewer');
   });

@@ -6,6 +6,7 @@ import { goTo } from '../location.ts';
 import { healthOf } from '../model/hosts.ts';
 import { nowMs } from '../now.ts';
 import { useAction } from '../parts/action.ts';
+import { Actions, RoleNotice } from '../parts/allowed.tsx';
 import { ConfirmButton } from '../parts/confirm.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { Mark } from '../parts/mark.tsx';
@@ -92,7 +93,8 @@ function HostActions({ host, path, onChange }: HostActionsProps) {
     });
   return (
     <>
-      <fieldset class="actions bar" aria-label="What can be done with this host" disabled={isBusy}>
+      <RoleNotice needs={[{ role: 'admin', what: 'revoke or forget hosts' }]} />
+      <Actions label="What can be done with this host" needs="admin" isBusy={isBusy}>
         {host.state !== 'revoked' && (
           <ConfirmButton label="Revoke host" question={`Revoke ${host.name}?`} onConfirm={revoke}>
             Its membership ends at once. Other hosts give it nothing any more. Who has the join token can
@@ -104,7 +106,7 @@ function HostActions({ host, path, onChange }: HostActionsProps) {
             It leaves the list. Do this for a host that is gone for good.
           </ConfirmButton>
         )}
-      </fieldset>
+      </Actions>
       <ProblemNotice problem={problem} />
     </>
   );

@@ -7,6 +7,7 @@ import { goTo } from '../location.ts';
 import { actionsOf, isEnded, subjectOf, targetOf } from '../model/jobs.ts';
 import { nowMs } from '../now.ts';
 import { useAction } from '../parts/action.ts';
+import { Actions, RoleNotice } from '../parts/allowed.tsx';
 import { ConfirmButton } from '../parts/confirm.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { JobMeter } from '../parts/job-meter.tsx';
@@ -99,7 +100,8 @@ function JobActions({ job, path, data }: JobActionsProps) {
     });
   return (
     <>
-      <fieldset class="actions bar" aria-label="What can be done with this job" disabled={isBusy}>
+      <RoleNotice needs={[{ role: 'operator', what: 'change jobs' }]} />
+      <Actions label="What can be done with this job" needs="operator" isBusy={isBusy}>
         {actionsOf(job).map((action) =>
           action === 'cancel' ? (
             <ConfirmButton
@@ -121,7 +123,7 @@ function JobActions({ job, path, data }: JobActionsProps) {
             It leaves the list. What hosts have stays.
           </ConfirmButton>
         )}
-      </fieldset>
+      </Actions>
       <ProblemNotice problem={problem} />
     </>
   );

@@ -4,6 +4,7 @@ import type { Job } from '../documents.ts';
 import { goTo } from '../location.ts';
 import { EMPTY_JOB, type JobFields, jobSpec } from '../model/job-form.ts';
 import { useAction } from '../parts/action.ts';
+import { may, RoleNotice } from '../parts/allowed.tsx';
 import { CheckField, ChoiceField, TextField } from '../parts/fields.tsx';
 import { ProblemNotice } from '../parts/notice.tsx';
 import { Page } from '../parts/page.tsx';
@@ -40,6 +41,7 @@ export function NewJobPage() {
   };
   return (
     <Page title="New job">
+      <RoleNotice needs={[{ role: 'operator', what: 'make jobs' }]} />
       <form class="form" onSubmit={submit}>
         <ChoiceField
           label="What to do"
@@ -97,7 +99,7 @@ export function NewJobPage() {
         )}
         <ProblemNotice problem={problem} />
         <div class="actions">
-          <button type="submit" class="primary" disabled={isBusy}>
+          <button type="submit" class="primary" disabled={isBusy || !may('operator')}>
             Create job
           </button>
           <a class="button" href={routeHref('jobs')}>

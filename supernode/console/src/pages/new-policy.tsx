@@ -4,6 +4,7 @@ import type { DryRun } from '../documents.ts';
 import { goTo } from '../location.ts';
 import { EMPTY_POLICY, type PolicyFields, patternsOf, policyRequest } from '../model/policy-form.ts';
 import { useAction } from '../parts/action.ts';
+import { may, RoleNotice } from '../parts/allowed.tsx';
 import { CheckField, ChoiceField, LinesField, TextField } from '../parts/fields.tsx';
 import { ProblemNotice } from '../parts/notice.tsx';
 import { Page } from '../parts/page.tsx';
@@ -28,6 +29,7 @@ export function NewPolicyPage() {
   };
   return (
     <Page title="New policy">
+      <RoleNotice needs={[{ role: 'operator', what: 'try or make policies' }]} />
       <form class="form" onSubmit={submit}>
         <TextField
           label="Name"
@@ -86,10 +88,10 @@ export function NewPolicyPage() {
         <ProblemNotice problem={problem} />
         {dry !== null && <SeenImages dry={dry} />}
         <div class="actions">
-          <button type="submit" class="primary" disabled={isBusy}>
+          <button type="submit" class="primary" disabled={isBusy || !may('operator')}>
             Create policy
           </button>
-          <button type="button" disabled={isBusy || images.length === 0} onClick={dryRun}>
+          <button type="button" disabled={isBusy || images.length === 0 || !may('operator')} onClick={dryRun}>
             Dry run
           </button>
           <a class="button" href={routeHref('policies')}>

@@ -5,6 +5,7 @@ import type { DryRun, Page as PageOf, Policy } from '../documents.ts';
 import { duration } from '../format.ts';
 import { changedPolicy, toWhom, whenOf } from '../model/policy-form.ts';
 import { useAction } from '../parts/action.ts';
+import { Actions, RoleNotice } from '../parts/allowed.tsx';
 import { ConfirmButton } from '../parts/confirm.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { Mark } from '../parts/mark.tsx';
@@ -34,6 +35,7 @@ export function PoliciesPage() {
       ) : (
         <>
           <ProblemNotice problem={problem} />
+          <RoleNotice needs={[{ role: 'operator', what: 'try or change policies' }]} />
           {value.items.length === 0 && (
             <Empty title="There is no policy.">
               <p>Nothing is built or distributed by itself.</p>
@@ -87,7 +89,7 @@ function PolicyItem({ policy, onChange }: { readonly policy: Policy; readonly on
           ['Forgets unused', keepMs === null ? 'never' : `after ${duration(keepMs)}`],
         ]}
       />
-      <fieldset class="actions bar" aria-label={`What can be done with ${name}`} disabled={isBusy}>
+      <Actions label={`What can be done with ${name}`} needs="operator" isBusy={isBusy}>
         <button type="button" onClick={dryRun}>
           Dry run
         </button>
@@ -97,7 +99,7 @@ function PolicyItem({ policy, onChange }: { readonly policy: Policy; readonly on
         <ConfirmButton label="Delete policy" question={`Delete ${name}?`} onConfirm={remove}>
           Nothing more is done by it. Snapshots that it has made stay.
         </ConfirmButton>
-      </fieldset>
+      </Actions>
       <ProblemNotice problem={problem} />
       {dry !== null && <SeenImages dry={dry} />}
     </li>

@@ -5,6 +5,7 @@ import type { Delivery, NewWebhook, Page as PageOf, Webhook } from '../documents
 import { ago } from '../format.ts';
 import { nowMs } from '../now.ts';
 import { useAction } from '../parts/action.ts';
+import { Actions, may, RoleNotice } from '../parts/allowed.tsx';
 import { ConfirmButton } from '../parts/confirm.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { ChoiceField, TextField } from '../parts/fields.tsx';
@@ -38,6 +39,12 @@ export function WebhooksPage() {
       ) : (
         <>
           <ProblemNotice problem={problem} />
+          <RoleNotice
+            needs={[
+              { role: 'operator', what: 'try webhooks' },
+              { role: 'admin', what: 'make or delete them' },
+            ]}
+          />
           {value.items.length === 0 && (
             <Empty title="There is no webhook.">
               <p>No registry can tell of pushes yet.</p>
@@ -82,11 +89,11 @@ function WebhookItem({ webhook, onChange }: { readonly webhook: Webhook; readonl
         <summary>Try it</summary>
         <WebhookTrialPanel webhook={webhook} />
       </details>
-      <fieldset class="actions bar" aria-label={`What can be done with ${name}`} disabled={isBusy}>
+      <Actions label={`What can be done with ${name}`} needs="admin" isBusy={isBusy}>
         <ConfirmButton label="Delete webhook" question={`Delete ${name}?`} onConfirm={remove}>
           What this registry says is not taken any more.
         </ConfirmButton>
-      </fieldset>
+      </Actions>
       <ProblemNotice problem={problem} />
     </li>
   );
@@ -167,7 +174,7 @@ function NewWebhookForm({ onChange }: { readonly onChange: () => void }) {
         />
         <ProblemNotice problem={problem} />
         <div class="actions">
-          <button type="submit" class="primary" disabled={isBusy}>
+          <button type="submit" class="primary" disabled={isBusy || !may('admin')}>
             Create webhook
           </button>
         </div>

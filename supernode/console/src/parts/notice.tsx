@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import type { Problem } from '../api.ts';
-import { access } from '../session.ts';
+import { askForToken } from '../session.ts';
 
 /** What went wrong, and what to do about it. */
 export function ProblemNotice({ problem }: { readonly problem: Problem | null }) {
@@ -19,10 +19,6 @@ export function ProblemNotice({ problem }: { readonly problem: Problem | null })
       )}
     </div>
   );
-}
-
-function askForToken(): void {
-  access.value = 'asked';
 }
 
 /** Something that is not there, and why. */

@@ -4,6 +4,7 @@ import type { Webhook, WebhookTrial } from '../documents.ts';
 import { several } from '../format.ts';
 import { doesOf, trialRequest } from '../model/webhook-trial.ts';
 import { useAction } from './action.ts';
+import { may } from './allowed.tsx';
 import { LinesField } from './fields.tsx';
 import { ProblemNotice } from './notice.tsx';
 import { Subject } from './subject.tsx';
@@ -35,7 +36,7 @@ export function WebhookTrialPanel({ webhook: { id } }: { readonly webhook: Webho
         onChange={setText}
       />
       <div class="actions">
-        <button type="submit" disabled={isBusy}>
+        <button type="submit" disabled={isBusy || !may('operator')}>
           Try
         </button>
       </div>

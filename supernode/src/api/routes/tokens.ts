@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { auditEntrySchema } from '../audit.ts';
-import { newTokenSchema, pageOf, pageQuery, tokenRequest, tokenSchema } from '../documents.ts';
+import { newTokenSchema, pageOf, pageQuery, tokenRequest, tokenSchema, whoAmISchema } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 import type { ApiToken } from '../tokens.ts';
@@ -8,6 +8,18 @@ import { valuesOf } from './jobs.ts';
 
 export function tokenRoutes(server: ApiRoutes, { tokens, audit }: ApiModules): void {
   const admin = { role: 'admin' } as const;
+  server.get(
+    '/whoami',
+    {
+      schema: {
+        tags: ['access'],
+        operationId: 'whoAmI',
+        summary: 'Who asks, and what they may do',
+        response: { 200: whoAmISchema },
+      },
+    },
+    ({ caller: { name, role, token, expiresAtMs } }) => ({ name, role, token, expiresAtMs }),
+  );
   server.get(
     '/tokens',
     {

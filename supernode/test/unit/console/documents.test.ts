@@ -8,6 +8,7 @@ import type {
   snapshotDetailSchema,
   statusSchema,
   topologySchema,
+  whoAmISchema,
 } from '../../../src/api/documents.ts';
 import type { HostWork, Job } from '../../../src/jobs/index.ts';
 import type { Policy } from '../../../src/policies/schema.ts';
@@ -15,6 +16,7 @@ import type { hookDocument, TrialAnswer } from '../../../src/webhooks/schema.ts'
 
 test('the console shows what the API gives', () => {
   expectTypeOf<z.output<typeof statusSchema>>().toExtend<shown.Status>();
+  expectTypeOf<z.output<typeof whoAmISchema>>().toExtend<shown.WhoAmI>();
   expectTypeOf<z.output<typeof hostSchema>>().toExtend<shown.Host>();
   expectTypeOf<z.output<typeof overviewSchema>>().toExtend<shown.Overview>();
   expectTypeOf<z.output<typeof topologySchema>>().toExtend<shown.Topology>();
