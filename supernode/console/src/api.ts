@@ -1,3 +1,4 @@
+import type { Issue } from './documents.ts';
 import { refuse, token } from './session.ts';
 
 const BASE = 'api/v1';
@@ -8,12 +9,15 @@ export class Problem extends Error {
   override readonly name = 'Problem';
   readonly status: number;
   readonly hint: string | null;
+  /** What of the request is wrong, where that was said. */
+  readonly issues: readonly Issue[];
 
   /** @param status of the answer; 0 where there was none */
-  constructor(status: number, message: string, hint: string | null = null) {
+  constructor(status: number, message: string, hint: string | null = null, issues: readonly Issue[] = []) {
     super(message);
     this.status = status;
     this.hint = hint;
+    this.issues = issues;
   }
 }
 
@@ -55,9 +59,13 @@ export const authorization = (used: string | null): Record<string, string> =>
 
 async function problemOf(answer: Response): Promise<Problem> {
   try {
-    const { detail, hint } = (await answer.json()) as { detail?: unknown; hint?: unknown };
+    const { detail, hint, issues } = (await answer.json()) as {
+      detail?: unknown;
+      hint?: unknown;
+      issues?: readonly Issue[];
+    };
     const message = typeof detail === 'string' ? detail : answer.statusText;
-    return new Problem(answer.status, message, typeof hint === 'string' ? hint : null);
+    return new Problem(answer.status, message, typeof hint === 'string' ? hint : null, issues);
   } catch {
     return new Problem(answer.status, `The supernode answered ${answer.status}.`);
   }

@@ -17,6 +17,7 @@ import { NewPolicyPage } from './pages/new-policy.tsx';
 import { NotFoundPage } from './pages/not-found.tsx';
 import { OverviewPage } from './pages/overview.tsx';
 import { PoliciesPage } from './pages/policies.tsx';
+import { PolicyPage } from './pages/policy.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { SnapshotPage } from './pages/snapshot.tsx';
 import { SnapshotsPage } from './pages/snapshots.tsx';
@@ -129,7 +130,7 @@ function PageOf({ page, id }: Pick<Route, 'page' | 'id'>) {
     if (page === 'snapshots') return <SnapshotPage manifest={id} />;
     if (page === 'jobs') return id === 'new' ? <NewJobPage /> : <JobPage id={id} />;
     if (page === 'hosts') return <HostPage peer={id} />;
-    if (page === 'policies' && id === 'new') return <NewPolicyPage />;
+    if (page === 'policies') return id === 'new' ? <NewPolicyPage /> : <PolicyPage id={id} />;
     return <NotFoundPage />;
   }
   const Found = PAGES[page] ?? NotFoundPage;

@@ -5,6 +5,13 @@ export interface Page<Item> {
   readonly next: string | null;
 }
 
+/** One thing that is wrong with a request. */
+export interface Issue {
+  /** Where: `body/images/0`. */
+  readonly path: string;
+  readonly message: string;
+}
+
 export type ApiRole = 'viewer' | 'operator' | 'admin';
 
 export interface WhoAmI {
@@ -234,14 +241,19 @@ export interface Policy {
   readonly images: readonly string[];
   readonly enabled: boolean;
   readonly on: { readonly push: boolean; readonly firstPull: boolean };
+  readonly minSizeBytes: number;
+  readonly atOnce: number;
   readonly push: boolean;
   readonly distribute: {
-    readonly content?: string;
+    readonly content: 'snapshot' | 'start' | 'layers';
     readonly target?: NonNullable<Job['spec']['target']>;
     readonly parallelism?: number | string;
   } | null;
   readonly refreshMs: number | null;
   readonly keepMs: number | null;
+  readonly createdAtMs: number;
+  readonly createdBy: string;
+  readonly changedAtMs: number;
 }
 
 /** An image that was pushed, pulled or asked for. */

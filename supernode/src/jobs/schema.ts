@@ -62,7 +62,9 @@ const common = {
 const rollout = {
   target: targetSchema,
   parallelism: z
-    .union([z.int().min(1).max(100_000), percentage])
+    .union([z.int().min(1).max(100_000), percentage], {
+      error: 'is neither a number of hosts nor a percentage as 25%',
+    })
     .default(100)
     .describe('Hosts at the same time: a number, or a percentage of all that it is for.'),
   stopAfterFailures: z

@@ -67,6 +67,11 @@ export class Policies implements Disposable {
     return this.#known.list();
   }
 
+  /** @throws `not_found` */
+  get(id: string): Policy {
+    return this.#known.get(id);
+  }
+
   /** @throws `already_exists` for a name that another one has; `limit_exceeded` */
   create(request: PolicyRequest, by: string): Promise<Policy> {
     return this.#known.create(request, by);

@@ -242,6 +242,55 @@ test('a webhook can be tried before a registry calls it', async () => {
   expect(await local.jobs()).toHaveLength(1);
 });
 
+test('a policy is made and changed in all that it says, and what is wrong stands at its field', async () => {
+  const { local } = place;
+  const { text } = await local.createToken({ name: 'policies', role: 'operator' });
+  const { page } = await open(place.url);
+  await signIn(page, text);
+  await goTo(page, '#/policies/new', 'New policy');
+  const fill = (label: string, value: string) => page.getByLabel(label, { exact: true }).fill(value);
+  await fill('Name', 'Shop');
+  await fill('Images', 'registry.example/shop/**\n{bad');
+  await fill('Then only of images larger than, in MB', 'many');
+  await fill('Builds at the same time', '5');
+  await page.getByLabel('What they get').selectOption('start');
+  await fill('Share of them, in %', '10');
+  await fill('Or until so many have it', '3');
+  await fill('Labels', 'rack=a1');
+  const save = (name: string) => page.getByRole('button', { name, exact: true }).click();
+  await save('Create policy');
+  await page.getByRole('alert').getByText('What is wrong stands at its field.').waitFor();
+  const wrong = await page.evaluate(
+    `[...document.querySelectorAll('[aria-invalid="true"]')].map(({ labels }) => labels[0].textContent)`,
+  );
+  expect(wrong).toEqual([
+    'Name',
+    'Images',
+    'Then only of images larger than, in MB',
+    'Or until so many have it',
+  ]);
+  expect(await page.evaluate('document.activeElement.value')).toBe('Shop');
+  expect(await barriers(page)).toEqual([]);
+  await fill('Name', 'shop');
+  await fill('Images', 'registry.example/shop/**');
+  await fill('Then only of images larger than, in MB', '100');
+  await fill('Share of them, in %', '');
+  await save('Create policy');
+  const card = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'shop' }) });
+  await card.getByRole('link', { name: 'Change' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Policy shop' }).waitFor();
+  await fill('Forget snapshots that nobody starts, after days', '30');
+  await page.getByLabel('It is in force').uncheck();
+  await save('Save policy');
+  await card.getByText('disabled').waitFor();
+  const policy = (await local.policies()).find(({ name }) => name === 'shop');
+  expect(policy).toMatchObject({
+    ...{ enabled: false, minSizeBytes: 1e8, atOnce: 5, keepMs: 30 * 24 * 60 * 60_000, refreshMs: null },
+    distribute: { content: 'start', target: { labels: { rack: 'a1' }, hosts: 3 }, parallelism: 100 },
+  });
+  await local.removePolicy(policy?.id ?? '');
+});
+
 test('who may only look is told so, and not signed out', async () => {
   const { page, complaints } = await open(`${place.url}/#/jobs/${job}`);
   await page.getByText('You are anybody, a viewer: it takes an operator to change jobs.').waitFor();

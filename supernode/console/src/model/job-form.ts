@@ -1,30 +1,33 @@
+import type { Places } from './issues.ts';
+import { EMPTY_ROLLOUT, ROLLOUT_PLACES, type Rollout, rollout } from './rollout.ts';
+
 /** What a person writes in the form of a new job. */
-export interface JobFields {
+export interface JobFields extends Rollout {
   readonly kind: 'preheat' | 'build' | 'get' | 'evict';
   readonly subject: string;
   readonly platform: string;
   readonly content: 'snapshot' | 'start' | 'layers';
-  readonly role: string;
-  readonly labels: string;
-  readonly percentage: string;
-  readonly parallelism: string;
   readonly keep: boolean;
   readonly push: boolean;
   readonly rebuild: boolean;
 }
 
 export const EMPTY_JOB: JobFields = {
+  ...EMPTY_ROLLOUT,
   kind: 'preheat',
   subject: '',
   platform: '',
   content: 'snapshot',
-  role: '',
-  labels: '',
-  percentage: '',
-  parallelism: '',
   keep: false,
   push: false,
   rebuild: false,
+};
+
+/** Of a specification. */
+export const JOB_PLACES: Places<keyof Rollout | 'subject' | 'platform'> = {
+  ...ROLLOUT_PLACES,
+  subject: ['image', 'url', 'digest'],
+  platform: ['platform'],
 };
 
 /** The specification that the API takes; the supernode checks the rest. */
@@ -46,35 +49,4 @@ export function jobSpec(fields: JobFields): Record<string, unknown> {
 function subjectField(kind: JobFields['kind'], subject: string): Record<string, string> {
   if (kind === 'get') return { url: subject };
   return kind === 'evict' && subject.startsWith('sha256:') ? { digest: subject } : { image: subject };
-}
-
-/** Which hosts, and how many of them at a time: what is empty is left to the supernode. */
-export function rollout({
-  role,
-  labels,
-  percentage,
-  parallelism,
-}: Pick<JobFields, 'role' | 'labels' | 'percentage' | 'parallelism'>): Record<string, unknown> {
-  const wanted = parseLabels(labels);
-  const target = {
-    ...(role === '' ? {} : { role }),
-    ...(Object.keys(wanted).length === 0 ? {} : { labels: wanted }),
-    ...(percentage.trim() === '' ? {} : { percentage: Number(percentage) }),
-  };
-  const atOnce = parallelism.trim();
-  return {
-    target,
-    ...(atOnce === '' ? {} : { parallelism: atOnce.endsWith('%') ? atOnce : Number(atOnce) }),
-  };
-}
-
-/** `rack=a1 zone=eu`, with blanks or commas between. */
-export function parseLabels(text: string): Record<string, string> {
-  const words = text.split(/[\s,]+/).filter((word) => word !== '');
-  return Object.fromEntries(
-    words.map((word) => {
-      const [name = '', value = ''] = word.split(/=(.*)/s);
-      return [name, value];
-    }),
-  );
 }

@@ -2,11 +2,12 @@ import { useMemo, useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import type { Job } from '../documents.ts';
 import { goTo } from '../location.ts';
-import { EMPTY_JOB, type JobFields, jobSpec } from '../model/job-form.ts';
+import { sortIssues } from '../model/issues.ts';
+import { EMPTY_JOB, JOB_PLACES, type JobFields, jobSpec } from '../model/job-form.ts';
 import { useAction } from '../parts/action.ts';
 import { may, RoleNotice } from '../parts/allowed.tsx';
 import { CheckField, ChoiceField, TextField } from '../parts/fields.tsx';
-import { ProblemNotice } from '../parts/notice.tsx';
+import { FormProblem } from '../parts/form-problem.tsx';
 import { Page } from '../parts/page.tsx';
 import { CONTENTS, RolloutFields } from '../parts/rollout-fields.tsx';
 import { routeHref } from '../route.ts';
@@ -32,6 +33,8 @@ export function NewJobPage() {
   const requestId = useMemo(newRequestId, []);
   const change = (part: Partial<JobFields>) => setFields((before) => ({ ...before, ...part }));
   const { kind } = fields;
+  const { fields: errors, others } = sortIssues(problem?.issues ?? [], 'body/spec', JOB_PLACES);
+  const isAtFields = Object.keys(errors).length > 0 && others.length === 0;
   const submit = (event: Event) => {
     event.preventDefault();
     run(async () => {
@@ -53,6 +56,7 @@ export function NewJobPage() {
           {...SUBJECTS[kind]}
           isRequired
           value={fields.subject}
+          error={errors.subject}
           onChange={(subject) => change({ subject })}
         />
         {kind !== 'get' && (
@@ -60,6 +64,7 @@ export function NewJobPage() {
             label="Platform"
             hint="As linux/arm64. Empty is each host’s own."
             value={fields.platform}
+            error={errors.platform}
             onChange={(platform) => change({ platform })}
           />
         )}
@@ -87,7 +92,7 @@ export function NewJobPage() {
         ) : (
           <fieldset class="group">
             <legend>Which hosts</legend>
-            <RolloutFields value={fields} onChange={change} />
+            <RolloutFields value={fields} errors={errors} onChange={change} />
             {kind !== 'evict' && (
               <CheckField
                 label="Go on for hosts that come later"
@@ -97,7 +102,7 @@ export function NewJobPage() {
             )}
           </fieldset>
         )}
-        <ProblemNotice problem={problem} />
+        <FormProblem problem={problem} isAtFields={isAtFields} />
         <div class="actions">
           <button type="submit" class="primary" disabled={isBusy || !may('operator')}>
             Create job

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import { useData } from '../data.ts';
 import type { DryRun, Page as PageOf, Policy } from '../documents.ts';
-import { duration } from '../format.ts';
+import { bytes, count, duration } from '../format.ts';
 import { changedPolicy, toWhom, whenOf } from '../model/policy-form.ts';
 import { useAction } from '../parts/action.ts';
 import { Actions, RoleNotice } from '../parts/allowed.tsx';
@@ -53,7 +53,7 @@ export function PoliciesPage() {
 }
 
 function PolicyItem({ policy, onChange }: { readonly policy: Policy; readonly onChange: () => void }) {
-  const { id, name, images, enabled, push, keepMs } = policy;
+  const { id, name, images, enabled, push, keepMs, minSizeBytes, atOnce } = policy;
   const path = `/policies/${encodeURIComponent(id)}`;
   const { isBusy, problem, run } = useAction();
   const [dry, setDry] = useState<DryRun | null>(null);
@@ -84,6 +84,8 @@ function PolicyItem({ policy, onChange }: { readonly policy: Policy; readonly on
             </span>,
           ],
           ['Builds', whenOf(policy)],
+          ['At the same time', count(atOnce)],
+          ['Of pulled images', minSizeBytes === 0 ? null : `larger than ${bytes(minSizeBytes)}`],
           ['Distributes to', toWhom(policy)],
           ['Registry gets it, too', push ? 'yes' : 'no'],
           ['Forgets unused', keepMs === null ? 'never' : `after ${duration(keepMs)}`],
@@ -93,6 +95,9 @@ function PolicyItem({ policy, onChange }: { readonly policy: Policy; readonly on
         <button type="button" onClick={dryRun}>
           Dry run
         </button>
+        <a class="button" href={routeHref('policies', { id })}>
+          Change
+        </a>
         <button type="button" onClick={() => enable(!enabled)}>
           {enabled ? 'Disable' : 'Enable'}
         </button>

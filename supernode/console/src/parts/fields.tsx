@@ -4,6 +4,8 @@ import { useId } from 'preact/hooks';
 interface FieldProps {
   readonly label: string;
   readonly hint?: string;
+  /** What is wrong with what is written there. */
+  readonly error?: string | undefined;
 }
 
 interface TextFieldProps extends FieldProps {
@@ -23,6 +25,7 @@ export function TextField({
   isRequired = false,
   placeholder = '',
   isSecret = false,
+  error,
 }: TextFieldProps) {
   const id = useId();
   return (
@@ -37,10 +40,10 @@ export function TextField({
         autocomplete="off"
         autocapitalize="off"
         spellcheck={false}
-        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        {...described(id, hint, error)}
         onInput={(event) => onChange(event.currentTarget.value)}
       />
-      <Hint id={id} hint={hint} />
+      <Hint id={id} hint={hint} error={error} />
     </div>
   );
 }
@@ -53,7 +56,15 @@ interface LinesFieldProps extends FieldProps {
 }
 
 /** Several lines of text. */
-export function LinesField({ label, hint, value, onChange, isRequired = false, rows = 3 }: LinesFieldProps) {
+export function LinesField({
+  label,
+  hint,
+  value,
+  onChange,
+  isRequired = false,
+  rows = 3,
+  error,
+}: LinesFieldProps) {
   const id = useId();
   return (
     <div class="field">
@@ -64,10 +75,10 @@ export function LinesField({ label, hint, value, onChange, isRequired = false, r
         value={value}
         required={isRequired}
         spellcheck={false}
-        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        {...described(id, hint, error)}
         onInput={(event) => onChange(event.currentTarget.value)}
       />
-      <Hint id={id} hint={hint} />
+      <Hint id={id} hint={hint} error={error} />
     </div>
   );
 }
@@ -85,6 +96,7 @@ export function ChoiceField<Choice extends string>({
   value,
   choices,
   onChange,
+  error,
 }: ChoiceFieldProps<Choice>) {
   const id = useId();
   return (
@@ -93,7 +105,7 @@ export function ChoiceField<Choice extends string>({
       <select
         id={id}
         value={value}
-        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        {...described(id, hint, error)}
         onChange={(event) => onChange(event.currentTarget.value as Choice)}
       >
         {choices.map((choice) => (
@@ -102,7 +114,7 @@ export function ChoiceField<Choice extends string>({
           </option>
         ))}
       </select>
-      <Hint id={id} hint={hint} />
+      <Hint id={id} hint={hint} error={error} />
     </div>
   );
 }
@@ -123,11 +135,33 @@ export function CheckField({ label, value, onChange }: CheckFieldProps) {
   );
 }
 
-function Hint({ id, hint }: { readonly id: string; readonly hint: string | undefined }) {
-  if (hint === undefined) return null;
+function described(id: string, hint: string | undefined, error: string | undefined) {
+  const by = [...(error === undefined ? [] : [`${id}-error`]), ...(hint === undefined ? [] : [`${id}-hint`])];
+  return {
+    ...(by.length === 0 ? {} : { 'aria-describedby': by.join(' ') }),
+    ...(error === undefined ? {} : { 'aria-invalid': true }),
+  };
+}
+
+interface HintProps {
+  readonly id: string;
+  readonly hint: string | undefined;
+  readonly error: string | undefined;
+}
+
+function Hint({ id, hint, error }: HintProps) {
   return (
-    <p class="hint" id={`${id}-hint`}>
-      {hint}
-    </p>
+    <>
+      {error !== undefined && (
+        <p class="hint bad" id={`${id}-error`}>
+          {error}
+        </p>
+      )}
+      {hint !== undefined && (
+        <p class="hint" id={`${id}-hint`}>
+          {hint}
+        </p>
+      )}
+    </>
   );
 }

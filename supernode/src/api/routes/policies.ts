@@ -53,6 +53,19 @@ export function policyRoutes(server: ApiRoutes, { policies }: ApiModules): void 
     },
     async ({ body }) => ({ images: await policies.matching(body) }),
   );
+  server.get(
+    '/policies/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'getPolicy',
+        summary: 'One policy',
+        params: byId,
+        response: { 200: policySchema },
+      },
+    },
+    ({ params }) => policies.get(params.id),
+  );
   server.put(
     '/policies/:id',
     {
