@@ -146,8 +146,10 @@ export class SupernodeClient {
     await this.api.DELETE('/api/v1/jobs/{id}', { params: { path: { id } }, ...signalOf(call) });
   }
 
-  async policies(call: Call = {}): Promise<readonly Documents['Policy'][]> {
-    return dataOf(await this.api.GET('/api/v1/policies', signalOf(call))).items;
+  policies(call: Call = {}): Promise<Documents['Policy'][]> {
+    return allOf(async (after) =>
+      dataOf(await this.api.GET('/api/v1/policies', { params: { query: pageOf(after) }, ...signalOf(call) })),
+    );
   }
 
   async createPolicy(body: Documents['PolicyRequestInput'], call: Call = {}): Promise<Documents['Policy']> {
@@ -176,8 +178,22 @@ export class SupernodeClient {
     return dataOf(await this.api.POST('/api/v1/policies/dry-run', { body, ...signalOf(call) })).images;
   }
 
-  async webhooks(call: Call = {}): Promise<readonly Documents['Webhook'][]> {
-    return dataOf(await this.api.GET('/api/v1/webhooks', signalOf(call))).items;
+  webhooks(call: Call = {}): Promise<Documents['Webhook'][]> {
+    return allOf(async (after) =>
+      dataOf(await this.api.GET('/api/v1/webhooks', { params: { query: pageOf(after) }, ...signalOf(call) })),
+    );
+  }
+
+  /** What came of the last deliveries of one, the newest first. */
+  deliveries(id: string, call: Call = {}): Promise<Documents['Delivery'][]> {
+    return allOf(async (after) =>
+      dataOf(
+        await this.api.GET('/api/v1/webhooks/{id}/deliveries', {
+          params: { path: { id }, query: pageOf(after) },
+          ...signalOf(call),
+        }),
+      ),
+    );
   }
 
   async createWebhook(

@@ -64,7 +64,8 @@ describe.skipIf(!isRoot)('a registry that tells of its pushes (needs root)', () 
     await push('apps/one', 'a new version');
     await expect.poll(ended, SOON).toEqual(['succeeded', 'succeeded']);
     const hooks = await client.webhooks();
-    expect(hooks[0]?.deliveries.map(({ outcome }) => outcome)).toContain('taken');
+    const deliveries = await client.deliveries(hooks[0]?.id ?? '');
+    expect(deliveries.map(({ outcome }) => outcome)).toContain('taken');
     expect(JSON.stringify(hooks)).not.toContain(secret);
     const matches = await client.dryRunPolicy({ images: ['**/apps/*'] });
     expect(matches.map(({ image }) => image)).toEqual([`${registry.host}/apps/one:latest`]);

@@ -513,7 +513,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Webhooks, without their secrets */
+        /** Webhooks, without their secrets, the oldest first */
         get: operations["listWebhooks"];
         put?: never;
         /** Hear of a registry’s pushes */
@@ -548,7 +548,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** The last deliveries that this supernode has had, the newest first */
+        get: operations["listDeliveries"];
         put?: never;
         /** What a registry says; who sends it shows that it knows the webhook’s secret */
         post: operations["deliver"];
@@ -762,6 +763,13 @@ export interface components {
              */
             ttlMs?: number;
         };
+        Delivery: {
+            atMs: number;
+            detail: string;
+            id: string;
+            /** @enum {string} */
+            outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
+        };
         DeliveryAnswer: {
             images: number;
             outcome: string;
@@ -775,6 +783,13 @@ export interface components {
             policies: number;
         } & {
             [key: string]: unknown;
+        };
+        DeliveryInput: {
+            atMs: number;
+            detail: string;
+            id: string;
+            /** @enum {string} */
+            outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
         };
         EvictSpec: {
             /**
@@ -1277,19 +1292,20 @@ export interface components {
         NewWebhook: {
             createdAtMs: number;
             createdBy: string;
-            /** @description The last ones that this supernode has had, the newest first. */
-            deliveries: {
-                atMs: number;
-                detail: string;
-                /** @enum {string} */
-                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
-            }[];
+            /** @description The last ones, the newest first; the list of its deliveries has more. */
+            deliveries: components["schemas"]["Delivery"][];
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
+            /** @description Deliveries that were too many at once: the sender is to come again. */
+            postponed: {
+                count: number;
+                detail: string | null;
+                lastAtMs: number | null;
+            };
             /** @description How the sender shows that it knows the secret. */
             proof: string;
             registry: string | null;
@@ -1299,19 +1315,20 @@ export interface components {
         NewWebhookInput: {
             createdAtMs: number;
             createdBy: string;
-            /** @description The last ones that this supernode has had, the newest first. */
-            deliveries: {
-                atMs: number;
-                detail: string;
-                /** @enum {string} */
-                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
-            }[];
+            /** @description The last ones, the newest first; the list of its deliveries has more. */
+            deliveries: components["schemas"]["DeliveryInput"][];
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
+            /** @description Deliveries that were too many at once: the sender is to come again. */
+            postponed: {
+                count: number;
+                detail: string | null;
+                lastAtMs: number | null;
+            };
             /** @description How the sender shows that it knows the secret. */
             proof: string;
             registry: string | null;
@@ -2180,19 +2197,20 @@ export interface components {
         Webhook: {
             createdAtMs: number;
             createdBy: string;
-            /** @description The last ones that this supernode has had, the newest first. */
-            deliveries: {
-                atMs: number;
-                detail: string;
-                /** @enum {string} */
-                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
-            }[];
+            /** @description The last ones, the newest first; the list of its deliveries has more. */
+            deliveries: components["schemas"]["Delivery"][];
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
+            /** @description Deliveries that were too many at once: the sender is to come again. */
+            postponed: {
+                count: number;
+                detail: string | null;
+                lastAtMs: number | null;
+            };
             /** @description How the sender shows that it knows the secret. */
             proof: string;
             registry: string | null;
@@ -2200,19 +2218,20 @@ export interface components {
         WebhookInput: {
             createdAtMs: number;
             createdBy: string;
-            /** @description The last ones that this supernode has had, the newest first. */
-            deliveries: {
-                atMs: number;
-                detail: string;
-                /** @enum {string} */
-                outcome: "taken" | "repeated" | "refused" | "malformed" | "nothing";
-            }[];
+            /** @description The last ones, the newest first; the list of its deliveries has more. */
+            deliveries: components["schemas"]["DeliveryInput"][];
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
+            /** @description Deliveries that were too many at once: the sender is to come again. */
+            postponed: {
+                count: number;
+                detail: string | null;
+                lastAtMs: number | null;
+            };
             /** @description How the sender shows that it knows the secret. */
             proof: string;
             registry: string | null;
@@ -3024,7 +3043,11 @@ export interface operations {
     };
     listPolicies: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3445,7 +3468,11 @@ export interface operations {
     };
     listWebhooks: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3526,6 +3553,45 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Default Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Delivery"][];
+                        /** @description `after` of the next page; `null` on the last one. */
+                        next: string | null;
+                    };
+                };
             };
             /** @description What went wrong */
             default: {

@@ -269,6 +269,7 @@ export interface DryRun {
 }
 
 export interface Delivery {
+  readonly id: string;
   readonly atMs: number;
   readonly outcome: 'taken' | 'repeated' | 'refused' | 'malformed' | 'nothing';
   readonly detail: string;
@@ -284,6 +285,12 @@ export interface Webhook {
   readonly proof: string;
   /** The newest first. */
   readonly deliveries: readonly Delivery[];
+  /** Whose sender was told to come again. */
+  readonly postponed: {
+    readonly count: number;
+    readonly lastAtMs: number | null;
+    readonly detail: string | null;
+  };
 }
 
 export interface NewWebhook extends Webhook {

@@ -63,8 +63,14 @@ export class Policies implements Disposable {
     return new Policies(modules, known, await PolicyQueue.open({ ...modules, known }), seen);
   }
 
-  list(): Policy[] {
-    return this.#known.list();
+  /** In the order of their names. @param after a name, of a policy that may be gone */
+  page({ after = '', limit }: { readonly after?: string | undefined; readonly limit: number }): {
+    readonly items: Policy[];
+    readonly next: string | null;
+  } {
+    const left = this.#known.list().filter(({ name }) => name > after);
+    const items = left.slice(0, limit);
+    return { items, next: left.length > limit ? (items.at(-1)?.name ?? null) : null };
   }
 
   /** @throws `not_found` */

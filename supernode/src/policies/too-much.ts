@@ -5,5 +5,5 @@ export function tooMuch(message: string): Error {
   return Object.assign(new Error(message), { statusCode: 429, retryAfterSeconds: RETRY_AFTER_S });
 }
 
-export const isTooMuch = (error: unknown): boolean =>
+export const isTooMuch = (error: unknown): error is Error =>
   error instanceof Error && (error as { statusCode?: number }).statusCode === 429;

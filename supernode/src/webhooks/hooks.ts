@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { DrakkarError, digestOf, hexOf, isDrakkarError } from '@drakkar/protocol';
 import { z } from 'zod';
 import { newId } from '../ids.ts';
-import { tooMuch } from '../policies/too-much.ts';
-import { Collection, type StateStore } from '../state/index.ts';
+import { isTooMuch, tooMuch } from '../policies/too-much.ts';
+import { Collection, type Page, type PageOptions, type StateStore } from '../state/index.ts';
+import { Deliveries } from './deliveries.ts';
 import { readDelivery } from './delivery.ts';
 import { deliveryIdOf } from './delivery-id.ts';
 import { EXAMPLES } from './examples.ts';
 import type { HookKind } from './kinds.ts';
 import type { Pushed } from './notification.ts';
-import { type DeliveryRecord, type Hook, type HookRequest, hookSchema } from './schema.ts';
+import { type DeliveryRecord, type Hook, type HookRequest, hookSchema, type Postponed } from './schema.ts';
 import { PROOFS, type Proof, verifySecret } from './secrets.ts';
 import type { DeliveryHeaders } from './shapes/shape.ts';
 
@@ -20,8 +21,8 @@ export interface HooksModules {
   nowMs(): number;
 }
 
-/** Hears what came of a delivery, also of one that is refused. */
-export type DeliveryListener = (kind: HookKind, outcome: DeliveryRecord['outcome']) => void;
+/** Hears what came of a delivery, also of one that is refused or put off. */
+export type DeliveryListener = (kind: HookKind, outcome: DeliveryRecord['outcome'] | 'postponed') => void;
 
 export interface Taken {
   readonly outcome: DeliveryRecord['outcome'];
@@ -36,12 +37,14 @@ export interface Trial {
   readonly example: object | undefined;
 }
 
+type DeliveryPage = ReturnType<Deliveries['page']>;
 type Note = (outcome: DeliveryRecord['outcome'], detail: string) => void;
 
 const MAX_HOOKS = 500;
 /** Deliveries that are being taken at the same time; senders come again later. */
 const MAX_TAKING = 100;
-const KEPT_DELIVERIES = 20;
+/** Of a hook's deliveries its document has so many. */
+const SHOWN_DELIVERIES = 5;
 /** The same delivery again within so long is none. */
 const REPEATED_MS = 24 * 60 * 60_000;
 
@@ -50,7 +53,7 @@ export class Hooks {
   readonly #modules: HooksModules;
   readonly #hooks: Collection<Hook>;
   readonly #had: Collection<number>;
-  readonly #deliveries = new Map<string, DeliveryRecord[]>();
+  readonly #deliveries = new Deliveries();
   #taking = 0;
 
   constructor(modules: HooksModules) {
@@ -59,17 +62,26 @@ export class Hooks {
     this.#had = new Collection(modules.state, 'deliveries', z.number());
   }
 
-  async list(): Promise<Hook[]> {
-    return (await this.#hooks.page({ limit: MAX_HOOKS })).items.map(({ value }) => value);
+  /** In the order in which they were made. */
+  page(options: Omit<PageOptions, 'reverse'>): Promise<Page<Hook>> {
+    return this.#hooks.page(options);
   }
 
-  deliveriesOf(id: string): readonly DeliveryRecord[] {
-    return this.#deliveries.get(id) ?? [];
+  /** Of one hook, the newest first. @throws `not_found` */
+  async deliveries(id: string, options: Omit<PageOptions, 'reverse'>): Promise<DeliveryPage> {
+    await this.#get(id);
+    return this.#deliveries.page(id, options);
+  }
+
+  /** What is shown of its deliveries beside the hook. */
+  lastOf(id: string): { readonly deliveries: DeliveryRecord[]; readonly postponed: Postponed } {
+    const { items: deliveries } = this.#deliveries.page(id, { limit: SHOWN_DELIVERIES });
+    return { deliveries, postponed: this.#deliveries.postponedOf(id) };
   }
 
   /** @throws `already_exists` | `limit_exceeded` */
   async create({ name, kind, registry, secret }: HookRequest, by: string): Promise<Hook> {
-    const others = await this.list();
+    const others = (await this.page({ limit: MAX_HOOKS })).items.map(({ value }) => value);
     if (others.length >= MAX_HOOKS)
       throw new DrakkarError('limit_exceeded', `there are ${MAX_HOOKS} webhooks`);
     if (others.some((hook) => hook.name === name))
@@ -92,7 +104,7 @@ export class Hooks {
   async remove(id: string): Promise<void> {
     await this.#get(id);
     await this.#hooks.remove(id);
-    this.#deliveries.delete(id);
+    this.#deliveries.forget(id);
   }
 
   /**
@@ -119,12 +131,16 @@ export class Hooks {
     headers: DeliveryHeaders,
     listener: DeliveryListener,
   ): Promise<Taken> {
-    if (this.#taking >= MAX_TAKING) throw tooMuch('too many deliveries at once');
+    if (this.#taking >= MAX_TAKING) {
+      this.postpone(id, 'too many deliveries at once', listener);
+      throw tooMuch('too many deliveries at once');
+    }
     this.#taking += 1;
     try {
       const hook = await this.#get(id);
+      this.#deliveries.begin(id, hook.kind);
       const note: Note = (outcome, detail) => {
-        this.#note(id, outcome, detail);
+        this.#deliveries.add(id, { atMs: this.#modules.nowMs(), outcome, detail });
         listener(hook.kind, outcome);
       };
       if (!verifySecret(hook.kind, hook.secret, body, headers)) {
@@ -134,9 +150,20 @@ export class Hooks {
         });
       }
       return await this.#read(hook, body, headers, note);
+    } catch (error) {
+      if (isTooMuch(error)) this.postpone(id, error.message, listener);
+      throw error;
     } finally {
       this.#taking -= 1;
     }
+  }
+
+  /** The sender of a delivery is told to come again. Nothing is kept of hooks of which there was no delivery yet, or that are none. */
+  postpone(id: string, why: string, listener: DeliveryListener): void {
+    const kind = this.#deliveries.kindOf(id);
+    if (kind === undefined) return;
+    this.#deliveries.postpone(id, why, this.#modules.nowMs());
+    listener(kind, 'postponed');
   }
 
   async #read(hook: Hook, bytes: Uint8Array, headers: DeliveryHeaders, note: Note): Promise<Taken> {
@@ -169,11 +196,6 @@ export class Hooks {
     const hook = (await this.#hooks.get(id))?.value;
     if (hook === undefined) throw new DrakkarError('not_found', 'there is no such webhook');
     return hook;
-  }
-
-  #note(id: string, outcome: DeliveryRecord['outcome'], detail: string): void {
-    const delivery = { atMs: this.#modules.nowMs(), outcome, detail: detail.slice(0, 300) };
-    this.#deliveries.set(id, [delivery, ...this.deliveriesOf(id)].slice(0, KEPT_DELIVERIES));
   }
 }
 

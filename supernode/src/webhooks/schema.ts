@@ -36,11 +36,23 @@ export const hookSchema = z.object({
 export type Hook = z.output<typeof hookSchema>;
 
 /** What is remembered of a delivery. */
-const deliveryRecordSchema = z.object({
-  atMs: z.number(),
-  outcome: z.enum(['taken', 'repeated', 'refused', 'malformed', 'nothing']),
-  detail: z.string(),
+export const deliveryRecordSchema = z
+  .object({
+    id: z.string(),
+    atMs: z.number(),
+    outcome: z.enum(['taken', 'repeated', 'refused', 'malformed', 'nothing']),
+    detail: z.string(),
+  })
+  .meta({ id: 'Delivery' });
+
+/** Deliveries whose sender was told to come again. */
+const postponedSchema = z.object({
+  count: z.int().min(0),
+  lastAtMs: z.number().nullable(),
+  detail: z.string().nullable(),
 });
+export type Postponed = z.output<typeof postponedSchema>;
+
 export type DeliveryRecord = z.output<typeof deliveryRecordSchema>;
 
 export const hookDocument = hookSchema
@@ -50,7 +62,10 @@ export const hookDocument = hookSchema
     proof: z.string().describe('How the sender shows that it knows the secret.'),
     deliveries: z
       .array(deliveryRecordSchema)
-      .describe('The last ones that this supernode has had, the newest first.'),
+      .describe('The last ones, the newest first; the list of its deliveries has more.'),
+    postponed: postponedSchema.describe(
+      'Deliveries that were too many at once: the sender is to come again.',
+    ),
   })
   .meta({ id: 'Webhook' });
 

@@ -213,18 +213,29 @@ test('who has no token is asked for one, and it never stands in an address', asy
   expect(await page.evaluate('sessionStorage.length')).toBe(0);
 });
 
-test('a webhook can be tried before a registry calls it', async () => {
+test('a webhook can be tried, and says what was delivered', async () => {
   const { local } = place;
-  const { id } = await local.createWebhook({ name: 'tried', kind: 'generic' });
+  const { id, path, secret } = await local.createWebhook({ name: 'tried', kind: 'generic' });
   const policy = await local.createPolicy({ name: 'apps', images: ['registry.example/team/*'] });
   onTestFinished(async () => {
     await local.removeWebhook(id);
     await local.removePolicy(policy.id);
   });
+  const deliver = (secret: string) =>
+    fetch(place.url + path, { method: 'POST', headers: { authorization: secret }, body: '{"images":[]}' });
+  for (let number = 0; number < 25; number += 1) await deliver(secret);
+  await deliver('wrong');
   const { text } = await local.createToken({ name: 'tries', role: 'operator' });
   const { page, complaints } = await open(place.url);
   await signIn(page, text);
   await goTo(page, '#/webhooks', 'Webhooks');
+  await page.getByText(/^refused, /).waitFor();
+  await page.getByText('Last deliveries').first().click();
+  await page.getByRole('row', { name: /refused/ }).waitFor();
+  await page.getByRole('button', { name: 'Next' }).click();
+  await page.getByText('Page 2').waitFor();
+  await page.getByRole('row', { name: /refused/ }).waitFor({ state: 'detached' });
+  expect(await barriers(page)).toEqual([]);
   await page.getByText('Try it').click();
   await page.getByRole('button', { name: 'Try', exact: true }).click();
   const result = page.getByRole('status').filter({ hasText: 'It tells of 1 image' });

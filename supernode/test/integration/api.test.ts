@@ -244,6 +244,47 @@ describe('the API', () => {
     await admin.removeWebhook(id);
   });
 
+  test('puts off a flood of deliveries, and says so', async () => {
+    const { id, path } = await local.createWebhook({ name: 'flooded', kind: 'generic' });
+    let asked = 0;
+    let refusal: { status: number; headers: Headers } | undefined;
+    const flood = async () => {
+      while (refusal === undefined && asked < 10_000) {
+        asked += 1;
+        const answer = await call(path, { method: 'POST', body: '{}', token: 'wrong' });
+        if (answer.status === 429) refusal = answer;
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, flood));
+    expect(asked).toBeGreaterThan(6_000);
+    expect(Number(refusal?.headers.get('retry-after'))).toBeGreaterThan(0);
+    const hook = (await local.webhooks()).find((each) => each.id === id);
+    expect(hook?.postponed.count).toBeGreaterThan(0);
+    expect(hook?.postponed.detail).toContain('a minute');
+    expect(hook?.deliveries).toHaveLength(5);
+    expect(await local.deliveries(id)).toHaveLength(200);
+    const { metricsUrl } = supernode.status();
+    expect(await (await fetch(metricsUrl)).text()).toMatch(
+      /webhook_deliveries_total\{kind="generic",outcome="postponed"\} [1-9]/,
+    );
+    await local.removeWebhook(id);
+  }, 60_000);
+
+  test('lists policies in pages', async () => {
+    const names = ['a1', 'a2', 'a3'];
+    for (const name of names) await local.createPolicy({ name, images: ['a.example/*'] });
+    const page = async (after?: string) => {
+      const query = { limit: 2, ...(after === undefined ? {} : { after }) };
+      return (await local.api.GET('/api/v1/policies', { params: { query } })).data;
+    };
+    const first = await page();
+    const second = await page(first?.next ?? '');
+    const listed = [...(first?.items ?? []), ...(second?.items ?? [])];
+    expect(listed.map(({ name }) => name)).toEqual([...names, 'zero-touch']);
+    expect(second?.next).toBeNull();
+    for (const { id, name } of listed) if (names.includes(name)) await local.removePolicy(id);
+  });
+
   test('ends a token within a second of its revocation or its end, also on an open stream', async () => {
     const brief = await local.createToken({ name: 'brief', role: 'viewer', ttlMs: 1_000 });
     const revoked = await local.createToken({ name: 'revoked', role: 'viewer' });

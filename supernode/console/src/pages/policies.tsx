@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { call } from '../api.ts';
+import { call, withQuery } from '../api.ts';
 import { useData } from '../data.ts';
 import type { DryRun, Page as PageOf, Policy } from '../documents.ts';
 import { bytes, count, duration } from '../format.ts';
@@ -11,11 +11,18 @@ import { Facts } from '../parts/facts.tsx';
 import { Mark } from '../parts/mark.tsx';
 import { Empty, ProblemNotice, Waiting } from '../parts/notice.tsx';
 import { Page } from '../parts/page.tsx';
+import { Pager } from '../parts/pager.tsx';
 import { SeenImages } from '../parts/seen-images.tsx';
 import { routeHref } from '../route.ts';
 
+const LIMIT = 50;
+
 export function PoliciesPage() {
-  const { value, problem, refresh } = useData<PageOf<Policy>>('/policies?limit=500', { everyMs: 30_000 });
+  const [back, setBack] = useState<readonly string[]>([]);
+  const { value, problem, refresh } = useData<PageOf<Policy>>(
+    withQuery('/policies', { limit: LIMIT, after: back.at(-1) }),
+    { showsLast: true, everyMs: 30_000 },
+  );
   return (
     <Page
       title="Policies"
@@ -46,6 +53,7 @@ export function PoliciesPage() {
               <PolicyItem key={policy.id} policy={policy} onChange={refresh} />
             ))}
           </ul>
+          <Pager back={back} next={value.next} onChange={setBack} />
         </>
       )}
     </Page>

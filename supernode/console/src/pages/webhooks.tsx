@@ -1,19 +1,17 @@
 import { useState } from 'preact/hooks';
-import { call } from '../api.ts';
+import { call, withQuery } from '../api.ts';
 import { useData } from '../data.ts';
-import type { Delivery, NewWebhook, Page as PageOf, Webhook } from '../documents.ts';
-import { ago } from '../format.ts';
-import { nowMs } from '../now.ts';
+import type { NewWebhook, Page as PageOf, Webhook } from '../documents.ts';
 import { useAction } from '../parts/action.ts';
 import { Actions, may, RoleNotice } from '../parts/allowed.tsx';
 import { ConfirmButton } from '../parts/confirm.tsx';
+import { Deliveries, LastDelivery, PostponedNotice } from '../parts/deliveries.tsx';
 import { Facts } from '../parts/facts.tsx';
 import { ChoiceField, TextField } from '../parts/fields.tsx';
-import { Mark, type Marked } from '../parts/mark.tsx';
 import { Empty, ProblemNotice, Waiting } from '../parts/notice.tsx';
 import { Page } from '../parts/page.tsx';
+import { Pager } from '../parts/pager.tsx';
 import { Section } from '../parts/section.tsx';
-import { Table } from '../parts/table.tsx';
 import { WebhookTrialPanel } from '../parts/webhook-trial.tsx';
 
 const KINDS = [
@@ -26,8 +24,14 @@ const KINDS = [
   { value: 'generic', text: 'Anything else' },
 ] as const;
 
+const LIMIT = 50;
+
 export function WebhooksPage() {
-  const { value, problem, refresh } = useData<PageOf<Webhook>>('/webhooks', { everyMs: 10_000 });
+  const [back, setBack] = useState<readonly string[]>([]);
+  const { value, problem, refresh } = useData<PageOf<Webhook>>(
+    withQuery('/webhooks', { limit: LIMIT, after: back.at(-1) }),
+    { showsLast: true, everyMs: 10_000 },
+  );
   return (
     <Page title="Webhooks" lead="Where registries say that an image was pushed.">
       {problem?.status === 404 ? (
@@ -55,6 +59,7 @@ export function WebhooksPage() {
               <WebhookItem key={webhook.id} webhook={webhook} onChange={refresh} />
             ))}
           </ul>
+          <Pager back={back} next={value.next} onChange={setBack} />
           <NewWebhookForm onChange={refresh} />
         </>
       )}
@@ -63,7 +68,7 @@ export function WebhooksPage() {
 }
 
 function WebhookItem({ webhook, onChange }: { readonly webhook: Webhook; readonly onChange: () => void }) {
-  const { id, name, kind, registry, path, proof, deliveries } = webhook;
+  const { id, name, kind, registry, path, proof, deliveries, postponed } = webhook;
   const { isBusy, problem, run } = useAction();
   const remove = () =>
     run(async () => {
@@ -84,7 +89,8 @@ function WebhookItem({ webhook, onChange }: { readonly webhook: Webhook; readonl
           ['Proof', proof],
         ]}
       />
-      {deliveries.length > 0 && <Deliveries deliveries={deliveries} />}
+      <PostponedNotice postponed={postponed} />
+      {deliveries.length > 0 && <Deliveries webhook={id} />}
       <details class="as-table">
         <summary>Try it</summary>
         <WebhookTrialPanel webhook={webhook} />
@@ -102,42 +108,6 @@ function WebhookItem({ webhook, onChange }: { readonly webhook: Webhook; readonl
 const AddressOf = ({ path }: { readonly path: string }) => (
   <span class="mono wrap">{new URL(path, location.href).href}</span>
 );
-
-const OUTCOMES: Readonly<Record<Delivery['outcome'], { readonly mark: Marked; readonly text: string }>> = {
-  taken: { mark: 'succeeded', text: 'taken' },
-  repeated: { mark: 'keeping', text: 'heard before' },
-  refused: { mark: 'failed', text: 'refused' },
-  malformed: { mark: 'failed', text: 'not understood' },
-  nothing: { mark: 'away', text: 'of no push' },
-};
-
-function LastDelivery({ delivery }: { readonly delivery: Delivery | undefined }) {
-  if (delivery === undefined) return <Mark state="waiting" text="nothing delivered yet" />;
-  const { mark, text } = OUTCOMES[delivery.outcome];
-  return <Mark state={mark} text={`${text}, ${ago(delivery.atMs, nowMs.value)}`} />;
-}
-
-function Deliveries({ deliveries }: { readonly deliveries: readonly Delivery[] }) {
-  return (
-    <details class="as-table">
-      <summary>Last deliveries</summary>
-      <Table
-        caption="Last deliveries"
-        isCaptionHidden
-        rows={deliveries}
-        keyOf={({ atMs, outcome, detail }) => `${atMs} ${outcome} ${detail}`}
-        columns={[
-          { title: 'When', isHeader: true, isOneLine: true, cell: ({ atMs }) => ago(atMs, nowMs.value) },
-          {
-            title: 'Outcome',
-            cell: ({ outcome }) => <Mark state={OUTCOMES[outcome].mark} text={OUTCOMES[outcome].text} />,
-          },
-          { title: 'Detail', cell: ({ detail }) => detail },
-        ]}
-      />
-    </details>
-  );
-}
 
 function NewWebhookForm({ onChange }: { readonly onChange: () => void }) {
   const [name, setName] = useState('');

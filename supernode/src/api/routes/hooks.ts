@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { ID } from '../../ids.ts';
 import { doneOnPush, nameOf, type Policies, type PushedImage } from '../../policies/index.ts';
-import { proofWords } from '../../webhooks/hooks.ts';
+import { type DeliveryListener, proofWords } from '../../webhooks/hooks.ts';
 import {
   deliveryAnswer,
+  deliveryRecordSchema,
   type Hook,
   hookDocument,
   hookRequest,
@@ -12,25 +13,28 @@ import {
   trialAnswer,
   trialRequest,
 } from '../../webhooks/schema.ts';
-import { pageOf } from '../documents.ts';
+import { pageOf, pageQuery } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import { originOf } from '../origin.ts';
 import type { ApiRoutes } from '../server.ts';
+import { valuesOf } from './jobs.ts';
 
 const byId = z.object({ id: z.string().regex(ID, 'is no id of a webhook') });
 const DELIVERY_BYTES = 512 * 1024;
 /** Of one hook, from one address: a registry says something of every push. */
 const DELIVERIES_PER_MINUTE = 6_000;
+const TOO_OFTEN = `more than ${DELIVERIES_PER_MINUTE} deliveries a minute from one address`;
 
 /** Where registries say what they have now. */
 export function hookRoutes(server: ApiRoutes, { hooks, policies, metrics }: ApiModules): void {
   const tags = ['webhooks'];
   const admin = { role: 'admin' } as const;
+  const count: DeliveryListener = (kind, outcome) => metrics.deliveries.inc({ kind, outcome });
   const shown = ({ secret: _, ...hook }: Hook) => ({
     ...hook,
     path: `/api/v1/webhooks/${hook.id}/deliveries`,
     proof: proofWords(hook.kind),
-    deliveries: [...hooks.deliveriesOf(hook.id)],
+    ...hooks.lastOf(hook.id),
   });
   server.get(
     '/webhooks',
@@ -38,11 +42,29 @@ export function hookRoutes(server: ApiRoutes, { hooks, policies, metrics }: ApiM
       schema: {
         tags,
         operationId: 'listWebhooks',
-        summary: 'Webhooks, without their secrets',
+        summary: 'Webhooks, without their secrets, the oldest first',
+        querystring: pageQuery,
         response: { 200: pageOf(hookDocument) },
       },
     },
-    async () => ({ items: (await hooks.list()).map(shown), next: null }),
+    async ({ query }) => {
+      const { items, next } = valuesOf(await hooks.page(query));
+      return { items: items.map(shown), next };
+    },
+  );
+  server.get(
+    '/webhooks/:id/deliveries',
+    {
+      schema: {
+        tags,
+        operationId: 'listDeliveries',
+        summary: 'The last deliveries that this supernode has had, the newest first',
+        params: byId,
+        querystring: pageQuery,
+        response: { 200: pageOf(deliveryRecordSchema) },
+      },
+    },
+    ({ params, query }) => hooks.deliveries(params.id, query),
   );
   server.post(
     '/webhooks',
@@ -122,6 +144,7 @@ export function hookRoutes(server: ApiRoutes, { hooks, policies, metrics }: ApiM
           public: true,
           rateLimit: {
             max: DELIVERIES_PER_MINUTE,
+            onExceeded: ({ params }) => hooks.postpone((params as { id: string }).id, TOO_OFTEN, count),
             // A flood from elsewhere does not lock out the registry.
             keyGenerator: ({ raw, params }) =>
               `webhook ${originOf(raw).address} ${(params as { id?: string }).id}`,
@@ -139,9 +162,7 @@ export function hookRoutes(server: ApiRoutes, { hooks, policies, metrics }: ApiM
       },
       async ({ params, body, headers }) => {
         const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0);
-        const { answer, ...taken } = await hooks.take(params.id, bytes, headers, (kind, outcome) =>
-          metrics.deliveries.inc({ kind, outcome }),
-        );
+        const { answer, ...taken } = await hooks.take(params.id, bytes, headers, count);
         return { ...taken, ...answer };
       },
     );

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ID } from '../../ids.ts';
 import { dryRunRequest, policyRequest, policySchema, seenSchema } from '../../policies/schema.ts';
-import { pageOf } from '../documents.ts';
+import { pageOf, pageQuery } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 
@@ -19,10 +19,11 @@ export function policyRoutes(server: ApiRoutes, { policies }: ApiModules): void 
         tags,
         operationId: 'listPolicies',
         summary: 'Policies, by their names',
+        querystring: pageQuery,
         response: { 200: pageOf(policySchema) },
       },
     },
-    () => ({ items: policies.list(), next: null }),
+    ({ query }) => policies.page(query),
   );
   server.post(
     '/policies',

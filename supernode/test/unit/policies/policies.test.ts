@@ -232,7 +232,9 @@ describe('policies', () => {
 
   test('build nothing for layers, and give them once a day', async () => {
     await policies.create(request({ name: 'a', distribute: { content: 'layers' } }), 'me');
-    await policies.remove(policies.list().find(({ name }) => name === 'zero-touch')?.id ?? '');
+    await policies.remove(
+      policies.page({ limit: 500 }).items.find(({ name }) => name === 'zero-touch')?.id ?? '',
+    );
     const pull = async () => {
       policies.firstPull(peer, 'r.io/team/app:1', undefined, 5);
       await settled();
@@ -255,7 +257,7 @@ describe('policies', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     try {
       await restart();
-      await policies.remove(policies.list()[0]?.id ?? '');
+      await policies.remove(policies.page({ limit: 1 }).items[0]?.id ?? '');
       await policies.pushed(['1', '2', '3'].map((tag) => pushed(tag)));
       policies.firstPull(peer, `r.io/team/app@sha256:${'0'.repeat(64)}`, undefined, 5);
       await settled();
@@ -282,7 +284,7 @@ describe('policies', () => {
   });
 
   test('would be for what was pushed and pulled, whoever it was for', async () => {
-    await policies.remove(policies.list()[0]?.id ?? '');
+    await policies.remove(policies.page({ limit: 1 }).items[0]?.id ?? '');
     await policies.pushed([pushed('1'), pushed('1', 'other/app')]);
     policies.firstPull(peer, 'r.io/team/web:1', 'linux/amd64', 5);
     policies.firstPull(peer, 'r.io/team/web:1', 'linux/arm64', 5);

@@ -9,15 +9,19 @@ describe('a webhook', () => {
   let hooks: Hooks;
   let hook: Hook;
   let isFull: boolean;
+  /** What is taken waits for it. */
+  let hold: Promise<void> | undefined;
   let had: string[][];
   let heard: string[];
 
   beforeEach(async () => {
     state = new SqliteState(':memory:');
     isFull = false;
+    hold = undefined;
     had = [];
     heard = [];
     const pushed = async (images: readonly Pushed[]) => {
+      await hold;
       if (isFull) throw Object.assign(new Error('too many'), { statusCode: 429 });
       had.push(images.map(({ repository }) => repository));
       return images.length;
@@ -52,8 +56,39 @@ describe('a webhook', () => {
     const body = { events: [eventOf('a')] };
     isFull = true;
     await expect(take(body)).rejects.toMatchObject({ statusCode: 429 });
+    expect(heard).toEqual(['distribution postponed']);
     isFull = false;
     expect(await take(body)).toMatchObject({ outcome: 'taken' });
+  });
+
+  test('takes so many at once, and has the senders of the others come again', async () => {
+    await take({ events: [] });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    hold = promise;
+    const all = Array.from({ length: 130 }, (_, number) => take({ events: [eventOf(`r${number}`)] }));
+    const outcomes = Promise.allSettled(all);
+    await expect.poll(() => hooks.lastOf(hook.id).postponed.count).toBe(30);
+    resolve();
+    const reasons = (await outcomes).flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    expect(reasons).toHaveLength(30);
+    for (const reason of reasons) expect(reason).toMatchObject({ statusCode: 429, retryAfterSeconds: 5 });
+    expect(heard.filter((each) => each === 'distribution postponed')).toHaveLength(30);
+    expect(hooks.lastOf(hook.id).postponed).toMatchObject({ detail: 'too many deliveries at once' });
+    expect(await take({ events: [eventOf('later')] })).toMatchObject({ outcome: 'taken' });
+  });
+
+  test('keeps what came of the last deliveries, in pages', async () => {
+    for (let number = 0; number < 210; number += 1) await take({ events: [eventOf(`r${number}`)] });
+    expect(hooks.lastOf(hook.id).deliveries).toHaveLength(5);
+    const seen: string[] = [];
+    for (let after: string | null | undefined; after !== null; ) {
+      const page = await hooks.deliveries(hook.id, { after, limit: 30 });
+      seen.push(...page.items.map(({ id }) => id));
+      after = page.next;
+    }
+    expect(seen).toHaveLength(200);
+    expect(seen).toEqual([...new Set(seen)].sort().reverse());
+    await expect(hooks.deliveries('none', { limit: 1 })).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test.each(HOOK_KINDS)('of %s can be tried with an example, and with what one has', async (kind) => {
@@ -64,7 +99,10 @@ describe('a webhook', () => {
     expect(await hooks.try(id, example)).toEqual({ example: undefined, pushed });
     await expect(hooks.try(id, 7)).rejects.toMatchObject({ code: 'invalid_argument' });
     expect(had).toEqual([]);
-    expect(hooks.deliveriesOf(id)).toEqual([]);
+    expect(hooks.lastOf(id)).toEqual({
+      deliveries: [],
+      postponed: { count: 0, lastAtMs: null, detail: null },
+    });
   });
 
   test('lets be counted what it refuses, too', async () => {
@@ -74,10 +112,7 @@ describe('a webhook', () => {
     await expect(take({ events: 7 })).rejects.toMatchObject({ code: 'invalid_argument' });
     await take({ events: [] });
     expect(heard).toEqual(['distribution refused', 'distribution malformed', 'distribution nothing']);
-    expect(hooks.deliveriesOf(hook.id).map(({ outcome }) => outcome)).toEqual([
-      'nothing',
-      'malformed',
-      'refused',
-    ]);
+    const { deliveries } = hooks.lastOf(hook.id);
+    expect(deliveries.map(({ outcome }) => outcome)).toEqual(['nothing', 'malformed', 'refused']);
   });
 });
