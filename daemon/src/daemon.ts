@@ -19,15 +19,14 @@ import {
 } from '@drakkar/protocol';
 import {
   collectLessOften,
-  errorInLog,
+  createLog,
   loadKey,
-  logDestination,
   releaseMemoryWhenIdle,
   serveMetrics,
   Traces,
 } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { serveAdmin } from './admin/index.ts';
 import type { Config } from './config/index.ts';
@@ -92,10 +91,7 @@ export async function startDaemon(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Daemon> {
   const startedMs = performance.now();
-  const log = pino(
-    { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
-    logDestination(),
-  );
+  const log = createLog(config.log.level);
   await using stack = new AsyncDisposableStack();
   const store = stack.use(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),

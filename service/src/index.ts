@@ -32,7 +32,7 @@ export { collectLessOften, releaseMemoryWhenIdle } from './idle-memory.ts';
 export { loadKey } from './keys.ts';
 export { cannotListen, type ListenOptions, listen } from './listen.ts';
 export { clashes, type Listener } from './listeners.ts';
-export { errorInLog, logDestination } from './log.ts';
+export { createLog } from './log.ts';
 export { type MetricsServer, metricsTable, serveMetrics } from './metrics-server.ts';
 export { nearest } from './nearest.ts';
 export { isAnswered } from './sockets.ts';
@@ -44,3 +44,14 @@ export {
   Traces,
   type TracesOptions,
 } from './traces.ts';
+export { formatTraceparent, parseTraceparent, type TraceContext } from './tracing/context.ts';
+export {
+  currentSpan,
+  type FinishedSpan,
+  inSpan,
+  Span,
+  type SpanAttributes,
+  type SpanSink,
+  untraced,
+} from './tracing/span.ts';
+export { Tracing } from './tracing/tracing.ts';

@@ -1,5 +1,6 @@
 import { errnoOf, isDrakkarError } from '@drakkar/protocol';
-import { type DestinationStream, pino } from 'pino';
+import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
+import { traceInLog } from './tracing/span.ts';
 
 const SYSTEM_ERROR = /^E[A-Z0-9]+$/;
 
@@ -17,8 +18,16 @@ export function errorInLog(error: unknown): unknown {
     : { code: errno ?? error.name, message, stack };
 }
 
+/** A log of a long-running process on stderr, in JSON lines: what is done for a trace says for which. */
+export function createLog(level: LevelWithSilent, destination = logDestination()): Logger {
+  return pino(
+    { level, base: null, errorKey: 'error', serializers: { error: errorInLog }, mixin: traceInLog },
+    destination,
+  );
+}
+
 /** Stderr. Where nothing can be written, on a full disk say, nothing is said, and the work goes on. */
-export function logDestination(): DestinationStream {
+function logDestination(): DestinationStream {
   const destination = pino.destination({ fd: 2, sync: true });
   destination.on('error', () => {});
   return destination;

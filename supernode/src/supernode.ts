@@ -3,16 +3,14 @@ import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
 import { formatHostPort, toDrakkarError } from '@drakkar/protocol';
 import {
-  errorInLog,
+  createLog,
   loadKey,
-  logDestination,
   makeDirectory,
   releaseMemoryWhenIdle,
   serveMetrics,
   Traces,
 } from '@drakkar/service';
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
-import { pino } from 'pino';
 import packageDocument from '../package.json' with { type: 'json' };
 import { type ApiModules, type ApiPlace, serveApi } from './api/index.ts';
 import { requireRestored } from './backup.ts';
@@ -46,10 +44,7 @@ export interface Supernode extends AsyncDisposable {
  */
 export async function startSupernode(config: SupernodeConfig): Promise<Supernode> {
   const startedMs = performance.now();
-  const log = pino(
-    { level: config.log.level, base: null, errorKey: 'error', serializers: { error: errorInLog } },
-    logDestination(),
-  );
+  const log = createLog(config.log.level);
   await using stack = new AsyncDisposableStack();
   const { stateDirectory } = config;
   await requireRestored(stateDirectory);
