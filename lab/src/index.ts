@@ -7,6 +7,7 @@
 export * from './cache.ts';
 export * from './changed-layer.ts';
 export * from './child.ts';
+export * from './collector.ts';
 export * from './containerd.ts';
 export * from './containerd-2.ts';
 export * from './cri.ts';

@@ -45,6 +45,7 @@ export {
   type TracesOptions,
 } from './traces.ts';
 export { formatTraceparent, parseTraceparent, type TraceContext } from './tracing/context.ts';
+export { startTracing, type TracingSettings, tracingSettings } from './tracing/settings.ts';
 export {
   currentSpan,
   type FinishedSpan,

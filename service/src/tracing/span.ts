@@ -22,8 +22,8 @@ export interface FinishedSpan {
   readonly errorCode: string | undefined;
 }
 
-/** Where finished spans go. */
-export interface SpanSink {
+/** Where finished spans go; disposing it waits a moment for those that are on their way. */
+export interface SpanSink extends AsyncDisposable {
   /** Keeps or drops it, at once. */
   add(span: FinishedSpan): void;
 }

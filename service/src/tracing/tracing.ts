@@ -14,7 +14,7 @@ export interface BeginOptions extends SpanOptions {
 }
 
 /** Where traces begin in this process, or come to it from others. */
-export class Tracing {
+export class Tracing implements AsyncDisposable {
   readonly #sink: SpanSink | undefined;
   readonly #sampleRatio: number;
 
@@ -46,5 +46,9 @@ export class Tracing {
   /** Does something that goes on with what has a place already. */
   within<Result>(context: TraceContext, work: () => Result): Result {
     return Span.at(context, this.#sink).run(work);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sink?.[Symbol.asyncDispose]();
   }
 }

@@ -70,7 +70,13 @@ describe('a traceparent', () => {
 
 function collect(options: { readonly sampleRatio?: number } = {}) {
   const spans: FinishedSpan[] = [];
-  return { spans, tracing: new Tracing({ ...options, sink: { add: (span) => void spans.push(span) } }) };
+  return {
+    spans,
+    tracing: new Tracing({
+      ...options,
+      sink: { add: (span) => void spans.push(span), [Symbol.asyncDispose]: async () => {} },
+    }),
+  };
 }
 
 describe('what is done for a trace', () => {
