@@ -1,6 +1,6 @@
 import { createPublicKey, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { availableParallelism, homedir } from 'node:os';
+import { availableParallelism, homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import {
   ADMIN_SOCKET_NAME,
@@ -23,6 +23,7 @@ import {
   loadKey,
   releaseMemoryWhenIdle,
   serveMetrics,
+  startTracing,
   Traces,
 } from '@drakkar/service';
 import { type FlatStream, streamFlat } from '@drakkar/snapshotter';
@@ -93,6 +94,9 @@ export async function startDaemon(
   const startedMs = performance.now();
   const log = createLog(config.log.level);
   await using stack = new AsyncDisposableStack();
+  const instance = config.swarm.name ?? hostname();
+  const identity = { name: 'drakkar-daemon', version: packageDocument.version, instance };
+  const tracing = stack.use(await startTracing(config.tracing, identity, log));
   const store = stack.use(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );
@@ -220,12 +224,12 @@ export async function startDaemon(
       new HostTasks({
         work: (task, work) => doTask(task, modules, work),
         report: (report) => swarm.tasks.report(report),
-        log,
+        ...{ log, tracing },
       }),
     );
     swarm.tasks.serve(tasks);
   }
-  const mirror = stack.use(await serveMirror(config.mirror, { content, store, client, log }));
+  const mirror = stack.use(await serveMirror(config.mirror, { content, store, client, log, tracing }));
 
   const metrics =
     config.metrics.port === null
@@ -273,7 +277,7 @@ export async function startDaemon(
     stack.use(
       await serveSnapshotter(
         { socket, stateDirectory, buildDelayMs },
-        { native: helpers, snapshots, firstPull, log },
+        { native: helpers, snapshots, firstPull, log, tracing },
       ),
     );
   }
@@ -281,7 +285,7 @@ export async function startDaemon(
     await serveAdmin(join(config.stateDirectory, ADMIN_SOCKET_NAME), {
       snapshots,
       files,
-      log,
+      ...{ log, tracing },
       status,
       blobs: () => blobSummaries(store, memory),
       pull,
@@ -460,6 +464,7 @@ function buildLimits({ snapshots }: Config): { entries: number; totalBytes: numb
 async function upstreamOptions({
   registries,
   swarm,
+  tracing,
 }: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
   const { credentials, dockerConfigFile, ...rest } = registries;
   const stored: Record<string, StoredCredential> = {};
@@ -475,6 +480,7 @@ async function upstreamOptions({
     credentials: stored,
     dockerConfigFile: home,
     bytesPerSecond: swarm.upstreamRate,
+    tellsTrace: tracing.tellUpstream,
   };
 }
 

@@ -3,6 +3,8 @@ import { DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { isAnswered } from './sockets.ts';
+import { traceRequests } from './tracing/requests.ts';
+import type { Tracing } from './tracing/tracing.ts';
 
 /** A running admin API; disposing it ends its connections. */
 export type AdminServer = AsyncDisposable;
@@ -38,6 +40,7 @@ export const MAX_NAME_CHARACTERS = 1024;
 export async function serveAdminSocket(
   socketPath: string,
   what: string,
+  tracing: Tracing,
   routes: (server: FastifyInstance) => void,
 ): Promise<AdminServer> {
   const server = Fastify({
@@ -50,6 +53,7 @@ export async function serveAdminSocket(
   server.setNotFoundHandler((request, reply) =>
     fail(reply, new DrakkarError('not_found', `the admin API has no ${request.method} ${request.url}`)),
   );
+  traceRequests(server, tracing);
   routes(server);
   return await listenOnSocket(server, socketPath, what);
 }

@@ -6,7 +6,7 @@
  * import { defineConfiguration, serveAdminSocket } from '@drakkar/service';
  *
  * const { load } = defineConfiguration({ schema, defaultPath: '/etc/drakkar/config.yaml', examine: () => [], … });
- * await using admin = await serveAdminSocket(path, 'daemon', (server) => server.get('/v1/status', status));
+ * await using admin = await serveAdminSocket(path, 'daemon', tracing, (server) => server.get('/v1/status', status));
  * ```
  *
  * @packageDocumentation
@@ -45,6 +45,7 @@ export {
   type TracesOptions,
 } from './traces.ts';
 export { formatTraceparent, parseTraceparent, type TraceContext } from './tracing/context.ts';
+export { TRACE_HEADER, traceRequests } from './tracing/requests.ts';
 export { startTracing, type TracingSettings, tracingSettings } from './tracing/settings.ts';
 export {
   currentSpan,

@@ -11,6 +11,7 @@ import {
   ipAddress,
   MAX_SOCKET_BYTES,
   port,
+  tracingSettings,
 } from '@drakkar/service';
 import { z } from 'zod';
 import { EVERY_MEMBER } from './snapshots/snapshots.ts';
@@ -61,6 +62,9 @@ const supernodeSchema = z.strictObject({
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') })
     .prefault({})
     .describe('What it says on stderr, in JSON lines.'),
+  tracing: tracingSettings
+    .prefault({})
+    .describe('What is done for one pull, on all hosts: docs/operations.md says how it is followed.'),
   address: ipAddress.default('0.0.0.0').describe('Where daemons reach it.'),
   advertise: z
     .string()

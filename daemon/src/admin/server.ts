@@ -1,7 +1,14 @@
 import { Readable } from 'node:stream';
 import type { BlobSummary, DaemonStatus, ProgressEvent, PullRequest, PullResult } from '@drakkar/client';
 import { DrakkarError, parseDigest, toDrakkarError } from '@drakkar/protocol';
-import { type AdminServer, leaves, MAX_NAME_CHARACTERS, serveAdminSocket } from '@drakkar/service';
+import {
+  type AdminServer,
+  leaves,
+  MAX_NAME_CHARACTERS,
+  serveAdminSocket,
+  TRACE_HEADER,
+  type Tracing,
+} from '@drakkar/service';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { readRange } from '../content/index.ts';
@@ -9,6 +16,7 @@ import type { Files } from '../files/index.ts';
 import type { Log } from '../snapshots/modules.ts';
 import type { SnapshotService } from '../snapshots/service.ts';
 import { Work } from '../snapshots/work.ts';
+import { withoutQuery } from '../upstream/index.ts';
 import {
   buildRequestSchema,
   contentQuerySchema,
@@ -21,6 +29,7 @@ export interface AdminModules {
   readonly snapshots: SnapshotService;
   readonly files: Files;
   readonly log: Log;
+  readonly tracing: Tracing;
   status(): Promise<DaemonStatus>;
   blobs(): BlobSummary[];
   pull(request: PullRequest, work: Work): Promise<PullResult>;
@@ -35,7 +44,7 @@ const byId = z.object({ id: z.string().min(1).max(128) });
 
 /** Serves the admin API in the state directory. @throws `busy` where another daemon answers there */
 export function serveAdmin(socketPath: string, modules: AdminModules): Promise<AdminServer> {
-  return serveAdminSocket(socketPath, 'daemon', (server) => routes(server, modules));
+  return serveAdminSocket(socketPath, 'daemon', modules.tracing, (server) => routes(server, modules));
 }
 
 function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: AdminModules): void {
@@ -43,11 +52,11 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
   server.get('/v1/blobs', () => modules.blobs());
   server.post('/v1/pulls', (request, reply) => {
     const body = pullRequestSchema.parse(request.body);
-    return stream(request, reply, log, (work) => modules.pull(body, work));
+    return stream(request, reply, log, body.image, (work) => modules.pull(body, work));
   });
   server.post('/v1/files', (request, reply) => {
     const body = getRequestSchema.parse(request.body);
-    return stream(request, reply, log, (work) => files.get(body, work));
+    return stream(request, reply, log, nameOfFile(body.url), (work) => files.get(body, work));
   });
   server.get('/v1/content/:digest', async (request, reply) => {
     const { start, end } = contentQuerySchema.parse(request.query);
@@ -69,7 +78,7 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
   server.get('/v1/snapshots', (_, reply) => snapshots.list({ signal: leaves(reply) }));
   server.post('/v1/snapshots', (request, reply) => {
     const body = buildRequestSchema.parse(request.body);
-    return stream(request, reply, log, (work) => snapshots.build(body, work));
+    return stream(request, reply, log, body.image, (work) => snapshots.build(body, work));
   });
   server.get('/v1/snapshots/:name', (request, reply) =>
     snapshots.inspect(byName.parse(request.params).name, { signal: leaves(reply) }),
@@ -80,7 +89,7 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
   });
   server.post('/v1/snapshots/:name/verify', (request, reply) => {
     const { name } = byName.parse(request.params);
-    return stream(request, reply, log, (work) => snapshots.verify(name, work));
+    return stream(request, reply, log, name, (work) => snapshots.verify(name, work));
   });
   server.post('/v1/snapshots/:name/mount', (request, reply) =>
     snapshots.mount(byName.parse(request.params).name, { signal: leaves(reply) }),
@@ -99,7 +108,7 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
   });
   server.post('/v1/starts', (request, reply) => {
     const body = startRequestSchema.parse(request.body);
-    return stream(request, reply, log, (work) => snapshots.start(body, work));
+    return stream(request, reply, log, body.image, (work) => snapshots.start(body, work));
   });
   server.get('/v1/starts/:id', (request, reply) =>
     snapshots.startStatus(byId.parse(request.params).id, { signal: leaves(reply) }),
@@ -110,16 +119,30 @@ function routes(server: FastifyInstance, { snapshots, files, log, ...modules }: 
   });
 }
 
-/** Answers in JSON lines, and gives up the work when the caller leaves. */
+/** What stands behind a question mark may be a secret. */
+function nameOfFile(text: string): string {
+  const url = URL.parse(text);
+  return url === null ? 'what is no URL' : withoutQuery(url);
+}
+
+/** Answers in JSON lines, and gives up the work when the caller leaves. @param name of what is worked at */
 async function stream<Result>(
   request: FastifyRequest,
   reply: FastifyReply,
   log: Log,
+  name: string,
   task: (work: Work) => Promise<Result>,
 ): Promise<void> {
   reply.hijack();
   const response = reply.raw;
-  response.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' });
+  const startedMs = performance.now();
+  const asked = { request: `${request.method} ${request.url}`, name };
+  request.span.set({ name });
+  response.writeHead(200, {
+    'content-type': 'application/x-ndjson',
+    connection: 'close',
+    [TRACE_HEADER]: request.span.context.traceId,
+  });
   const send = (event: ProgressEvent<Result>) => {
     if (!response.destroyed) response.write(`${JSON.stringify(event)}\n`);
   };
@@ -138,9 +161,14 @@ async function stream<Result>(
   });
   try {
     send({ type: 'result', result: await task(work) });
+    const { upstreamBytes, peerBytes, storeBytes } = work.receipt;
+    const elapsedMs = Math.round(performance.now() - startedMs);
+    log.info({ ...asked, elapsedMs, upstreamBytes, peerBytes, storeBytes }, 'a request was answered');
   } catch (cause) {
     const error = toDrakkarError(cause);
-    if (error.code === 'internal') log.error({ error: cause, url: request.url }, 'a request failed');
+    if (error.code === 'internal') log.error({ ...asked, error: cause }, 'a request failed');
+    else log.info({ ...asked, error }, 'a request could not be answered');
+    request.span.end(error);
     send({ type: 'error', error: error.toJSON() });
   }
   response.end();

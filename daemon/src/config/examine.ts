@@ -45,13 +45,14 @@ function listenersOf({ mirror, metrics, swarm }: Config): Listener[] {
 
 /** What a configuration needs and this machine has not. */
 export async function examineSurroundings(config: Config): Promise<Finding[]> {
-  const { registries } = config;
+  const { registries, tracing } = config;
   const files = [
     ...registries.credentials.map(({ passwordFile }, index) => ({
       setting: `registries.credentials.${index}.passwordFile`,
       file: passwordFile,
     })),
     ...registries.caFiles.map((file, index) => ({ setting: `registries.caFiles.${index}`, file })),
+    { setting: 'tracing.otlp.headersFile', file: tracing.otlp.headersFile ?? undefined },
   ];
   const unread = await Promise.all(
     files.map(async ({ setting, file }) =>

@@ -18,6 +18,7 @@ import {
   ipAddress,
   MAX_SOCKET_BYTES,
   port,
+  tracingSettings,
 } from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
@@ -81,6 +82,15 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('What the daemon says on stderr, in JSON lines.'),
+  tracing: tracingSettings
+    .extend({
+      tellUpstream: z
+        .boolean()
+        .default(false)
+        .describe('Tell registries and web servers, too, to which trace a request belongs: `traceparent`.'),
+    })
+    .prefault({})
+    .describe('What is done for one pull, on all hosts: docs/operations.md says how it is followed.'),
   mirror: z
     .strictObject({
       address: ipAddress

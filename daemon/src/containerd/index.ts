@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
-import { isAnswered } from '@drakkar/service';
+import { currentSpan, isAnswered, type Tracing } from '@drakkar/service';
 import { Metadata, Snapshots, serveSnapshots } from '@drakkar/snapshotter';
 import { type Log, type SnapshotService, Work } from '../snapshots/index.ts';
 import { FirstPulls } from './first-pulls.ts';
@@ -20,6 +20,7 @@ export interface SnapshotterModules {
   /** An image was unpacked that has no snapshot. @returns whether the cluster decides what is done about it */
   readonly firstPull: (image: string, work: Work) => Promise<boolean>;
   readonly log: Log;
+  readonly tracing: Tracing;
 }
 
 export interface SnapshotterOptions {
@@ -32,7 +33,7 @@ export interface SnapshotterOptions {
 /** @throws `busy` where another one answers at the socket */
 export async function serveSnapshotter(
   { socket, stateDirectory, buildDelayMs }: SnapshotterOptions,
-  { native, snapshots, firstPull, log }: SnapshotterModules,
+  { native, snapshots, firstPull, log, tracing }: SnapshotterModules,
 ): Promise<AsyncDisposable> {
   if (await isAnswered(socket)) {
     throw new DrakkarError('busy', `another snapshotter already answers at ${socket}`, {
@@ -60,7 +61,10 @@ export async function serveSnapshotter(
         get changes() {
           return snapshots.changes;
         },
-        mount: (image, lowest) => snapshots.mountImage(image, lowest, work()),
+        mount: async (image, lowest) => {
+          currentSpan()?.set({ image });
+          return await snapshots.mountImage(image, lowest, work());
+        },
       },
       log,
     ),
@@ -75,9 +79,10 @@ export async function serveSnapshotter(
     ),
   });
   stack.use(
-    await serveSnapshots(socket, service, (call, error) =>
-      log.error({ call, error }, 'a call of containerd failed'),
-    ),
+    await serveSnapshots(socket, service, {
+      run: (call, traceparent, answer) => tracing.run(`containerd ${call}`, { traceparent }, answer),
+      failed: (call, error) => log.error({ call, error }, 'a call of containerd failed'),
+    }),
   );
   const running = stack.move();
   return { [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -6,7 +6,7 @@
  *
  * @example
  * ```ts
- * await using mirror = await serveMirror({ port: 4001 }, { client, store, content, log });
+ * await using mirror = await serveMirror({ port: 4001 }, { client, store, content, log, tracing });
  * // hosts.toml: [host."http://127.0.0.1:4001"]
  * ```
  */

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Digest, DrakkarError } from '@drakkar/protocol';
-import { listen } from '@drakkar/service';
+import { listen, TRACE_HEADER, type Tracing } from '@drakkar/service';
 import type { Content } from '../content/index.ts';
 import type { Store } from '../store/index.ts';
 import { type Caller, OWN, type RegistryClient, type RepositoryName } from '../upstream/index.ts';
@@ -17,6 +17,7 @@ export interface MirrorModules {
   readonly store: Store;
   readonly content: Content;
   readonly log: MirrorLog;
+  readonly tracing: Tracing;
   /** Milliseconds since 1970; the system's clock when absent. */
   readonly now?: () => number;
 }
@@ -89,14 +90,30 @@ class MirrorHandler {
 
   /** Never rejects: what fails before the headers is an answer, what fails after them cuts the connection. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url = '', headers } = request;
+    const path = url.split('?')[0] ?? '';
+    const span = this.#modules.tracing.begin(`mirror ${method}`, {
+      traceparent: headers.traceparent,
+      attributes: { 'http.request.method': method, 'url.path': path },
+    });
+    response.setHeader(TRACE_HEADER, span.context.traceId);
+    await span.run(() => this.#handle(request, response));
+    span.set({ 'http.response.status_code': response.statusCode });
+    span.end();
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const leaving = new AbortController();
     response.once('close', () => leaving.abort());
+    const { log } = this.#modules;
+    const asked = { method: request.method, url: request.url };
     try {
       await this.#answer(request, response, leaving.signal);
+      log.debug({ ...asked, status: response.statusCode }, 'the mirror has answered a request');
     } catch (error) {
-      const context = { method: request.method, url: request.url, error };
-      if (isExpected(error)) this.#modules.log.debug(context, 'the mirror has no content for a request');
-      else this.#modules.log.warn(context, 'the mirror could not serve a request');
+      const context = { ...asked, error };
+      if (isExpected(error)) log.debug(context, 'the mirror has no content for a request');
+      else log.warn(context, 'the mirror could not serve a request');
       if (response.headersSent) response.destroy();
       else refuse(response, error);
     }

@@ -4,8 +4,8 @@ import type { Supernodes } from './supernodes.ts';
 
 /** Who does what the supernode has this host do. */
 export interface TaskHandler {
-  /** Also one that was begun before. */
-  begin(task: TaskMessage): void;
+  /** Also one that was begun before. @param traceparent of the trace to which it belongs; empty where there is none */
+  begin(task: TaskMessage, traceparent: string): void;
   cancel(id: string): void;
 }
 
@@ -22,8 +22,8 @@ export class ClusterTasks {
     this.#handler = handler;
   }
 
-  task(task: TaskMessage): void {
-    this.#handler?.begin(task);
+  task(task: TaskMessage, traceparent: string): void {
+    this.#handler?.begin(task, traceparent);
   }
 
   cancel(id: string): void {

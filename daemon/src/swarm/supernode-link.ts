@@ -12,6 +12,7 @@ import {
   type SupernodeAddress,
   toDrakkarError,
 } from '@drakkar/protocol';
+import { formatTraceparent, type TraceContext } from '@drakkar/service';
 import { Channel, type ControlNode, FEATURES, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Standing } from './standing.ts';
@@ -35,7 +36,7 @@ export interface LinkEvents {
   up(link: SupernodeLink): void;
   down(link: SupernodeLink): void;
   /** What the supernode says, but for what is said about who is a member. */
-  heard(message: FromSupernode['message'], link: SupernodeLink): void;
+  heard(said: FromSupernode, link: SupernodeLink): void;
   revoked(peers: readonly PeerId[]): void;
   /** What is said of this host, again and again. */
   beat(): HeartbeatInit;
@@ -130,8 +131,10 @@ export class SupernodeLink implements AsyncDisposable {
     return this.isUp && (this.#features & feature) !== 0n;
   }
 
-  send(message: FromDaemonInit): void {
-    this.#channel?.send({ message });
+  /** @param trace for which it is said */
+  send(message: FromDaemonInit, trace?: TraceContext): void {
+    const traceparent = trace === undefined ? '' : formatTraceparent(trace);
+    this.#channel?.send({ message, traceparent });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -243,7 +246,8 @@ export class SupernodeLink implements AsyncDisposable {
     return Math.min(Math.max(heartbeatMs, 500), 60_000);
   }
 
-  #take({ message }: FromSupernode): void {
+  #take(said: FromSupernode): void {
+    const { message } = said;
     switch (message.case) {
       case 'revoked': {
         const peers = message.value.peers.filter(isPeerId);
@@ -263,7 +267,7 @@ export class SupernodeLink implements AsyncDisposable {
       case 'refused':
         throw refusalOf(message.value);
       default:
-        this.#events.heard(message, this);
+        this.#events.heard(said, this);
     }
   }
 }

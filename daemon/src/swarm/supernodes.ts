@@ -15,6 +15,7 @@ import {
   type SupernodeAddress,
   type TaskMessage,
 } from '@drakkar/protocol';
+import { currentSpan, type TraceContext } from '@drakkar/service';
 import {
   type ControlNode,
   FEATURE_NAMES,
@@ -51,7 +52,8 @@ export interface SupernodesEvents {
   named(name: Named): void;
   /** @param holders whom to ask for the meta of what was found */
   found(answer: FoundMessage, holders: readonly Candidate[]): void;
-  task(task: TaskMessage): void;
+  /** @param traceparent of the trace to which it belongs; empty where there is none */
+  task(task: TaskMessage, traceparent: string): void;
   cancelTask(id: string): void;
   /** Others than before are there to be asked, or nobody any more. */
   changed(): void;
@@ -90,6 +92,8 @@ interface Wanted extends AnnouncedBlob {
   owner: SupernodeLink | undefined;
   /** That one has let this host read it upstream. */
   isUpstream: boolean;
+  /** For which it is wanted. */
+  readonly trace: TraceContext | undefined;
 }
 
 interface Known {
@@ -171,8 +175,9 @@ export class Supernodes implements AsyncDisposable {
 
   want(blob: AnnouncedBlob, havePieces: number): void {
     const key = blobKeyOf(blob.name);
-    const { owner, isUpstream = false } = this.#wanted.get(key) ?? {};
-    const wanted = { ...blob, havePieces, isResting: false, owner, isUpstream };
+    const { owner, isUpstream = false, trace: before } = this.#wanted.get(key) ?? {};
+    const trace = currentSpan()?.context ?? before;
+    const wanted = { ...blob, havePieces, isResting: false, owner, isUpstream, trace };
     this.#wanted.set(key, wanted);
     if (!this.#route(wanted)) this.#ask(wanted);
   }
@@ -216,7 +221,8 @@ export class Supernodes implements AsyncDisposable {
   }
 
   report(peer: PeerId, name: BlobName, piece: number): void {
-    this.#say(name, { case: 'report', value: { blob: encodeBlobName(name), piece, peer } });
+    const { trace } = this.#wanted.get(blobKeyOf(name)) ?? {};
+    this.#say(name, { case: 'report', value: { blob: encodeBlobName(name), piece, peer } }, trace);
   }
 
   useless(peer: PeerId, name: BlobName): void {
@@ -235,28 +241,29 @@ export class Supernodes implements AsyncDisposable {
 
   name(key: Digest, news: NameNews): void {
     const owner = this.#ownerOf(key);
-    if (owner?.can(FEATURE_NAMES)) owner.send({ case: 'name', value: { key: rawOf(key), ...news } });
+    if (owner?.can(FEATURE_NAMES))
+      owner.send({ case: 'name', value: { key: rawOf(key), ...news } }, currentSpan()?.context);
   }
 
   /** @param key who is asked about it, and told of it @returns who was told, where there is one */
   snapshots(key: Digest, message: SnapshotsSaid): Pick<SupernodeLink, 'isUp'> | undefined {
     const owner = this.#ownerOf(key);
     if (owner?.can(FEATURE_SNAPSHOTS) !== true) return undefined;
-    owner.send(message);
+    owner.send(message, currentSpan()?.context);
     return owner;
   }
 
   /** Whoever it is that goes on with the job. */
   task(report: TaskReportInit): void {
     for (const link of this.#links())
-      if (link.can(FEATURE_TASKS)) link.send({ case: 'taskReport', value: report });
+      if (link.can(FEATURE_TASKS)) link.send({ case: 'taskReport', value: report }, currentSpan()?.context);
   }
 
   /** An image without a snapshot was pulled. @returns whether there is a supernode that cares */
   firstPull(image: string, platform: string, sizeBytes: number): boolean {
     const caring = this.#links().filter((link) => link.can(FEATURE_TASKS));
     const value = { image: { reference: image, platform }, sizeBytes: BigInt(sizeBytes) };
-    for (const link of caring) link.send({ case: 'firstPull', value });
+    for (const link of caring) link.send({ case: 'firstPull', value }, currentSpan()?.context);
     return caring.length > 0;
   }
 
@@ -286,7 +293,7 @@ export class Supernodes implements AsyncDisposable {
       events: {
         up: () => this.#up(link),
         down: () => this.#serve(),
-        heard: (message) => this.#heard(message, link),
+        heard: (said) => this.#heard(said, link),
         revoked: (peers) => this.#events.revoked(peers),
         beat: () => figures.beat(),
       },
@@ -342,12 +349,10 @@ export class Supernodes implements AsyncDisposable {
   }
 
   #ask(wanted: Wanted): boolean {
-    const { owner, havePieces, isUpstream, isResting, name } = wanted;
+    const { owner, havePieces, isUpstream, isResting, name, trace } = wanted;
     if (owner === undefined || isResting) return false;
-    tell(owner, name, {
-      case: 'want',
-      value: { ...announcement(wanted, havePieces), upstream: isUpstream },
-    });
+    const value = { ...announcement(wanted, havePieces), upstream: isUpstream };
+    tell(owner, name, { case: 'want', value }, trace);
     return true;
   }
 
@@ -357,16 +362,16 @@ export class Supernodes implements AsyncDisposable {
   }
 
   /** To whose it is. */
-  #say(name: BlobName, message: FromDaemonInit): void {
+  #say(name: BlobName, message: FromDaemonInit, trace?: TraceContext): void {
     const owner = this.#ownerOf(name.digest);
-    if (owner !== undefined) tell(owner, name, message);
+    if (owner !== undefined) tell(owner, name, message, trace);
   }
 
   #tellAll(name: BlobName, message: FromDaemonInit): void {
     for (const link of this.#links()) tell(link, name, message);
   }
 
-  #heard(message: FromSupernode['message'], link: SupernodeLink): void {
+  #heard({ message, traceparent }: FromSupernode, link: SupernodeLink): void {
     switch (message.case) {
       case 'candidates': {
         const advice = adviceOf(message.value);
@@ -384,7 +389,7 @@ export class Supernodes implements AsyncDisposable {
         this.#events.found(message.value, candidatesOf(message.value.holders));
         break;
       case 'task':
-        this.#events.task(message.value);
+        this.#events.task(message.value, traceparent);
         break;
       case 'cancelTask':
         this.#events.cancelTask(message.value.id);
@@ -413,8 +418,8 @@ export class Supernodes implements AsyncDisposable {
 }
 
 /** An older supernode would take it for something else about a blob that is not cut by a table. */
-function tell(link: SupernodeLink, { table }: BlobName, message: FromDaemonInit): void {
-  if (table === undefined || link.can(FEATURE_TABLES)) link.send(message);
+function tell(link: SupernodeLink, { table }: BlobName, message: FromDaemonInit, trace?: TraceContext): void {
+  if (table === undefined || link.can(FEATURE_TABLES)) link.send(message, trace);
 }
 
 const addressOf = ({ at, peer }: SupernodeAddress): string => `${formatHostPort(at)}/${peer}`;

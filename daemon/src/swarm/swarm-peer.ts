@@ -155,7 +155,7 @@ export async function startSwarmPeer(
           for (const { peer, controlAddresses } of holders) swarm.meet(peer, controlAddresses);
           snapshots.found(answer);
         },
-        task: (task) => tasks.task(task),
+        task: (task, traceparent) => tasks.task(task, traceparent),
         cancelTask: (id) => tasks.cancel(id),
         changed: () => {
           swarm.linkChanged();

@@ -1,4 +1,5 @@
 import { DrakkarError, type TaskMessage, toDrakkarError } from '@drakkar/protocol';
+import { currentSpan, type Tracing } from '@drakkar/service';
 import { type Log, Work } from '../snapshots/index.ts';
 import type { TaskReportInit } from '../swarm/index.ts';
 import type { TaskOutcome, TaskWork } from './work.ts';
@@ -8,6 +9,7 @@ export interface HostTasksModules {
   work(task: TaskWork, work: Work): Promise<TaskOutcome>;
   report(report: TaskReportInit): void;
   readonly log: Log;
+  readonly tracing: Tracing;
 }
 
 /** So many are done at the same time; the others wait for their turn, */
@@ -38,7 +40,7 @@ export class HostTasks implements AsyncDisposable {
     this.#modules = modules;
   }
 
-  begin({ id, work }: TaskMessage): void {
+  begin({ id, work }: TaskMessage, traceparent: string): void {
     const ended = this.#ended.get(id);
     if (ended !== undefined) this.#modules.report(ended);
     if (ended !== undefined || this.#running.has(id)) return;
@@ -53,7 +55,10 @@ export class HostTasks implements AsyncDisposable {
     }
     const running: Running = { ending: new AbortController(), done: Promise.resolve() };
     this.#running.set(id, running);
-    running.done = this.#run(id, work, running.ending.signal);
+    const options = { traceparent, attributes: { task: id } };
+    running.done = this.#modules.tracing.run(`task ${work.case}`, options, () =>
+      this.#run(id, work, running.ending.signal),
+    );
   }
 
   cancel(id: string): void {
@@ -90,6 +95,11 @@ export class HostTasks implements AsyncDisposable {
       });
       try {
         this.#end(id, { result: await this.#modules.work(task, work) });
+        const { upstreamBytes, peerBytes, storeBytes } = work.receipt;
+        log.info(
+          { task: id, kind: task.case, upstreamBytes, peerBytes, storeBytes },
+          'a task of the cluster is done',
+        );
       } finally {
         this.#busy -= 1;
         this.#waiting.shift()?.begin();
@@ -97,6 +107,7 @@ export class HostTasks implements AsyncDisposable {
     } catch (cause) {
       const error = toDrakkarError(cause);
       log.warn({ task: id, kind: task.case, error }, 'a task of the cluster failed');
+      currentSpan()?.end(error);
       this.#end(id, failure(error));
     }
   }

@@ -40,6 +40,8 @@ export interface UpstreamOptions {
   /** A registry's `Retry-After` is honoured up to this. */
   readonly retryAfterCapMs: number;
   readonly redirects: number;
+  /** Whether requests say to which trace they belong. */
+  readonly tellsTrace: boolean;
 }
 
 export const UPSTREAM_DEFAULTS: UpstreamOptions = {
@@ -61,6 +63,7 @@ export const UPSTREAM_DEFAULTS: UpstreamOptions = {
   backoffCapMs: 10_000,
   retryAfterCapMs: 30_000,
   redirects: 10,
+  tellsTrace: false,
 };
 
 export function completeUpstreamOptions(options: Partial<UpstreamOptions> = {}): UpstreamOptions {

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import { currentSpan, formatTraceparent, inSpan } from '@drakkar/service';
 import fetch, { type Response } from 'node-fetch';
 import { type Agents, onceConnected, PRIVATE_ADDRESS } from './agents.ts';
 import { bareHostname, isPrivateAddress, isPrivateHost, listed } from './hosts.ts';
@@ -62,7 +63,8 @@ export async function exchange(wanted: Exchange, agents: Agents, options: Upstre
   let headers = wanted.headers;
   let publicOnly = wanted.publicOnly === true;
   for (let hops = 0; ; hops += 1) {
-    const response = await once({ ...wanted, url, headers }, agents, options, publicOnly);
+    const asked = { ...wanted, url, headers };
+    const response = await traced(asked, () => once(asked, agents, options, publicOnly));
     const target = redirectTarget(response, url, wanted.method);
     if (target === undefined) {
       requireSafeLength(response, url, options);
@@ -150,6 +152,22 @@ function withoutAuthorization(headers: Readonly<Record<string, string>>): Record
   return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'authorization'));
 }
 
+/** One request, redirects apart: whom it goes to is known, where it leads may be a secret. */
+async function traced({ method, url }: Exchange, request: () => Promise<Response>): Promise<Response> {
+  const attributes = { 'http.request.method': method, 'server.address': url.host };
+  return await inSpan(`upstream ${method}`, { kind: 'client', attributes }, async () => {
+    const response = await request();
+    currentSpan()?.set({ 'http.response.status_code': response.status });
+    return response;
+  });
+}
+
+/** Only for who may know. */
+function traceHeaders({ tellsTrace }: UpstreamOptions): Record<string, string> {
+  const span = tellsTrace ? currentSpan() : undefined;
+  return span === undefined ? {} : { traceparent: formatTraceparent(span.context) };
+}
+
 async function once(
   wanted: Exchange,
   agents: Agents,
@@ -169,7 +187,12 @@ async function once(
       method: wanted.method,
       redirect: 'manual',
       compress: false,
-      headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...wanted.headers },
+      headers: {
+        'user-agent': USER_AGENT,
+        'accept-encoding': 'identity',
+        ...traceHeaders(options),
+        ...wanted.headers,
+      },
       agent: onceConnected(agents.for(wanted.url, publicOnly), startClock),
       signal,
       ...(body === undefined

@@ -30,9 +30,10 @@ describe.skipIf(!isRoot)('containerd’s own tests of a snapshotter (need root)'
       images: { find: async () => undefined, forget: async () => true },
     });
     const socket = `${host.socket}.snapshotter`;
-    await using _server = await serveSnapshots(socket, snapshots, (call, error) =>
-      console.error(call, error),
-    );
+    await using _server = await serveSnapshots(socket, snapshots, {
+      run: (_, __, answer) => answer(),
+      failed: (call, error) => console.error(call, error),
+    });
     const env = { ...process.env, DRAKKAR_SNAPSHOTTER: socket };
     const { stdout } = await run(program, ['-test.v'], { env, maxBuffer: 64 * 1024 * 1024 });
     expect(stdout.match(/^ {4}--- PASS/gm)).toHaveLength(CASES);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { temporaryDirectory } from '@drakkar/lab';
+import { Tracing } from '@drakkar/service';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveSnapshotter } from '../../src/containerd/index.ts';
 
@@ -27,7 +28,13 @@ describe('a snapshotter’s socket and records', () => {
   const start = () =>
     serveSnapshotter(
       { socket, stateDirectory: directory.path, buildDelayMs: undefined },
-      { native: {} as never, snapshots: {} as never, firstPull: async () => false, log },
+      {
+        native: {} as never,
+        snapshots: {} as never,
+        firstPull: async () => false,
+        log,
+        tracing: new Tracing(),
+      },
     );
 
   test('are taken over from one that was killed, and not from one that answers', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { temporaryDirectory } from '@drakkar/lab';
 import { type Digest, digestOf, MEDIA_TYPES } from '@drakkar/protocol';
+import { Tracing } from '@drakkar/service';
 import { type Content, type ContentOptions, createContent } from '../../src/content/index.ts';
 import { type Mirror, type MirrorOptions, serveMirror } from '../../src/mirror/index.ts';
 import { openStore, type Store, type StoreOptions } from '../../src/store/index.ts';
@@ -42,7 +43,10 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const log = { debug: () => {}, warn: () => {} };
   const now = options.now === undefined ? {} : { now: options.now };
   const mirror = stack.use(
-    await serveMirror({ port: 0, ...options.mirror }, { client, store, content, log, ...now }),
+    await serveMirror(
+      { port: 0, ...options.mirror },
+      { client, store, content, log, tracing: new Tracing(), ...now },
+    ),
   );
   const running = stack.move();
   return { client, store, content, mirror, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -1,5 +1,5 @@
 import { newTraceContext, parseTraceparent, type TraceContext } from './context.ts';
-import { type FinishedSpan, Span, type SpanOptions, type SpanSink } from './span.ts';
+import { type FinishedSpan, Span, type SpanOptions, type SpanSink, untraced } from './span.ts';
 
 export interface TracingOptions {
   /** Where spans go; nowhere when absent: traces are then what lines of logs have in common. */
@@ -32,6 +32,12 @@ export class Tracing implements AsyncDisposable {
   /** The same, from the beginning to the end of what is done. */
   run<Result>(name: string, options: BeginOptions, work: () => Result): Result {
     return this.begin(name, options).runToEnd(work);
+  }
+
+  /** Something that goes on with another's trace; where whoever asked for it has sent none, it belongs to none. */
+  join<Result>(name: string, options: BeginOptions, work: () => Result): Result {
+    const isTraced = parseTraceparent(options.traceparent) !== undefined;
+    return isTraced ? this.run(name, options, work) : untraced(work);
   }
 
   /** A place for something that outlasts this process; {@link record} tells of it in the end. */

@@ -12,7 +12,7 @@
  * ```ts
  * using metadata = new Metadata('/var/lib/drakkar/containerd.sqlite');
  * const snapshots = new Snapshots({ metadata, layers, images });
- * await using server = await serveSnapshots('/run/drakkar/snapshotter.sock', snapshots, log);
+ * await using server = await serveSnapshots('/run/drakkar/snapshotter.sock', snapshots, events);
  * ```
  *
  * @packageDocumentation
@@ -21,5 +21,5 @@ export type { Directories, Images, Layers, Owner } from './contract.ts';
 export { parseFilters } from './filter.ts';
 export { type Labels, Metadata, type RemoteLayer, type SnapshotRow, type Usage } from './metadata.ts';
 export { type Mount, mountsOf } from './mounts.ts';
-export { serveSnapshots } from './server.ts';
+export { type CallEvents, serveSnapshots } from './server.ts';
 export { Snapshots } from './snapshots.ts';

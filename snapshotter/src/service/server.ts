@@ -42,19 +42,26 @@ const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** A call that has no answer but that it was done. */
 const DONE = {};
 
+/** What goes on around calls of containerd. */
+export interface CallEvents {
+  /** Does one. @param traceparent of the trace for which containerd makes it, where it says so */
+  run<Answer>(call: string, traceparent: unknown, answer: () => Promise<Answer>): Promise<Answer>;
+  /** One has failed that should not: it is our own fault. */
+  failed(call: string, error: DrakkarError): void;
+}
+
 /**
  * Serves snapshots to containerd on a unix socket, which only the process's own user and root may open.
  *
- * @param onFailure told of what is our own fault
  * @throws `already_exists` where something else than a socket is there
  */
 export async function serveSnapshots(
   socketPath: string,
   snapshots: Snapshots,
-  onFailure: (call: string, error: DrakkarError) => void,
+  events: CallEvents,
 ): Promise<AsyncDisposable> {
   const server = new Server({ 'grpc.max_receive_message_length': MAX_MESSAGE_BYTES });
-  server.addService(grpcMethodsOf(containerd.Snapshots), implementation(snapshots, onFailure));
+  server.addService(grpcMethodsOf(containerd.Snapshots), implementation(snapshots, events));
   await removeSocket(socketPath);
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) =>
@@ -84,22 +91,22 @@ async function removeSocket(path: string): Promise<void> {
   await rm(path);
 }
 
-function implementation(
-  snapshots: Snapshots,
-  onFailure: (call: string, error: DrakkarError) => void,
-): UntypedServiceImplementation {
+function implementation(snapshots: Snapshots, events: CallEvents): UntypedServiceImplementation {
   const failed = (call: string, cause: unknown) => {
     const error = toDrakkarError(cause);
-    if (error.code === 'internal') onFailure(call, error);
+    if (error.code === 'internal') events.failed(call, error);
     return { code: STATUSES[error.code], details: error.message };
   };
   const unary =
     <Request, Answer>(call: string, answer: (request: Request) => Answer | Promise<Answer>) =>
-    ({ request }: ServerUnaryCall<Request, Answer>, callback: sendUnaryData<Answer>) => {
-      (async () => await answer(request))().then(
-        (value) => callback(null, value),
-        (cause: unknown) => callback(failed(call, cause)),
-      );
+    ({ request, metadata }: ServerUnaryCall<Request, Answer>, callback: sendUnaryData<Answer>) => {
+      const [traceparent] = metadata.get('traceparent');
+      events
+        .run(call, traceparent, async () => await answer(request))
+        .then(
+          (value) => callback(null, value),
+          (cause: unknown) => callback(failed(call, cause)),
+        );
     };
   return {
     prepare: unary('Prepare', async ({ key, parent, labels }: containerd.PrepareSnapshotRequest) => ({
