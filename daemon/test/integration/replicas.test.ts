@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 
 import { newReceipt } from '../../src/content/index.ts';
 import { type Cluster, type ClusterHost, startCluster } from '../kit/cluster.ts';
+import type { CutBlob } from '../kit/cut-blob.ts';
 
 const SOON = { timeout: 30_000, interval: 50 };
 
@@ -94,6 +95,15 @@ async function pushOwnedBy(cluster: Cluster, peer: string, peers: readonly strin
   }
 }
 
+/** One fetches it, and the other has it from that one alone. */
+async function passOn({ image }: Cluster, blob: CutBlob, one: ClusterHost, other: ClusterHost) {
+  const request = { image, digest: blob.digest, sizeBytes: blob.sizeBytes };
+  await one.content.fetch(request, newReceipt());
+  const receipt = newReceipt();
+  await other.content.fetch(request, receipt);
+  expect(receipt.summary()).toMatchObject({ upstreamBytes: 0, peerBytes: blob.sizeBytes });
+}
+
 const leaders = (members: readonly Member[]) =>
   members.filter(({ supernode }) =>
     supernode.status().supernodes.some(({ peer, leads }) => leads && peer === supernode.status().peer),
@@ -140,14 +150,7 @@ describe('several supernodes over one Redis', () => {
     const peers = [cluster.supernode, second.supernode].map((each) => each.status().peer);
     const [one, other] = members;
     if (one === undefined || other === undefined) throw new Error('no hosts');
-    for (const peer of peers) {
-      const { digest, sizeBytes } = await pushOwnedBy(cluster, peer, peers);
-      const request = { image: cluster.image, digest, sizeBytes };
-      await one.content.fetch(request, newReceipt());
-      const receipt = newReceipt();
-      await other.content.fetch(request, receipt);
-      expect(receipt.summary()).toMatchObject({ upstreamBytes: 0, peerBytes: sizeBytes });
-    }
+    for (const peer of peers) await passOn(cluster, await pushOwnedBy(cluster, peer, peers), one, other);
     expect(cluster.supernode.status().hosts).toBe(2);
     expect(second.supernode.status().hosts).toBe(2);
   });
@@ -198,14 +201,7 @@ describe('several supernodes over one Redis', () => {
     const [one, other] = members;
     if (one === undefined || other === undefined) throw new Error('no hosts');
     await redis.kill();
-    for (const peer of peers) {
-      const { digest, sizeBytes } = await pushOwnedBy(cluster, peer, peers);
-      const request = { image: cluster.image, digest, sizeBytes };
-      await one.content.fetch(request, newReceipt());
-      const receipt = newReceipt();
-      await other.content.fetch(request, receipt);
-      expect(receipt.summary()).toMatchObject({ upstreamBytes: 0, peerBytes: sizeBytes });
-    }
+    for (const peer of peers) await passOn(cluster, await pushOwnedBy(cluster, peer, peers), one, other);
     const spec = { kind: 'preheat' as const, image: 'registry.example/app:1', keep: true };
     await expect(second.client.createJob(spec)).rejects.toMatchObject({ code: 'unavailable' });
     // Longer than any lease lasts.
