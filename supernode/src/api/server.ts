@@ -70,7 +70,7 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   server.decorateRequest('caller', null as unknown as Caller);
   server.setErrorHandler((cause, request, reply) => {
     const problem = problemOf(cause);
-    if (problem.status >= 500) options.onDefect(cause, request);
+    if (problem.code === 'internal') options.onDefect(cause, request);
     const { retryAfterSeconds } = cause as { retryAfterSeconds?: number };
     if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
     return answer(reply, problem);
