@@ -13,4 +13,5 @@ export { FencedState } from './fenced.ts';
 export { isShared, openState, type StateOptions } from './open.ts';
 export { RedisState, type RedisStateOptions } from './redis.ts';
 export { SqliteState } from './sqlite.ts';
+export { SqliteThread } from './sqlite-thread.ts';
 export { WriteBehind } from './write-behind.ts';

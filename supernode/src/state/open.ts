@@ -5,6 +5,7 @@ import { DrakkarError } from '@drakkar/protocol';
 import { ABSENT, type Change, type StateStore } from './contract.ts';
 import { RedisState } from './redis.ts';
 import { SqliteState } from './sqlite.ts';
+import { SqliteThread } from './sqlite-thread.ts';
 
 export interface StateOptions {
   /** Without either URL it is one of its own. */
@@ -32,7 +33,7 @@ export const isShared = ({ redis: { url, urlFile } }: StateOptions): boolean =>
  */
 export async function openState(directory: string, { redis }: StateOptions): Promise<StateStore> {
   const path = join(directory, FILE);
-  if (!isShared({ redis })) return new SqliteState(path);
+  if (!isShared({ redis })) return new SqliteThread(path);
   const url = redis.url ?? (await readFile(redis.urlFile ?? '', 'utf8')).trim();
   await using stack = new AsyncDisposableStack();
   const state = stack.use(await RedisState.open({ url, keyPrefix: redis.keyPrefix }));

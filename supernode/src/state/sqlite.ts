@@ -27,15 +27,21 @@ const MIGRATIONS: readonly string[] = [
    INSERT INTO revision VALUES (0);`,
 ];
 
-/** The state of one supernode alone, in a file. What was committed survives a power cut. */
+/**
+ * The state of one supernode alone, in a file. What was committed survives a power cut. Whoever calls waits for the disk, so that a program with
+ * more to do has it in a thread: {@link SqliteThread}.
+ */
 export class SqliteState implements StateStore {
   readonly #database: DatabaseSync;
   readonly #watchers = new Watchers();
-  readonly #sweeping: NodeJS.Timeout;
+  readonly #sweeping: NodeJS.Timeout | undefined;
   readonly #statements: Readonly<Record<'get' | 'forward' | 'backward' | 'put' | 'remove', StatementSync>>;
 
-  /** @throws `unsupported` where a later version has written the file */
-  constructor(path: string) {
+  /**
+   * @param sweeps whether it takes away what goes by itself
+   * @throws `unsupported` where a later version has written the file
+   */
+  constructor(path: string, sweeps = true) {
     this.#database = new DatabaseSync(path);
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     migrate(this.#database, path);
@@ -50,7 +56,7 @@ export class SqliteState implements StateStore {
       put: this.#database.prepare('INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)'),
       remove: this.#database.prepare('DELETE FROM documents WHERE key = ?'),
     };
-    this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS).unref();
+    if (sweeps) this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
   async get(key: string): Promise<Entry | undefined> {

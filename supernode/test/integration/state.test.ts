@@ -10,6 +10,7 @@ import {
   Collection,
   RedisState,
   SqliteState,
+  SqliteThread,
   type StateStore,
 } from '../../src/state/index.ts';
 
@@ -33,6 +34,14 @@ const STATES = [
       spaces += 1;
       const path = join(directory, `${spaces}.sqlite`);
       return async () => new SqliteState(path);
+    },
+  },
+  {
+    name: 'SQLite in a thread',
+    fresh: () => {
+      spaces += 1;
+      const path = join(directory, `${spaces}.sqlite`);
+      return async () => new SqliteThread(path);
     },
   },
   {
@@ -220,7 +229,7 @@ describe.each(STATES)('the state in $name', ({ fresh }) => {
 
 describe('the state in Redis', () => {
   test('is one for all who open it', async () => {
-    const open = STATES[1]?.fresh() as () => Promise<StateStore>;
+    const open = STATES.at(-1)?.fresh() as () => Promise<StateStore>;
     await using first = await open();
     await using second = await open();
     const told: ChangedKeys[] = [];
