@@ -16,6 +16,7 @@ import type {
   BlobDetailDocument,
   BlobDocument,
   HostDocument,
+  HostEntry,
   OverviewDocument,
   SnapshotDetailDocument,
   TopologyDocument,
@@ -36,24 +37,34 @@ export interface ViewsModules {
   readonly jobs: Pick<Jobs, 'active'>;
 }
 
+const TOPOLOGY_MS = 1_000;
 const MAX_FEEDS = 4_000;
 const MAX_PARTS = 1_000;
 const MAX_HOSTS_OF_PART = 500;
+const NO_LABELS: HostEntry['labels'] = {};
+const NO_ROLES: HostEntry['roles'] = [];
 /** How any start is called of which nothing else is known. */
 const ANY_START = `sha256:${'0'.repeat(64)}` as Digest;
 
 /** The cluster as people look at it: documents of the API from what the supernode has in memory. */
 export class Views {
   readonly #modules: ViewsModules;
+  #topology: { readonly atMs: number; readonly document: TopologyDocument } | undefined;
 
   constructor(modules: ViewsModules) {
     this.#modules = modules;
   }
 
   /** In the order of their names and peers. */
-  hosts(): HostDocument[] {
-    const quarantined = this.#modules.members.quarantined(Date.now());
-    return this.#modules.members.list().map((member) => this.#host(member, quarantined));
+  hosts(): HostEntry[] {
+    const { members, control } = this.#modules;
+    const quarantined = members.quarantined(Date.now());
+    return members.list().map((member) => {
+      const { peer, name } = member;
+      const { labels = NO_LABELS, roles = NO_ROLES } = control.swarm.hosts.get(peer) ?? {};
+      const state = this.#stateOf(member, quarantined);
+      return { peer, name, state, labels, roles, document: () => this.#host(member, quarantined) };
+    });
   }
 
   host(peer: PeerId): HostDocument | undefined {
@@ -85,7 +96,15 @@ export class Views {
     };
   }
 
+  /** As it was within the last second: of many hosts it is large. */
   topology(): TopologyDocument {
+    const nowMs = clockMs();
+    if (this.#topology === undefined || nowMs - this.#topology.atMs >= TOPOLOGY_MS)
+      this.#topology = { atMs: nowMs, document: this.#topologyNow() };
+    return this.#topology.document;
+  }
+
+  #topologyNow(): TopologyDocument {
     const { control, traffic } = this.#modules;
     const hosts = [...control.swarm.hosts.values()].map(({ peer, name, labels, roles }) => {
       const { sentBytesPerSecond, receivedBytesPerSecond } = traffic.ratesOf(peer);

@@ -1,6 +1,5 @@
 import type { KeyObject } from 'node:crypto';
 import { noise } from '@chainsafe/libp2p-noise';
-import { yamux } from '@chainsafe/libp2p-yamux';
 import {
   DrakkarError,
   formatHostPort,
@@ -18,6 +17,7 @@ import { tcp } from '@libp2p/tcp';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { multiaddrOf } from './addresses.ts';
+import { quietYamux } from './muxer.ts';
 
 export interface NodeOptions {
   readonly key: KeyObject;
@@ -77,9 +77,7 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       addresses: { listen: options.listen.map((address) => multiaddrOf(address)) },
       transports: [tcp({ backlog: 4096, maxConnections })],
       connectionEncrypters: [noise()],
-      streamMuxers: [
-        yamux({ maxInboundStreams: STREAMS_OF_ONE_PEER, maxOutboundStreams: STREAMS_OF_ONE_PEER }),
-      ],
+      streamMuxers: [quietYamux(STREAMS_OF_ONE_PEER)],
       connectionManager: {
         maxConnections,
         // More than are served before their peers give up would all be served in vain.

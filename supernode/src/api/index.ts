@@ -12,7 +12,7 @@ export type {
 } from './documents.ts';
 export { Events } from './events.ts';
 export { Forwarded, forward, refuse } from './forward.ts';
-export type { ApiModules, MembersApi } from './modules.ts';
+export type { ApiModules, HostEntry, MembersApi } from './modules.ts';
 export type { ApiHandler, Origin } from './origin.ts';
 export { setOrigin } from './origin.ts';
 export { type ApiPlace, openApi, serveApi } from './serve.ts';

@@ -49,10 +49,16 @@ export interface BlobEntry {
   document(): z.output<typeof blobSchema>;
 }
 
+/** A host of a long list, of which only a page is shown. */
+export interface HostEntry extends Pick<HostDocument, 'name' | 'peer' | 'state' | 'labels'> {
+  readonly roles: readonly string[];
+  document(): HostDocument;
+}
+
 /** What is done with hosts, and what lets them in. */
 export interface MembersApi {
   /** In the order of their names and peers. */
-  list(): HostDocument[];
+  list(): readonly HostEntry[];
   find(peer: PeerId): HostDocument | undefined;
   joinToken(): z.output<typeof joinTokenSchema>;
   rotateJoinToken(): Promise<void>;

@@ -172,8 +172,8 @@ export class Jobs implements AsyncDisposable {
 
   /** How far each host is, in the order of their peers. @throws `not_found` */
   async hosts(id: string, options: PageOptions): Promise<Page<HostWork>> {
-    const rows = this.#runs.get(id)?.rows;
-    if (rows === undefined) {
+    const run = this.#runs.get(id);
+    if (run === undefined) {
       const { state } = await this.get(id);
       const page = await this.#rows(id).page(options);
       // Where a crash came between the job's end and its hosts'.
@@ -182,12 +182,14 @@ export class Jobs implements AsyncDisposable {
       return isEnded({ state }) ? { ...page, items: page.items.map(ended) } : page;
     }
     const { after = '', limit } = options;
-    const peers = [...rows.keys()].sort().filter((peer) => peer > after);
-    const items = peers.slice(0, limit).flatMap((peer) => {
+    const { peers, rows } = run;
+    const found = peers.findIndex((peer) => peer > after);
+    const from = found < 0 ? peers.length : found;
+    const items = peers.slice(from, from + limit).flatMap((peer) => {
       const value = rows.get(peer);
       return value === undefined ? [] : { id: peer, value: { ...value }, revision: 0 };
     });
-    return { items, next: peers.length > limit ? (items.at(-1)?.id ?? null) : null };
+    return { items, next: peers.length > from + limit ? (items.at(-1)?.id ?? null) : null };
   }
 
   /** Remembered when it returns. @throws `not_found`; `busy` for what it can't be told in its state */

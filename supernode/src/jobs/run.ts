@@ -105,6 +105,7 @@ export class JobRun {
   readonly #tries = { resolve: new Map<PeerId, number>(), build: new Map<PeerId, number>() };
   /** Since when hosts whose turn it is are away. */
   readonly #missingSinceMs = new Map<PeerId, number>();
+  #ordered: readonly PeerId[] = [];
   #announcedByMs: number | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** The others may not have the image. */
@@ -124,6 +125,12 @@ export class JobRun {
       this.#sinceMs.set(work, clock.evenMs() + Math.max(0, waitMs));
     }
     for (const [step, work] of this.#works()) if (work.state === 'running') this.#sendAgain(step, work);
+  }
+
+  /** Whose rows there are, in their order: rows are added, and stay. */
+  get peers(): readonly PeerId[] {
+    if (this.#ordered.length !== this.rows.size) this.#ordered = [...this.rows.keys()].sort();
+    return this.#ordered;
   }
 
   /** Does what is due. */

@@ -19,7 +19,7 @@ import {
   statusSchema,
   topologySchema,
 } from '../documents.ts';
-import type { ApiModules, BlobEntry } from '../modules.ts';
+import type { ApiModules, BlobEntry, HostEntry } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 import { notFound } from './jobs.ts';
 
@@ -87,7 +87,8 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
             (role === undefined || host.roles.includes(role)) &&
             (q === undefined || isAbout(host, q.toLowerCase())),
         );
-      return page(hosts, hostOrder, after, limit);
+      const { items, next } = page(hosts, hostOrder, after, limit);
+      return { items: items.map((host) => host.document()), next };
     },
   );
   server.get(
@@ -256,7 +257,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
   );
 }
 
-const isAbout = ({ name, peer, labels }: HostDocument, words: string): boolean =>
+const isAbout = ({ name, peer, labels }: HostEntry, words: string): boolean =>
   [name, peer, ...Object.entries(labels).map((label) => label.join('='))].some((text) =>
     text.toLowerCase().includes(words),
   );
