@@ -147,8 +147,12 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   );
   const api = { ...config.api, keys, socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) };
   stack.use(
-    await serveApi(leadership.handle, api, (listening) => {
-      place = listening;
+    await serveApi(api, {
+      handler: leadership.handle,
+      onPlace: (now) => {
+        place = now;
+      },
+      log,
     }),
   );
   let replicas: Replicas | undefined;

@@ -33,23 +33,27 @@ export async function readCertificate(certificateFile: string, keyFile: string):
   }
 }
 
-/** One that signs itself: made once, and renewed with the same key. Clients must be told its {@link ServerCertificate.pin}. */
-export async function ownCertificate(directory: string, address: string): Promise<ServerCertificate> {
+/** One that signs itself: made once, and renewed with the same key sixty days before it ends. Clients must be told its {@link ServerCertificate.pin}. */
+export async function ownCertificate(
+  directory: string,
+  address: string,
+  nowMs = Date.now(),
+): Promise<ServerCertificate> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const [keyPath, certPath] = [join(directory, 'api.key.pem'), join(directory, 'api.cert.pem')];
   const [key, cert] = await Promise.all([keyPath, certPath].map(readIfThere));
   // A certificate of another key is made anew.
   if (key !== undefined && cert !== undefined && isPair(key, cert)) {
     const known = certificate(key, cert);
-    if (Date.parse(new X509Certificate(cert).validTo) - Date.now() > RENEWED_BEFORE_MS) return known;
+    if (Date.parse(new X509Certificate(cert).validTo) - nowMs > RENEWED_BEFORE_MS) return known;
   }
   const { pem, keys } = await keysOf(key);
   const names = [...new Set([hostname(), 'localhost', '127.0.0.1', '::1', address])];
   const made = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: Date.now().toString(16).padStart(16, '0'),
+    serialNumber: nowMs.toString(16).padStart(16, '0'),
     name: 'CN=Drakkar',
-    notBefore: new Date(Date.now() - DAY_MS),
-    notAfter: new Date(Date.now() + LIFETIME_MS),
+    notBefore: new Date(nowMs - DAY_MS),
+    notAfter: new Date(nowMs + LIFETIME_MS),
     keys,
     signingAlgorithm: ALGORITHM,
     extensions: [

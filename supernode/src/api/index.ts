@@ -15,6 +15,6 @@ export { Forwarded, forward, refuse } from './forward.ts';
 export type { ApiModules, HostEntry, MembersApi } from './modules.ts';
 export type { ApiHandler, Origin } from './origin.ts';
 export { setOrigin } from './origin.ts';
-export { type ApiPlace, openApi, serveApi } from './serve.ts';
+export { type ApiPlace, openApi, type ServeApiOptions, serveApi } from './serve.ts';
 export { type ApiServer, createApi } from './server.ts';
 export { API_ROLES, type ApiRole, Tokens } from './tokens.ts';

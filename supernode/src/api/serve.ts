@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { DrakkarError, formatHostPort } from '@drakkar/protocol';
 import { cannotListen, isAnswered } from '@drakkar/service';
 import { reachable } from '@drakkar/wire';
+import type { Logger } from 'pino';
 import { ownCertificate, readCertificate, type ServerCertificate } from './certificate.ts';
 import type { ApiModules } from './modules.ts';
 import type { ApiHandler } from './origin.ts';
+import { CertificateRenewal } from './renewal.ts';
 import { createApi } from './server.ts';
 
 export interface ServeApiOptions {
@@ -19,6 +21,15 @@ export interface ServeApiOptions {
   readonly keys: string;
   /** The unix socket on which root may do everything. */
   readonly socketPath: string;
+  /** How often it is looked whether there is another certificate. */
+  readonly certificateEveryMs?: number;
+}
+
+export interface ServeApiModules {
+  readonly handler: ApiHandler;
+  /** Told before the first request, and when the certificate is another one. */
+  onPlace(place: ApiPlace): void;
+  readonly log: Logger;
 }
 
 export interface ApiPlace {
@@ -29,25 +40,26 @@ export interface ApiPlace {
 
 const REQUEST_MS = 30_000;
 const KEEP_ALIVE_MS = 72_000;
+const CERTIFICATE_EVERY_MS = 10_000;
 
 /**
  * Listens on TCP for those with a token, and on a unix socket for root.
  *
- * @param onListening told once, before the first request
  * @throws `busy` where another supernode has the socket or the port; `invalid_argument` for a certificate that is none
  */
 export async function serveApi(
-  handler: ApiHandler,
   options: ServeApiOptions,
-  onListening: (place: ApiPlace) => void,
+  { handler, onPlace, log }: ServeApiModules,
 ): Promise<AsyncDisposable> {
   const { address, port, socketPath } = options;
   await using stack = new AsyncDisposableStack();
-  const certificate = await certificateOf(options);
+  const read = certificateReader(options);
+  const certificate = await read?.();
   const open: RequestListener = (request, response) => {
     handler(request, response, { isLocal: false, address: request.socket.remoteAddress ?? '' });
   };
-  const server = certificate === undefined ? createServer(open) : createTlsServer(certificate, open);
+  const tlsServer = certificate && createTlsServer(certificate, open);
+  const server = tlsServer ?? createServer(open);
   try {
     stack.use(await listenOn(server, { host: address, port }));
   } catch (cause) {
@@ -57,7 +69,12 @@ export async function serveApi(
   const { port: listening } = server.address() as AddressInfo;
   const scheme = certificate === undefined ? 'http' : 'https';
   const url = `${scheme}://${formatHostPort({ host: reachable(address), port: listening })}`;
-  onListening({ url, pin: certificate?.pin ?? null });
+  onPlace({ url, pin: certificate?.pin ?? null });
+  if (read !== undefined && certificate !== undefined && tlsServer !== undefined) {
+    const onChange = ({ pin }: ServerCertificate) => onPlace({ url, pin });
+    const everyMs = options.certificateEveryMs ?? CERTIFICATE_EVERY_MS;
+    stack.use(new CertificateRenewal(certificate, everyMs, { server: tlsServer, read, onChange, log }));
+  }
   const local = createServer((request, response) =>
     handler(request, response, { isLocal: true, address: '' }),
   );
@@ -80,15 +97,16 @@ export async function openApi(): Promise<object> {
   return api.swagger();
 }
 
-async function certificateOf({
+/** Gives the certificate as it is to be at any time; nothing where there is to be none. */
+function certificateReader({
   tls,
   address,
   keys,
-}: ServeApiOptions): Promise<ServerCertificate | undefined> {
-  if (typeof tls === 'object') return await readCertificate(tls.certificateFile, tls.keyFile);
+}: ServeApiOptions): (() => Promise<ServerCertificate>) | undefined {
+  if (typeof tls === 'object') return () => readCertificate(tls.certificateFile, tls.keyFile);
   const isLoopback = /^(127\.|::1$|localhost$)/.test(address);
   if (tls === 'off' || (tls === 'auto' && isLoopback)) return undefined;
-  return await ownCertificate(join(keys, 'api'), address);
+  return () => ownCertificate(join(keys, 'api'), address);
 }
 
 async function listenOn(server: Server, options: ListenOptions): Promise<AsyncDisposable> {
