@@ -33,3 +33,12 @@ test('a daemon’s configuration is told from a supernode’s', () => {
     }),
   );
 });
+
+test('what is installed as its configuration is one, and its unit has that state directory', async () => {
+  const deploy = join(import.meta.dirname, '../../../deploy');
+  const { stateDirectory } = await supernodeConfiguration.load(join(deploy, 'supernode.yaml'));
+  const unit = await readFile(join(deploy, 'systemd/drakkar-supernode.service'), 'utf8');
+  const [, name] = /^StateDirectory=(.+)$/m.exec(unit) ?? [];
+  expect(stateDirectory).toBe(`/var/lib/${name}`);
+  expect(unit).toContain('--config /etc/drakkar/supernode.yaml supernode\n');
+});
