@@ -125,6 +125,7 @@ export async function startLead(
     },
     left: (peer) => {
       traffic.left(peer);
+      jobs.left(peer);
       tellOfHost(peer);
     },
     beat: (peer, heartbeat) => {

@@ -13,7 +13,7 @@ export const ROLLOUT = {
   hosts: { value: 'number', summary: 'until so many of them have it' },
   parallelism: { value: 'number|%', default: '100', summary: 'hosts at the same time' },
   'stop-after': { value: 'number', summary: 'so many hosts that failed end it on the others, too' },
-  keep: { summary: 'it does not end: hosts that come later are brought in line, too' },
+  keep: { summary: 'it does not end: hosts that come later, or lose it, are brought in line, too' },
   detach: { summary: 'print the job, and do not wait for its end' },
 } as const satisfies OptionSpecs;
 

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JobDocument, SupernodeClient } from '@drakkar/client';
@@ -143,6 +143,49 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
     const token = await drakkar('token', 'create', 'ci', '--role', 'operator', '--ttl', '1h');
     expect(token?.stdout).toMatch(/^drk_/);
     expect((await drakkar('token', 'ls'))?.stdout).toMatch(/ci +operator/);
+  });
+
+  describe('that keep bring a host in line again', () => {
+    const isWhole = async (host: Host, repository: string) =>
+      (await host.client.snapshots().catch(() => [])).some(
+        ({ image, offlineReady }) => image.includes(repository) && offlineReady,
+      );
+    const keep = async (repository: string, more: { checkMs?: number } = {}) => {
+      const image = await pushShell(repository);
+      const { id } = await client.createJob({ kind: 'preheat', image, keep: true, ...more });
+      await expect.poll(async () => (await client.job(id)).state, SOON).toBe('keeping');
+      expect((await client.job(id)).hosts.succeeded).toBe(3);
+      return id;
+    };
+    const keeps = async (id: string) => {
+      const { state, hosts: sums } = await client.job(id);
+      return state === 'keeping' && sums.succeeded === 3;
+    };
+
+    test('that has evicted it', async () => {
+      const id = await keep('kept', { checkMs: 2_000 });
+      const [, , host] = hosts as [Host, Host, Host];
+      const found = (await host.client.snapshots()).find((snapshot) => snapshot.image.includes('kept'));
+      await host.client.removeSnapshot(found?.manifestDigest ?? '');
+      await expect.poll(() => isWhole(host, 'kept'), SOON).toBe(true);
+      await expect.poll(() => keeps(id), SOON).toBe(true);
+      await client.actOnJob(id, 'cancel');
+    });
+
+    test('that comes back with an empty disk', async () => {
+      const id = await keep('replaced');
+      const [, , host] = hosts as [Host, Host, Host];
+      await host.kill('daemon');
+      for (const name of await readdir(host.state))
+        if (name.endsWith('.sqlite') || name.includes('.sqlite-') || name === 'blobs')
+          await rm(join(host.state, name), { recursive: true });
+      const volumes = join(host.state, 'volumes');
+      for (const name of await readdir(volumes)) await rm(join(volumes, name), { recursive: true });
+      await host.start();
+      await expect.poll(() => isWhole(host, 'replaced'), SOON).toBe(true);
+      await expect.poll(() => keeps(id), SOON).toBe(true);
+      await client.actOnJob(id, 'cancel');
+    });
   });
 
   test('are the same for who asks again, and go on after the supernode was away', async () => {

@@ -797,6 +797,8 @@ export interface components {
              * @default 5
              */
             attempts: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /** @description One blob. */
             digest?: string;
             /** @description An image by its reference. */
@@ -853,6 +855,8 @@ export interface components {
              * @default 5
              */
             attempts?: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /** @description One blob. */
             digest?: string;
             /** @description An image by its reference. */
@@ -920,8 +924,10 @@ export interface components {
              * @default 5
              */
             attempts: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /**
-             * @description It does not end: hosts that come later are brought in line, too.
+             * @description It does not end: hosts that come later, or lose it, are brought in line, too.
              * @default false
              */
             keep: boolean;
@@ -977,8 +983,10 @@ export interface components {
              * @default 5
              */
             attempts?: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /**
-             * @description It does not end: hosts that come later are brought in line, too.
+             * @description It does not end: hosts that come later, or lose it, are brought in line, too.
              * @default false
              */
             keep?: boolean;
@@ -1180,7 +1188,7 @@ export interface components {
             spec: components["schemas"]["JobSpec"];
             startedAtMs: number | null;
             /**
-             * @description `keeping`: all that was asked for is there, and hosts that come are brought in line.
+             * @description `keeping`: all that was asked for is there, and hosts that come, or lose it, are brought in line.
              * @enum {string}
              */
             state: "waiting" | "running" | "paused" | "keeping" | "succeeded" | "failed" | "cancelled";
@@ -1234,7 +1242,7 @@ export interface components {
             spec: components["schemas"]["JobSpecInput"];
             startedAtMs: number | null;
             /**
-             * @description `keeping`: all that was asked for is there, and hosts that come are brought in line.
+             * @description `keeping`: all that was asked for is there, and hosts that come, or lose it, are brought in line.
              * @enum {string}
              */
             state: "waiting" | "running" | "paused" | "keeping" | "succeeded" | "failed" | "cancelled";
@@ -1763,6 +1771,8 @@ export interface components {
              * @default 5
              */
             attempts: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /**
              * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
              * @default snapshot
@@ -1772,7 +1782,7 @@ export interface components {
             /** @description An image by its reference. */
             image: string;
             /**
-             * @description It does not end: hosts that come later are brought in line, too.
+             * @description It does not end: hosts that come later, or lose it, are brought in line, too.
              * @default false
              */
             keep: boolean;
@@ -1823,6 +1833,8 @@ export interface components {
              * @default 5
              */
             attempts?: number;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
             /**
              * @description What hosts get: the whole snapshot, what its mount and a start of it need, or the layers as the registry has them. A snapshot is built first where there is none.
              * @default snapshot
@@ -1832,7 +1844,7 @@ export interface components {
             /** @description An image by its reference. */
             image: string;
             /**
-             * @description It does not end: hosts that come later are brought in line, too.
+             * @description It does not end: hosts that come later, or lose it, are brought in line, too.
              * @default false
              */
             keep?: boolean;

@@ -235,6 +235,10 @@ export class Jobs implements AsyncDisposable {
     }
   }
 
+  left(peer: PeerId): void {
+    for (const run of this.#runs.values()) run.left(peer);
+  }
+
   /** What hosts say of jobs that are none any more is no reason to do without them. */
   heard(peer: PeerId, report: TaskReportMessage): void {
     try {

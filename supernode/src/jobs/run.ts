@@ -1,4 +1,5 @@
 import { DrakkarError, type ErrorCode, type PeerId } from '@drakkar/protocol';
+import { Checks } from './checks.ts';
 import {
   type HostWork,
   isEnded,
@@ -85,8 +86,8 @@ const LOOK_MS = 250;
 const HOSTS_TO_TRY = 3;
 /** To tell a host something takes a millisecond, in which nobody else is heard. */
 const BEGUN_IN_ONE_TURN = 25;
-/** A snapshot that was just built is announced within so long. */
-const ANNOUNCED_MS = 3_000;
+/** A snapshot that was just built is announced within so long, also by a host that has much to do: others would be told that there is none. */
+const ANNOUNCED_MS = 15_000;
 
 /**
  * One job on its way: what each host is told when, and what comes of it. Without sockets, clocks or disk; what was remembered of it is enough to go on.
@@ -106,6 +107,8 @@ export class JobRun {
   /** Since when hosts whose turn it is are away. */
   readonly #missingSinceMs = new Map<PeerId, number>();
   #ordered: readonly PeerId[] = [];
+  /** Of a job that keeps. */
+  readonly #checks: Checks | undefined;
   #announcedByMs: number | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** The others may not have the image. */
@@ -115,6 +118,8 @@ export class JobRun {
     this.job = job;
     this.#events = events;
     this.#clock = clock;
+    const { spec } = job;
+    this.#checks = spec.kind !== 'build' && spec.keep ? new Checks(clock, spec.checkMs) : undefined;
     this.rows = new Map([...rows].map((row) => [row.peer as PeerId, row]));
     Object.assign(job.hosts, { total: 0, waiting: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 });
     Object.assign(job.bytes, { size: 0, upstream: 0, peer: 0 });
@@ -158,6 +163,7 @@ export class JobRun {
     const { peer } = host;
     const row = this.rows.get(peer);
     this.#missingSinceMs.delete(peer);
+    this.#checks?.came(peer);
     const { spec, isSelected, resolve, build } = this.job;
     const works = { resolve, build, deliver: row ?? null };
     for (const [step, work] of Object.entries(works) as [Step, HostWork | null][])
@@ -167,9 +173,18 @@ export class JobRun {
     if (row === undefined && this.#isWanted(host)) this.#add(host);
   }
 
+  /** A host is connected no longer. */
+  left(peer: PeerId): void {
+    this.#checks?.left(peer);
+  }
+
   /** A host says something of a task, which may be one that is none any more. */
   heard(peer: PeerId, step: Step, task: number, news: TaskNews): void {
     const work = step === 'deliver' ? this.rows.get(peer) : this.job[step];
+    if (step === 'deliver' && this.#isCheck(work, task)) {
+      if (this.#hasStill(work, news)) return;
+      this.#lost(work);
+    }
     if (work?.peer !== peer || work.state !== 'running' || work.task !== task) {
       if (news.kind === 'progress') this.#events.cancel(peer, taskOf(this.job, step, task));
       return;
@@ -333,7 +348,47 @@ export class JobRun {
         begun += 1;
       } else if (this.#isMissing(peer)) this.#giveUp(row, AWAY);
     }
+    this.#check();
     this.#endIfDone();
+  }
+
+  /** Asks hosts that have it whether they still do: it is the same task as before, of which nothing is left to do where they have. */
+  #check(): void {
+    for (const peer of this.#checks?.due() ?? []) {
+      const row = this.rows.get(peer);
+      if (row === undefined || this.#events.host(peer)?.doesTasks !== true) continue;
+      row.task += 1;
+      this.#checks?.ask(peer, row.task);
+      this.#events.send(peer, taskOf(this.job, 'deliver', row.task), 'deliver', this.job);
+      this.#events.changed(peer);
+    }
+  }
+
+  #isCheck(work: HostWork | null | undefined, task: number): work is HostWork {
+    const isThere = work?.state === 'succeeded' && !isEnded(this.job);
+    return isThere && this.#checks?.isAsked(work.peer as PeerId, task) === true;
+  }
+
+  /** Whether nothing that was asked says that there is something to do. */
+  #hasStill({ peer }: HostWork, news: TaskNews): boolean {
+    if (news.kind === 'progress' && (news.phase === '' || news.phase === 'waiting')) {
+      this.#checks?.alive(peer as PeerId);
+      return true;
+    }
+    if (news.kind !== 'done') return false;
+    const { sizeBytes, upstreamBytes, peerBytes } = news.result;
+    const isStill = sizeBytes > 0 && upstreamBytes === 0 && peerBytes === 0;
+    if (isStill) this.#checks?.has(peer as PeerId);
+    return isStill;
+  }
+
+  /** A host that had it is at it once more. */
+  #lost(row: HostWork): void {
+    Object.assign(row, { attempts: 1, phase: null, doneBytes: 0, totalBytes: 0, endedAtMs: null });
+    this.#sinceMs.set(row, this.#clock.evenMs());
+    this.#move('deliver', row, 'running');
+    this.#events.changed(row.peer as PeerId);
+    if (this.job.state === 'keeping') this.#become('running');
   }
 
   /** Whether a host whose turn it is has been away for too long since then. */
@@ -446,6 +501,10 @@ export class JobRun {
     for (const peer of this.#running) {
       const row = this.rows.get(peer);
       if (isStalled(row)) this.#stalled('deliver', row);
+    }
+    for (const peer of this.#checks?.silent(this.job.spec.stallMs) ?? []) {
+      const row = this.rows.get(peer);
+      if (row !== undefined) this.#lost(row);
     }
   }
 
@@ -567,6 +626,8 @@ export class JobRun {
     bytes.size += by * row.sizeBytes;
     bytes.upstream += by * row.upstreamBytes;
     bytes.peer += by * row.peerBytes;
+    if (by === 1 && row.state === 'succeeded') this.#checks?.has(row.peer as PeerId);
+    else this.#checks?.lost(row.peer as PeerId);
     for (const [state, peers] of [
       ['waiting', this.#waiting],
       ['running', this.#running],

@@ -77,7 +77,15 @@ const rollout = {
   keep: z
     .boolean()
     .default(false)
-    .describe('It does not end: hosts that come later are brought in line, too.'),
+    .describe('It does not end: hosts that come later, or lose it, are brought in line, too.'),
+  checkMs: z
+    .int()
+    .min(1_000)
+    .max(30 * DAY_MS)
+    .optional()
+    .describe(
+      'With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said.',
+    ),
 };
 
 export const buildSpecSchema = z.strictObject({
@@ -206,7 +214,9 @@ export const jobSchema = z.object({
   spec: jobSpecSchema,
   state: z
     .enum(JOB_STATES)
-    .describe('`keeping`: all that was asked for is there, and hosts that come are brought in line.'),
+    .describe(
+      '`keeping`: all that was asked for is there, and hosts that come, or lose it, are brought in line.',
+    ),
   reason: z.string().nullable().describe('Why it is so, for people.'),
   error: errorSchema.nullable(),
   createdAtMs: z.number(),

@@ -344,6 +344,100 @@ describe('a job', () => {
     expect(world.run.job).toMatchObject({ state: 'cancelled', reason: 'enough', hosts: { succeeded: 1 } });
   });
 
+  describe('that keeps', () => {
+    const EVERY_MS = 60_000;
+    const THERE = { sizeBytes: 60, upstreamBytes: 0, peerBytes: 0 };
+    const keeping = (hosts: number, more: object = {}) => {
+      const world = new World(preheat({ keep: true, checkMs: EVERY_MS, ...more }), Array(hosts).fill({}));
+      world.finish();
+      expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: hosts } });
+      return world;
+    };
+    const leave = (world: World, peer: PeerId) => {
+      const host = world.connected.get(peer);
+      world.connected.delete(peer);
+      world.run.left(peer);
+      return host as JobHost;
+    };
+
+    test('asks hosts now and then whether they still have it, and says nothing where they do', () => {
+      const world = keeping(40);
+      const before = structuredClone(world.run.job);
+      world.advance(EVERY_MS / 2);
+      expect(world.tasks.size).toBe(0);
+      world.advance(EVERY_MS / 2);
+      expect(world.tasks.size).toBe(25);
+      for (let asked = 0; asked < 40; world.advance(250))
+        for (const task of world.tasksNow) {
+          world.say(task, { kind: 'progress', phase: '', doneBytes: 0, totalBytes: 0 });
+          world.say(task, { kind: 'done', result: THERE });
+          asked += 1;
+        }
+      expect(world.run.job).toEqual(before);
+      expect(world.tasks.size).toBe(0);
+      expect([...world.run.rows.values()].map(({ task }) => task)).toEqual(Array(40).fill(2));
+    });
+
+    test('brings a host in line again that has lost it', () => {
+      const world = keeping(2);
+      world.advance(EVERY_MS);
+      const [lost, there] = world.tasksNow as [Sent, Sent];
+      world.say(there, { kind: 'done', result: THERE });
+      world.say(lost, { kind: 'progress', phase: 'download', doneBytes: 1, totalBytes: 60 });
+      expect(world.run.job).toMatchObject({ state: 'running', hosts: { succeeded: 1, running: 1 } });
+      world.say(lost, { kind: 'done', result: MOVED });
+      expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 2 } });
+      // So quickly that nobody has seen it.
+      world.advance(EVERY_MS);
+      world.succeed(world.tasksNow[0] as Sent);
+      expect(world.run.job).toMatchObject({ hosts: { succeeded: 2 }, bytes: { peer: 120 } });
+    });
+
+    test('asks one that comes back soon, and those that come to a supernode that has just begun later', () => {
+      const world = keeping(3, { checkMs: undefined });
+      const [first] = [...world.run.rows.keys()] as [PeerId];
+      const host = leave(world, first);
+      world.advance(1_000);
+      expect(world.tasks.size).toBe(0);
+      world.connect(host);
+      world.advance(250);
+      expect(world.at('deliver')).toEqual([first]);
+      world.say(world.tasksNow[0] as Sent, { kind: 'done', result: THERE });
+      world.restart();
+      for (const each of [...world.connected.values()]) world.connect(each);
+      world.advance(1_000);
+      expect(world.tasks.size).toBe(0);
+    });
+
+    test('takes one that says nothing, or fails, for one that has lost it', () => {
+      const world = keeping(2, { stallMs: 10_000 });
+      world.advance(EVERY_MS);
+      const [silent, failing] = world.tasksNow as [Sent, Sent];
+      world.fail(failing);
+      expect(world.run.job).toMatchObject({ state: 'running', hosts: { succeeded: 1, waiting: 1 } });
+      world.advance(1_000);
+      world.succeed(world.tasksNow.find(({ peer }) => peer === failing.peer) as Sent);
+      world.advance(10_000);
+      expect(world.run.rows.get(silent.peer)?.state).toBe('running');
+      world.advance(10_000);
+      expect(world.run.rows.get(silent.peer)).toMatchObject({ error: { code: 'timeout' } });
+      world.advance(1_000);
+      world.finish();
+      expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 2 } });
+    });
+
+    test('hears nothing any more of what was asked before it ended, or the host left', () => {
+      const world = keeping(2);
+      world.advance(EVERY_MS);
+      const [one, other] = world.tasksNow as [Sent, Sent];
+      leave(world, one.peer);
+      world.run.heard(one.peer, 'deliver', one.attempt, { kind: 'done', result: MOVED });
+      world.run.cancel('enough');
+      world.run.heard(other.peer, 'deliver', other.attempt, { kind: 'done', result: MOVED });
+      expect(world.run.job).toMatchObject({ state: 'cancelled', hosts: { succeeded: 2 } });
+    });
+  });
+
   test('that is paused begins nothing new', () => {
     const world = new World(preheat({ parallelism: 2 }), HOSTS);
     world.advance();
