@@ -57,7 +57,11 @@ export const commands = [
         summary: 'bring that to hosts as soon as it is built: to all, or as the options below say',
       },
       refresh: { value: 'time', summary: 'look at known tags again this often: 30min, 1d' },
-      'keep-for': { value: 'time', summary: 'forget snapshots that nobody has started for so long: 30d' },
+      'keep-for': {
+        value: 'time',
+        summary:
+          'forget snapshots that nobody has started for so long: 30d; hosts keep theirs until they need the room',
+      },
       'dry-run': { summary: 'only say which images that were seen it would be for' },
       ...WHERE,
     },

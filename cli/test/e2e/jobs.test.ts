@@ -102,6 +102,35 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
     expect(nothing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
   });
 
+  test('take an image away also when its registry is away, and its tag has moved', async () => {
+    await using other = await startRegistry();
+    const image = `${other.host}/away:latest`;
+    const push = async (words: string) => {
+      const data = noise(3_000_000, words);
+      await pushImage(other.url, shellImage({}, [{ name: 'data', data }]), {
+        repository: 'away',
+        tag: 'latest',
+      });
+    };
+    await push('one');
+    await ended(await client.createJob({ kind: 'preheat', image }));
+    await ended(await client.createJob({ kind: 'preheat', image, content: 'layers' }));
+    // Of what it means then only one host hears, by itself.
+    await push('two');
+    const [, , host] = hosts as [Host, Host, Host];
+    await host.client.pull({ image });
+    await other.stop();
+    const evict = await ended(await client.createJob({ kind: 'evict', image }));
+    expect(evict).toMatchObject({ state: 'succeeded', hosts: { succeeded: 3 } });
+    const sizes = (await client.jobHosts(evict.id)).map(({ name, sizeBytes }) => [name, sizeBytes] as const);
+    for (const [name, sizeBytes] of sizes) expect(sizeBytes, name).toBeGreaterThan(6_000_000);
+    expect(Object.fromEntries(sizes).plain).toBeGreaterThan(9_000_000);
+    for (const { client: daemon } of hosts) {
+      const left = (await daemon.snapshots()).filter((snapshot) => snapshot.image.includes('/away'));
+      expect(left).toEqual([]);
+    }
+  });
+
   test('say why they failed', async () => {
     const missing = await ended(await client.createJob({ kind: 'build', image: `${registry.host}/none:1` }));
     expect(missing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });

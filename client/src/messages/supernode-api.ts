@@ -1476,7 +1476,7 @@ export interface components {
             id: string;
             images: string[];
             /**
-             * @description Snapshots that nobody has started for so long are forgotten.
+             * @description Snapshots that nobody has started for so long are forgotten: nobody is given them any more. Hosts that have one keep it until they need the room.
              * @default null
              */
             keepMs: number | null;
@@ -1559,7 +1559,7 @@ export interface components {
             id: string;
             images: string[];
             /**
-             * @description Snapshots that nobody has started for so long are forgotten.
+             * @description Snapshots that nobody has started for so long are forgotten: nobody is given them any more. Hosts that have one keep it until they need the room.
              * @default null
              */
             keepMs?: number | null;
@@ -1652,7 +1652,7 @@ export interface components {
             enabled: boolean;
             images: string[];
             /**
-             * @description Snapshots that nobody has started for so long are forgotten.
+             * @description Snapshots that nobody has started for so long are forgotten: nobody is given them any more. Hosts that have one keep it until they need the room.
              * @default null
              */
             keepMs: number | null;
@@ -1731,7 +1731,7 @@ export interface components {
             enabled?: boolean;
             images: string[];
             /**
-             * @description Snapshots that nobody has started for so long are forgotten.
+             * @description Snapshots that nobody has started for so long are forgotten: nobody is given them any more. Hosts that have one keep it until they need the room.
              * @default null
              */
             keepMs?: number | null;

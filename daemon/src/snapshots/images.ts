@@ -76,6 +76,39 @@ export class Images {
     return { reference, name, platform, rootDigest: digest, tagAgeMs, record };
   }
 
+  /**
+   * All that a name may have meant to whoever has brought something of it here: what its digest says, what its tag was last known to point to, and what it points to
+   * now. For who takes something away, and needs no registry for it.
+   *
+   * @throws what the registry says where nothing is known without it
+   */
+  async meanings(text: string, platformText: string | undefined, { signal }: Work): Promise<Image[]> {
+    const reference = parseReference(text);
+    const platform = platformText === undefined ? hostPlatform() : parsePlatform(platformText);
+    const { registry, repository, tag, digest } = reference;
+    const last = tag === undefined ? undefined : this.#store.findTag(registry, repository, tag);
+    const roots = new Set([digest, last?.digest].filter((root) => root !== undefined));
+    if (tag !== undefined) {
+      const isKnown = roots.size > 0;
+      try {
+        const now = await this.#registry.resolve(reference, tag, { signal, tries: isKnown ? 1 : undefined });
+        roots.add(now.digest);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isKnown) throw error;
+        this.#log.warn(
+          { image: text, error },
+          'the registry does not say what a tag means: what is known is used',
+        );
+      }
+    }
+    const name = formatReference({ ...reference, digest: tag === undefined ? digest : undefined });
+    return [...roots].map((rootDigest) => {
+      const record = this.#catalogue.find(rootDigest, formatPlatform(platform));
+      return { reference, name, platform, rootDigest, tagAgeMs: null, record };
+    });
+  }
+
   /** Whether its registry would give this host the image: who has it already must not decide that. */
   async isGranted({ reference }: Image, { signal }: Work): Promise<boolean> {
     // A tag has been asked for, or was not long ago.

@@ -7,7 +7,7 @@ import { findImage } from '../upstream/index.ts';
 export interface EvictModules {
   readonly store: Pick<Store, 'stat' | 'open' | 'remove'>;
   readonly snapshots: Pick<SnapshotService, 'list' | 'remove'>;
-  readonly images: Pick<Images, 'resolve'>;
+  readonly images: Pick<Images, 'meanings'>;
 }
 
 /** Takes one blob from the store. @returns its bytes, 0 where it is not here. @throws `busy` */
@@ -18,10 +18,11 @@ export function evict(digest: Digest, { store }: Pick<EvictModules, 'store'>): n
 }
 
 /**
- * Takes an image from this host: its snapshot, its layers and what leads to them. What other images share comes back when it is wanted.
+ * Takes an image from this host: its snapshots, its layers and what leads to them, of all that its name has meant here. What other images share comes back when it is
+ * wanted. The registry need not be there.
  *
  * @returns bytes that were given back
- * @throws `busy` where something of it is in use
+ * @throws `busy` where something of it is in use; what the registry says where nobody else knows what the name means
  */
 export async function evictImage(
   name: string,
@@ -29,18 +30,17 @@ export async function evictImage(
   modules: EvictModules,
   work: Work,
 ): Promise<number> {
-  const image = await modules.images.resolve(name, platform, work);
+  const meanings = await modules.images.meanings(name, platform, work);
+  const called = new Set(meanings.map(({ name }) => name));
+  const manifests = new Set(meanings.map(({ record }) => record?.manifestDigest));
   let bytes = 0;
-  const found = await modules.snapshots.list(work);
-  const snapshot = found.find(
-    ({ image: called, manifestDigest }) =>
-      manifestDigest === image.record?.manifestDigest || called === image.name,
-  );
-  if (snapshot !== undefined) {
-    await modules.snapshots.remove(snapshot.manifestDigest, work);
-    bytes += Math.round(snapshot.rawSizeBytes * snapshot.residency);
+  for (const { image, manifestDigest, rawSizeBytes, residency } of await modules.snapshots.list(work)) {
+    if (!manifests.has(manifestDigest) && !called.has(image)) continue;
+    await modules.snapshots.remove(manifestDigest, work);
+    bytes += Math.round(rawSizeBytes * residency);
   }
-  for (const digest of await partsOf(image, modules)) bytes += evict(digest, modules);
+  for (const meaning of meanings)
+    for (const digest of await partsOf(meaning, modules)) bytes += evict(digest, modules);
   return bytes;
 }
 

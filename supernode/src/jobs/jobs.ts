@@ -55,6 +55,7 @@ export interface JobsModules {
 export type JobAction = 'cancel' | 'pause' | 'resume' | 'retry';
 
 const TICK_MS = 250;
+const PAGE = 500;
 /** Jobs that have not ended, at most: a job that nobody can do keeps nobody else from theirs. */
 const MAX_ACTIVE = 1_000;
 /** A request that is made again within so long is the same request. */
@@ -125,7 +126,8 @@ export class Jobs implements AsyncDisposable {
         hint: 'cancel some, or wait: `drakkar jobs` lists them',
       });
     }
-    const job = newJob(newId(clock.wallMs()), spec, by, clock.wallMs());
+    const resolved = await this.#lastResolved(spec);
+    const job = { ...newJob(newId(clock.wallMs()), spec, by, clock.wallMs()), resolved };
     const changes = [this.#jobs.change(job.id, job, { expects: ABSENT })];
     if (request !== undefined)
       changes.push(
@@ -280,6 +282,19 @@ export class Jobs implements AsyncDisposable {
     if (job !== undefined) return this.#shown(job);
     await this.#requests.remove(request);
     return undefined;
+  }
+
+  /** What an image that is to be taken away meant when a job last brought it: no registry is needed for that. */
+  async #lastResolved(spec: JobSpec): Promise<Job['resolved']> {
+    if (spec.kind !== 'evict' || spec.image === undefined) return null;
+    for (let after: string | null | undefined; after !== null; ) {
+      const page: Page<Job> = await this.page({ after, limit: PAGE });
+      for (const { value } of page.items)
+        if ('image' in value.spec && value.spec.image === spec.image && value.resolved !== null)
+          return value.resolved;
+      after = page.next;
+    }
+    return null;
   }
 
   /** What a crash has left of hosts' parts in jobs that are none any more. */

@@ -28,7 +28,9 @@ function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {
   if (spec.kind === 'get') return { case: 'get', value: { url: spec.url, sha256: spec.sha256 ?? '' } };
   if (spec.kind === 'evict') {
     const image =
-      spec.image === undefined ? undefined : { reference: spec.image, platform: spec.platform ?? '' };
+      spec.image === undefined
+        ? undefined
+        : { reference: withRoot(spec.image, job.resolved), platform: spec.platform ?? '' };
     const digest = spec.digest === undefined ? new Uint8Array() : rawOf(spec.digest as Digest);
     return { case: 'evict', value: image === undefined ? { digest } : { image } };
   }
@@ -48,6 +50,15 @@ function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {
   if (spec.kind === 'preheat' && spec.content !== 'layers')
     return { case: 'snapshot', value: { image, whole: spec.content === 'snapshot' } };
   return { case: 'pull', value: { image: { ...image, platform: spec.platform ?? '' } } };
+}
+
+/** The name, and what it meant when hosts were last given it: they may not have heard of the tag. */
+function withRoot(image: string, resolved: ResolvedImage | null): string {
+  const reference = parseReference(image);
+  return formatReference({
+    ...reference,
+    digest: reference.digest ?? (resolved?.root as Digest | undefined),
+  });
 }
 
 /** All hosts get what the name meant when it was asked for. */

@@ -71,7 +71,9 @@ const policyFields = z.strictObject({
     .max(3650 * DAY_MS)
     .nullable()
     .default(null)
-    .describe('Snapshots that nobody has started for so long are forgotten.'),
+    .describe(
+      'Snapshots that nobody has started for so long are forgotten: nobody is given them any more. Hosts that have one keep it until they need the room.',
+    ),
 });
 
 /** Which images get what, when. */

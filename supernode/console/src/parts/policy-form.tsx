@@ -91,7 +91,7 @@ export function PolicyForm({ value, saveText, onSave }: PolicyFormProps) {
       </fieldset>
       <TextField
         label="Forget snapshots that nobody starts, after days"
-        hint="Empty is never."
+        hint="Nobody is given them any more; hosts keep theirs until they need the room. Empty is never."
         {...text('keepDays')}
       />
       <FormProblem problem={problem} isAtFields={isAtFields} />
