@@ -58,7 +58,7 @@ import {
   type Work,
 } from './snapshots/index.ts';
 import { openStore, type Store } from './store/index.ts';
-import type { SwarmPeer } from './swarm/index.ts';
+import type { SwarmPeer, SwarmPeerModules } from './swarm/index.ts';
 import { doTask, evict, evictImage, HostTasks } from './tasks/index.ts';
 import { createFileClient, createRegistryClient, type StoredCredential } from './upstream/index.ts';
 
@@ -104,7 +104,7 @@ export async function startDaemon(
   const upstream = await upstreamOptions(config);
   const client = stack.use(createRegistryClient(upstream));
   const fileClient = stack.use(createFileClient(upstream, config.files));
-  const swarm = await joinSwarm(config, store, log);
+  const swarm = await joinSwarm(config, { store, log, tracing });
   if (swarm !== undefined) stack.use(swarm);
   const memory = stack.use(new FileMemory(join(config.stateDirectory, 'files.sqlite')));
   const content = stack.use(createContent({}, { store, client, swarm }));
@@ -315,8 +315,7 @@ export async function startDaemon(
 
 async function joinSwarm(
   { swarm, stateDirectory }: Config,
-  store: Store,
-  log: Logger,
+  modules: Omit<SwarmPeerModules, 'key'>,
 ): Promise<SwarmPeer | undefined> {
   if (swarm.supernode === null) return undefined;
   const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, ...rest } = swarm;
@@ -332,9 +331,9 @@ async function joinSwarm(
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
     { ...host, stateDirectory, supernodes: [supernode].flat(), joinToken, limits },
-    { key, store, log },
+    { ...modules, key },
   );
-  store.onRemoved((content) => peer.forget(content));
+  modules.store.onRemoved((content) => peer.forget(content));
   return peer;
 }
 

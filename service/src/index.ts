@@ -49,8 +49,10 @@ export { TRACE_HEADER, traceRequests } from './tracing/requests.ts';
 export { startTracing, type TracingSettings, tracingSettings } from './tracing/settings.ts';
 export {
   currentSpan,
+  currentTraceparent,
   type FinishedSpan,
   inSpan,
+  inTraceOf,
   Span,
   type SpanAttributes,
   type SpanSink,

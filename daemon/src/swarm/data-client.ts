@@ -1,4 +1,5 @@
 import { type BlobName, DrakkarError, type HostPort, type PeerId } from '@drakkar/protocol';
+import { currentTraceparent, inSpan } from '@drakkar/service';
 import type { PeerCertificate } from './certificate.ts';
 import { formatPieceRequest } from './data-server.ts';
 import { PieceConnection } from './piece-connection.ts';
@@ -36,20 +37,9 @@ export class DataClient implements Disposable {
    * @throws `unavailable` | `busy` | `unauthorized` | `not_found` | `invalid_content`; what the signal says
    */
   async fetch(call: PieceCall): Promise<void> {
-    const { peer, signal } = call;
-    const exchange = {
-      path: formatPieceRequest(call),
-      authorization: call.authorization,
-      bytes: call.bytes,
-      take: call.take,
-    };
-    const connection = this.#takeIdle(peer) ?? (await this.#open(peer, call.address));
-    try {
-      signal.throwIfAborted();
-      await connection.run(exchange, signal);
-    } finally {
-      this.#keep(peer, connection);
-    }
+    const { peer, blob, first, last, bytes } = call;
+    const attributes = { peer, blob: blob.digest, first, last, bytes };
+    await inSpan('pieces', { kind: 'client', attributes }, () => this.#fetch(call));
   }
 
   /** Closes the connections to a peer. */
@@ -64,6 +54,24 @@ export class DataClient implements Disposable {
 
   [Symbol.dispose](): void {
     for (const peer of [...this.#links.keys()]) this.forget(peer);
+  }
+
+  async #fetch(call: PieceCall): Promise<void> {
+    const { peer, signal } = call;
+    const exchange = {
+      path: formatPieceRequest(call),
+      authorization: call.authorization,
+      traceparent: currentTraceparent(),
+      bytes: call.bytes,
+      take: call.take,
+    };
+    const connection = this.#takeIdle(peer) ?? (await this.#open(peer, call.address));
+    try {
+      signal.throwIfAborted();
+      await connection.run(exchange, signal);
+    } finally {
+      this.#keep(peer, connection);
+    }
   }
 
   #linkOf(peer: PeerId) {

@@ -14,8 +14,9 @@ import {
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { listen } from '@drakkar/service';
+import { currentSpan, listen, type Tracing } from '@drakkar/service';
 import type { RateLimit } from '../rate-limit.ts';
+import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import { type PeerCertificate, peerOf } from './certificate.ts';
 import { CIPHERS } from './piece-connection.ts';
@@ -40,6 +41,8 @@ export interface DataServerModules {
   readonly certificate: PeerCertificate;
   readonly standing: Standing;
   readonly rate: RateLimit;
+  readonly log: Pick<Log, 'debug'>;
+  readonly tracing: Tracing;
   /** @returns `undefined` where this host has nothing of it */
   find(blob: BlobName): Promise<OfferedBlob | undefined>;
   /** Whether requests wait, when that changes. */
@@ -69,7 +72,7 @@ const POOL = new BufferPool(READ_BYTES, 16);
 
 /**
  * Gives pieces to peers: `GET /v1/blobs/{digest}/pieces/{first}-{last}?origin=REGISTRY[&table=DIGEST]` over TLS 1.3, in which both sides prove
- * their keys. `Authorization` carries a grant, or a membership from who has no supernode to ask.
+ * their keys. `Authorization` carries a grant, or a membership from who has no supernode to ask; `traceparent` says for which trace it is.
  *
  * @throws `busy` where the port is taken
  */
@@ -97,7 +100,10 @@ export async function servePieces(
       noDelay: true,
     },
     (request, response) => {
-      void answer(request, response, slots, modules);
+      const { traceparent } = request.headers;
+      void modules.tracing.join('give pieces', { traceparent }, () =>
+        answer(request, response, slots, modules),
+      );
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
@@ -189,11 +195,16 @@ async function answer(
     const offered = await modules.find(wanted.blob);
     if (offered === undefined) throw missing(wanted.blob.digest);
     const range = rangeOf(wanted, offered);
+    const asked = { peer, blob: wanted.blob.digest, first: wanted.first, last: wanted.last };
+    currentSpan()?.set(asked);
     using _slot = await slots.take(peer, response);
     if (response.destroyed) return;
     await send(response, peer, offered, range, modules.rate);
+    modules.log.debug(asked, 'a peer was given pieces');
   } catch (cause) {
     const error = toDrakkarError(cause);
+    currentSpan()?.end(error);
+    modules.log.debug({ url: request.url, error }, 'a peer was given no pieces');
     if (response.headersSent) response.destroy();
     else refuse(response, error);
   }

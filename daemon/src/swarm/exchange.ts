@@ -9,6 +9,7 @@ import {
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
+import { currentSpan, type Span } from '@drakkar/service';
 import { Progress } from '../progress.ts';
 import type { RateLimit } from '../rate-limit.ts';
 import type { Urgency } from '../urgency.ts';
@@ -125,6 +126,8 @@ export class Exchange implements HaveEvents {
   #local: LocalPieces;
   #fetcher: PieceFetcher | undefined;
   #advice: SupernodeAdvice | undefined;
+  /** For which pieces are wanted: who joins in has them for nothing. */
+  #span: Span | undefined;
   #wantedSinceMs = performance.now();
   #progressAtMs = performance.now();
   /** When a peer last gave a piece: what comes from upstream is no reason to wait for peers. */
@@ -198,9 +201,11 @@ export class Exchange implements HaveEvents {
   /** Begins to fetch what is missing, and tells the supernode that it is wanted. */
   want(sink: PieceSink): void {
     const { client, budget, downloadRate, standing } = this.#modules;
+    this.#span = currentSpan();
     this.#fetcher = new PieceFetcher(this.blob, this.#picker, {
       client,
       budget,
+      span: () => this.#span,
       authorization: () => authorizationOf(this.#grant, standing.membership),
       pool: poolOf(this.blob.cut.longestPieceBytes),
       pass: (bytes, signal) => downloadRate.pass(bytes, signal),
@@ -230,6 +235,7 @@ export class Exchange implements HaveEvents {
 
   /** Fetches these, too, in this order. Only of a blob that is cut by a table. */
   fetch(pieces: readonly number[], urgency: Urgency): void {
+    this.#span = currentSpan() ?? this.#span;
     if (this.#isResting) this.#beginWanting();
     this.#picker.want(pieces, urgency);
     this.#fetcher?.schedule();

@@ -10,6 +10,7 @@ import {
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
+import { inTraceOf, type Span } from '@drakkar/service';
 import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';
@@ -26,6 +27,8 @@ export interface FetcherModules {
   readonly client: DataClient;
   readonly budget: MemoryBudget;
   authorization(): string;
+  /** For which pieces are wanted at the moment. */
+  span(): Span | undefined;
   /** Of buffers that hold any piece. */
   readonly pool: BufferPool;
   /** Takes a piece whose bytes match what the peer said of it. They are somebody else's when this returns. */
@@ -253,7 +256,7 @@ export class PieceFetcher {
           for (const piece of pieces) this.#picker.failed(piece, parent.peer);
           return true;
         }
-        void this.#ask(parent, pieces);
+        this.#ask(parent, pieces);
         asked = true;
       }
     }
@@ -269,7 +272,7 @@ export class PieceFetcher {
       const isToo = (next: number) => this.#picker.isUrgent(next) && this.#picker.take(parent.peer, next);
       const pieces = this.#extended(piece, PIECES_OF_ONE_REQUEST, isToo);
       this.#modules.budget.take(this.#bytesOf(pieces), true);
-      void this.#ask(parent, pieces);
+      this.#ask(parent, pieces);
     }
   }
 
@@ -329,7 +332,12 @@ export class PieceFetcher {
     return pieces.reduce((sum, piece) => sum + lengthOf(this.#blob.cut, piece), 0);
   }
 
-  async #ask(parent: Parent, pieces: number[]): Promise<void> {
+  #ask(parent: Parent, pieces: number[]): void {
+    // Whatever has led here: a piece that came for another download, say.
+    void inTraceOf(this.#modules.span(), () => this.#request(parent, pieces));
+  }
+
+  async #request(parent: Parent, pieces: number[]): Promise<void> {
     const request = { parent, pieces, abort: new AbortController(), isReceived: false };
     const bytes = this.#bytesOf(pieces);
     this.#requests.add(request);

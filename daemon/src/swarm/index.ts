@@ -23,4 +23,9 @@ export { Standing } from './standing.ts';
 export { SuperSeed } from './super-seed.ts';
 export type { TaskReportInit } from './supernode-messages.ts';
 export { Supernodes } from './supernodes.ts';
-export { type SwarmPeer, type SwarmPeerOptions, startSwarmPeer } from './swarm-peer.ts';
+export {
+  type SwarmPeer,
+  type SwarmPeerModules,
+  type SwarmPeerOptions,
+  startSwarmPeer,
+} from './swarm-peer.ts';

@@ -7,6 +7,8 @@ import { type PeerCertificate, peerOf } from './certificate.ts';
 export interface PieceExchange {
   readonly path: string;
   readonly authorization: string;
+  /** Of the trace for which it is. */
+  readonly traceparent: string | undefined;
   /** Of the body, exactly. */
   readonly bytes: number;
   /** A part of the body, which must be copied before this returns. */
@@ -131,8 +133,10 @@ export class PieceConnection {
           reject(error);
         },
       };
-      const { path, authorization } = exchange;
-      this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: peer\r\nauthorization: ${authorization}\r\n\r\n`);
+      const { path, authorization, traceparent } = exchange;
+      const trace = traceparent === undefined ? '' : `traceparent: ${traceparent}\r\n`;
+      const head = `GET ${path} HTTP/1.1\r\nhost: peer\r\nauthorization: ${authorization}\r\n${trace}\r\n`;
+      this.#socket.write(head);
     });
   }
 

@@ -12,7 +12,6 @@ import {
   type SupernodeAddress,
   toDrakkarError,
 } from '@drakkar/protocol';
-import { formatTraceparent, type TraceContext } from '@drakkar/service';
 import { Channel, type ControlNode, FEATURES, PROTOCOL_VERSION, SUPERNODE_PROTOCOL } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
 import type { Standing } from './standing.ts';
@@ -131,9 +130,8 @@ export class SupernodeLink implements AsyncDisposable {
     return this.isUp && (this.#features & feature) !== 0n;
   }
 
-  /** @param trace for which it is said */
-  send(message: FromDaemonInit, trace?: TraceContext): void {
-    const traceparent = trace === undefined ? '' : formatTraceparent(trace);
+  /** @param traceparent of the trace for which it is said */
+  send(message: FromDaemonInit, traceparent = ''): void {
     this.#channel?.send({ message, traceparent });
   }
 

@@ -15,7 +15,7 @@ import {
   type SupernodeAddress,
   type TaskMessage,
 } from '@drakkar/protocol';
-import { currentSpan, type TraceContext } from '@drakkar/service';
+import { currentTraceparent } from '@drakkar/service';
 import {
   type ControlNode,
   FEATURE_NAMES,
@@ -92,8 +92,8 @@ interface Wanted extends AnnouncedBlob {
   owner: SupernodeLink | undefined;
   /** That one has let this host read it upstream. */
   isUpstream: boolean;
-  /** For which it is wanted. */
-  readonly trace: TraceContext | undefined;
+  /** Of the trace for which it is wanted. */
+  readonly traceparent: string | undefined;
 }
 
 interface Known {
@@ -175,9 +175,9 @@ export class Supernodes implements AsyncDisposable {
 
   want(blob: AnnouncedBlob, havePieces: number): void {
     const key = blobKeyOf(blob.name);
-    const { owner, isUpstream = false, trace: before } = this.#wanted.get(key) ?? {};
-    const trace = currentSpan()?.context ?? before;
-    const wanted = { ...blob, havePieces, isResting: false, owner, isUpstream, trace };
+    const { owner, isUpstream = false, traceparent: before } = this.#wanted.get(key) ?? {};
+    const traceparent = currentTraceparent() ?? before;
+    const wanted = { ...blob, havePieces, isResting: false, owner, isUpstream, traceparent };
     this.#wanted.set(key, wanted);
     if (!this.#route(wanted)) this.#ask(wanted);
   }
@@ -221,8 +221,8 @@ export class Supernodes implements AsyncDisposable {
   }
 
   report(peer: PeerId, name: BlobName, piece: number): void {
-    const { trace } = this.#wanted.get(blobKeyOf(name)) ?? {};
-    this.#say(name, { case: 'report', value: { blob: encodeBlobName(name), piece, peer } }, trace);
+    const value = { blob: encodeBlobName(name), piece, peer };
+    this.#say(name, { case: 'report', value }, this.#wanted.get(blobKeyOf(name))?.traceparent);
   }
 
   useless(peer: PeerId, name: BlobName): void {
@@ -242,28 +242,28 @@ export class Supernodes implements AsyncDisposable {
   name(key: Digest, news: NameNews): void {
     const owner = this.#ownerOf(key);
     if (owner?.can(FEATURE_NAMES))
-      owner.send({ case: 'name', value: { key: rawOf(key), ...news } }, currentSpan()?.context);
+      owner.send({ case: 'name', value: { key: rawOf(key), ...news } }, currentTraceparent());
   }
 
   /** @param key who is asked about it, and told of it @returns who was told, where there is one */
   snapshots(key: Digest, message: SnapshotsSaid): Pick<SupernodeLink, 'isUp'> | undefined {
     const owner = this.#ownerOf(key);
     if (owner?.can(FEATURE_SNAPSHOTS) !== true) return undefined;
-    owner.send(message, currentSpan()?.context);
+    owner.send(message, currentTraceparent());
     return owner;
   }
 
   /** Whoever it is that goes on with the job. */
   task(report: TaskReportInit): void {
     for (const link of this.#links())
-      if (link.can(FEATURE_TASKS)) link.send({ case: 'taskReport', value: report }, currentSpan()?.context);
+      if (link.can(FEATURE_TASKS)) link.send({ case: 'taskReport', value: report });
   }
 
   /** An image without a snapshot was pulled. @returns whether there is a supernode that cares */
   firstPull(image: string, platform: string, sizeBytes: number): boolean {
     const caring = this.#links().filter((link) => link.can(FEATURE_TASKS));
     const value = { image: { reference: image, platform }, sizeBytes: BigInt(sizeBytes) };
-    for (const link of caring) link.send({ case: 'firstPull', value }, currentSpan()?.context);
+    for (const link of caring) link.send({ case: 'firstPull', value }, currentTraceparent());
     return caring.length > 0;
   }
 
@@ -349,10 +349,10 @@ export class Supernodes implements AsyncDisposable {
   }
 
   #ask(wanted: Wanted): boolean {
-    const { owner, havePieces, isUpstream, isResting, name, trace } = wanted;
+    const { owner, havePieces, isUpstream, isResting, name, traceparent } = wanted;
     if (owner === undefined || isResting) return false;
     const value = { ...announcement(wanted, havePieces), upstream: isUpstream };
-    tell(owner, name, { case: 'want', value }, trace);
+    tell(owner, name, { case: 'want', value }, traceparent);
     return true;
   }
 
@@ -362,9 +362,9 @@ export class Supernodes implements AsyncDisposable {
   }
 
   /** To whose it is. */
-  #say(name: BlobName, message: FromDaemonInit, trace?: TraceContext): void {
+  #say(name: BlobName, message: FromDaemonInit, traceparent?: string): void {
     const owner = this.#ownerOf(name.digest);
-    if (owner !== undefined) tell(owner, name, message, trace);
+    if (owner !== undefined) tell(owner, name, message, traceparent);
   }
 
   #tellAll(name: BlobName, message: FromDaemonInit): void {
@@ -418,8 +418,8 @@ export class Supernodes implements AsyncDisposable {
 }
 
 /** An older supernode would take it for something else about a blob that is not cut by a table. */
-function tell(link: SupernodeLink, { table }: BlobName, message: FromDaemonInit, trace?: TraceContext): void {
-  if (table === undefined || link.can(FEATURE_TABLES)) link.send(message, trace);
+function tell(link: SupernodeLink, { table }: BlobName, message: FromDaemonInit, traceparent?: string): void {
+  if (table === undefined || link.can(FEATURE_TABLES)) link.send(message, traceparent);
 }
 
 const addressOf = ({ at, peer }: SupernodeAddress): string => `${formatHostPort(at)}/${peer}`;

@@ -10,6 +10,7 @@ import {
   parseJoinToken,
   parseSupernodeAddress,
 } from '@drakkar/protocol';
+import type { Tracing } from '@drakkar/service';
 import { HAVE_PROTOCOL, reachable, startNode } from '@drakkar/wire';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
@@ -51,6 +52,7 @@ export interface SwarmPeerModules {
   readonly key: KeyObject;
   readonly store: Store;
   readonly log: Log;
+  readonly tracing: Tracing;
 }
 
 /** This host as a member of the swarm. */
@@ -119,6 +121,7 @@ export async function startSwarmPeer(
         certificate,
         standing,
         rate: new RateLimit(limits.uploadRate),
+        ...{ log: modules.log, tracing: modules.tracing },
         find: (blob) => swarm.offered(blob),
         pressed: (isPressed) => swarm.choke(isPressed),
       },

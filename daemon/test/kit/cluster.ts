@@ -9,6 +9,7 @@ import {
   startRegistry,
   temporaryDirectory,
 } from '@drakkar/lab';
+import { Tracing } from '@drakkar/service';
 import { type Supernode, startSupernode, supernodeConfiguration } from '@drakkar/supernode';
 import { pino } from 'pino';
 import { type Content, createContent } from '../../src/content/index.ts';
@@ -114,6 +115,7 @@ export async function startCluster(
           key,
           store,
           log: pino({ level: 'silent' }),
+          tracing: new Tracing(),
         },
       ),
     );

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { toDrakkarError } from '@drakkar/protocol';
-import { newTraceContext, type TraceContext } from './context.ts';
+import { formatTraceparent, newTraceContext, type TraceContext } from './context.ts';
 
 /** What is asked of this process, what it asks of another one, or neither. */
 export type SpanKind = 'server' | 'client' | 'internal';
@@ -151,6 +151,17 @@ export function inSpan<Result>(name: string, options: SpanOptions, work: () => R
 /** Does something that belongs to no trace, whoever has led to it. */
 export function untraced<Result>(work: () => Result): Result {
   return storage.exit(work);
+}
+
+/** The same for what belongs to that, or to nothing, whoever has led to it. */
+export function inTraceOf<Result>(span: Span | undefined, work: () => Result): Result {
+  return span === undefined ? untraced(work) : span.run(work);
+}
+
+/** What another process is told, so that it goes on with the trace; nothing where there is none. */
+export function currentTraceparent(): string | undefined {
+  const span = storage.getStore();
+  return span && formatTraceparent(span.context);
 }
 
 /** What every line of a log says of the trace that it belongs to. */

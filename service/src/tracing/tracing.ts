@@ -1,5 +1,5 @@
 import { newTraceContext, parseTraceparent, type TraceContext } from './context.ts';
-import { type FinishedSpan, Span, type SpanOptions, type SpanSink, untraced } from './span.ts';
+import { type FinishedSpan, inTraceOf, Span, type SpanOptions, type SpanSink, untraced } from './span.ts';
 
 export interface TracingOptions {
   /** Where spans go; nowhere when absent: traces are then what lines of logs have in common. */
@@ -49,9 +49,9 @@ export class Tracing implements AsyncDisposable {
     if (span.context.isSampled) this.#sink?.add(span);
   }
 
-  /** Does something that goes on with what has a place already. */
-  within<Result>(context: TraceContext, work: () => Result): Result {
-    return Span.at(context, this.#sink).run(work);
+  /** Does something that goes on with what has a place already, or that belongs to no trace. */
+  within<Result>(context: TraceContext | undefined, work: () => Result): Result {
+    return inTraceOf(context && Span.at(context, this.#sink), work);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
