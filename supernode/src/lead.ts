@@ -1,5 +1,5 @@
 import type { PeerId } from '@drakkar/protocol';
-import type { Traces } from '@drakkar/service';
+import type { Traces, Tracing } from '@drakkar/service';
 import type { Logger } from 'pino';
 import {
   type ApiHandler,
@@ -33,6 +33,7 @@ export interface LeadModules {
   readonly traces: Traces;
   readonly metrics: SupernodeMetrics;
   readonly log: Logger;
+  readonly tracing: Tracing;
   status(jobs: number): ReturnType<ApiModules['status']>;
 }
 
@@ -56,7 +57,7 @@ export async function startLead(
   modules: LeadModules,
   isSecure: boolean,
 ): Promise<Lead> {
-  const { state, control, members, membersApi, catalogue, traces, metrics, log } = modules;
+  const { state, control, members, membersApi, catalogue, traces, metrics, log, tracing } = modules;
   await using stack = new AsyncDisposableStack();
   const writer = stack.use(
     new WriteBehind(state, (error) => {
@@ -66,10 +67,10 @@ export async function startLead(
   );
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const cluster = clusterOf(control, members);
-  const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log }));
+  const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing }));
   const policies = stack.use(
     await Policies.open({
-      ...{ state, jobs, log, nowMs: Date.now },
+      ...{ state, jobs, log, tracing, nowMs: Date.now },
       forgetUnused: (isOf, unusedMs) => catalogue.forgetUnused(isOf, Date.now() - unusedMs),
     }),
   );
@@ -88,7 +89,7 @@ export async function startLead(
   const tokens = stack.use(await Tokens.open(state));
   const api = await createApi(
     {
-      ...{ jobs, tokens, events, policies, hooks, metrics },
+      ...{ jobs, tokens, events, policies, hooks, metrics, tracing },
       members: { ...membersApi, list: () => views.hosts(), find: (peer) => views.host(peer) },
       audit: new Audit(state, writer),
       status: () => modules.status(jobs.active),

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrakkarError, type FirstPullMessage, type PeerId } from '@drakkar/protocol';
+import { currentSpan, inTraceOf, type Span } from '@drakkar/service';
 import type { Logger } from 'pino';
 import { type ApiHandler, forward, refuse } from './api/index.ts';
 import { type Control, type HostEvents, NOBODY } from './control/control.ts';
@@ -28,6 +29,7 @@ interface Pull {
   readonly peer: PeerId;
   readonly pull: FirstPullMessage;
   readonly atMs: number;
+  readonly span: Span | undefined;
 }
 
 /** Leads while it is to, and passes on to who does what it is asked. */
@@ -110,7 +112,8 @@ export class Leadership implements AsyncDisposable {
         control.tasks = lead.hosts;
         for (const host of control.swarm.hosts.values()) lead.hosts.came(host);
         const sinceMs = performance.now() - PULLS_MS;
-        for (const { peer, pull, atMs } of this.#pulls) if (atMs >= sinceMs) lead.hosts.firstPull(peer, pull);
+        for (const { peer, pull, atMs, span } of this.#pulls)
+          if (atMs >= sinceMs) inTraceOf(span, () => lead.hosts.firstPull(peer, pull));
         this.#pulls = [];
         return;
       } catch (error) {
@@ -129,7 +132,7 @@ export class Leadership implements AsyncDisposable {
   }
 
   #remember(peer: PeerId, pull: FirstPullMessage): void {
-    this.#pulls.push({ peer, pull, atMs: performance.now() });
+    this.#pulls.push({ peer, pull, atMs: performance.now(), span: currentSpan() });
     if (this.#pulls.length > MAX_PULLS) this.#pulls.shift();
   }
 }

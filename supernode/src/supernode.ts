@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
 import { formatHostPort, toDrakkarError } from '@drakkar/protocol';
@@ -8,6 +9,7 @@ import {
   makeDirectory,
   releaseMemoryWhenIdle,
   serveMetrics,
+  startTracing,
   Traces,
 } from '@drakkar/service';
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
@@ -47,6 +49,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const log = createLog(config.log.level);
   await using stack = new AsyncDisposableStack();
   const { stateDirectory } = config;
+  const identity = { name: 'drakkar-supernode', version: packageDocument.version, instance: hostname() };
+  const tracing = stack.use(await startTracing(config.tracing, identity, log));
   await requireRestored(stateDirectory);
   await makeDirectory(stateDirectory, 0o700);
   const isOneOfSeveral = isShared(config.state);
@@ -86,7 +90,9 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     supernodes: () => replicas?.list().length ?? 1,
     isLeading: () => leadership.lead !== undefined,
   });
-  const control = stack.use(new Control(config, { authority, members, metrics, log, catalogue, traces }));
+  const control = stack.use(
+    new Control(config, { authority, members, metrics, log, catalogue, traces, tracing }),
+  );
   // Heartbeats are work, too.
   stack.use(releaseMemoryWhenIdle(0.2));
   const node = stack.use(
@@ -121,7 +127,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     supernodes: supernodes(),
   });
   const leadModules: Omit<LeadModules, 'state'> = {
-    ...{ control, members, catalogue, traces, metrics, log, status },
+    ...{ control, members, catalogue, traces, metrics, log, tracing, status },
     membersApi: membersApi({
       ...{ control, members, authority, membershipMs: config.membershipMs },
       addresses: () => [

@@ -1192,6 +1192,15 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "running" | "paused" | "keeping" | "succeeded" | "failed" | "cancelled";
+            /** @default null */
+            trace: {
+                isSampled: boolean;
+                parentSpanId: string | null;
+                sinceMs: number;
+                spanId: string;
+                /** @description What lines of logs about it have, on all hosts. */
+                traceId: string;
+            } | null;
         };
         JobInput: {
             build: components["schemas"]["HostWorkInput"] | null;
@@ -1246,6 +1255,15 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "running" | "paused" | "keeping" | "succeeded" | "failed" | "cancelled";
+            /** @default null */
+            trace?: {
+                isSampled: boolean;
+                parentSpanId: string | null;
+                sinceMs: number;
+                spanId: string;
+                /** @description What lines of logs about it have, on all hosts. */
+                traceId: string;
+            } | null;
         };
         JobRequest: {
             /** @description Whoever asks again with the same one within a day gets the same job. */
@@ -1908,6 +1926,8 @@ export interface components {
             }[];
             status: number;
             title: string;
+            /** @description What lines of the supernode’s log about it have, too. */
+            traceId?: string;
             /** @constant */
             type: "about:blank";
         };
@@ -1927,6 +1947,8 @@ export interface components {
             }[];
             status: number;
             title: string;
+            /** @description What lines of the supernode’s log about it have, too. */
+            traceId?: string;
             /** @constant */
             type: "about:blank";
         };

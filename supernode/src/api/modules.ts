@@ -1,4 +1,5 @@
 import type { Digest, PeerId } from '@drakkar/protocol';
+import type { Tracing } from '@drakkar/service';
 import type { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
@@ -28,6 +29,7 @@ export interface ApiModules {
   readonly policies: Policies;
   readonly hooks: Hooks;
   readonly metrics: Pick<SupernodeMetrics, 'requestSeconds' | 'deliveries'>;
+  readonly tracing: Tracing;
   readonly members: MembersApi;
   status(): z.output<typeof statusSchema>;
   overview(): OverviewDocument;

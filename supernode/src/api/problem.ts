@@ -17,6 +17,7 @@ export const problemSchema = z
       .array(z.object({ path: z.string(), message: z.string() }))
       .optional()
       .describe('What of the request is wrong.'),
+    traceId: z.string().optional().describe('What lines of the supernode’s log about it have, too.'),
   })
   .meta({ id: 'Problem' });
 export type Problem = z.output<typeof problemSchema>;

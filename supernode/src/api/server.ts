@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
+import { traceRequests } from '@drakkar/service';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastifyStatic from '@fastify/static';
@@ -70,17 +71,19 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   server.decorateRequest('caller', null as unknown as Caller);
   server.setErrorHandler((cause, request, reply) => {
     const problem = problemOf(cause);
-    if (problem.code === 'internal') options.onDefect(cause, request);
+    if (problem.code === 'internal') request.span.run(() => options.onDefect(cause, request));
     const { retryAfterSeconds } = cause as { retryAfterSeconds?: number };
     if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
-    return answer(reply, problem);
+    return answer(request, reply, problem);
   });
   server.setNotFoundHandler((request, reply) =>
     answer(
+      request,
       reply,
       problemOf(new DrakkarError('not_found', `there is no ${request.method} ${pathOf(request)}`)),
     ),
   );
+  traceRequests(server, modules.tracing);
   await server.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,
@@ -217,10 +220,11 @@ function requireAllowed({ caller, headers, routeOptions }: FastifyRequest): void
 /** What stands behind a question mark may be a secret. */
 const pathOf = ({ url }: FastifyRequest): string => (url.split('?')[0] ?? '').slice(0, 200);
 
-function answer(reply: FastifyReply, problem: Problem): FastifyReply {
+function answer({ span }: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  const { traceId } = span.context;
   return reply
     .code(problem.status)
     .type(PROBLEM_TYPE)
     .serializer((document: unknown) => JSON.stringify(document))
-    .send(problem);
+    .send({ ...problem, traceId });
 }

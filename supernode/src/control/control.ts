@@ -4,9 +4,11 @@ import {
   CLOCK_TOLERANCE_MS,
   type Digest,
   DrakkarError,
+  type FromDaemon,
   type HeartbeatMessage,
   type PeerId,
 } from '@drakkar/protocol';
+import type { Tracing } from '@drakkar/service';
 import { FEATURES, PROTOCOL_VERSION } from '@drakkar/wire';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
@@ -27,6 +29,7 @@ export interface ControlModules {
   readonly log: Logger;
   readonly catalogue: SnapshotsModules['catalogue'];
   readonly traces: SnapshotsModules['traces'];
+  readonly tracing: Tracing;
 }
 
 /** A supernode, as hosts are told of it. */
@@ -105,6 +108,11 @@ export class Control implements SessionEvents, Disposable {
     );
   }
 
+  traced({ message, traceparent }: FromDaemon, peer: PeerId, work: () => void): void {
+    const name = `host says ${message.case ?? 'something else'}`;
+    this.#modules.tracing.join(name, { traceparent, attributes: { peer } }, work);
+  }
+
   enter(session: Session, introduction: Introduction): FromSupernodeInit {
     const nowMs = Date.now();
     const { authority, members, log } = this.#modules;
@@ -160,6 +168,7 @@ export class Control implements SessionEvents, Disposable {
   }
 
   want(peer: PeerId, blob: BlobSize, havePieces: number, readsUpstream: boolean): void {
+    this.#modules.log.debug({ peer, blob: blobKeyOf(blob.name), havePieces }, 'a host wants a blob');
     this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs(), readsUpstream), peer);
   }
 

@@ -42,6 +42,8 @@ export interface SessionEvents {
   readonly snapshots: SnapshotEvents;
   /** What is said about tasks. */
   readonly tasks: TaskEvents;
+  /** Does what a daemon's message asks for, as part of the trace that it names. */
+  traced(message: FromDaemon, peer: PeerId, work: () => void): void;
   /** @returns what is said in answer. @throws `unauthorized` | `forbidden` */
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
@@ -138,7 +140,7 @@ export class Session {
       for (;;) {
         const message = await this.#channel.receive();
         if (message === undefined || this.#isRefused) break;
-        this.#dispatch(message);
+        this.#events.traced(message, this.peer, () => this.#dispatch(message));
       }
     } catch (cause) {
       this.refuse(toDrakkarError(cause, 'unavailable'));

@@ -7,6 +7,7 @@ import {
   parseReference,
   type TaskReportMessage,
 } from '@drakkar/protocol';
+import { currentSpan, type Tracing } from '@drakkar/service';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { newId } from '../ids.ts';
@@ -50,6 +51,7 @@ export interface JobsModules {
   readonly clock: JobClock;
   readonly writer: WriteBehind;
   readonly log: Logger;
+  readonly tracing: Tracing;
 }
 
 export type JobAction = 'cancel' | 'pause' | 'resume' | 'retry';
@@ -118,7 +120,7 @@ export class Jobs implements AsyncDisposable {
    * @throws `busy` while too many have not ended; `already_exists` where that name was given to another request
    */
   async create(spec: JobSpec, by: string, request?: string): Promise<Job> {
-    const { state, clock } = this.#modules;
+    const { state, clock, log } = this.#modules;
     const known = request === undefined ? undefined : await this.#requested(request, spec);
     if (known !== undefined) return known;
     if (this.active >= MAX_ACTIVE) {
@@ -127,7 +129,8 @@ export class Jobs implements AsyncDisposable {
       });
     }
     const resolved = await this.#lastResolved(spec);
-    const job = { ...newJob(newId(clock.wallMs()), spec, by, clock.wallMs()), resolved };
+    const made = newJob(newId(clock.wallMs()), spec, by, clock.wallMs());
+    const job = { ...made, resolved, trace: this.#newTrace() };
     const changes = [this.#jobs.change(job.id, job, { expects: ABSENT })];
     if (request !== undefined)
       changes.push(
@@ -138,6 +141,7 @@ export class Jobs implements AsyncDisposable {
         ),
       );
     if ((await state.commit(changes)) === undefined) return await this.create(spec, by, request);
+    log.info({ job: job.id, kind: spec.kind, by }, 'a job was made');
     this.#begin(job, []);
     return this.#shown(job);
   }
@@ -207,6 +211,7 @@ export class Jobs implements AsyncDisposable {
     if (!can[action]) throw new DrakkarError('busy', `${id} is ${job.state}: it can’t ${action}`);
     const run = this.#runs.get(id) ?? (await this.#resume(job));
     this.#ended.delete(id);
+    if (action === 'retry') run.job.trace = this.#newTrace();
     if (action === 'cancel') run.cancel(`${by} has cancelled it`);
     else run[action]();
     if (action === 'retry') for (const peer of run.rows.keys()) this.#saveRow(run, peer);
@@ -341,7 +346,7 @@ export class Jobs implements AsyncDisposable {
   }
 
   #eventsOf(job: Job, run: () => JobRun): JobEvents {
-    const { cluster, log } = this.#modules;
+    const { cluster } = this.#modules;
     const { spec } = job;
     const registry = 'image' in spec && spec.image !== undefined ? parseReference(spec.image).registry : '';
     return {
@@ -350,8 +355,7 @@ export class Jobs implements AsyncDisposable {
       changed: (peer) => {
         if (peer !== null) this.#saveRow(run(), peer);
         else this.#saveJob(run());
-        if (peer === null && isEnded(job))
-          log.info({ job: job.id, state: job.state, reason: job.reason }, 'a job has ended');
+        if (peer === null && isEnded(job)) this.#tellEnd(job);
       },
       progressed: () => this.#saveJobSoon(job),
       more: () => this.#advanceSoon(run()),
@@ -366,6 +370,29 @@ export class Jobs implements AsyncDisposable {
             other.resolved?.manifest === resolved?.manifest,
         ),
     };
+  }
+
+  /** In the trace of who asks for it; it goes on when they have their answer, and when the supernode was started anew. */
+  #newTrace(): NonNullable<Job['trace']> {
+    const { tracing, clock } = this.#modules;
+    const asked = currentSpan()?.context;
+    return { ...tracing.place(asked), parentSpanId: asked?.spanId ?? null, sinceMs: clock.wallMs() };
+  }
+
+  #within({ trace }: Job, work: () => void): void {
+    this.#modules.tracing.within(trace ?? undefined, work);
+  }
+
+  #tellEnd(job: Job): void {
+    const { tracing, log } = this.#modules;
+    const { id, spec, state, reason, error, trace, endedAtMs } = job;
+    this.#within(job, () => log.info({ job: id, state, reason }, 'a job has ended'));
+    if (trace === null || endedAtMs === null) return;
+    tracing.record({
+      ...{ name: `job ${spec.kind}`, kind: 'internal', context: trace, attributes: { job: id, state } },
+      ...{ parentSpanId: trace.parentSpanId ?? undefined, startedAtMs: trace.sinceMs, endedAtMs },
+      errorCode: error?.code,
+    });
   }
 
   #saveRow({ job, rows }: JobRun, peer: PeerId): void {
@@ -441,7 +468,9 @@ export class Jobs implements AsyncDisposable {
     } catch (error) {
       const mishaps = (this.#mishaps.get(run) ?? 0) + 1;
       this.#mishaps.set(run, mishaps);
-      if (mishaps === 1) this.#modules.log.error({ job: run.job.id, error }, 'a job can’t go on');
+      const { job } = run;
+      if (mishaps === 1)
+        this.#within(job, () => this.#modules.log.error({ job: job.id, error }, 'a job can’t go on'));
       if (mishaps > MAX_MISHAPS) run.cancel('it could not go on: the supernode’s log says why');
     }
   }

@@ -9,6 +9,7 @@ import {
   type TaskReportMessage,
   type TaskResultMessage,
 } from '@drakkar/protocol';
+import { formatTraceparent } from '@drakkar/service';
 import type { FromSupernodeInit } from '../control/messages.ts';
 import type { Step, TaskNews, TaskOutcome } from './run.ts';
 import type { Job, ResolvedImage } from './schema.ts';
@@ -20,7 +21,8 @@ const MAX_WORDS = 1_000;
 
 /** What one host is told to do for a job. */
 export function encodeTask(id: string, step: Step, job: Job): FromSupernodeInit {
-  return { message: { case: 'task', value: { id, work: workOf(step, job) } } };
+  const traceparent = job.trace === null ? '' : formatTraceparent(job.trace);
+  return { message: { case: 'task', value: { id, work: workOf(step, job) } }, traceparent };
 }
 
 function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {

@@ -209,6 +209,15 @@ export const JOB_STATES = [
 ] as const;
 export type JobState = (typeof JOB_STATES)[number];
 
+/** The place of a job in the trace of who has asked for it, the last time. */
+const jobTraceSchema = z.object({
+  traceId: z.string().describe('What lines of logs about it have, on all hosts.'),
+  spanId: z.string(),
+  parentSpanId: z.string().nullable(),
+  isSampled: z.boolean(),
+  sinceMs: z.number(),
+});
+
 export const jobSchema = z.object({
   id: z.string(),
   spec: jobSpecSchema,
@@ -223,6 +232,7 @@ export const jobSchema = z.object({
   createdBy: z.string(),
   startedAtMs: z.number().nullable(),
   endedAtMs: z.number().nullable(),
+  trace: jobTraceSchema.nullable().default(null),
   /** The last work of one host that the others wait for. */
   resolve: hostWorkSchema.nullable(),
   build: hostWorkSchema.nullable(),
@@ -259,6 +269,7 @@ export function newJob(id: string, spec: JobSpec, createdBy: string, nowMs: numb
     createdBy,
     startedAtMs: null,
     endedAtMs: null,
+    trace: null,
     resolve: null,
     build: null,
     resolved: null,

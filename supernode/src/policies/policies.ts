@@ -25,6 +25,7 @@ export interface PoliciesModules {
   forgetUnused(matches: (registry: string, repository: string) => boolean, unusedMs: number): number;
   nowMs(): number;
   readonly log: Logger;
+  readonly tracing: QueueModules['tracing'];
 }
 
 const RETENTION_MS = 60 * 60_000;

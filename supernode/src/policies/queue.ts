@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { type ErrorCode, isDrakkarError } from '@drakkar/protocol';
+import { currentTraceparent, parseTraceparent, type Tracing, untraced } from '@drakkar/service';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
 import { isEnded, type Job, type Jobs } from '../jobs/index.ts';
@@ -17,6 +18,7 @@ export interface QueueModules {
   readonly known: KnownPolicies;
   nowMs(): number;
   readonly log: Logger;
+  readonly tracing: Tracing;
 }
 
 const TICK_MS = 500;
@@ -51,8 +53,8 @@ export class PolicyQueue implements Disposable {
   static async open(modules: QueueModules): Promise<PolicyQueue> {
     const queue = new PolicyQueue(modules, await Wants.open(modules.state, modules.log));
     await queue.#findRunning();
-    queue.#timer = setInterval(() => void queue.#beginNext(), TICK_MS);
-    void queue.#beginNext();
+    queue.#timer = setInterval(() => queue.#beginSoon(), TICK_MS);
+    queue.#beginSoon();
     return queue;
   }
 
@@ -65,11 +67,14 @@ export class PolicyQueue implements Disposable {
       const waiting = this.#wants.get(id);
       const once = onceMore(want.image, this.#known.get(want.policy), waiting, this.#running.of(id));
       if (once === 'begin') changes.set(id, this.#wants.begin(want, nowMs));
-      else if (once === 'again' && waiting?.isAgain === false) changes.set(id, { ...waiting, isAgain: true });
+      else if (once === 'again' && waiting?.isAgain === false) {
+        const traceparent = currentTraceparent() ?? '';
+        changes.set(id, { ...waiting, isAgain: true, traceparent });
+      }
     }
     if (changes.size > 0 || notes.changes.length > 0) await this.#wants.change(changes, notes.changes);
     notes.done();
-    if (changes.size > 0) void this.#beginNext();
+    if (changes.size > 0) this.#beginSoon();
   }
 
   /** Nothing more is done for a policy. */
@@ -115,18 +120,24 @@ export class PolicyQueue implements Disposable {
     await this.#wants.change(begun);
   }
 
+  /** What waits belongs to traces of its own, whoever has led to this. */
+  #beginSoon(): void {
+    void untraced(() => this.#beginNext());
+  }
+
   /** Never rejects: what can't be begun now is tried again. */
   async #beginNext(): Promise<void> {
     if (this.#isBeginning) return;
     this.#isBeginning = true;
     try {
       const counts = this.#running.counts();
-      for (const [id, { policy }] of this.#wants.entries()) {
+      for (const [id, { policy, traceparent }] of this.#wants.entries()) {
         if (this.#isDisposed) return;
         const known = this.#known.find(policy);
         const count = counts.get(policy) ?? 0;
         if (this.#running.of(id) !== undefined || (known && count >= known.policy.atOnce)) continue;
-        await this.#begin(id, known);
+        const trace = parseTraceparent(traceparent);
+        await this.#modules.tracing.within(trace, () => this.#begin(id, known));
         if (this.#running.of(id) !== undefined) counts.set(policy, count + 1);
         await setImmediate();
       }
@@ -183,7 +194,7 @@ export class PolicyQueue implements Disposable {
     const ended = this.#running.changed(job);
     if (ended === undefined) return;
     this.#noteLayers(ended.want, job);
-    if (this.#wants.size > 0) void this.#beginNext();
+    if (this.#wants.size > 0) this.#beginSoon();
   }
 
   #noteLayers(want: string, { spec, state, endedAtMs }: Job): void {

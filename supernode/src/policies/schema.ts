@@ -111,6 +111,8 @@ export const wantedSchema = z.object({
   build: z.string().nullable(),
   /** It may mean something else than what is being built. */
   isAgain: z.boolean(),
+  /** Of the trace of who wanted it last; empty where there was none. */
+  traceparent: z.string().default(''),
   createdAtMs: z.number(),
 });
 export type Wanted = z.output<typeof wantedSchema>;

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { digestOf, hexOf } from '@drakkar/protocol';
+import { currentTraceparent } from '@drakkar/service';
 import type { Logger } from 'pino';
 import { type Change, Collection, type StateStore, type Stored } from '../state/index.ts';
 import { type Wanted, wantedSchema } from './schema.ts';
@@ -52,7 +53,7 @@ export class Wants {
   begin({ policy, image, platform, near }: Want, nowMs: number): Wanted {
     this.#lastMs = Math.max(nowMs, this.#lastMs + 1);
     const wanted = { policy, image, platform, near, stage: 'build', build: null, isAgain: false } as const;
-    return { ...wanted, createdAtMs: this.#lastMs };
+    return { ...wanted, traceparent: currentTraceparent() ?? '', createdAtMs: this.#lastMs };
   }
 
   /**

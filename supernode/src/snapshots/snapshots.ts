@@ -94,10 +94,11 @@ export class Snapshots implements SnapshotEvents {
   }
 
   find({ number, repository, platform, root, startKey, brief }: FindMessage): Answer {
-    const { traces } = this.#modules;
+    const { traces, log } = this.#modules;
     const nowMs = Date.now();
     const { registry } = parseRepository(repository);
     const known = this.known(registry, digestFromRaw(root), platform);
+    log.debug({ repository, platform, isKnown: known !== undefined }, 'a host asks for a snapshot');
     if (known === undefined) return found({ number });
     const layout = rawOf(known.layout);
     if (brief) return found({ number, known: true, layout });

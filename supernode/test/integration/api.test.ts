@@ -76,6 +76,32 @@ describe('the API', () => {
     expect((await as('admin').tokens()).map(({ name }) => name)).toContain('the viewer');
   });
 
+  test('says to which trace an answer belongs, and a job goes on with that of who asks for it', async () => {
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const headers = { traceparent: `00-${traceId}-00f067aa0ba902b7-01` };
+    const made = await call('/api/v1/jobs', { method: 'POST', body: JSON.stringify(JOB), headers });
+    expect(made.headers.get('x-request-id')).toBe(traceId);
+    const { id, trace } = JSON.parse(made.text);
+    expect(trace).toMatchObject({ traceId, isSampled: true });
+    for (const { status, token, path } of [
+      { status: 400, token: tokens.admin, path: '/api/v1/jobs/none' },
+      { status: 404, token: tokens.admin, path: '/nowhere' },
+      { status: 401, token: '', path: '/api/v1/jobs' },
+    ]) {
+      const refused = await call(path, { token });
+      expect(refused.status).toBe(status);
+      const own = refused.headers.get('x-request-id');
+      expect(own).toMatch(/^[0-9a-f]{32}$/);
+      expect(own).not.toBe(traceId);
+      expect(JSON.parse(refused.text).traceId).toBe(own);
+    }
+    expect((await local.actOnJob(id, 'cancel')).trace).toEqual(trace);
+    const again = await call(`/api/v1/jobs/${id}/retry`, { method: 'POST' });
+    expect(JSON.parse(again.text).trace.traceId).toBe(again.headers.get('x-request-id'));
+    await local.actOnJob(id, 'cancel');
+    await local.removeJob(id);
+  });
+
   test('knows its paths however they are spelt', async () => {
     const { port } = new URL(url);
     /** As it stands on the wire: `fetch` would tidy it up. */

@@ -76,6 +76,7 @@ beforeAll(async () => {
     };
   const events = {
     enter: () => ({ message: { case: 'welcome' as const, value: { version: 1, heartbeatMs: 1000 } } }),
+    traced: (_: unknown, __: unknown, work: () => void) => work(),
     leave: call('leave'),
     heartbeat: call('heartbeat'),
     want: call('want'),

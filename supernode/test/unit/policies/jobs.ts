@@ -1,4 +1,5 @@
 import { DrakkarError } from '@drakkar/protocol';
+import { currentSpan } from '@drakkar/service';
 import { newId } from '../../../src/ids.ts';
 import { isEnded, type Job, type JobSpec, type JobState, newJob } from '../../../src/jobs/index.ts';
 import type { PoliciesModules } from '../../../src/policies/index.ts';
@@ -7,6 +8,8 @@ import type { PoliciesModules } from '../../../src/policies/index.ts';
 export class FakeJobs {
   readonly all: Job[] = [];
   isBusy = false;
+  /** For which each was made. */
+  readonly traces: (string | undefined)[] = [];
   readonly #nowMs: () => number;
   readonly #requests = new Map<string, Job>();
   readonly #listeners = new Set<(job: Job) => void>();
@@ -30,6 +33,7 @@ export class FakeJobs {
       if (this.isBusy) throw new DrakkarError('busy', 'too many jobs');
       const job = newJob(newId(this.#nowMs()), spec, by, this.#nowMs());
       this.all.push(job);
+      this.traces.push(currentSpan()?.context.traceId);
       if (request !== undefined) this.#requests.set(request, job);
       return structuredClone(job);
     },

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PeerId } from '@drakkar/protocol';
+import { currentSpan, Tracing } from '@drakkar/service';
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -49,7 +50,10 @@ describe('policies', () => {
     stack = new AsyncDisposableStack();
     state = stack.use(new SqliteState(join(directory, 'state.sqlite')));
     policies = stack.use(
-      await Policies.open({ state, log, jobs: jobs.modules, forgetUnused: () => 0, nowMs: () => nowMs }),
+      await Policies.open({
+        ...{ state, log, tracing: new Tracing(), jobs: jobs.modules },
+        ...{ forgetUnused: () => 0, nowMs: () => nowMs },
+      }),
     );
   }
   const restart = async () => {
@@ -73,6 +77,24 @@ describe('policies', () => {
     await have('build r.io/team/app:2', 'build r.io/team/app:1');
     await expect.poll(waiting).toBe(0);
     expect(jobs.all[0]?.createdBy).toBe('policy team');
+  });
+
+  test('begin each job for the trace of who wanted it, also when the supernode has ended meanwhile', async () => {
+    await policies.create(request({ atOnce: 10 }), 'me');
+    jobs.isBusy = true;
+    const tracing = new Tracing();
+    const traces = ['1', '2'].map((tag) =>
+      tracing.run('delivery', {}, () => {
+        const { traceId } = currentSpan()?.context ?? {};
+        return policies.pushed([pushed(tag)]).then(() => traceId);
+      }),
+    );
+    await policies.pushed([pushed('3')]);
+    await restart();
+    jobs.isBusy = false;
+    const [first, second] = await Promise.all(traces);
+    await have(...['1', '2', '3'].map((tag) => `build r.io/team/app:${tag}`));
+    expect(jobs.traces).toEqual([first, second, undefined]);
   });
 
   test('keep the image that a host pulled first', async () => {
