@@ -6,6 +6,7 @@ import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
 import { burst } from './scenarios/burst.ts';
 import { coldStart } from './scenarios/cold-start.ts';
+import { consoleFrames } from './scenarios/console.ts';
 import { control } from './scenarios/control.ts';
 import { cri } from './scenarios/cri.ts';
 import { distribute } from './scenarios/distribute.ts';
@@ -19,6 +20,7 @@ import { snapshots } from './scenarios/snapshots.ts';
 import { start } from './scenarios/start.ts';
 import { supernodes } from './scenarios/supernodes.ts';
 import { update } from './scenarios/update.ts';
+import { webhooks } from './scenarios/webhooks.ts';
 import { wire } from './scenarios/wire.ts';
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -30,7 +32,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   wire,
   control,
   jobs,
-  supernodes,
+  supernode: async (options) => [...(await supernodes(options)), ...(await webhooks(options))],
+  console: consoleFrames,
   idle,
   'cold-start': coldStart,
   update,

@@ -1,16 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobDocument, SupernodeClient } from '@drakkar/client';
 import { TASK_BYTES } from '../fleet/crowd-orders.ts';
-import { Crowd } from '../fleet/crowd-process.ts';
-import { startFleet } from '../fleet/fleet.ts';
+import { HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
-const CROWDS = 4;
 const PARALLELISM = Math.ceil(HOSTS / 5);
 /** Jobs over all hosts, one after the other. */
 const JOBS = 3;
@@ -20,19 +16,9 @@ const MIB = 1024 ** 2;
 
 /** A job over ten thousand hosts: whether what is said of it is exact, how fast the API answers meanwhile, and what it costs. */
 export const jobs: Scenario = async ({ onSample }) => {
-  await using fleet = await startFleet({
-    hosts: 0,
-    supernode: { api: { port: 0, requestsPerMinute: 1_000_000 } },
-  });
   await using stack = new AsyncDisposableStack();
-  const directory = await mkdtemp('/var/tmp/drakkar-crowd-');
-  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const fleet = await startManyHosts(HOSTS, stack);
   const { pid, client } = fleet.supernode;
-  const crowds = Array.from({ length: CROWDS }, () =>
-    stack.use(new Crowd({ ...fleet.join, hosts: HOSTS / CROWDS, directory })),
-  );
-  await Promise.all(crowds.map((crowd) => crowd.next()));
-  await sleep(10_000);
   const idleRss = await treeRssBytes(pid);
   const rss: number[] = [idleRss];
   const answerMs: number[] = [];
