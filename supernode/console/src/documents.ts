@@ -21,6 +21,19 @@ export interface WhoAmI {
   readonly expiresAtMs: number | null;
 }
 
+/** One of several supernodes. */
+export interface Replica {
+  readonly peer: string;
+  readonly address: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  /** Blobs are its own; one that has just begun waits for its hosts first. */
+  readonly serving: boolean;
+  readonly hosts: number;
+  /** It has the jobs, the policies and the API. */
+  readonly leads: boolean;
+}
+
 export interface Status {
   readonly version: string;
   readonly peer: string;
@@ -30,6 +43,8 @@ export interface Status {
   readonly blobs: number;
   readonly snapshots: number;
   readonly jobs: number;
+  /** Where there are several: all of them. */
+  readonly supernodes: readonly Replica[];
 }
 
 export type HostState = 'connected' | 'away' | 'quarantined' | 'revoked';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SupernodeClient } from '@drakkar/client';
-import { temporaryDirectory } from '@drakkar/lab';
+import { startRedis, temporaryDirectory } from '@drakkar/lab';
 import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -25,11 +25,15 @@ let place: Awaited<ReturnType<typeof begin>>;
 let job: string;
 
 /** A supernode in a directory of its own, which can be ended and begun again at the same address. */
-async function begin(api: { port?: number; anonymousViewers?: boolean } = {}, directory?: string) {
+async function begin(
+  api: { port?: number; anonymousViewers?: boolean } = {},
+  { directory, state = {} }: { directory?: string; state?: object } = {},
+) {
   const path = directory ?? running.use(await temporaryDirectory('console')).path;
   const supernode = await startSupernode(
     supernodeConfiguration.complete({
       stateDirectory: path,
+      state,
       address: '127.0.0.1',
       port: 0,
       metrics: { port: 0 },
@@ -333,6 +337,28 @@ test('who may only look is told so, and not signed out', async () => {
   await page.getByRole('button', { name: 'Pause' }).waitFor();
 });
 
+test('of several supernodes it is seen who leads and who serves', async () => {
+  const redis = running.use(await startRedis());
+  const state = { redis: { url: redis.url } };
+  const [first, second] = [
+    await begin({ anonymousViewers: true }, { state }),
+    await begin({ anonymousViewers: true }, { state }),
+  ];
+  const { page } = await open('about:blank');
+  // Without hosts it would say how to begin.
+  const overview = cluster(HTML)['/overview'];
+  await page.route(`${second.url}/api/v1/overview`, (route) => route.fulfill({ json: overview }));
+  await page.goto(second.url);
+  const rows = page.getByRole('table', { name: 'Supernodes' }).getByRole('row');
+  await rows.nth(2).waitFor();
+  await rows.getByText('leads and serves').waitFor();
+  await rows.getByText('serves', { exact: true }).waitFor();
+  expect(await barriers(page)).toEqual([]);
+  await first.end();
+  await rows.getByText('serves', { exact: true }).waitFor({ state: 'detached' });
+  await rows.getByText('leads and serves').waitFor();
+});
+
 test('it outlives the supernode, and shows what has happened meanwhile', async () => {
   const first = await begin({ anonymousViewers: true });
   const { page } = await open(`${first.url}/#/jobs`);
@@ -340,7 +366,7 @@ test('it outlives the supernode, and shows what has happened meanwhile', async (
   await first.end();
   await page.getByRole('alert').getByText('Reconnecting.').waitFor();
   const port = Number(new URL(first.url).port);
-  const second = await begin({ anonymousViewers: true, port }, first.path);
+  const second = await begin({ anonymousViewers: true, port }, { directory: first.path });
   await second.local.createJob({ kind: 'build', image: 'registry.example/team/later:3' });
   await page.getByText('Live', { exact: true }).waitFor();
   await page.getByRole('link', { name: 'build registry.example/team/later:3' }).waitFor();

@@ -7,6 +7,7 @@ import type {
   Page,
   Snapshot,
   SnapshotDetail,
+  Status,
   Topology,
 } from '../../console/src/documents.ts';
 
@@ -114,8 +115,17 @@ export function cluster(note: string): Record<string, unknown> {
     ],
     prefetch: [{ device: 0, offset: 4_096, length: 1e7 }],
   };
+  const supernodes = ['4'.repeat(52), '5'.repeat(52)].map((peer, number) => ({
+    ...{ peer, address: `10.1.0.${number + 1}:4400/${peer}`, version: '0.1.0', startedAtMs: nowMs - 6e7 },
+    ...{ serving: true, hosts: 3, leads: number === 0 },
+  }));
+  const status: Status = {
+    ...{ version: '0.1.0', peer: '4'.repeat(52), address: supernodes[0]?.address ?? '', uptimeMs: 6e7 },
+    ...{ hosts: 3, blobs: 1, snapshots: 1, jobs: 1, supernodes },
+  };
   const page = <Item>(...items: Item[]): Page<Item> => ({ items, next: null });
   return {
+    '/status': status,
     '/overview': overview,
     '/topology': topology,
     '/hosts': page(...hosts),

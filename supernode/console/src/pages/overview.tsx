@@ -12,6 +12,7 @@ import { Page } from '../parts/page.tsx';
 import { RatesChart } from '../parts/rates.tsx';
 import { Section } from '../parts/section.tsx';
 import { Subject } from '../parts/subject.tsx';
+import { Supernodes } from '../parts/supernodes.tsx';
 import { Table } from '../parts/table.tsx';
 import { routeHref } from '../route.ts';
 import { FirstRun } from './first-run.tsx';
@@ -48,6 +49,7 @@ export function OverviewPage() {
             </Section>
           </div>
           <ActiveJobs />
+          <Supernodes />
           <RecentStarts starts={value.starts.recent} />
         </>
       )}
