@@ -329,7 +329,7 @@ test('who may only look is told so, and not signed out', async () => {
   await page.getByRole('button', { name: 'Sign in with another token' }).click();
   await page.getByLabel('Token').fill(text);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByText('You are does, an operator: it takes an admin to make or delete them.').waitFor();
+  await page.getByText('You are does, an operator: it takes an admin to make or delete webhooks.').waitFor();
   await page.getByText('does, operator', { exact: true }).waitFor();
   await goTo(page, `#/jobs/${job}`, /^preheat registry/);
   await page.getByRole('button', { name: 'Pause' }).click();

@@ -46,7 +46,7 @@ export function WebhooksPage() {
           <RoleNotice
             needs={[
               { role: 'operator', what: 'try webhooks' },
-              { role: 'admin', what: 'make or delete them' },
+              { role: 'admin', what: 'make or delete webhooks' },
             ]}
           />
           {value.items.length === 0 && (
