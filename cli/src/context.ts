@@ -108,8 +108,12 @@ export function reportError(cause: unknown, json: boolean): DrakkarError {
   }
   const error = toDrakkarError(cause);
   if (json) process.stdout.write(`${JSON.stringify({ error })}\n`);
-  const hint = error.hint === undefined ? '' : `\n  ${error.hint}`;
-  process.stderr.write(`drakkar: ${error.message}${hint}\n`);
+  const { hint, details } = error;
+  const { traceId } = details;
+  const isDefect = error.code === 'internal' && typeof traceId === 'string';
+  const rest = [hint, isDefect ? `what the logs have with ${traceId} says more` : undefined];
+  const words = [error.message, ...rest.filter((each) => each !== undefined)].join('\n  ');
+  process.stderr.write(`drakkar: ${words}\n`);
   if (error.code === 'internal' && process.env.DRAKKAR_DEBUG) process.stderr.write(`${error.stack}\n`);
   return error;
 }

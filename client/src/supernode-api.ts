@@ -114,9 +114,10 @@ async function overNetwork(
 
 function errorOf(status: number, text: string): DrakkarError {
   try {
-    const { code, detail, hint } = JSON.parse(text) as ProblemDocument;
+    const { code, detail, hint, traceId } = JSON.parse(text) as ProblemDocument;
     const known: ErrorCode | undefined = ERROR_CODES.find((each) => each === code);
-    if (known !== undefined) return new DrakkarError(known, detail, hint === undefined ? {} : { hint });
+    const details = traceId === undefined ? {} : { traceId };
+    if (known !== undefined) return new DrakkarError(known, detail, { hint, details });
   } catch {
     // No problem document: what answers is no supernode.
   }

@@ -1,9 +1,9 @@
 import { chmod, rm } from 'node:fs/promises';
 import { DrakkarError, type ErrorCode, toDrakkarError } from '@drakkar/protocol';
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { isAnswered } from './sockets.ts';
-import { traceRequests } from './tracing/requests.ts';
+import { tracedError, traceRequests } from './tracing/requests.ts';
 import type { Tracing } from './tracing/tracing.ts';
 
 /** A running admin API; disposing it ends its connections. */
@@ -49,9 +49,13 @@ export async function serveAdminSocket(
     // References are longer than the router expects names to be.
     routerOptions: { maxParamLength: MAX_NAME_CHARACTERS },
   });
-  server.setErrorHandler((error, _, reply) => fail(reply, error));
+  server.setErrorHandler((error, request, reply) => fail(request, reply, error));
   server.setNotFoundHandler((request, reply) =>
-    fail(reply, new DrakkarError('not_found', `the admin API has no ${request.method} ${request.url}`)),
+    fail(
+      request,
+      reply,
+      new DrakkarError('not_found', `the admin API has no ${request.method} ${request.url}`),
+    ),
   );
   traceRequests(server, tracing);
   routes(server);
@@ -87,7 +91,7 @@ export function leaves(reply: FastifyReply): AbortSignal {
   return controller.signal;
 }
 
-function fail(reply: FastifyReply, cause: unknown): FastifyReply {
+function fail({ span }: FastifyRequest, reply: FastifyReply, cause: unknown): FastifyReply {
   const isBadRequest =
     cause instanceof z.ZodError ||
     (cause instanceof Error &&
@@ -97,7 +101,7 @@ function fail(reply: FastifyReply, cause: unknown): FastifyReply {
   const error = isBadRequest
     ? new DrakkarError('invalid_argument', `the request is not valid: ${inOneLine(cause as Error)}`)
     : toDrakkarError(cause);
-  return reply.code(HTTP_STATUS[error.code]).send(error.toJSON());
+  return reply.code(HTTP_STATUS[error.code]).send(tracedError(error, span));
 }
 
 function inOneLine(cause: Error): string {

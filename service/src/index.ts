@@ -45,7 +45,7 @@ export {
   type TracesOptions,
 } from './traces.ts';
 export { formatTraceparent, parseTraceparent, type TraceContext } from './tracing/context.ts';
-export { TRACE_HEADER, traceRequests } from './tracing/requests.ts';
+export { TRACE_HEADER, tracedError, traceRequests } from './tracing/requests.ts';
 export { startTracing, type TracingSettings, tracingSettings } from './tracing/settings.ts';
 export {
   currentSpan,

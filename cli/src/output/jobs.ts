@@ -45,7 +45,7 @@ export function jobLine(job: JobDocument): string {
 }
 
 export function jobDetail(job: JobDocument, works: readonly HostWorkDocument[], nowMs: number): string {
-  const { resolved, snapshot, error } = job;
+  const { resolved, snapshot, error, trace } = job;
   const single = (['resolve', 'build'] as const).flatMap((step) => {
     const work = job[step];
     return work === null ? [] : [[step, `${work.state} on ${work.name}${percentOf(work)}`]];
@@ -55,6 +55,7 @@ export function jobDetail(job: JobDocument, works: readonly HostWorkDocument[], 
     ['what', `${job.spec.kind} ${subjectOf(job)}`],
     ['state', job.reason === null ? job.state : `${job.state}: ${job.reason}`],
     ['created', `${formatAge(nowMs - job.createdAtMs)} ago by ${job.createdBy}`],
+    ...(trace === null ? [] : [['trace', trace.traceId]]),
     ...(resolved === null ? [] : [['image', `${resolved.root} (${resolved.platform})`]]),
     ...single,
     ...(snapshot === null ? [] : [['snapshot', `${snapshot.found}, ${formatBytes(snapshot.sizeBytes)}`]]),

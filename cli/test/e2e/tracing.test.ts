@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AdminClient, SupernodeClient } from '@drakkar/client';
+import type { DrakkarError } from '@drakkar/errors';
 import {
   type CollectedSpan,
   type Collector,
@@ -198,6 +199,21 @@ describe('what is done for one request', () => {
       expect(made).toMatchObject({ service: 'drakkar-supernode', name: 'job preheat' });
       expect(parentOf(made)).toMatchObject({ name: 'POST /api/v1/jobs', parentSpanId: '' });
     }
+  });
+
+  test('says in its error to which trace it belongs', async () => {
+    const traceOf = (asked: Promise<unknown> | undefined) =>
+      asked?.then(
+        () => undefined,
+        (error: DrakkarError) => String(error.details.traceId),
+      );
+    const pulled = await traceOf(hosts[0]?.client.pull({ image: `${registry.host}/traced/none:latest` }));
+    await expect
+      .poll(() => hosts[0]?.process.said(pulled ?? ''))
+      .toContain('a request could not be answered');
+    const inspected = await traceOf(hosts[0]?.client.snapshot('none'));
+    expect(inspected).toMatch(/^[0-9a-f]{32}$/);
+    expect(await traceOf(operator.job('0'.repeat(26)))).toMatch(/^[0-9a-f]{32}$/);
   });
 
   test('is done, and the log says which trace it was, when the collector does not answer', async () => {

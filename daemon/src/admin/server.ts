@@ -8,6 +8,7 @@ import {
   serveAdminSocket,
   TRACE_HEADER,
   type Tracing,
+  tracedError,
 } from '@drakkar/service';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -169,7 +170,7 @@ async function stream<Result>(
     if (error.code === 'internal') log.error({ ...asked, error: cause }, 'a request failed');
     else log.info({ ...asked, error }, 'a request could not be answered');
     request.span.end(error);
-    send({ type: 'error', error: error.toJSON() });
+    send({ type: 'error', error: tracedError(error, request.span) });
   }
   response.end();
 }

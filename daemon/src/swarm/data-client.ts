@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type BlobName, DrakkarError, type HostPort, type PeerId } from '@drakkar/protocol';
 import { currentTraceparent, inSpan } from '@drakkar/service';
 import type { PeerCertificate } from './certificate.ts';
@@ -63,7 +64,8 @@ export class DataClient implements Disposable {
       authorization: call.authorization,
       traceparent: currentTraceparent(),
       bytes: call.bytes,
-      take: call.take,
+      // A kept connection is that of whoever has opened it.
+      take: AsyncLocalStorage.bind(call.take),
     };
     const connection = this.#takeIdle(peer) ?? (await this.#open(peer, call.address));
     try {

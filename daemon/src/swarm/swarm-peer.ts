@@ -10,7 +10,7 @@ import {
   parseJoinToken,
   parseSupernodeAddress,
 } from '@drakkar/protocol';
-import type { Tracing } from '@drakkar/service';
+import { type Tracing, untraced } from '@drakkar/service';
 import { HAVE_PROTOCOL, reachable, startNode } from '@drakkar/wire';
 import { RateLimit } from '../rate-limit.ts';
 import type { Log } from '../snapshots/modules.ts';
@@ -192,7 +192,8 @@ export async function startSwarmPeer(
     pieceReceived: (peer, bytes) => figures.received(peer, bytes),
   });
   node.onNeighbour((peer, addresses) => swarm.meet(peer, addresses));
-  await node.handle(HAVE_PROTOCOL, (stream) => swarm.serve(stream));
+  // A stream may come over a connection that was opened for somebody here.
+  await node.handle(HAVE_PROTOCOL, (stream) => untraced(() => swarm.serve(stream)));
   const running = stack.move();
   return {
     names,

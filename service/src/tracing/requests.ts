@@ -1,3 +1,4 @@
+import type { DrakkarError, ErrorDocument } from '@drakkar/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Span } from './span.ts';
 import type { Tracing } from './tracing.ts';
@@ -11,6 +12,11 @@ declare module 'fastify' {
 
 /** Says in every answer which trace it belongs to: lines of logs have the same. */
 export const TRACE_HEADER = 'x-request-id';
+
+/** An error as whoever has asked gets it: with the trace in which it came about. */
+export function tracedError(error: DrakkarError, { context: { traceId } }: Span): ErrorDocument {
+  return { ...error.toJSON(), details: { ...error.details, traceId } };
+}
 
 /** Each request is done for the trace that its `traceparent` names, or for a new one. */
 export function traceRequests(server: FastifyInstance, tracing: Tracing): void {

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { untraced } from '@drakkar/service';
 import type { Change, StateStore } from './contract.ts';
 
 /** What has changed together is written together. */
@@ -66,7 +67,7 @@ export class WriteBehind implements AsyncDisposable {
   #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing = this.#writing.then(() => this.#writeAll());
+    this.#writing = this.#writing.then(() => untraced(() => this.#writeAll()));
   }
 
   /** Never rejects. */
