@@ -1,6 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import {
-  type BlobKey,
   blobKeyOf,
   type Digest,
   decodeTrace,
@@ -129,8 +128,7 @@ export class Views {
   }
 
   blob(digest: Digest): BlobDetailDocument[] {
-    const blobs = [...this.#modules.control.swarm.blobs].filter(({ name }) => name.digest === digest);
-    return blobs.map((blob) => ({
+    return Array.from(this.#modules.control.swarm.swarmsOf(digest), (blob) => ({
       ...blobDocument(blob),
       parts: [...blob.parts.entries().take(MAX_PARTS)].map(([peer, part]) => ({
         peer,
@@ -148,23 +146,22 @@ export class Views {
   }
 
   snapshot(manifest: Digest): SnapshotDetailDocument | undefined {
-    const { catalogue, traces } = this.#modules;
+    const { catalogue, control, traces } = this.#modules;
     const known = catalogue.findAny(manifest);
     if (known === undefined) return undefined;
     const message = fromBinary(SnapshotMessageSchema, known.message);
     const learned = decodeTrace(traces.learned({ layout: known.layout, startKey: ANY_START }));
-    const swarms = this.#swarms(known);
     return {
       ...snapshotDocument(known),
       layers: layersOf(message).map(({ digest, size }) => ({ digest, sizeBytes: size })),
-      parts: known.blobs.map(({ name, sizeBytes, pieces }, index) => ({
+      parts: known.blobs.map((blob, index) => ({
         kind: index === 0 ? 'meta' : 'device',
         slot: Math.max(0, index - 1),
-        digest: name.digest,
-        sizeBytes,
-        pieces,
-        sharedWith: catalogue.sharing(name.digest, known.manifest),
-        hosts: this.#residency(swarms.get(blobKeyOf(name))),
+        digest: blob.name.digest,
+        sizeBytes: blob.sizeBytes,
+        pieces: blob.pieces,
+        sharedWith: catalogue.sharing(blob.name.digest, known.manifest),
+        hosts: this.#residency(control.swarm.find(blob)),
       })),
       prefetch: learned.map(({ device, offset, length }) => ({ device, offset, length })),
     };
@@ -197,12 +194,6 @@ export class Views {
 
   #nameOf(peer: PeerId): string {
     return this.#modules.control.swarm.hosts.get(peer)?.name ?? peer;
-  }
-
-  #swarms({ blobs }: ListedSnapshot): ReadonlyMap<BlobKey, BlobSwarm> {
-    const keys = new Set(blobs.map(({ name }) => blobKeyOf(name)));
-    const found = [...this.#modules.control.swarm.blobs].filter(({ name }) => keys.has(blobKeyOf(name)));
-    return new Map(found.map((blob) => [blobKeyOf(blob.name), blob]));
   }
 
   #residency(blob: BlobSwarm | undefined) {

@@ -1,4 +1,11 @@
-import { type BlobKey, type BlobName, blobKeyOf, DrakkarError, type PeerId } from '@drakkar/protocol';
+import {
+  type BlobKey,
+  type BlobName,
+  blobKeyOf,
+  type Digest,
+  DrakkarError,
+  type PeerId,
+} from '@drakkar/protocol';
 import { Choice } from './choose.ts';
 import { SWARM_DEFAULTS, type SwarmOptions } from './options.ts';
 import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
@@ -35,6 +42,7 @@ export class Swarm {
   readonly #hosts = new Map<PeerId, Host>();
   /** By key, size and number of pieces: whoever claims others than the rest is in a swarm of its own. */
   readonly #blobs = new Map<string, BlobSwarm>();
+  readonly #ofDigest = new Map<Digest, Set<BlobSwarm>>();
   /** Which blobs a host takes part in. */
   readonly #partsOf = new Map<PeerId, Map<BlobKey, BlobSwarm>>();
   /** By accused: who was sent wrong bytes by it, and when. */
@@ -60,9 +68,18 @@ export class Swarm {
     return { size, [Symbol.iterator]: () => this.#blobs.values() };
   }
 
+  /** Those of one digest: of each origin, cut in each way, and of each size that it is said to have. */
+  swarmsOf(digest: Digest): Iterable<BlobSwarm> {
+    return this.#ofDigest.get(digest) ?? [];
+  }
+
+  find(blob: BlobSize): BlobSwarm | undefined {
+    return this.#blobs.get(shapeOf(blob));
+  }
+
   /** Some hosts, the idlest of those that are looked at, that have all of a blob and may be asked for it. */
-  seedsOf({ name, sizeBytes, pieces }: BlobSize, nowMs: number, most: number): Host[] {
-    const swarm = this.#blobs.get(shapeOf(name, sizeBytes, pieces));
+  seedsOf(blob: BlobSize, nowMs: number, most: number): Host[] {
+    const swarm = this.find(blob);
     if (swarm === undefined) return [];
     return swarm.parts
       .entries()
@@ -76,8 +93,8 @@ export class Swarm {
   }
 
   /** Whether a host that is here has all of a blob. */
-  hasSeed({ name, sizeBytes, pieces }: BlobSize): boolean {
-    const swarm = this.#blobs.get(shapeOf(name, sizeBytes, pieces));
+  hasSeed(blob: BlobSize): boolean {
+    const swarm = this.find(blob);
     return swarm?.parts.values().some((part) => isSeed(swarm, part)) === true;
   }
 
@@ -323,22 +340,20 @@ export class Swarm {
 
   #take(
     peer: PeerId,
-    { name, sizeBytes, pieces }: BlobSize,
+    blob: BlobSize,
     news: { havePieces: number; wants?: boolean; cells?: bigint },
     nowMs: number,
   ): void {
     const host = this.#hosts.get(peer);
     if (host === undefined) return;
-    const key = blobKeyOf(name);
+    const key = blobKeyOf(blob.name);
     const mine = this.#partsOf.get(peer) ?? new Map<BlobKey, BlobSwarm>();
     const before = mine.get(key);
     if (before === undefined && mine.size >= this.#options.maxBlobsPerHost) {
       throw new DrakkarError('limit_exceeded', `a host takes part in ${mine.size} blobs already`);
     }
-    const shape = shapeOf(name, sizeBytes, pieces);
-    const swarm = this.#blobs.get(shape) ?? emptySwarm(name, sizeBytes, pieces);
+    const swarm = this.find(blob) ?? this.#begin(blob);
     if (before !== undefined && before !== swarm) this.#withdraw(before, peer);
-    this.#blobs.set(shape, swarm);
     this.#partsOf.set(peer, mine.set(key, swarm));
     const known = swarm.parts.get(peer);
     const part = known ?? {
@@ -355,7 +370,7 @@ export class Swarm {
       useless: undefined,
     };
     const wasSeed = isSeed(swarm, part);
-    const havePieces = Math.min(news.havePieces, pieces);
+    const havePieces = Math.min(news.havePieces, blob.pieces);
     if (havePieces > part.havePieces) {
       part.gainedAtMs = nowMs;
       host.gainedAtMs = nowMs;
@@ -403,7 +418,25 @@ export class Swarm {
     this.#tellChildrenOf(swarm, peer);
     swarm.children.delete(peer);
     if (swarm.parts.size > 0) return;
-    this.#blobs.delete(shapeOf(swarm.name, swarm.sizeBytes, swarm.pieces));
+    this.#drop(swarm);
+  }
+
+  #begin(blob: BlobSize): BlobSwarm {
+    const swarm = emptySwarm(blob);
+    this.#blobs.set(shapeOf(swarm), swarm);
+    const { digest } = swarm.name;
+    const all = this.#ofDigest.get(digest);
+    if (all === undefined) this.#ofDigest.set(digest, new Set([swarm]));
+    else all.add(swarm);
+    return swarm;
+  }
+
+  #drop(swarm: BlobSwarm): void {
+    this.#blobs.delete(shapeOf(swarm));
+    const { digest } = swarm.name;
+    const all = this.#ofDigest.get(digest);
+    all?.delete(swarm);
+    if (all?.size === 0) this.#ofDigest.delete(digest);
     this.#stale.delete(swarm);
     this.#postponed.delete(swarm);
   }
@@ -490,10 +523,10 @@ const MAX_NAMED = 512;
 
 const loadOf = ({ uploads, uploadSlots }: Host): number => uploads / Math.max(1, uploadSlots);
 
-const shapeOf = (name: BlobName, sizeBytes: number, pieces: number): string =>
+const shapeOf = ({ name, sizeBytes, pieces }: BlobSize): string =>
   `${blobKeyOf(name)} ${sizeBytes} ${pieces}`;
 
-function emptySwarm(name: BlobName, sizeBytes: number, pieces: number): BlobSwarm {
+function emptySwarm({ name, sizeBytes, pieces }: BlobSize): BlobSwarm {
   return {
     name,
     sizeBytes,

@@ -68,6 +68,28 @@ describe('a swarm', () => {
     expect(advice.find(({ to }) => to === peer(1))?.parents.map(({ peer: of }) => of)).toContain(peer(2));
   });
 
+  test('finds a digest under all names and in all shapes, and nothing of it when its hosts have gone', () => {
+    const swarm = swarmOf(3);
+    const elsewhere = { ...blob, name: { ...blob.name, origin: 'quay.io' } };
+    const larger = { ...blob, sizeBytes: 2000 };
+    swarm.have(peer(1), blob, 1, 0);
+    swarm.have(peer(2), larger, 1, 0);
+    swarm.want(peer(3), elsewhere, 0, 0);
+    swarm.have(peer(3), { ...blob, name: named('other') }, 1, 0);
+    const found = () =>
+      [...swarm.swarmsOf(blob.name.digest)]
+        .map(({ name, sizeBytes }) => `${name.origin} ${sizeBytes}`)
+        .sort();
+    expect(found()).toEqual(['docker.io 1000', 'docker.io 2000', 'quay.io 1000']);
+    expect(swarm.find(larger)?.parts.has(peer(2))).toBe(true);
+    // It says something else now.
+    swarm.have(peer(2), blob, 1, 1);
+    expect(found()).toEqual(['docker.io 1000', 'quay.io 1000']);
+    for (const gone of [1, 2, 3]) swarm.leave(peer(gone));
+    expect(found()).toEqual([]);
+    expect(swarm.find(blob)).toBeUndefined();
+  });
+
   test('says who has all of a blob, the idlest first, but for who is in quarantine', () => {
     const swarm = swarmOf(5);
     for (const seed of [1, 2, 3, 4]) swarm.have(peer(seed), blob, blob.pieces, 1);
