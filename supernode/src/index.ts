@@ -11,7 +11,7 @@
  *
  * @packageDocumentation
  */
-import type { BackedUp } from './backup.ts';
+import type { BackedUp } from './backup/index.ts';
 import type { SupernodeConfig } from './config.ts';
 import type { Supernode } from './supernode.ts';
 
@@ -36,18 +36,18 @@ export async function openApi(): Promise<object> {
   return await api.openApi();
 }
 
-/** As `backup.ts` has it. */
+/** As `backup/` has it. */
 export async function backUp(stateDirectory: string, output: string): Promise<BackedUp> {
-  const backup = await import('./backup.ts');
+  const backup = await import('./backup/index.ts');
   return await backup.backUp(stateDirectory, output);
 }
 
-/** As `backup.ts` has it. */
+/** As `backup/` has it. */
 export async function restore(
   input: string,
   stateDirectory: string,
   replace: boolean,
 ): Promise<BackedUp & { readonly aside: string | null }> {
-  const backup = await import('./backup.ts');
+  const backup = await import('./backup/index.ts');
   return await backup.restore(input, stateDirectory, replace);
 }

@@ -15,7 +15,7 @@ import {
 import { reachable, SUPERNODE_PROTOCOL, startNode } from '@drakkar/wire';
 import packageDocument from '../package.json' with { type: 'json' };
 import { type ApiModules, type ApiPlace, serveApi } from './api/index.ts';
-import { requireRestored } from './backup.ts';
+import { requireRestored } from './backup/index.ts';
 import type { SupernodeConfig } from './config.ts';
 import { Control } from './control/control.ts';
 import { Session } from './control/session.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SupernodeClient } from '@drakkar/client';
 import { temporaryDirectory } from '@drakkar/lab';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { requireRestored } from '../../src/backup.ts';
+import { requireRestored } from '../../src/backup/index.ts';
 import { backUp, restore, type Supernode, startSupernode, supernodeConfiguration } from '../../src/index.ts';
 
 let running: AsyncDisposableStack;

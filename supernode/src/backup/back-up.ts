@@ -1,0 +1,65 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, readdir, rename } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { pipeline } from 'node:stream/promises';
+import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import { PATH, writeArchive } from './archive.ts';
+import { CLUSTER_KEY, directoryBeside, isThere, syncDirectory } from './files.ts';
+
+export interface BackedUp {
+  readonly files: number;
+  readonly sizeBytes: number;
+  readonly createdAtMs: number;
+}
+
+/**
+ * Writes all that a supernode must not forget into one file, which only its owner may read: who has it can be the cluster. The supernode may run meanwhile;
+ * what it changes after this began is not in it.
+ *
+ * @throws `not_found` where no supernode has been; `already_exists` where the file is there
+ */
+export async function backUp(stateDirectory: string, output: string): Promise<BackedUp> {
+  const found = await filesOf(stateDirectory);
+  if (!found.includes(CLUSTER_KEY)) {
+    throw new DrakkarError('not_found', `there is no supernode's state in ${stateDirectory}`, {
+      hint: 'name the supernode’s file with --config',
+    });
+  }
+  if (await isThere(output)) throw new DrakkarError('already_exists', `${output} is already there`);
+  await using staging = await directoryBeside(output);
+  const databases = found.filter(isDatabase);
+  for (const path of databases) copyDatabase(join(stateDirectory, path), join(staging.path, path));
+  // Keys are only added, and before a database names them: those that there are now are all that the copies name.
+  const keys = (await filesOf(stateDirectory)).filter((path) => !isDatabase(path));
+  for (const path of keys) {
+    await mkdir(dirname(join(staging.path, path)), { recursive: true });
+    await copy(join(stateDirectory, path), join(staging.path, path));
+  }
+  const whole = join(staging.path, 'whole.tar');
+  const { files, createdAtMs } = await writeArchive(whole, staging.path, [...databases, ...keys].sort());
+  await rename(whole, output);
+  await syncDirectory(dirname(resolve(output)));
+  const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  return { files: files.length, sizeBytes, createdAtMs };
+}
+
+const isDatabase = (path: string): boolean => path.endsWith('.sqlite');
+
+async function filesOf(stateDirectory: string): Promise<string[]> {
+  const entries = await readdir(stateDirectory, { recursive: true }).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+  return entries.filter((path) => PATH.test(path)).sort();
+}
+
+/** As it was at one moment, also while somebody writes. */
+function copyDatabase(from: string, to: string): void {
+  using database = new DatabaseSync(from, { readOnly: true });
+  database.prepare('VACUUM INTO ?').run(to);
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  await pipeline(createReadStream(from), createWriteStream(to, { mode: 0o600 }));
+}
