@@ -36,18 +36,21 @@ export async function openApi(): Promise<object> {
   return await api.openApi();
 }
 
+/** Where a supernode keeps what it must not forget. */
+type Place = Pick<SupernodeConfig, 'stateDirectory' | 'state'>;
+
 /** As `backup/` has it. */
-export async function backUp(stateDirectory: string, output: string): Promise<BackedUp> {
+export async function backUp(config: Place, output: string): Promise<BackedUp> {
   const backup = await import('./backup/index.ts');
-  return await backup.backUp(stateDirectory, output);
+  return await backup.backUp(config, output);
 }
 
 /** As `backup/` has it. */
 export async function restore(
   input: string,
-  stateDirectory: string,
+  config: Place,
   replace: boolean,
 ): Promise<BackedUp & { readonly aside: string | null }> {
   const backup = await import('./backup/index.ts');
-  return await backup.restore(input, stateDirectory, replace);
+  return await backup.restore(input, config, replace);
 }

@@ -67,8 +67,7 @@ export const commands = [
     options: {},
     async run(context, [file]) {
       const { backUp } = await import('@drakkar/supernode');
-      const { stateDirectory } = await context.supernodeConfig();
-      const done = await backUp(stateDirectory, resolve(file));
+      const done = await backUp(await context.supernodeConfig(), resolve(file));
       context.answer(
         { ...done, path: file },
         `${file}  ${formatBytes(done.sizeBytes)} in ${formatCount(done.files, 'file')}`,
@@ -83,12 +82,12 @@ export const commands = [
     options: { replace: { summary: 'what is there goes aside, and is named' } },
     async run(context, [file], { replace }) {
       const { restore } = await import('@drakkar/supernode');
-      const { stateDirectory } = await context.supernodeConfig();
-      const done = await restore(resolve(file), stateDirectory, replace);
+      const config = await context.supernodeConfig();
+      const done = await restore(resolve(file), config, replace);
       const aside = done.aside === null ? '' : `\nwhat was there is in ${done.aside}`;
       context.answer(
         done,
-        `${stateDirectory} is as it was ${formatAge(Date.now() - done.createdAtMs)} ago${aside}`,
+        `${config.stateDirectory} is as it was ${formatAge(Date.now() - done.createdAtMs)} ago${aside}`,
       );
     },
   }),

@@ -4,6 +4,8 @@ import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pipeline } from 'node:stream/promises';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import type { SupernodeConfig } from '../config.ts';
+import { copyShared, isShared, STATE_FILE } from '../state/index.ts';
 import { PATH, writeArchive } from './archive.ts';
 import { CLUSTER_KEY, directoryBeside, isThere, syncDirectory } from './files.ts';
 
@@ -14,12 +16,15 @@ export interface BackedUp {
 }
 
 /**
- * Writes all that a supernode must not forget into one file, which only its owner may read: who has it can be the cluster. The supernode may run meanwhile;
- * what it changes after this began is not in it.
+ * Writes all that a supernode must not forget into one file, which only its owner may read: who has it can be the cluster. What it shares with others in
+ * Redis is in it as if it had it alone. All of them may run meanwhile; what they change after this has ended is not in it.
  *
- * @throws `not_found` where no supernode has been; `already_exists` where the file is there
+ * @throws `not_found` where no supernode has been; `already_exists` where the file is there; `unavailable` while Redis is away
  */
-export async function backUp(stateDirectory: string, output: string): Promise<BackedUp> {
+export async function backUp(
+  { stateDirectory, state }: Pick<SupernodeConfig, 'stateDirectory' | 'state'>,
+  output: string,
+): Promise<BackedUp> {
   const found = await filesOf(stateDirectory);
   if (!found.includes(CLUSTER_KEY)) {
     throw new DrakkarError('not_found', `there is no supernode's state in ${stateDirectory}`, {
@@ -28,8 +33,10 @@ export async function backUp(stateDirectory: string, output: string): Promise<Ba
   }
   if (await isThere(output)) throw new DrakkarError('already_exists', `${output} is already there`);
   await using staging = await directoryBeside(output);
-  const databases = found.filter(isDatabase);
-  for (const path of databases) copyDatabase(join(stateDirectory, path), join(staging.path, path));
+  const own = found.filter((path) => isDatabase(path) && !(isShared(state) && path === STATE_FILE));
+  for (const path of own) copyDatabase(join(stateDirectory, path), join(staging.path, path));
+  if (isShared(state)) await copyShared(state, staging.path);
+  const databases = isShared(state) ? [...own, STATE_FILE] : own;
   // Keys are only added, and before a database names them: those that there are now are all that the copies name.
   const keys = (await filesOf(stateDirectory)).filter((path) => !isDatabase(path));
   for (const path of keys) {

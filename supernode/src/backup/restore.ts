@@ -3,6 +3,8 @@ import { join, resolve } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import { isAnswered } from '@drakkar/service';
+import type { SupernodeConfig } from '../config.ts';
+import { isShared, openState, requireUnshared } from '../state/index.ts';
 import { readArchive } from './archive.ts';
 import type { BackedUp } from './back-up.ts';
 import { directoryBeside, hasSomething, syncDirectory } from './files.ts';
@@ -10,20 +12,23 @@ import { swap, undoSwap } from './swap.ts';
 
 /**
  * Puts what was backed up in the place of a supernode's state. All of it is there, and is what it was, or nothing has happened; where it was ended half way,
- * no supernode begins there ({@link requireRestored}) until it is called again. Who had the directory has what is restored.
+ * no supernode begins there ({@link requireRestored}) until it is called again. Who had the directory has what is restored. What supernodes share moves into
+ * Redis, which must have nothing of theirs.
  *
  * @param replace what is there goes aside, to a directory whose name is returned
- * @throws `busy` while a supernode has the directory; `already_exists` where something is there; `invalid_content` for what is no backup
+ * @throws `busy` while a supernode has the directory; `already_exists` where something is there, or in Redis; `invalid_content` for what is no backup;
+ *   `unavailable` where Redis is away: where it went away at the end, the supernode moves what is shared when it starts
  */
 export async function restore(
   input: string,
-  place: string,
+  { stateDirectory: place, state }: Pick<SupernodeConfig, 'stateDirectory' | 'state'>,
   replace: boolean,
 ): Promise<BackedUp & { readonly aside: string | null }> {
   const stateDirectory = resolve(place);
   if (await isAnswered(join(stateDirectory, ADMIN_SOCKET_NAME))) {
     throw new DrakkarError('busy', `a supernode has ${stateDirectory}`, { hint: 'stop it first' });
   }
+  await requireUnshared(state);
   await undoSwap(stateDirectory);
   const isTaken = await hasSomething(stateDirectory);
   if (isTaken && !replace) {
@@ -43,6 +48,7 @@ export async function restore(
     await undoSwap(stateDirectory);
     throw error;
   }
+  if (isShared(state)) await (await openState(stateDirectory, state))[Symbol.asyncDispose]();
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return { files: files.length, sizeBytes, createdAtMs, aside };
 }

@@ -10,7 +10,14 @@ export {
   type StateStore,
 } from './contract.ts';
 export { FencedState } from './fenced.ts';
-export { isShared, openState, type StateOptions } from './open.ts';
+export {
+  copyShared,
+  isShared,
+  openState,
+  requireUnshared,
+  STATE_FILE,
+  type StateOptions,
+} from './open.ts';
 export { RedisState, type RedisStateOptions } from './redis.ts';
 export { SqliteState } from './sqlite.ts';
 export { SqliteThread } from './sqlite-thread.ts';

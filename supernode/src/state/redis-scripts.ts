@@ -51,6 +51,40 @@ end
 return found
 `;
 
+/** What of a key a copy has: the key, revision, blank, value or nothing, milliseconds to live or nothing. */
+const COPY = `${BEGIN}
+local found, bytes = {}, 0
+local function copy(key)
+  local stored, at = alive(key) and redis.call('HGET', values, key), redis.call('ZSCORE', expiries, key)
+  table.insert(found, key)
+  table.insert(found, stored or '')
+  table.insert(found, at and tostring(at - now) or '')
+  bytes = bytes + #(stored or '')
+end
+`;
+
+/** Arguments: a key, how many come after it at most, and of how many bytes, or one. Answers them as in {@link COPY}. */
+export const COPY_PAGE = `${COPY}
+for _, key in ipairs(redis.call('ZRANGEBYLEX', keys, '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])) do
+  copy(key)
+  if bytes > tonumber(ARGV[3]) then break end
+end
+return found
+`;
+
+/** Arguments: the id of a commit's notice. Answers all that was changed after it as in {@link COPY}; nothing where some of that is not known any more. */
+export const COPY_CHANGED = `${COPY}
+local notices, seen = redis.call('XRANGE', changes, ARGV[1], '+'), {}
+if #notices == 0 or notices[1][1] ~= ARGV[1] then return nil end
+for at = 2, #notices do
+  for key in string.gmatch(notices[at][2][4], '%S+') do
+    if not seen[key] then copy(key) end
+    seen[key] = true
+  end
+end
+return found
+`;
+
 /** Arguments, five for each change or check: `put`, `remove` or `check`, key, value, expected revision or nothing, milliseconds to live or nothing. */
 export const COMMIT = `${BEGIN}
 for at = 1, #ARGV, 5 do

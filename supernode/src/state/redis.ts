@@ -12,7 +12,7 @@ import {
   type StateStore,
   SWEEP_MS,
 } from './contract.ts';
-import { COMMIT, GET, LIST, SCRIPT_KEYS, SWEEP } from './redis-scripts.ts';
+import { COMMIT, COPY_CHANGED, COPY_PAGE, GET, LIST, SCRIPT_KEYS, SWEEP } from './redis-scripts.ts';
 import { Watchers } from './watchers.ts';
 
 export interface RedisStateOptions {
@@ -28,6 +28,8 @@ const MOST_RETRY_MS = 2_000;
 /** How long one question for changes waits for some. */
 const BLOCK_MS = 1_000;
 const CHANGES_AT_ONCE = 100;
+const COPIED_AT_ONCE = 200;
+const COPIED_BYTES = 4 * 1024 * 1024;
 
 /** The state of several supernodes, in a Redis that they share. How well it survives a power cut is for that Redis's configuration to say. */
 export class RedisState implements StateStore {
@@ -104,11 +106,41 @@ export class RedisState implements StateStore {
     return this.#watchers.add(prefix, listener);
   }
 
+  /**
+   * What makes it anew elsewhere, as it is at one moment: of two changes of a key the later one counts.
+   *
+   * @throws `busy` where it changes faster than it can be read
+   */
+  async *everything(): AsyncGenerator<Change, void, undefined> {
+    const [begun] = await this.#redis.xrevrange(this.#stream, '+', '-', 'COUNT', 1).catch((cause) => {
+      throw away(cause);
+    });
+    // Nothing was ever kept here.
+    if (begun === undefined) return;
+    for (let after: string | undefined = ''; after !== undefined; ) {
+      const page = copied(await this.#run(COPY_PAGE, [after, COPIED_AT_ONCE, COPIED_BYTES]));
+      yield* page;
+      after = page.at(-1)?.key;
+    }
+    // What was changed meanwhile, all of it at once: so it is all of one moment.
+    const changed = await this.#run(COPY_CHANGED, [begun[0]]);
+    if (changed === null) {
+      throw new DrakkarError('busy', 'the state in Redis changes faster than it can be read', {
+        hint: 'try again when less is going on',
+      });
+    }
+    yield* copied(changed);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#sweeping);
     this.#ending.abort();
     for (const connection of [this.#redis, this.#reader]) connection.disconnect();
     await this.#reading;
+  }
+
+  get #stream(): string {
+    return this.#keys[SCRIPT_KEYS.indexOf('changes')] ?? '';
   }
 
   async #run(script: string, words: readonly (string | number)[]): Promise<unknown> {
@@ -122,7 +154,7 @@ export class RedisState implements StateStore {
   /** Tells of changes as they come. Whoever was without a connection does not know what has changed meanwhile. */
   async #read(): Promise<void> {
     const { signal } = this.#ending;
-    const stream = this.#keys[4] ?? '';
+    const stream = this.#stream;
     let last: { readonly id: string; readonly revision: number } | undefined;
     while (!signal.aborted) {
       try {
@@ -149,6 +181,17 @@ export class RedisState implements StateStore {
 function noticeOf([id, fields]: [id: string, fields: string[]]) {
   const [, revision, , keys = ''] = fields;
   return { id, revision: Number(revision), keys: keys.split(' ') };
+}
+
+function copied(answer: unknown): Change[] {
+  const words = answer as string[];
+  return words.flatMap((key, index): Change[] => {
+    if (index % 3 !== 0) return [];
+    const [stored = '', ttl = ''] = words.slice(index + 1, index + 3);
+    if (stored === '') return [{ key, value: null }];
+    const { value } = entryOf(key, stored);
+    return [ttl === '' ? { key, value } : { key, value, ttlMs: Number(ttl) }];
+  });
 }
 
 function entryOf(key: string, stored: string): Entry {

@@ -260,6 +260,56 @@ describe('the state in Redis', () => {
   });
 });
 
+describe('a copy of the state in Redis', () => {
+  test('is of one moment, whatever is changed while it is made', async () => {
+    const keyPrefix = 'copied';
+    await using state = await RedisState.open({ url: redis.url, keyPrefix });
+    await using other = await RedisState.open({ url: redis.url, keyPrefix });
+    const pair = (at: number, value: number) => [
+      { key: `a/${at}`, value: `${value}` },
+      { key: `b/${at}`, value: `${value}` },
+    ];
+    const PAIRS = 1_500;
+    for (let at = 0; at < PAIRS; at += 250)
+      await state.commit(Array.from({ length: 250 }, (_, index) => pair(at + index, 0)).flat());
+    await state.commit([
+      { key: 'kept/soon', value: 'x', ttlMs: 1_000_000 },
+      { key: 'kept/never', value: 'x', ttlMs: 1 },
+    ]);
+    const ending = new AbortController();
+    const changing = (async () => {
+      for (let value = 1; !ending.signal.aborted; value += 1) {
+        const at = (value * 7) % PAIRS;
+        const isRemoved = value % 5 === 0;
+        await other.commit(
+          pair(at, value).map((change) => (isRemoved ? { ...change, value: null } : change)),
+        );
+      }
+    })();
+    const copy = new Map<string, { readonly value: string; readonly ttlMs?: number | undefined }>();
+    for await (const { key, value, ttlMs } of state.everything()) {
+      if (value === null) copy.delete(key);
+      else copy.set(key, { value, ttlMs });
+    }
+    ending.abort();
+    await changing;
+    let isChanged = false;
+    for (let at = 0; at < PAIRS; at += 1) {
+      expect(copy.get(`a/${at}`)?.value, `${at}`).toBe(copy.get(`b/${at}`)?.value);
+      isChanged ||= copy.get(`a/${at}`)?.value !== '0';
+    }
+    expect(isChanged).toBe(true);
+    expect(copy.get('kept/soon')?.ttlMs).toBeGreaterThan(0);
+    expect(copy.get('kept/soon')?.ttlMs).toBeLessThanOrEqual(1_000_000);
+    expect(copy.has('kept/never')).toBe(false);
+  });
+
+  test('of nothing is nothing', async () => {
+    await using state = await RedisState.open({ url: redis.url, keyPrefix: 'nothing' });
+    expect(await Array.fromAsync(state.everything())).toEqual([]);
+  });
+});
+
 test('a file of a later version is left alone', async () => {
   const path = join(directory, 'later.sqlite');
   await new SqliteState(path)[Symbol.asyncDispose]();
