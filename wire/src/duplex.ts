@@ -4,7 +4,9 @@ import type { PeerStream } from './node.ts';
 /** A stream of libp2p as Node has streams: what its user does not read yet stays with the sender. */
 export function duplexOf({ stream }: PeerStream): Duplex {
   const duplex = new Duplex({
-    read: () => stream.resume(),
+    read: () => {
+      if (isReadable(stream)) stream.resume();
+    },
     write: (chunk: Uint8Array, _, done) => {
       try {
         if (stream.send(chunk)) done();
@@ -21,7 +23,7 @@ export function duplexOf({ stream }: PeerStream): Duplex {
     },
   });
   stream.addEventListener('message', ({ data }) => {
-    if (!duplex.push(data.subarray())) stream.pause();
+    if (!duplex.push(data.subarray()) && isReadable(stream)) stream.pause();
   });
   stream.addEventListener('remoteCloseWrite', () => duplex.push(null));
   stream.addEventListener('close', ({ error }) => {
@@ -30,3 +32,7 @@ export function duplexOf({ stream }: PeerStream): Duplex {
   });
   return duplex;
 }
+
+/** Its end may come before who reads is told of it, and then neither can be said. */
+const isReadable = ({ readStatus }: PeerStream['stream']): boolean =>
+  readStatus === 'readable' || readStatus === 'paused';
