@@ -1,5 +1,5 @@
 import type { PeerId } from '@drakkar/protocol';
-import type { JobClock } from './run.ts';
+import type { JobClock } from './contract.ts';
 
 /** As often as it is looked whether a host still has it, where the job does not say. */
 const EVERY_MS = 30 * 60_000;

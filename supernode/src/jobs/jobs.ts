@@ -20,8 +20,9 @@ import {
   type Stored,
   type WriteBehind,
 } from '../state/index.ts';
+import type { JobClock, JobEvents } from './contract.ts';
 import { decodeReport } from './messages.ts';
-import { type JobClock, type JobEvents, JobRun, parseTask, type Step } from './run.ts';
+import { JobRun } from './run.ts';
 import {
   type HostWork,
   hostWorkSchema,
@@ -32,6 +33,7 @@ import {
   newJob,
 } from './schema.ts';
 import type { JobHost } from './select.ts';
+import { parseTask, type Step } from './tasks.ts';
 
 /** The hosts, and what they have, as jobs see them. */
 export interface JobsCluster {

@@ -11,8 +11,8 @@ import {
 } from '@drakkar/protocol';
 import { formatTraceparent } from '@drakkar/service';
 import type { FromSupernodeInit } from '../control/messages.ts';
-import type { Step, TaskNews, TaskOutcome } from './run.ts';
 import type { Job, ResolvedImage } from './schema.ts';
+import type { Step, TaskNews, TaskOutcome } from './tasks.ts';
 
 type TaskInit = Extract<NonNullable<FromSupernodeInit['message']>, { case: 'task' }>['value'];
 

@@ -1,72 +1,9 @@
-import { DrakkarError, type ErrorCode, type PeerId } from '@drakkar/protocol';
+import type { ErrorCode, PeerId } from '@drakkar/protocol';
 import { Checks } from './checks.ts';
-import {
-  type HostWork,
-  isEnded,
-  type Job,
-  type JobError,
-  type JobState,
-  newWork,
-  type ResolvedImage,
-} from './schema.ts';
+import type { JobClock, JobEvents } from './contract.ts';
+import { type HostWork, isEnded, type Job, type JobError, type JobState, newWork } from './schema.ts';
 import { backoffMs, byLot, type JobHost, matches, parallelismOf, select, workers } from './select.ts';
-
-/** What a host is at for a job: two that one host does for all, and one that each does. */
-export type Step = 'resolve' | 'build' | 'deliver';
-
-/** What a host says of a task. */
-export type TaskNews =
-  | {
-      readonly kind: 'progress';
-      readonly phase: string;
-      readonly doneBytes: number;
-      readonly totalBytes: number;
-    }
-  | { readonly kind: 'done'; readonly result: TaskOutcome }
-  | { readonly kind: 'failed'; readonly error: JobError };
-
-export interface TaskOutcome {
-  readonly sizeBytes: number;
-  readonly upstreamBytes: number;
-  readonly peerBytes: number;
-  /** Of the step `resolve`. */
-  readonly resolved?: ResolvedImage;
-  /** Of the step `build`. */
-  readonly snapshot?: NonNullable<Job['snapshot']>;
-}
-
-/** What a job needs of the supernode. */
-export interface JobEvents {
-  /** Gives a host something to do, perhaps once more: it does it once. */
-  send(peer: PeerId, task: string, step: Step, job: Job): void;
-  cancel(peer: PeerId, task: string): void;
-  /** A host's part, or the job itself, is not what it was. */
-  changed(peer: PeerId | null): void;
-  /** A host is further than it was. */
-  progressed(): void;
-  /** There is more to do at once: {@link JobRun.advance} is to be called again, when others have had their turn. */
-  more(): void;
-  /** Those that are connected. */
-  hosts(): Iterable<JobHost>;
-  host(peer: PeerId): JobHost | undefined;
-  /** Members that are not connected and were not long ago. */
-  awayHosts(): Iterable<JobHost>;
-  /** What a host has of an image's layers. */
-  haveBytes(peer: PeerId, image: ResolvedImage, job: Job): number;
-  /** The image's snapshot, where the cluster knows one. */
-  findSnapshot(job: Job): Job['snapshot'];
-  /** Whether no other job builds the same snapshot. */
-  mayBuild(job: Job): boolean;
-}
-
-export interface JobClock {
-  /** Milliseconds since 1970. */
-  wallMs(): number;
-  /** Goes on evenly. */
-  evenMs(): number;
-  /** From 0 to 1. */
-  chance(): number;
-}
+import { type Step, type TaskNews, type TaskOutcome, taskOf } from './tasks.ts';
 
 /** Trying again would come to the same. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
@@ -647,18 +584,3 @@ const NOTHING: JobError = { code: 'internal', message: 'the host says that it ha
 const NOWHERE: JobError = { code: 'not_found', message: 'no host had anything of it' };
 const NOBODY: JobError = { code: 'not_found', message: 'no host is what this is for' };
 const STALLED: JobError = { code: 'timeout', message: 'the host made no progress' };
-
-/** The same for the same attempt, so that a host knows what it has begun; no number comes a second time. */
-export const taskOf = ({ id }: Pick<Job, 'id'>, step: Step, task: number): string => `${id}:${step}:${task}`;
-
-/** @throws `invalid_argument` for what no task is called */
-export function parseTask(task: string): {
-  readonly job: string;
-  readonly step: Step;
-  readonly attempt: number;
-} {
-  const [, job = '', step, attempt] =
-    /^([0-9a-z]{26}):(resolve|build|deliver):([1-9][0-9]{0,8})$/.exec(task) ?? [];
-  if (job === '') throw new DrakkarError('invalid_argument', 'no task is called so');
-  return { job, step: step as Step, attempt: Number(attempt) };
-}

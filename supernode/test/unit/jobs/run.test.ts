@@ -1,7 +1,8 @@
 import { digestOf, type PeerId } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type JobEvents, JobRun, parseTask, type Step, type TaskNews } from '../../../src/jobs/run.ts';
+import type { JobEvents } from '../../../src/jobs/contract.ts';
+import { JobRun } from '../../../src/jobs/run.ts';
 import {
   isEnded,
   type Job,
@@ -11,6 +12,7 @@ import {
   type RawJobSpec,
 } from '../../../src/jobs/schema.ts';
 import type { JobHost } from '../../../src/jobs/select.ts';
+import { parseTask, type Step, type TaskNews } from '../../../src/jobs/tasks.ts';
 
 const IMAGE = 'registry.example/app:1';
 const ID = '01jdx0000000000000000000zz'.replaceAll('u', 'v');
