@@ -48,7 +48,8 @@ export function memberOf(
     },
     async kill(signal = 'SIGKILL') {
       if (child === undefined) return;
-      child.process.kill(signal);
+      // A second SIGTERM would have it end at once.
+      if (signal !== 'SIGTERM') child.process.kill(signal);
       await child.stop();
     },
   };
