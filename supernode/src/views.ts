@@ -10,15 +10,16 @@ import {
   SnapshotMessageSchema,
 } from '@drakkar/protocol';
 import type { Traces } from '@drakkar/service';
-import type {
-  ApiModules,
-  BlobDetailDocument,
-  BlobDocument,
-  HostDocument,
-  HostEntry,
-  OverviewDocument,
-  SnapshotDetailDocument,
-  TopologyDocument,
+import {
+  type ApiModules,
+  type BlobDetailDocument,
+  type BlobDocument,
+  type HostDocument,
+  type HostEntry,
+  type OverviewDocument,
+  type SnapshotDetailDocument,
+  type TopologyDocument,
+  writtenOnce,
 } from './api/index.ts';
 import { type Control, clockMs } from './control/control.ts';
 import type { Jobs } from './jobs/index.ts';
@@ -99,7 +100,7 @@ export class Views {
   topology(): TopologyDocument {
     const nowMs = clockMs();
     if (this.#topology === undefined || nowMs - this.#topology.atMs >= TOPOLOGY_MS)
-      this.#topology = { atMs: nowMs, document: this.#topologyNow() };
+      this.#topology = { atMs: nowMs, document: writtenOnce(this.#topologyNow()) };
     return this.#topology.document;
   }
 

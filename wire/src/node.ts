@@ -1,5 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import { noise } from '@chainsafe/libp2p-noise';
 import {
   DrakkarError,
   formatHostPort,
@@ -17,6 +16,7 @@ import { tcp } from '@libp2p/tcp';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { multiaddrOf } from './addresses.ts';
+import { quickNoise } from './encrypter.ts';
 import { quietYamux } from './muxer.ts';
 
 export interface NodeOptions {
@@ -76,7 +76,7 @@ export async function startNode(options: NodeOptions): Promise<ControlNode> {
       privateKey: await generateKeyPairFromSeed('Ed25519', seedOf(options.key)),
       addresses: { listen: options.listen.map((address) => multiaddrOf(address)) },
       transports: [tcp({ backlog: 4096, maxConnections })],
-      connectionEncrypters: [noise()],
+      connectionEncrypters: [quickNoise()],
       streamMuxers: [quietYamux(STREAMS_OF_ONE_PEER)],
       connectionManager: {
         maxConnections,

@@ -17,4 +17,5 @@ export type { ApiHandler, Origin } from './origin.ts';
 export { setOrigin } from './origin.ts';
 export { type ApiPlace, openApi, type ServeApiOptions, serveApi } from './serve.ts';
 export { type ApiServer, createApi } from './server.ts';
+export { writtenOnce } from './text.ts';
 export { API_ROLES, type ApiRole, Tokens } from './tokens.ts';

@@ -19,6 +19,7 @@ import type { ApiModules } from './modules.ts';
 import { originOf } from './origin.ts';
 import { PROBLEM_TYPE, type Problem, problemOf, problemSchema } from './problem.ts';
 import { routes } from './routes/index.ts';
+import { textOf } from './text.ts';
 import { type ApiRole, type Caller, mayDo } from './tokens.ts';
 
 declare module 'fastify' {
@@ -67,7 +68,7 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   server.removeContentTypeParser('text/plain');
   server.setValidatorCompiler(validatorCompiler);
   // What is said is typed; to check it once more takes longer than to make it.
-  server.setSerializerCompiler(() => (document) => JSON.stringify(document));
+  server.setSerializerCompiler(() => textOf);
   server.decorateRequest('caller', null as unknown as Caller);
   server.setErrorHandler((cause, request, reply) => {
     const problem = problemOf(cause);

@@ -12,7 +12,9 @@ export interface JobEvents {
   changed(peer: PeerId | null): void;
   /** A host is further than it was. */
   progressed(): void;
-  /** There is more to do at once: `advance` is to be called again, when others have had their turn. */
+  /** How many tasks may be begun now. */
+  room(): number;
+  /** There is more to do: `advance` is to be called again, when others have had their turn. */
   more(): void;
   /** Those that are connected. */
   hosts(): Iterable<JobHost>;

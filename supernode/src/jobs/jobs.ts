@@ -22,6 +22,7 @@ import {
 } from '../state/index.ts';
 import type { JobClock, JobEvents } from './contract.ts';
 import { decodeReport } from './messages.ts';
+import { PACE_MS, Pace } from './pace.ts';
 import { JobRun } from './run.ts';
 import {
   type HostWork,
@@ -86,10 +87,14 @@ export class Jobs implements AsyncDisposable {
   /** Jobs of which something is to be written that is not pressing. */
   readonly #unwritten = new Set<Job>();
   readonly #due = new Set<JobRun>();
+  /** Runs that wait for room to begin more. */
+  readonly #paced = new Set<JobRun>();
+  readonly #pace = new Pace(performance.now());
   readonly #mishaps = new WeakMap<JobRun, number>();
   readonly #listeners = new Set<(job: Job) => void>();
   readonly #writtenAtMs = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
+  #pacing: NodeJS.Timeout | undefined;
   #isDue = false;
 
   private constructor(modules: JobsModules) {
@@ -273,6 +278,7 @@ export class Jobs implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#pacing);
     await this.#writer.flush().catch(() => {});
   }
 
@@ -352,7 +358,12 @@ export class Jobs implements AsyncDisposable {
     const { spec } = job;
     const registry = 'image' in spec && spec.image !== undefined ? parseReference(spec.image).registry : '';
     return {
-      ...{ send: cluster.send, cancel: cluster.cancel },
+      send: (...task) => {
+        this.#pace.begun();
+        cluster.send(...task);
+      },
+      cancel: cluster.cancel,
+      room: () => this.#pace.room(performance.now()),
       ...{ hosts: cluster.hosts, host: cluster.host, awayHosts: cluster.awayHosts },
       changed: (peer) => {
         if (peer !== null) this.#saveRow(run(), peer);
@@ -360,7 +371,7 @@ export class Jobs implements AsyncDisposable {
         if (peer === null && isEnded(job)) this.#tellEnd(job);
       },
       progressed: () => this.#saveJobSoon(job),
-      more: () => this.#advanceSoon(run()),
+      more: () => this.#advanceLater(run()),
       haveBytes: (peer, { layers }) => cluster.haveBytes(peer, registry, layers),
       findSnapshot: ({ resolved }) =>
         resolved === null ? null : cluster.findSnapshot(registry, resolved.root as Digest, resolved.platform),
@@ -454,12 +465,23 @@ export class Jobs implements AsyncDisposable {
     this.#due.add(run);
     if (this.#isDue) return;
     this.#isDue = true;
+    const dueMs = performance.now();
     setImmediate(() => {
       this.#isDue = false;
+      this.#pace.lagged(performance.now() - dueMs);
       const due = [...this.#due];
       this.#due.clear();
       for (const each of due) this.#advance(each);
     });
+  }
+
+  #advanceLater(run: JobRun): void {
+    this.#paced.add(run);
+    this.#pacing ??= setTimeout(() => {
+      this.#pacing = undefined;
+      for (const each of this.#paced) this.#advanceSoon(each);
+      this.#paced.clear();
+    }, PACE_MS);
   }
 
   /** A mistake in one job is not the others'; and what can't be done now may be in a moment. */

@@ -21,8 +21,6 @@ const LAST_KEEP_BACKOFF_MS = 10 * 60_000;
 const LOOK_MS = 250;
 /** What one host does for all is tried on so many before it is given up. */
 const HOSTS_TO_TRY = 3;
-/** To tell a host something takes a millisecond, in which nobody else is heard. */
-const BEGUN_IN_ONE_TURN = 25;
 /** A snapshot that was just built is announced within so long, also by a host that has much to do: others would be told that there is none. */
 const ANNOUNCED_MS = 15_000;
 
@@ -271,10 +269,11 @@ export class JobRun {
     if (!job.isSelected) this.#select();
     if (isEnded(job)) return;
     const limit = parallelismOf(spec.parallelism, job.hosts.total);
+    const room = this.#events.room();
     let begun = 0;
     for (const peer of this.#waiting) {
       if (job.hosts.running >= limit) break;
-      if (begun >= BEGUN_IN_ONE_TURN) {
+      if (begun >= room) {
         this.#events.more();
         return;
       }

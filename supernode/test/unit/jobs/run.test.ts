@@ -83,6 +83,10 @@ class World implements JobEvents {
   changed(): void {}
   progressed(): void {}
   more(): void {}
+
+  room(): number {
+    return 25;
+  }
   hosts = () => this.connected.values();
   host = (peer: PeerId) => this.connected.get(peer);
   awayHosts = () => this.away;
