@@ -17,8 +17,8 @@ interface StreamMaker {
 
 /** Nothing has been answered yet: an update is what answers. Source: libp2p-yamux 8, `StreamState`. */
 const UNANSWERED: ReadonlySet<number> = new Set([0, 2]);
-/** Who speaks a protocol with heartbeats needs few pings beside them: they find the delay, by which windows grow, and streams that nobody uses. */
-const KEEP_ALIVE_MS = 5 * 60_000;
+/** Pings find the delay, by which windows grow, and keep a connection that nobody uses: libp2p's TCP ends one that was silent for two minutes. Its own are twice as many. */
+const KEEP_ALIVE_MS = 60_000;
 
 /**
  * Yamux that says half as much: libp2p's tells a peer after each frame that it may send as much again, which costs a frame, an encryption and a write. Here
