@@ -27,6 +27,8 @@ export interface CountedState {
   /** That are there, this one among them. */
   supernodes(): number;
   isLeading(): boolean;
+  /** Since it was asked before. */
+  loopDelaySeconds(): number;
 }
 
 /** Where there is nothing to count: of a documentation of what would be. */
@@ -42,6 +44,7 @@ const NOTHING: CountedState = {
   isStateAway: () => false,
   supernodes: () => 0,
   isLeading: () => false,
+  loopDelaySeconds: () => 0,
 };
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -73,6 +76,12 @@ export function createSupernodeMetrics(state: CountedState = NOTHING): Supernode
   asked(Gauge, 'supernodes', 'Supernodes of this cluster that are there.', () => state.supernodes());
   asked(Gauge, 'leads', '1 on the supernode that has the jobs and the API, else 0.', () =>
     state.isLeading() ? 1 : 0,
+  );
+  asked(
+    Gauge,
+    'event_loop_delay_seconds',
+    'How late work has its turn, p99 since this was read before.',
+    () => state.loopDelaySeconds(),
   );
   asked(Counter, 'upstream_bytes_total', 'Bytes that hosts have read from registries and web servers.', () =>
     state.upstreamBytes(),

@@ -21,6 +21,7 @@ import { Control } from './control/control.ts';
 import { Session } from './control/session.ts';
 import { type LeadModules, startLead } from './lead.ts';
 import { Leadership } from './leadership.ts';
+import { LoopDelay } from './loop-delay.ts';
 import { membersApi } from './members/api.ts';
 import { Authority } from './members/authority.ts';
 import { importMembers } from './members/import.ts';
@@ -77,6 +78,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   if (isOneOfSeveral)
     stack.use(await SharedSnapshots.open({ state, writer, catalogue, traces, keepMs, log }));
 
+  const loopDelay = stack.use(new LoopDelay());
   const metrics = createSupernodeMetrics({
     hosts: () => control.swarm.hosts.size,
     blobs: () => control.swarm.blobs.size,
@@ -89,6 +91,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     isStateAway: () => writer.failure !== undefined || leadership.lead?.isStateAway === true,
     supernodes: () => replicas?.list().length ?? 1,
     isLeading: () => leadership.lead !== undefined,
+    loopDelaySeconds: () => loopDelay.take(),
   });
   const control = stack.use(
     new Control(config, { authority, members, metrics, log, catalogue, traces, tracing }),
