@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrakkarError } from '@drakkar/protocol';
-import { ABSENT, type Change, type StateStore } from './contract.ts';
+import type { StateStore } from './contract.ts';
+import { batchesOf, goOnAlone, isEmpty, move, requireMoved } from './move.ts';
 import { RedisState } from './redis.ts';
 import { SqliteState } from './sqlite.ts';
 import { SqliteThread } from './sqlite-thread.ts';
@@ -18,10 +19,6 @@ export interface StateOptions {
 
 /** Where one keeps it that is alone. */
 export const STATE_FILE = 'state.sqlite';
-/** Whoever has it moves a state into Redis, or has moved one: there is one for each Redis. */
-const MOVED = 'settings/moved';
-const MOVED_AT_ONCE = 200;
-const MOVED_BYTES = 8 * 1024 * 1024;
 
 /** Whether several supernodes may have it. */
 export const isShared = ({ redis: { url, urlFile } }: StateOptions): boolean =>
@@ -30,20 +27,28 @@ export const isShared = ({ redis: { url, urlFile } }: StateOptions): boolean =>
 /**
  * Opens what supernodes must not forget. A state that this one had of its own moves into a Redis that is empty.
  *
- * @throws `already_exists` where both have something; `unavailable` where Redis does not answer
+ * @throws `already_exists` where both have something; `unavailable` where Redis does not answer, or another one is moving its state there
  */
 export async function openState(directory: string, { redis }: StateOptions): Promise<StateStore> {
   const path = join(directory, STATE_FILE);
-  if (!isShared({ redis })) return new SqliteThread(path);
+  if (!isShared({ redis })) return await openOwn(path);
   await using stack = new AsyncDisposableStack();
   const state = stack.use(await openShared({ redis }));
   if (existsSync(path)) {
     await using own = new SqliteState(path);
     await move(own, state, path);
     await rename(path, `${path}.moved`);
-  }
+  } else await requireMoved(state);
   stack.move();
   return state;
+}
+
+async function openOwn(path: string): Promise<StateStore> {
+  await using stack = new AsyncDisposableStack();
+  const own = stack.use(new SqliteThread(path));
+  await goOnAlone(own);
+  stack.move();
+  return own;
 }
 
 /**
@@ -75,41 +80,4 @@ export async function requireUnshared(options: StateOptions): Promise<void> {
 async function openShared({ redis }: StateOptions): Promise<RedisState> {
   const url = redis.url ?? (await readFile(redis.urlFile ?? '', 'utf8')).trim();
   return await RedisState.open({ url, keyPrefix: redis.keyPrefix });
-}
-
-/** Whether no supernode has begun there, nor moves its own there. */
-async function isEmpty(shared: StateStore): Promise<boolean> {
-  const begun = await shared.get(MOVED);
-  return begun === undefined && (await shared.list('cluster/', { limit: 1 })).length === 0;
-}
-
-async function move(own: SqliteState, shared: StateStore, path: string): Promise<void> {
-  const begun = await shared.get(MOVED);
-  const isBegun = !(await isEmpty(shared));
-  // One that was cut short is done again, by whoever began it.
-  if (isBegun && begun?.value !== path) {
-    throw new DrakkarError('already_exists', `Redis has a state already, and so has ${path}`, {
-      hint: `move ${path} away to join the other supernodes; its hosts must then enrol again with their token`,
-    });
-  }
-  if (!isBegun) await shared.commit([{ key: MOVED, value: path, expects: ABSENT }]);
-  for await (const batch of batchesOf(own.everything())) await shared.commit(batch);
-}
-
-/** Of no more bytes at once than a server takes well; what says where it was moved from is another's. */
-async function* batchesOf(
-  changes: Iterable<Change> | AsyncIterable<Change>,
-): AsyncGenerator<Change[], void, undefined> {
-  let batch: Change[] = [];
-  let bytes = 0;
-  for await (const change of changes) {
-    if (change.key === MOVED) continue;
-    batch.push(change);
-    bytes += change.value?.length ?? 0;
-    if (bytes < MOVED_BYTES && batch.length < MOVED_AT_ONCE) continue;
-    yield batch;
-    batch = [];
-    bytes = 0;
-  }
-  if (batch.length > 0) yield batch;
 }
