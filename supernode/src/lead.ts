@@ -34,6 +34,8 @@ export interface LeadModules {
   readonly metrics: SupernodeMetrics;
   readonly log: Logger;
   readonly tracing: Tracing;
+  /** Whether nobody else can lead at the moment. */
+  isSure(): boolean;
   status(jobs: number): ReturnType<ApiModules['status']>;
 }
 
@@ -67,7 +69,8 @@ export async function startLead(
   );
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const cluster = clusterOf(control, members);
-  const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing }));
+  const { isSure } = modules;
+  const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing, isSure }));
   const policies = stack.use(
     await Policies.open({
       ...{ state, jobs, log, tracing, nowMs: Date.now },

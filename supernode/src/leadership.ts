@@ -81,8 +81,12 @@ export class Leadership implements AsyncDisposable {
         return;
       }
       try {
-        if (open === undefined) throw new DrakkarError('unavailable', 'it has only just begun');
-        forward(request, response, origin, await open());
+        // Who is believed to lead will in a moment, or nobody does: round and round it goes nowhere.
+        if (open === undefined || origin.isPassedOn === true)
+          throw new DrakkarError('unavailable', 'it has only just begun');
+        const stream = await open();
+        if (response.destroyed) stream.destroy();
+        else forward(request, response, origin, stream);
         return;
       } catch (error) {
         if (performance.now() >= untilMs || response.destroyed) {
@@ -98,7 +102,9 @@ export class Leadership implements AsyncDisposable {
     this.#attempt.abort();
     const attempt = new AbortController();
     this.#attempt = attempt;
-    this.#changing = this.#changing.then(() => change(attempt.signal));
+    this.#changing = this.#changing
+      .then(() => change(attempt.signal))
+      .catch((error: unknown) => this.#modules.log.error({ error }, 'who leads could not be changed'));
     await this.#changing;
   }
 
@@ -118,6 +124,7 @@ export class Leadership implements AsyncDisposable {
         return;
       } catch (error) {
         log.error({ error }, 'it leads, and can’t begin to: it tries again');
+        await this.#stop();
         await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
       }
     }

@@ -131,6 +131,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   });
   const leadModules: Omit<LeadModules, 'state'> = {
     ...{ control, members, catalogue, traces, metrics, log, tracing, status },
+    isSure: () => replicas?.isSure ?? true,
     membersApi: membersApi({
       ...{ control, members, authority, membershipMs: config.membershipMs },
       addresses: () => [

@@ -23,6 +23,8 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 const RETRY_AFTER_SECONDS = 1;
+/** Until an answer begins. */
+const ANSWER_MS = 30_000;
 
 /** Passes a request on, and its answer back. @param stream to the supernode that leads */
 export function forward(
@@ -42,8 +44,11 @@ export function forward(
       [ORIGIN]: `${origin.isLocal ? 'local' : 'open'} ${origin.address}`,
     },
   });
+  const late = setTimeout(() => passed.destroy(new Error('it does not answer')), ANSWER_MS);
+  passed.once('close', () => clearTimeout(late));
   response.once('close', () => passed.destroy());
   passed.once('response', (answer) => {
+    clearTimeout(late);
     response.writeHead(answer.statusCode ?? 502, endToEnd(answer.headers));
     answer.pipe(response);
     answer.once('error', () => response.destroy());
@@ -73,24 +78,20 @@ export function refuse(response: ServerResponse, cause: unknown): void {
 }
 
 /** Where requests arrive that other supernodes pass on. */
-export class Forwarded implements Disposable {
+export class Forwarded {
   readonly #server;
 
   constructor(handler: ApiHandler) {
     this.#server = createServer((request, response) => {
       const [kind, address = ''] = String(request.headers[ORIGIN]).split(' ');
       delete request.headers[ORIGIN];
-      handler(request, response, { isLocal: kind === 'local', address });
+      handler(request, response, { isLocal: kind === 'local', address, isPassedOn: true });
     });
   }
 
   /** Whose word is believed about where its requests come from. */
   serve(stream: Duplex): void {
     this.#server.emit('connection', stream);
-  }
-
-  [Symbol.dispose](): void {
-    this.#server.closeAllConnections();
   }
 }
 

@@ -6,6 +6,8 @@ export interface Origin {
   readonly isLocal: boolean;
   /** Of who has sent it, as far as that is known. */
   readonly address: string;
+  /** By another supernode. */
+  readonly isPassedOn?: boolean;
 }
 
 export type ApiHandler = (request: IncomingMessage, response: ServerResponse, origin: Origin) => void;

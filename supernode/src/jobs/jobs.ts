@@ -55,6 +55,8 @@ export interface JobsModules {
   readonly writer: WriteBehind;
   readonly log: Logger;
   readonly tracing: Tracing;
+  /** Whether what hosts are told now nobody else may tell them otherwise. */
+  isSure(): boolean;
 }
 
 export type JobAction = 'cancel' | 'pause' | 'resume' | 'retry';
@@ -486,6 +488,7 @@ export class Jobs implements AsyncDisposable {
 
   /** A mistake in one job is not the others'; and what can't be done now may be in a moment. */
   #advance(run: JobRun): void {
+    if (!this.#modules.isSure()) return;
     try {
       run.advance();
       this.#mishaps.delete(run);

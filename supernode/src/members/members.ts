@@ -186,11 +186,21 @@ export class Members implements Disposable {
   async #load(): Promise<void> {
     const { member, revocation, quarantine, succession, setting } = this.#documents;
     for await (const { id, value } of revocation.all()) this.#revocations.set(id as PeerId, value);
-    for await (const { value } of member.all()) this.#know(value);
+    const gone = new Set(this.#members.keys());
+    for await (const { value } of member.all()) {
+      this.#know(value);
+      gone.delete(value.peer);
+    }
+    for (const peer of gone) {
+      if (this.#writer.isPending(member.prefix + peer)) continue;
+      this.#members.delete(peer);
+      this.#listed = undefined;
+    }
     for await (const { id, value } of quarantine.all()) this.#quarantine.set(id as PeerId, value);
-    this.#successions.length = 0;
-    for await (const { value } of succession.all()) this.#successions.push(value);
-    for await (const { id, value } of setting.all()) this.#settings.set(id, value);
+    const successions = (await Array.fromAsync(succession.all())).map(({ value }) => value);
+    this.#successions.splice(0, successions.length, ...successions);
+    for await (const { id, value } of setting.all())
+      if (!this.#writer.isPending(setting.prefix + id)) this.#settings.set(id, value);
   }
 
   async #take(keys: ChangedKeys, events: MembersEvents): Promise<void> {

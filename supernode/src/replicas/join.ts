@@ -40,6 +40,7 @@ export async function joinOthers(modules: JoinModules): Promise<Replicas> {
         changed: () => control.tellSupernodes(replicas.list()),
         leads: (fence) => void leadership.begin(fence),
         follows: () => void leadership.end(),
+        ends: () => leadership.end(),
       },
     ),
   );

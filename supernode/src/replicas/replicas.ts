@@ -19,6 +19,8 @@ export interface ReplicasEvents {
   leads(fence: Check): void;
   /** Another one does. */
   follows(): void;
+  /** Another one may in a moment. Returns when this one does nothing of it any more. */
+  ends(): Promise<void>;
 }
 
 /** Who has not said for so long that it is there is not. */
@@ -47,6 +49,7 @@ export class Replicas implements AsyncDisposable {
   #lead: number | undefined;
   /** The one under which this led last. */
   #term: number | undefined;
+  #saidAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(modules: ReplicasModules, events: ReplicasEvents) {
     this.#modules = modules;
@@ -72,6 +75,11 @@ export class Replicas implements AsyncDisposable {
     return this.#leader;
   }
 
+  /** Whether nobody else can lead, where this one does: its lease has not run out since it was heard. */
+  get isSure(): boolean {
+    return performance.now() - this.#saidAtMs < LEASE_MS;
+  }
+
   get isServing(): boolean {
     return this.#self.serving;
   }
@@ -88,6 +96,7 @@ export class Replicas implements AsyncDisposable {
     this.#self = { ...this.#self, serving: false };
     this.#roster.read([...this.list(), this.#self], performance.now());
     this.#events.changed();
+    await this.#events.ends();
     const going: Change[] = [this.#leases.change(self.peer, null)];
     if (this.#lead !== undefined) going.push({ key: LEADER, value: null, expects: this.#lead });
     await state.commit(going).catch(() => {});
@@ -117,7 +126,9 @@ export class Replicas implements AsyncDisposable {
     this.#self = { ...this.#self, hosts: hosts() };
     const others = this.list().filter(({ peer }) => peer !== self.peer);
     this.#self = { ...this.#self, serving: mayServe(this.#self, others, Date.now()) };
+    const saidAtMs = performance.now();
     const isLeading = await this.#say();
+    this.#saidAtMs = saidAtMs;
     const isChanged = await this.#read();
     if (!isLeading) await this.#follow();
     if (isChanged) this.#events.changed();
@@ -153,13 +164,11 @@ export class Replicas implements AsyncDisposable {
       this.#followed(lead.value);
       return;
     }
-    // Its own: said by a commit that seemed to fail,
-    if (lead !== undefined && this.#term !== undefined) {
-      this.#lead = lead.revision;
-      return;
-    }
     const term = await state.get(TERM);
-    if (term !== undefined && term.revision === this.#term) await this.#leadOn(this.#term);
+    const isTerm = term !== undefined && term.revision === this.#term;
+    // Its own: said by a commit that seemed to fail,
+    if (lead !== undefined && isTerm) this.#lead = lead.revision;
+    else if (isTerm) await this.#leadOn(term.revision);
     // or by the process before this one. Who has led until now is given the time to go on.
     else if (lead !== undefined || this.#roster.isSure(performance.now()))
       await this.#takeLead(lead?.revision ?? ABSENT, term);

@@ -52,6 +52,7 @@ async function startOne(number: number): Promise<One> {
       follows: () => {
         fence = undefined;
       },
+      ends: async () => {},
     },
   );
   ended.defer(async () => {
@@ -106,11 +107,14 @@ describe('the lead', () => {
     await expect.poll(() => all.filter(({ fence }) => fence !== undefined).length, SOON).toBe(1);
     const leader = all.find(({ fence }) => fence !== undefined) as One;
     await redis.kill();
+    expect(leader.replicas.isSure).toBe(true);
     await sleep(6_000);
+    expect(leader.replicas.isSure).toBe(false);
     await redis.start();
     await using state = await RedisState.open({ url: redis.url, keyPrefix });
     const fenced = new FencedState(state, leader.fence as Check);
     expect(await fenced.commit([{ key: 'jobs/1', value: 'still' }])).toBeDefined();
+    await expect.poll(() => leader.replicas.isSure, SOON).toBe(true);
     await sleep(6_000);
     expect(all.map(({ begun }) => begun).sort()).toEqual([0, 1]);
     expect(all.map(({ replicas }) => replicas.list().length)).toEqual([2, 2]);
