@@ -33,7 +33,8 @@ export class Checks {
   /** A host has it now. */
   has(peer: PeerId): void {
     this.#asked.delete(peer);
-    // Those that got it together are not asked together.
+    // Those that got it together are not asked together, and who was asked last is asked last.
+    this.#dueMs.delete(peer);
     this.#dueMs.set(peer, this.#clock.evenMs() + this.#everyMs * (0.5 + this.#clock.chance() / 2));
   }
 

@@ -105,9 +105,9 @@ export class SharedSnapshots implements Disposable {
       },
     };
     traces.onChange = (start) => this.#untold.set(idOfStart(start), start);
+    await this.#takeStarts(null);
     if (items.length > 0) {
       await this.#takeSnapshots(null);
-      await this.#takeStarts(null);
       return;
     }
     // The first of them brings what it had when it was alone.
@@ -157,7 +157,7 @@ export class SharedSnapshots implements Disposable {
       }
       for (const { snapshot } of catalogue.all()) {
         const id = idOf(snapshot);
-        if (!there.has(id) && !writer.isPending(this.#snapshots.prefix + id)) catalogue.discard(snapshot);
+        if (!there.has(id) && !writer.isPending(this.#snapshots.prefix + id)) this.#discard(id, snapshot);
       }
       return;
     }
@@ -166,8 +166,13 @@ export class SharedSnapshots implements Disposable {
       if (writer.isPending(this.#snapshots.prefix + id)) continue;
       const stored = await this.#snapshots.get(id);
       if (stored !== undefined) catalogue.take(snapshotOf(stored.value), stored.value.usedAtMs);
-      else for (const name of catalogue.namesOf(rootOf(id))) if (idOf(name) === id) catalogue.discard(name);
+      else for (const name of catalogue.namesOf(rootOf(id))) if (idOf(name) === id) this.#discard(id, name);
     }
+  }
+
+  #discard(id: string, name: SnapshotName): void {
+    this.#useToldAtMs.delete(id);
+    this.#modules.catalogue.discard(name);
   }
 
   async #takeStarts(keys: ChangedKeys): Promise<void> {
