@@ -95,7 +95,6 @@ export class SharedSnapshots implements Disposable {
 
   async #begin(): Promise<void> {
     const { catalogue, traces, writer } = this.#modules;
-    const { items } = await this.#snapshots.page({ limit: 1 });
     catalogue.events = {
       put: (snapshot, usedAtMs) => this.#tellSnapshot(snapshot, usedAtMs),
       used: (snapshot, usedAtMs) => this.#tellUse(snapshot, usedAtMs),
@@ -106,6 +105,7 @@ export class SharedSnapshots implements Disposable {
     };
     traces.onChange = (start) => this.#untold.set(idOfStart(start), start);
     await this.#takeStarts(null);
+    const { items } = await this.#snapshots.page({ limit: 1 });
     if (items.length > 0) {
       await this.#takeSnapshots(null);
       return;
