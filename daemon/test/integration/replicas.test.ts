@@ -145,6 +145,13 @@ describe('several supernodes over one Redis', () => {
     expect(leaders([back])).toEqual([]);
   });
 
+  test('pass on at once what one is asked that has only just begun', async () => {
+    const { path } = ended.use(await temporaryDirectory('just-begun'));
+    const first = await startOne(join(path, 'first'), await freePort());
+    const second = await startOne(join(path, 'second'), await freePort());
+    expect((await second.client.status()).peer).toBe(first.supernode.status().peer);
+  });
+
   test('are all told of hosts, and each is asked about what is its own', async () => {
     const { cluster, second, members } = await startPair(2);
     const peers = [cluster.supernode, second.supernode].map((each) => each.status().peer);

@@ -46,7 +46,7 @@ export async function joinOthers(modules: JoinModules): Promise<Replicas> {
   );
   const forwarded = new Forwarded(leadership.handle);
   await node.handle(API_PROTOCOL, async (stream) => {
-    if (replicas.find(stream.peer) === undefined)
+    if (!(await replicas.has(stream.peer)))
       throw new DrakkarError('forbidden', `${stream.peer} is no supernode`);
     forwarded.serve(duplexOf(stream));
   });

@@ -88,6 +88,11 @@ export class Replicas implements AsyncDisposable {
     return this.#roster.get(peer);
   }
 
+  /** Also one that has begun just now. @throws `unavailable` */
+  async has(peer: PeerId): Promise<boolean> {
+    return this.find(peer) !== undefined || (await this.#leases.get(peer)) !== undefined;
+  }
+
   /** The others take over what was its own. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
