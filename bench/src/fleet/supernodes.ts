@@ -8,6 +8,7 @@ import type { Network } from './network.ts';
 export interface FleetSupernode extends Member {
   readonly client: SupernodeClient;
   readonly stateDirectory: string;
+  readonly configFile: string;
 }
 
 export interface SupernodesOptions {
@@ -36,19 +37,19 @@ export async function startSupernodes(
     const place = await network?.add();
     const stateDirectory = join(directory, `supernode-${index}`);
     await mkdir(stateDirectory);
-    const file = join(directory, `supernode-${index}.yaml`);
+    const configFile = join(directory, `supernode-${index}.yaml`);
     const address = place?.address ?? '127.0.0.1';
     const client = new SupernodeClient({ socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) });
     const config = {
       ...{ stateDirectory, state, address, port: await freePort() },
       ...{ metrics: { address, port: 0 }, api: { port: 0 }, log: { level: 'warn' }, ...settings },
     };
-    const configure = () => writeFile(file, JSON.stringify(config));
+    const configure = () => writeFile(configFile, JSON.stringify(config));
     const ask = async () => void (await client.status());
-    const member = memberOf(place, ['supernode', '--config', file], configure, ask);
+    const member = memberOf(place, ['supernode', '--config', configFile], configure, ask);
     stack.defer(() => member.kill('SIGTERM'));
     await member.start();
-    supernodes.push({ ...member, client, stateDirectory });
+    supernodes.push({ ...member, client, stateDirectory, configFile });
   }
   const [first, ...others] = supernodes;
   if (first === undefined) throw new Error('a fleet without a supernode');

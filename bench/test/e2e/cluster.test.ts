@@ -76,9 +76,8 @@ test('the doctor says how a host stands in its swarm', async () => {
 
 test('a host that is away can be forgotten, and is a member again when it comes back', async () => {
   const second = fleet.hosts[1] as FleetHost;
-  const supernodeConfig = join(dirname(dirname(second.stateDirectory)), 'supernode.yaml');
   const forget = (...args: string[]) =>
-    drakkar('supernode', 'forget', '--json', '--config', supernodeConfig, ...args);
+    drakkar('supernode', 'forget', '--json', '--config', fleet.supernode.configFile, ...args);
   expect((await forget('host-1')).code).toBe(8);
   expect(JSON.parse((await forget('--away', '0s')).stdout)).toEqual({ forgotten: [] });
   await second.kill('SIGTERM');
