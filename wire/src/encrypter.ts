@@ -18,13 +18,13 @@ interface Decoding {
   };
 }
 
-/** What says that there is not all of a length yet. It is thrown after every message, and to make one with its stack takes longer than to decrypt. */
+/** What says that there is not all of a length yet. It is thrown after every message, and to make one each time takes its stack, too. */
 const NOT_YET = new RangeError('a length has two bytes');
 const LENGTH_BYTES = 2;
 
 /**
- * Noise as libp2p has it, that takes less of who hears thousands: a tenth by its lengths [measured: a supernode with 5,000 hosts], and one write of the kernel
- * for all that is said in a turn, where a packet's two bytes of length and the packet itself were two.
+ * Noise as libp2p has it, that takes less of who hears thousands: it makes no error of each message that is read to its end, and one write of the kernel of all
+ * that is said in a turn, where a packet's two bytes of length and the packet itself were two.
  */
 export function quickNoise(): Create {
   const create = noise();
