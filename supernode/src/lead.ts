@@ -35,7 +35,7 @@ export interface LeadModules {
   readonly log: Logger;
   readonly tracing: Tracing;
   /** Whether nobody else can lead at the moment. */
-  isSure(): boolean;
+  readonly isSure: () => boolean;
   status(jobs: number): ReturnType<ApiModules['status']>;
 }
 
@@ -59,7 +59,7 @@ export async function startLead(
   modules: LeadModules,
   isSecure: boolean,
 ): Promise<Lead> {
-  const { state, control, members, membersApi, catalogue, traces, metrics, log, tracing } = modules;
+  const { state, control, members, membersApi, catalogue, traces, metrics, log, tracing, isSure } = modules;
   await using stack = new AsyncDisposableStack();
   const writer = stack.use(
     new WriteBehind(state, (error) => {
@@ -69,7 +69,6 @@ export async function startLead(
   );
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
   const cluster = clusterOf(control, members);
-  const { isSure } = modules;
   const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing, isSure }));
   const policies = stack.use(
     await Policies.open({

@@ -15,6 +15,7 @@ const SIZE_BYTES = 200e6;
 const RATE = 100e6;
 const IDEAL_MS = (SIZE_BYTES * 8 * 1000) / RATE;
 const POLL_MS = 50;
+const DEADLINE_MS = 3 * 60_000;
 const MAX_ROUNDS = 5;
 
 const METHOD = [
@@ -147,9 +148,13 @@ async function ownerIn({ supernodes: all }: Fleet, digest: Digest) {
   return found;
 }
 
-/** Until every host asks so many supernodes. */
+/** Until every host asks so many supernodes. @throws where that does not come to be */
 async function settle({ hosts }: Fleet, count: number): Promise<void> {
   const asked = async ({ client }: (typeof hosts)[number]) =>
     (await client.status()).swarm?.supernodes.filter(({ up, serving }) => up && serving).length;
-  while (!(await Promise.all(hosts.map(asked))).every((each) => each === count)) await sleep(POLL_MS);
+  const endMs = performance.now() + DEADLINE_MS;
+  while (!(await Promise.all(hosts.map(asked))).every((each) => each === count)) {
+    if (performance.now() > endMs) throw new Error(`not every host asks ${count} supernodes`);
+    await sleep(POLL_MS);
+  }
 }

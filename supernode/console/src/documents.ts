@@ -216,24 +216,28 @@ export interface HostWork {
   readonly error: WorkError | null;
 }
 
+/** Which hosts, and how many of them at a time. */
+export interface RolloutDocument {
+  readonly parallelism?: number | string | undefined;
+  readonly target?:
+    | {
+        readonly role?: string | undefined;
+        readonly labels?: Readonly<Record<string, string>> | undefined;
+        readonly percentage?: number | undefined;
+        readonly hosts?: number | undefined;
+      }
+    | undefined;
+}
+
 export interface Job {
   readonly id: string;
-  readonly spec: {
+  readonly spec: RolloutDocument & {
     readonly kind: string;
     readonly image?: string | undefined;
     readonly url?: string | undefined;
     readonly digest?: string | undefined;
     readonly platform?: string | undefined;
     readonly keep?: boolean | undefined;
-    readonly parallelism?: number | string | undefined;
-    readonly target?:
-      | {
-          readonly role?: string | undefined;
-          readonly labels?: Readonly<Record<string, string>> | undefined;
-          readonly percentage?: number | undefined;
-          readonly hosts?: number | undefined;
-        }
-      | undefined;
   };
   readonly state: JobState;
   readonly reason: string | null;
@@ -259,11 +263,7 @@ export interface Policy {
   readonly minSizeBytes: number;
   readonly atOnce: number;
   readonly push: boolean;
-  readonly distribute: {
-    readonly content: 'snapshot' | 'start' | 'layers';
-    readonly target?: NonNullable<Job['spec']['target']>;
-    readonly parallelism?: number | string;
-  } | null;
+  readonly distribute: (RolloutDocument & { readonly content: 'snapshot' | 'start' | 'layers' }) | null;
   readonly refreshMs: number | null;
   readonly keepMs: number | null;
   readonly createdAtMs: number;

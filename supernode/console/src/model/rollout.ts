@@ -1,3 +1,4 @@
+import type { RolloutDocument } from '../documents.ts';
 import { numberOf, type Places } from './issues.ts';
 import { linesOf } from './lines.ts';
 
@@ -38,17 +39,7 @@ export function rollout({ role, labels, percentage, hosts, parallelism }: Rollou
 export function rolloutFields({
   target: { role = '', labels = {}, percentage, hosts } = {},
   parallelism,
-}: {
-  readonly target?:
-    | {
-        readonly role?: string | undefined;
-        readonly labels?: Readonly<Record<string, string>> | undefined;
-        readonly percentage?: number | undefined;
-        readonly hosts?: number | undefined;
-      }
-    | undefined;
-  readonly parallelism?: number | string | undefined;
-}): Rollout {
+}: RolloutDocument): Rollout {
   const lines = Object.entries(labels).map((label) => label.join('='));
   const text = (value: number | string | undefined) => (value === undefined ? '' : String(value));
   return {

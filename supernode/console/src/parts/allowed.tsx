@@ -2,7 +2,8 @@ import type { ComponentChildren } from 'preact';
 import { toChildArray } from 'preact';
 import type { ApiRole } from '../documents.ts';
 import { mayDo, type Need, whyNot } from '../model/roles.ts';
-import { askForToken, caller } from '../session.ts';
+import { caller } from '../session.ts';
+import { AnotherToken } from './notice.tsx';
 
 /** Of the one notice of a page: what may not be done is described by it. */
 const NOTICE_ID = 'may-not';
@@ -17,11 +18,7 @@ export function RoleNotice({ needs }: { readonly needs: readonly Need[] }) {
   return (
     <div class="notice" id={NOTICE_ID}>
       <p>{why}</p>
-      <p>
-        <button type="button" class="link" onClick={askForToken}>
-          Sign in with another token
-        </button>
-      </p>
+      <AnotherToken />
     </div>
   );
 }

@@ -2,6 +2,17 @@ import type { ComponentChildren } from 'preact';
 import type { Problem } from '../api.ts';
 import { askForToken } from '../session.ts';
 
+/** For who may not, as whom they are signed in. */
+export function AnotherToken() {
+  return (
+    <p>
+      <button type="button" class="link" onClick={askForToken}>
+        Sign in with another token
+      </button>
+    </p>
+  );
+}
+
 /** What went wrong, and what to do about it. */
 export function ProblemNotice({ problem }: { readonly problem: Problem | null }) {
   if (problem === null) return null;
@@ -10,13 +21,7 @@ export function ProblemNotice({ problem }: { readonly problem: Problem | null })
     <div class="notice bad" role="alert">
       <p>{problem.message}</p>
       {problem.hint !== null && <p class="quiet">{problem.hint}</p>}
-      {isForMore && (
-        <p>
-          <button type="button" class="link" onClick={askForToken}>
-            Sign in with another token
-          </button>
-        </p>
-      )}
+      {isForMore && <AnotherToken />}
     </div>
   );
 }
