@@ -90,6 +90,8 @@ interface Wanted extends AnnouncedBlob {
   isResting: boolean;
   /** Whom it was asked of last. */
   owner: SupernodeLink | undefined;
+  /** One of them has said whom to ask for it. */
+  isAdvised: boolean;
   /** That one has let this host read it upstream. */
   isUpstream: boolean;
   /** Of the trace for which it is wanted. */
@@ -175,9 +177,10 @@ export class Supernodes implements AsyncDisposable {
 
   want(blob: AnnouncedBlob, havePieces: number): void {
     const key = blobKeyOf(blob.name);
-    const { owner, isUpstream = false, traceparent: before } = this.#wanted.get(key) ?? {};
+    const known = this.#wanted.get(key);
+    const { owner, isAdvised = false, isUpstream = false, traceparent: before } = known ?? {};
     const traceparent = currentTraceparent() ?? before;
-    const wanted = { ...blob, havePieces, isResting: false, owner, isUpstream, traceparent };
+    const wanted = { ...blob, havePieces, isResting: false, owner, isAdvised, isUpstream, traceparent };
     this.#wanted.set(key, wanted);
     if (!this.#route(wanted)) this.#ask(wanted);
   }
@@ -187,6 +190,7 @@ export class Supernodes implements AsyncDisposable {
     const wanted = this.#wanted.get(blobKeyOf(name));
     if (wanted === undefined) return;
     wanted.isResting = true;
+    wanted.isAdvised = false;
     wanted.isUpstream = false;
     this.#tellAll(name, { case: 'have', value: announcement(wanted, wanted.havePieces) });
     this.#say(name, { case: 'forget', value: { blob: encodeBlobName(name), want: true, have: false } });
@@ -349,9 +353,9 @@ export class Supernodes implements AsyncDisposable {
   }
 
   #ask(wanted: Wanted): boolean {
-    const { owner, havePieces, isUpstream, isResting, name, traceparent } = wanted;
+    const { owner, havePieces, isAdvised, isUpstream, isResting, name, traceparent } = wanted;
     if (owner === undefined || isResting) return false;
-    const value = { ...announcement(wanted, havePieces), upstream: isUpstream };
+    const value = { ...announcement(wanted, havePieces), upstream: isUpstream, returning: isAdvised };
     tell(owner, name, { case: 'want', value }, traceparent);
     return true;
   }
@@ -378,7 +382,10 @@ export class Supernodes implements AsyncDisposable {
         const wanted = this.#wanted.get(blobKeyOf(advice.blob));
         // From one whose it is no longer.
         if (wanted !== undefined && wanted.owner !== link) break;
-        if (wanted !== undefined) wanted.isUpstream = advice.upstream;
+        if (wanted !== undefined) {
+          wanted.isAdvised = true;
+          wanted.isUpstream = advice.upstream;
+        }
         this.#events.advice(advice);
         break;
       }

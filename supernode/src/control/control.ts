@@ -18,7 +18,7 @@ import type { SupernodeMetrics } from '../metrics.ts';
 import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
 import type { Host } from '../swarm/state.ts';
-import { type BlobSize, Swarm } from '../swarm/swarm.ts';
+import { type BlobSize, Swarm, type ToldBefore } from '../swarm/swarm.ts';
 import { encodeCandidates, type FromSupernodeInit, namedMessage, supernodesMessage } from './messages.ts';
 import type { Introduction, NameNews, Session, SessionEvents, TaskEvents } from './session.ts';
 
@@ -93,7 +93,7 @@ export class Control implements SessionEvents, Disposable {
   constructor(config: SupernodeConfig, modules: ControlModules) {
     this.#config = config;
     this.#modules = modules;
-    this.swarm = new Swarm(config.swarm, clockMs());
+    this.swarm = new Swarm(config.swarm);
     this.snapshots = new Snapshots(config.snapshots, { ...modules, swarm: this.swarm, now: clockMs });
     this.quarantined(modules.members.quarantined(Date.now()));
     this.#expiry = setInterval(() => this.#expire(), EXPIRY_MS);
@@ -167,9 +167,9 @@ export class Control implements SessionEvents, Disposable {
     this.#sessions.get(peer)?.alive(Math.min(this.#sessions.size * RETURN_MS, MOST_SPREAD_MS));
   }
 
-  want(peer: PeerId, blob: BlobSize, havePieces: number, readsUpstream: boolean): void {
+  want(peer: PeerId, blob: BlobSize, havePieces: number, before?: ToldBefore): void {
     this.#modules.log.debug({ peer, blob: blobKeyOf(blob.name), havePieces }, 'a host wants a blob');
-    this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs(), readsUpstream), peer);
+    this.#announced(() => this.swarm.want(peer, blob, havePieces, clockMs(), before), peer);
   }
 
   have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void {

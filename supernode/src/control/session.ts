@@ -33,7 +33,7 @@ import {
 } from '@drakkar/wire';
 import type { SnapshotEvents } from '../snapshots/snapshots.ts';
 import type { NameMeaning } from '../swarm/names.ts';
-import type { BlobSize } from '../swarm/swarm.ts';
+import type { BlobSize, ToldBefore } from '../swarm/swarm.ts';
 import type { FromSupernodeInit } from './messages.ts';
 
 /** What a session does to the supernode: every message of a daemon is one call. */
@@ -48,7 +48,7 @@ export interface SessionEvents {
   enter(session: Session, hello: Introduction): Welcome;
   leave(session: Session): void;
   heartbeat(peer: PeerId, heartbeat: HeartbeatMessage): void;
-  want(peer: PeerId, blob: BlobSize, havePieces: number, readsUpstream: boolean): void;
+  want(peer: PeerId, blob: BlobSize, havePieces: number, before?: ToldBefore): void;
   have(peer: PeerId, blob: BlobSize, havePieces: number, cells: bigint): void;
   forget(peer: PeerId, blob: BlobName, what: { readonly want: boolean; readonly have: boolean }): void;
   report(reporter: PeerId, accused: PeerId, blob: BlobName, piece: number): void;
@@ -167,7 +167,7 @@ export class Session {
         this.#events.heartbeat(peer, message.value);
         break;
       case 'want':
-        this.#events.want(peer, blobOf(message.value), message.value.havePieces, message.value.upstream);
+        this.#events.want(peer, blobOf(message.value), message.value.havePieces, toldBefore(message.value));
         break;
       case 'have':
         this.#events.have(peer, blobOf(message.value), message.value.havePieces, message.value.cells);
@@ -248,6 +248,17 @@ function introductionOf(peer: PeerId, hello: Hello): Introduction {
     uploadSlots: Math.min(Math.max(1, uploadSlots), LIMITS.uploadSlots),
   };
 }
+
+const toldBefore = ({
+  upstream,
+  returning,
+}: {
+  readonly upstream: boolean;
+  readonly returning: boolean;
+}): ToldBefore | undefined => {
+  if (upstream) return 'upstream';
+  return returning ? 'parents' : undefined;
+};
 
 function blobOf(message: {
   readonly blob?: EncodedBlobName | undefined;

@@ -81,7 +81,15 @@ export class SharedSnapshots implements Disposable {
   /** Returns when everything that is shared is here. @throws `unavailable` */
   static async open(modules: SharedSnapshotsModules): Promise<SharedSnapshots> {
     const shared = new SharedSnapshots(modules);
-    await shared.#begin();
+    // What is heard of meanwhile waits: before the first has told what it has, nothing of it is there.
+    const begun = shared.#begin();
+    shared.#taking = begun.catch(() => {});
+    try {
+      await begun;
+    } catch (error) {
+      shared[Symbol.dispose]();
+      throw error;
+    }
     return shared;
   }
 
@@ -150,21 +158,20 @@ export class SharedSnapshots implements Disposable {
   async #takeSnapshots(keys: ChangedKeys): Promise<void> {
     const { catalogue, writer } = this.#modules;
     if (keys === null) {
-      const there = new Set<string>();
+      const unseen = new Set<string>();
+      for (const { snapshot } of catalogue.all()) unseen.add(idOf(snapshot));
       for await (const { id, value } of this.#snapshots.all()) {
-        there.add(id);
+        unseen.delete(id);
         catalogue.take(snapshotOf(value), value.usedAtMs);
       }
-      for (const { snapshot } of catalogue.all()) {
-        const id = idOf(snapshot);
-        if (!there.has(id) && !writer.isPending(this.#snapshots.prefix + id)) this.#discard(id, snapshot);
-      }
+      // Each is looked up once more: it may have been written since.
+      await this.#takeSnapshots([...unseen].map((id) => this.#snapshots.prefix + id));
       return;
     }
     for (const id of idsOf(keys, this.#snapshots.prefix)) {
+      const stored = await this.#snapshots.get(id);
       // What is about to be written here is newer.
       if (writer.isPending(this.#snapshots.prefix + id)) continue;
-      const stored = await this.#snapshots.get(id);
       if (stored !== undefined) catalogue.take(snapshotOf(stored.value), stored.value.usedAtMs);
       else for (const name of catalogue.namesOf(rootOf(id))) if (idOf(name) === id) this.#discard(id, name);
     }

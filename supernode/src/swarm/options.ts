@@ -29,8 +29,6 @@ export interface SwarmOptions {
    * reads upstream unasked (20 s), and than {@link uselessMs}.
    */
   readonly busyGainMs: number;
-  /** Nor who has a part of it when it comes so soon after the start: it was getting that from somebody who will be back, too. */
-  readonly returnMs: number;
   /** Labels that say where a host is, from the nearest to the farthest. */
   readonly localityLabels: readonly string[];
   /** Blobs that one host may want or have at a time. */
@@ -51,7 +49,6 @@ export const SWARM_DEFAULTS: SwarmOptions = {
   uselessMs: 30_000,
   gainMs: 5_000,
   busyGainMs: 15_000,
-  returnMs: 10_000,
   localityLabels: LOCALITY_LABELS,
   maxBlobsPerHost: 10_000,
 };

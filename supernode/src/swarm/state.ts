@@ -29,8 +29,8 @@ export interface Part {
   cells: bigint;
   wants: boolean;
   readonly sinceMs: number;
-  /** It had a part of it when it came, just after the start. */
-  readonly isReturning: boolean;
+  /** A supernode of before has sent it to somebody who will come here, too. */
+  isReturning: boolean;
   /** When it last had more than before. */
   gainedAtMs: number;
   /** Parents that it was last told of, and that are still there. */

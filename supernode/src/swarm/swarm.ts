@@ -8,7 +8,7 @@ import {
 } from '@drakkar/protocol';
 import { Choice } from './choose.ts';
 import { SWARM_DEFAULTS, type SwarmOptions } from './options.ts';
-import { type BlobSwarm, type Host, isSeed, type Part } from './state.ts';
+import { type BlobSwarm, type Host, isSeed, type Origin, type Part } from './state.ts';
 
 /** What a host is to be told: its parents for a blob, and whether it may read that from upstream. */
 export interface Advice {
@@ -25,6 +25,9 @@ export interface BlobSize {
   readonly pieces: number;
 }
 
+/** Whom a host was to ask for a blob: its parents, or upstream, too. */
+export type ToldBefore = 'parents' | 'upstream';
+
 /** Of those that have all of a blob so many are compared. */
 const SEEDS_LOOKED_AT = 64;
 
@@ -38,7 +41,6 @@ export type Verdict = 'unfounded' | 'repeated' | 'noted' | 'quarantined';
  */
 export class Swarm {
   readonly #options: SwarmOptions;
-  readonly #startedAtMs: number;
   readonly #hosts = new Map<PeerId, Host>();
   /** By key, size and number of pieces: whoever claims others than the rest is in a swarm of its own. */
   readonly #blobs = new Map<string, BlobSwarm>();
@@ -53,10 +55,8 @@ export class Swarm {
   /** Blobs that wait for somebody who has fewer leases. */
   readonly #postponed = new Set<BlobSwarm>();
 
-  /** @param startedAtMs when hosts that were told by another before could begin to come */
-  constructor(options: Partial<SwarmOptions> = {}, startedAtMs = Number.NEGATIVE_INFINITY) {
+  constructor(options: Partial<SwarmOptions> = {}) {
     this.#options = { ...SWARM_DEFAULTS, ...options };
-    this.#startedAtMs = startedAtMs;
   }
 
   get hosts(): ReadonlyMap<PeerId, Host> {
@@ -150,14 +150,22 @@ export class Swarm {
   }
 
   /**
-   * @param readsUpstream as another supernode has let it, or this one before it began anew: where nobody else does, it goes on
+   * @param before what was said to it about the blob, where it comes from another supernode, or this one has begun anew
    * @throws `limit_exceeded` for more blobs than a host may take part in
    */
-  want(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number, readsUpstream = false): void {
+  want(peer: PeerId, blob: BlobSize, havePieces: number, nowMs: number, before?: ToldBefore): void {
     this.#take(peer, blob, { havePieces, wants: true }, nowMs);
-    const swarm = readsUpstream ? this.swarmOf(peer, blobKeyOf(blob.name)) : undefined;
-    if (swarm?.parts.get(peer)?.wants === true && swarm.origins.size < this.#options.origins)
-      this.#lease(swarm, peer, nowMs);
+    const swarm = this.swarmOf(peer, blobKeyOf(blob.name));
+    const part = swarm?.parts.get(peer);
+    if (swarm === undefined || part?.wants !== true) return;
+    part.isReturning = before !== undefined;
+    if (before !== 'upstream') return;
+    // Who has read nothing yet gives way to who was in the middle of it.
+    const isIdle = ([peer, { bytes }]: readonly [PeerId, Origin]) =>
+      bytes === 0 && swarm.parts.get(peer)?.isReturning !== true;
+    const idle = swarm.origins.entries().find(isIdle)?.[0];
+    if (swarm.origins.size >= this.#options.origins && idle !== undefined) this.#endOrigin(swarm, idle);
+    if (swarm.origins.size < this.#options.origins) this.#lease(swarm, peer, nowMs);
   }
 
   /** @throws as {@link want} */
@@ -361,7 +369,7 @@ export class Swarm {
       cells: 0n,
       wants: false,
       sinceMs: nowMs,
-      isReturning: news.havePieces > 0 && nowMs - this.#startedAtMs < this.#options.returnMs,
+      isReturning: false,
       gainedAtMs: nowMs,
       parents: [],
       named: new Set<PeerId>(),

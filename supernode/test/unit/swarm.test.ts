@@ -61,8 +61,8 @@ describe('a swarm', () => {
     const swarm = swarmOf(3);
     swarm.want(peer(1), blob, 0, 0);
     // Another supernode has let them.
-    swarm.want(peer(2), blob, 4, 1, true);
-    swarm.want(peer(3), blob, 2, 2, true);
+    swarm.want(peer(2), blob, 4, 1, 'upstream');
+    swarm.want(peer(3), blob, 2, 2, 'upstream');
     const advice = swarm.advise(10);
     expect(advice.filter(({ origin }) => origin).map(({ to }) => to)).toEqual([peer(2)]);
     expect(advice.find(({ to }) => to === peer(1))?.parents.map(({ peer: of }) => of)).toContain(peer(2));
@@ -219,10 +219,27 @@ describe('a swarm', () => {
     expect(mayRead(15_000)).toBe(true);
   });
 
-  test('lets who comes back with a part of a blob after a restart wait for those it had that from', () => {
-    const swarm = new Swarm({}, 0);
+  test('takes it from a host that has read nothing yet for one that was in the middle of it', () => {
+    const swarm = swarmOf(3);
+    swarm.want(peer(1), blob, 0, 0);
+    const readers = (nowMs: number) => swarm.advise(nowMs).map(({ to, origin }) => [to, origin]);
+    expect(readers(10)).toEqual([[peer(1), true]]);
+    swarm.want(peer(2), blob, 4, 20, 'upstream');
+    expect(readers(30).sort()).toEqual(
+      [
+        [peer(1), false],
+        [peer(2), true],
+      ].sort(),
+    );
+    swarm.originProgress(peer(2), key, 100, 40);
+    swarm.want(peer(3), blob, 4, 50, 'upstream');
+    expect(readers(60)).toContainEqual([peer(3), false]);
+  });
+
+  test('lets who was told by another supernode whom to ask wait for those it had that from', () => {
+    const swarm = swarmOf(0);
     for (const number of [1, 2]) swarm.join(host(number), 1_000);
-    swarm.want(peer(1), blob, 4, 1_000);
+    swarm.want(peer(1), blob, 4, 1_000, 'parents');
     swarm.want(peer(2), { ...blob, name: named('other') }, 0, 1_000);
     const readers = (nowMs: number) => {
       swarm.expire(nowMs);
