@@ -45,7 +45,7 @@ export {
   type ReportTrace as ReportTraceMessage,
   type Snapshot as SnapshotMessage,
   SnapshotSchema as SnapshotMessageSchema,
-  type Supernode as SupernodeMessage,
+  type Supernodes as SupernodesMessage,
   type Task as TaskMessage,
   type TaskReport as TaskReportMessage,
   TaskReportSchema as TaskReportMessageSchema,

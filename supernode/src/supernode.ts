@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ADMIN_SOCKET_NAME } from '@drakkar/client';
@@ -64,7 +63,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   );
   await importMembers(join(stateDirectory, 'members.sqlite'), state, writer);
   const keys = join(stateDirectory, 'keys');
-  const shared = isOneOfSeveral ? new SharedKeys(state, keys, await secretOf(config.state)) : undefined;
+  const shared = isOneOfSeveral ? await SharedKeys.open(state, keys, config.state) : undefined;
   await shared?.pull();
   const members = stack.use(await Members.open(state, writer));
   const authority = await Authority.open(config, members, keys);
@@ -191,10 +190,6 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     status: () => status(leadership.lead?.activeJobs ?? 0),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-async function secretOf({ secretFile }: SupernodeConfig['state']): Promise<string | null> {
-  return secretFile === null ? null : (await readFile(secretFile, 'utf8')).trim();
 }
 
 /** What only the one that leads changes. */

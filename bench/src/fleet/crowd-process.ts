@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { CrowdOrders, CrowdReport } from './crowd-orders.ts';
@@ -10,7 +11,8 @@ export class Crowd implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(orders: CrowdOrders) {
+  /** @param niceness hosts are machines of their own: with 19 they take next to nothing from the supernode here either */
+  constructor(orders: CrowdOrders, niceness = 0) {
     this.#process = spawn(
       'setpriv',
       ['--pdeathsig', 'KILL', process.execPath, CROWD, JSON.stringify(orders)],
@@ -18,6 +20,7 @@ export class Crowd implements AsyncDisposable {
         stdio: ['pipe', 'pipe', 'inherit'],
       },
     );
+    if (this.#process.pid !== undefined) setPriority(this.#process.pid, niceness);
     if (this.#process.stdout === null) throw new Error('a child without output');
     this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
   }

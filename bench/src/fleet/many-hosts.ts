@@ -6,6 +6,7 @@ import { type Fleet, startFleet } from './fleet.ts';
 /** How many there are unless somebody wants it quicker. */
 export const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
 const CROWDS = 4;
+const NICENESS = 19;
 const SETTLE_MS = 10_000;
 
 /** A supernode to which so many hosts are connected that are nothing but their links; everything ends with the stack. */
@@ -19,7 +20,7 @@ export async function startManyHosts(hosts: number, stack: AsyncDisposableStack)
   const directory = await mkdtemp('/var/tmp/drakkar-crowd-');
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const crowds = Array.from({ length: CROWDS }, () =>
-    stack.use(new Crowd({ ...fleet.join, hosts: hosts / CROWDS, directory })),
+    stack.use(new Crowd({ ...fleet.join, hosts: hosts / CROWDS, directory }, NICENESS)),
   );
   await Promise.all(crowds.map((crowd) => crowd.next()));
   await sleep(SETTLE_MS);

@@ -13,7 +13,7 @@ import {
   parsePeerId,
   parseSupernodeAddress,
   type SupernodeAddress,
-  type SupernodeMessage,
+  type SupernodesMessage,
   type TaskResultMessageSchema,
 } from '@drakkar/protocol';
 import type { FromDaemonInit } from './supernode-link.ts';
@@ -107,9 +107,14 @@ export function candidatesOf(peers: readonly PeerMessage[]): Candidate[] {
 }
 
 /** By peer: where each is, and whether blobs may be its own. */
-export function supernodesOf(
-  supernodes: readonly SupernodeMessage[],
-): Map<PeerId, { readonly address: SupernodeAddress; readonly serving: boolean }> {
+/** All supernodes, as one of them knows them. */
+export interface ToldSupernodes {
+  readonly all: ReadonlyMap<PeerId, { readonly address: SupernodeAddress; readonly serving: boolean }>;
+  /** A greater one is newer; 0 from one that does not say. */
+  readonly revision: bigint;
+}
+
+export function supernodesOf({ supernodes, revision }: SupernodesMessage): ToldSupernodes {
   const known = supernodes.slice(0, MAX_SUPERNODES).flatMap(({ address: text, serving }) => {
     try {
       const address = parseSupernodeAddress(text);
@@ -118,7 +123,7 @@ export function supernodesOf(
       return [];
     }
   });
-  return new Map(known);
+  return { all: new Map(known), revision };
 }
 
 export function announcement({ name, sizeBytes, pieces }: AnnouncedBlob, havePieces: number) {

@@ -44,6 +44,7 @@ import {
   type SupernodeAdvice,
   supernodesOf,
   type TaskReportInit,
+  type ToldSupernodes,
 } from './supernode-messages.ts';
 
 export interface SupernodesEvents {
@@ -118,7 +119,9 @@ export class Supernodes implements AsyncDisposable {
   readonly #wanted = new Map<BlobKey, Wanted>();
   readonly #toldAtMs = new Map<BlobKey, number>();
   readonly #endings = new Set<Promise<void>>();
-  #told: ReturnType<typeof supernodesOf> | undefined;
+  #told: ToldSupernodes | undefined;
+  /** Who has said so. */
+  #teller: SupernodeLink | undefined;
   /** Those that are there to be asked. */
   #serving: ReadonlyMap<PeerId, SupernodeLink> = new Map();
   #isStarted = false;
@@ -329,8 +332,8 @@ export class Supernodes implements AsyncDisposable {
   /** Finds out who is there to be asked, and asks those whose something is now. */
   #serve(): void {
     const up = this.#links().filter(({ isUp }) => isUp);
-    const serving = up.filter(({ address }) => this.#told?.get(address.peer)?.serving !== false);
-    const known = serving.filter(({ address }) => this.#told?.has(address.peer) !== false);
+    const serving = up.filter(({ address }) => this.#told?.all.get(address.peer)?.serving !== false);
+    const known = serving.filter(({ address }) => this.#told?.all.has(address.peer) !== false);
     const chosen = [known, serving, up].find((links) => links.length > 0) ?? [];
     const before = this.#serving;
     this.#serving = new Map(chosen.map((link) => [link.address.peer, link]));
@@ -402,7 +405,7 @@ export class Supernodes implements AsyncDisposable {
         this.#events.cancelTask(message.value.id);
         break;
       case 'supernodes':
-        this.#heardOf(supernodesOf(message.value.supernodes));
+        this.#heardOf(supernodesOf(message.value), link);
         break;
       default:
         // Something that a later version says.
@@ -410,16 +413,21 @@ export class Supernodes implements AsyncDisposable {
     }
   }
 
-  #heardOf(told: ReturnType<typeof supernodesOf>): void {
+  #heardOf(told: ToldSupernodes, teller: SupernodeLink): void {
+    // One that does not hear of the others any more goes on telling of those that it knew.
+    const isOther = teller !== this.#teller && this.#teller?.isUp === true;
+    if (isOther && told.revision < (this.#told?.revision ?? 0n)) return;
     this.#told = told;
+    this.#teller = teller;
+    const { all } = told;
     for (const { link, isConfigured } of [...this.#known.values()]) {
       const { peer } = link.address;
-      const now = told.get(peer);
+      const now = all.get(peer);
       const isMoved = now !== undefined && addressOf(now.address) !== addressOf(link.address);
       if ((now === undefined && !isConfigured) || (isMoved && !link.isUp)) this.#end(peer);
     }
-    for (const [peer, { address }] of told) if (!this.#known.has(peer)) this.#meet(address, false);
-    this.#modules.standing.knowSupernodes([...told.values()].map(({ address }) => address));
+    for (const [peer, { address }] of all) if (!this.#known.has(peer)) this.#meet(address, false);
+    this.#modules.standing.knowSupernodes([...all.values()].map(({ address }) => address));
     this.#serve();
   }
 }

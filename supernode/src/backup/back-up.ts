@@ -5,7 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { pipeline } from 'node:stream/promises';
 import { DrakkarError, errnoOf } from '@drakkar/protocol';
 import type { SupernodeConfig } from '../config.ts';
-import { copyShared, isShared, STATE_FILE } from '../state/index.ts';
+import { SharedKeys } from '../replicas/index.ts';
+import { copyShared, isShared, SqliteState, STATE_FILE } from '../state/index.ts';
 import { PATH, writeArchive } from './archive.ts';
 import { CLUSTER_KEY, directoryBeside, isThere, syncDirectory } from './files.ts';
 
@@ -36,19 +37,24 @@ export async function backUp(
   const own = found.filter((path) => isDatabase(path) && !(isShared(state) && path === STATE_FILE));
   for (const path of own) copyDatabase(join(stateDirectory, path), join(staging.path, path));
   if (isShared(state)) await copyShared(state, staging.path);
-  const databases = isShared(state) ? [...own, STATE_FILE] : own;
   // Keys are only added, and before a database names them: those that there are now are all that the copies name.
-  const keys = (await filesOf(stateDirectory)).filter((path) => !isDatabase(path));
-  for (const path of keys) {
+  for (const path of (await filesOf(stateDirectory)).filter((path) => !isDatabase(path))) {
     await mkdir(dirname(join(staging.path, path)), { recursive: true });
     await copy(join(stateDirectory, path), join(staging.path, path));
   }
+  if (isShared(state)) await addSharedKeys(state, staging.path);
   const whole = join(staging.path, 'whole.tar');
-  const { files, createdAtMs } = await writeArchive(whole, staging.path, [...databases, ...keys].sort());
+  const { files, createdAtMs } = await writeArchive(whole, staging.path, await filesOf(staging.path));
   await rename(whole, output);
   await syncDirectory(dirname(resolve(output)));
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return { files: files.length, sizeBytes, createdAtMs };
+}
+
+/** One that another supernode has made may not have come to this one yet. */
+async function addSharedKeys(state: SupernodeConfig['state'], directory: string): Promise<void> {
+  await using copied = new SqliteState(join(directory, STATE_FILE));
+  await (await SharedKeys.open(copied, join(directory, dirname(CLUSTER_KEY)), state)).pull();
 }
 
 const isDatabase = (path: string): boolean => path.endsWith('.sqlite');

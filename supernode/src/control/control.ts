@@ -77,8 +77,8 @@ export class Control implements SessionEvents, Disposable {
   readonly names = new Names();
   readonly snapshots: Snapshots;
   tasks: HostEvents = NOBODY;
-  /** Where there are several, this one among them. */
-  #supernodes: readonly ToldSupernode[] = [];
+  /** Of all of them, where there are several. */
+  #supernodes: FromSupernodeInit | undefined;
   readonly #config: SupernodeConfig;
   readonly #modules: ControlModules;
   readonly #sessions = new Map<PeerId, Session>();
@@ -127,7 +127,7 @@ export class Control implements SessionEvents, Disposable {
     const joined = this.swarm.hosts.get(peer);
     setImmediate(() => {
       // Once it is welcome.
-      if (this.#supernodes.length > 0) session.send(supernodesMessage(this.#supernodes));
+      if (this.#supernodes !== undefined) session.send(this.#supernodes);
       if (joined !== undefined) this.tasks.came(joined);
     });
     log.info({ peer, host: host.name, enrolled: membership !== undefined }, 'a host has come');
@@ -234,10 +234,13 @@ export class Control implements SessionEvents, Disposable {
     this.leave(session);
   }
 
-  /** Of all supernodes, now and whenever a host comes. */
-  tellSupernodes(supernodes: readonly ToldSupernode[]): void {
-    this.#supernodes = supernodes;
-    this.#tellAll(supernodesMessage(supernodes));
+  /**
+   * Of all supernodes, now and whenever a host comes.
+   * @param revision of the state that says so
+   */
+  tellSupernodes(supernodes: readonly ToldSupernode[], revision: number): void {
+    this.#supernodes = supernodesMessage(supernodes, revision);
+    this.#tellAll(this.#supernodes);
   }
 
   /** As was found before, or by another supernode. @param all until when, by the clock on the wall */

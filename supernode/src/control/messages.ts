@@ -30,10 +30,14 @@ export const namedMessage = ({ key, meaning }: NameAnswer): FromSupernodeInit =>
 
 export const supernodesMessage = (
   supernodes: readonly { readonly address: string; readonly serving: boolean }[],
+  revision: number,
 ): FromSupernodeInit => ({
   message: {
     case: 'supernodes',
-    value: { supernodes: supernodes.map(({ address, serving }) => ({ address, serving })) },
+    value: {
+      supernodes: supernodes.map(({ address, serving }) => ({ address, serving })),
+      revision: BigInt(revision),
+    },
   },
 });
 

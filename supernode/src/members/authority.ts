@@ -111,6 +111,7 @@ export class Authority {
    *
    * @param share called with the new key's file before anybody is told of it
    * @returns the old key's word for it
+   * @throws `busy` where another supernode has done it meanwhile; `unavailable`
    */
   async rotateKey(
     nowMs: number,
@@ -127,9 +128,7 @@ export class Authority {
     }
     await share(file, text);
     const succession = signSuccession({ key: name, issuedAtMs: nowMs }, this.#key);
-    this.#members.addSuccession(succession);
-    this.#members.set(CURRENT_KEY, file);
-    await this.#members.written();
+    await this.#members.succeed(succession, { [CURRENT_KEY]: file });
     this.#key = privateKey;
     if (!this.#names.includes(name)) this.#names.push(name);
     this.#grants.clear();

@@ -31,9 +31,11 @@ export async function importMembers(path: string, state: StateStore, writer: Wri
     if (has('quarantine'))
       for (const { peer, until_ms } of rows('SELECT * FROM quarantine'))
         members.quarantine(peer as PeerId, Number(until_ms));
-    if (has('successions') && members.successions().length === 0)
-      for (const { statement } of rows('SELECT statement FROM successions ORDER BY number'))
-        members.addSuccession(String(statement));
+    if (has('successions')) {
+      const successions = rows('SELECT statement FROM successions ORDER BY number');
+      for (const { statement } of successions.slice(members.successions().length))
+        await members.succeed(String(statement));
+    }
     if (has('settings'))
       for (const { name, value } of rows('SELECT * FROM settings')) members.set(String(name), String(value));
   }

@@ -1,6 +1,6 @@
-import type { Membership, PeerId } from '@drakkar/protocol';
+import { DrakkarError, type Membership, type PeerId } from '@drakkar/protocol';
 import { z } from 'zod';
-import { type ChangedKeys, Collection, type StateStore, type WriteBehind } from '../state/index.ts';
+import { ABSENT, type ChangedKeys, Collection, type StateStore, type WriteBehind } from '../state/index.ts';
 
 const memberSchema = z.object({
   peer: z.string().transform((peer) => peer as PeerId),
@@ -155,10 +155,20 @@ export class Members implements Disposable {
     return [...this.#successions];
   }
 
-  addSuccession(statement: string): void {
-    const number = String(this.#successions.length).padStart(6, '0');
-    this.#successions.push(statement);
-    this.#writer.put(this.#documents.succession.change(number, statement));
+  /**
+   * Adds a succession, and sets what goes with it: both, or neither. Returns when that is written.
+   * @throws `busy` where another supernode has added one meanwhile; `unavailable`
+   */
+  async succeed(statement: string, settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    const { succession, setting } = this.#documents;
+    const count = this.#successions.length;
+    const revision = await succession.store.commit([
+      succession.change(String(count).padStart(6, '0'), statement, { expects: ABSENT }),
+      ...Object.entries(settings).map(([name, value]) => setting.change(name, value)),
+    ]);
+    if (revision === undefined) throw new DrakkarError('busy', 'another supernode has just replaced the key');
+    this.#successions[count] = statement;
+    for (const [name, value] of Object.entries(settings)) this.#settings.set(name, value);
   }
 
   setting(name: string): string | undefined {

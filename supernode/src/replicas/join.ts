@@ -37,7 +37,7 @@ export async function joinOthers(modules: JoinModules): Promise<Replicas> {
     new Replicas(
       { state, self, hosts, log },
       {
-        changed: () => control.tellSupernodes(replicas.list()),
+        changed: () => control.tellSupernodes(replicas.list(), replicas.revision),
         leads: (fence) => void leadership.begin(fence),
         follows: () => void leadership.end(),
         ends: () => leadership.end(),

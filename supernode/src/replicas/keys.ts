@@ -17,11 +17,20 @@ export class SharedKeys {
   readonly #directory: string;
   readonly #secret: string | null;
 
-  /** @param secret by which they are sealed in the state; as they are where `null` */
-  constructor(state: StateStore, directory: string, secret: string | null) {
+  private constructor(state: StateStore, directory: string, secret: string | null) {
     this.#state = state;
     this.#directory = directory;
     this.#secret = secret;
+  }
+
+  /** @param options with what they are sealed in the state; they are as they are where that is `null` */
+  static async open(
+    state: StateStore,
+    directory: string,
+    { secretFile }: { readonly secretFile: string | null },
+  ): Promise<SharedKeys> {
+    const secret = secretFile === null ? null : (await readFile(secretFile, 'utf8')).trim();
+    return new SharedKeys(state, directory, secret);
   }
 
   /** Has the files be what the state has. @throws `already_exists` where this supernode's are another cluster's */

@@ -50,6 +50,7 @@ export class Replicas implements AsyncDisposable {
   /** The one under which this led last. */
   #term: number | undefined;
   #saidAtMs = Number.NEGATIVE_INFINITY;
+  #revision = 0;
 
   constructor(modules: ReplicasModules, events: ReplicasEvents) {
     this.#modules = modules;
@@ -69,6 +70,11 @@ export class Replicas implements AsyncDisposable {
 
   list(): Replica[] {
     return this.#roster.list();
+  }
+
+  /** Of the state from which they are known. */
+  get revision(): number {
+    return this.#revision;
   }
 
   get leader(): PeerId | undefined {
@@ -142,6 +148,7 @@ export class Replicas implements AsyncDisposable {
   /** @returns whether there is something to tell */
   async #read(): Promise<boolean> {
     const leases = await Array.fromAsync(this.#leases.all());
+    this.#revision = Math.max(0, ...leases.map(({ revision }) => revision));
     return this.#roster.read(
       leases.map(({ value }) => value),
       performance.now(),

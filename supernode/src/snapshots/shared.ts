@@ -189,6 +189,7 @@ export class SharedSnapshots implements Disposable {
     }
     for (const id of idsOf(keys, this.#starts.prefix)) {
       const stored = await this.#starts.get(id);
+      // What others have forgotten stays here until there is no room for it.
       if (stored !== undefined) this.#takeStart(stored.value);
     }
   }

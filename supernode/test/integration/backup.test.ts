@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SupernodeClient } from '@drakkar/client';
 import { startRedis, temporaryDirectory } from '@drakkar/lab';
@@ -150,6 +150,13 @@ test('what several share in Redis is the same where it is restored: in a Redis t
   await second.client.createPolicy({ name: 'mine', images: ['**'] });
   const { text } = await second.client.createToken({ name: 'ci', role: 'operator' });
   const file = join(path, 'backup.tar');
+  // The other one has just replaced the key, and this one has not taken it over yet.
+  const tokens = () => [first, second].map(({ supernode }) => supernode.joinToken);
+  const [before] = tokens();
+  await second.client.rotateKey();
+  await expect.poll(() => tokens().every((token, _, [one]) => token === one && token !== before)).toBe(true);
+  const keys = join(first.directory, 'keys');
+  for (const name of await readdir(keys)) if (name.startsWith('cluster-')) await rm(join(keys, name));
   await backUp(configOf(first.directory, shared('ships')), file);
   await expect(backUp(configOf(first.directory, shared('none')), `${file}.2`)).rejects.toMatchObject({
     code: 'not_found',
