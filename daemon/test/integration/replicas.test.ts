@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SupernodeClient } from '@drakkar/client';
@@ -71,6 +73,30 @@ async function startSeveral(count: number): Promise<Member[]> {
     .poll(() => members.map(({ supernode }) => supernode.status().supernodes.length), SOON)
     .toEqual(members.map(() => count));
   return members;
+}
+
+/** Before Redis, until it is cut. */
+async function startRelay(to: URL): Promise<AsyncDisposable & { readonly url: string; cut(): void }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = connect(Number(to.port), to.hostname);
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(one);
+      one.on('error', () => {}).on('close', () => other.destroy());
+      one.pipe(other);
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  const { port } = server.address() as AddressInfo;
+  return { url: `redis://127.0.0.1:${port}`, cut, [Symbol.asyncDispose]: async () => cut() };
 }
 
 /** A cluster whose supernode shares its state with a second one, and hosts that know of the first alone. */
@@ -218,6 +244,29 @@ describe('several supernodes over one Redis', () => {
     await expect.poll(async () => await create().catch(() => 'away'), SOON).not.toBe('away');
     expect(members.map(servingOf)).toEqual([2, 2]);
     expect(second.supernode.status().supernodes).toHaveLength(2);
+  });
+
+  test('are believed of the others only what is new: one that is cut off from Redis knows those of before', async () => {
+    const cluster = ended.use(await startCluster({ state: sharedState() }));
+    const relay = ended.use(await startRelay(new URL(redis.url)));
+    const { path } = ended.use(await temporaryDirectory('cut-off'));
+    const state = sharedState({ redis: { url: relay.url, keyPrefix: `replicas-${prefixes}` } });
+    const cutOff = await startOne(join(path, 'second'), await freePort(), state);
+    const addressOf = ({ supernode }: { readonly supernode: Supernode }) => supernode.status().address;
+    const servingTo = ({ swarm }: ClusterHost) =>
+      swarm.status().supernodes.flatMap(({ address, serving }) => (serving ? [address] : []));
+    const member = ended.use(await cluster.host());
+    await expect.poll(() => servingTo(member).sort(), SOON).toEqual([cluster, cutOff].map(addressOf).sort());
+    relay.cut();
+    const third = await startOne(join(path, 'third'), await freePort());
+    const now = [cluster, third].map(addressOf).sort();
+    await expect.poll(() => servingTo(member).sort(), SOON).toEqual(now);
+    for (let count = 0; count < 4; count += 1) {
+      const newcomer = ended.use(await cluster.host({ supernodes: [cutOff, cluster].map(addressOf) }));
+      await expect.poll(() => servingTo(newcomer).sort(), SOON).toEqual(now);
+      await expect.poll(() => newcomer.swarm.status().supernodes.filter(({ up }) => up).length, SOON).toBe(3);
+      expect(servingTo(newcomer).sort()).toEqual(now);
+    }
   });
 
   test('take over what one had that was alone, and refuse one that has something else', async () => {
