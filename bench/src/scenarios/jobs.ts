@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobDocument, SupernodeClient } from '@drakkar/client';
+import { type JobDocument, SupernodeClient } from '@drakkar/client';
 import { TASK_BYTES } from '../fleet/crowd-orders.ts';
 import { HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
@@ -91,15 +91,16 @@ async function follow(client: SupernodeClient, round: number, answers: Answer[])
     parallelism: PARALLELISM,
   };
   const { id } = await client.createJob(spec);
+  const { text: token } = await client.createToken({ name: `viewer-${round}`, role: 'viewer' });
+  const { api } = new SupernodeClient({ url: (await client.status()).apiUrl, token });
   const page = { query: { limit: 50 } };
   const views = {
-    job: () => client.api.GET('/api/v1/jobs/{id}', { params: { path: { id } } }),
-    'hosts of the job': () =>
-      client.api.GET('/api/v1/jobs/{id}/hosts', { params: { path: { id }, ...page } }),
-    hosts: () => client.api.GET('/api/v1/hosts', { params: page }),
-    overview: () => client.api.GET('/api/v1/overview'),
-    topology: () => client.api.GET('/api/v1/topology'),
-    jobs: () => client.api.GET('/api/v1/jobs', { params: page }),
+    job: () => api.GET('/api/v1/jobs/{id}', { params: { path: { id } } }),
+    'hosts of the job': () => api.GET('/api/v1/jobs/{id}/hosts', { params: { path: { id }, ...page } }),
+    hosts: () => api.GET('/api/v1/hosts', { params: page }),
+    overview: () => api.GET('/api/v1/overview'),
+    topology: () => api.GET('/api/v1/topology'),
+    jobs: () => api.GET('/api/v1/jobs', { params: page }),
   };
   for (const endMs = performance.now() + DEADLINE_MS; performance.now() < endMs; await sleep(POLL_MS)) {
     for (const [view, ask] of Object.entries(views)) {

@@ -185,6 +185,21 @@ describe('the API', () => {
     expect(await call('/api/v1/hosts/%00')).toMatchObject({ status: 400 });
   });
 
+  test('gives the topology compressed to who can read that, and as it is to others', async () => {
+    const text = JSON.stringify({ hosts: [], feeds: [] });
+    for (const [accepts, encoding] of [
+      ['gzip', 'gzip'],
+      ['br, gzip;q=0.5', 'gzip'],
+      ['gzip;q=0', null],
+      ['identity', null],
+    ] as const) {
+      const answer = await call('/api/v1/topology', { headers: { 'accept-encoding': accepts } });
+      expect(answer.headers.get('content-encoding')).toBe(encoding);
+      expect(answer.headers.get('vary')).toContain('accept-encoding');
+      expect(answer).toMatchObject({ status: 200, text });
+    }
+  });
+
   test('describes itself', async () => {
     const document = JSON.parse((await call('/api/docs/json')).text);
     expect(document).toMatchObject({ openapi: '3.1.0' });

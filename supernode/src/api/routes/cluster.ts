@@ -21,6 +21,7 @@ import {
 } from '../documents.ts';
 import type { ApiModules, BlobEntry, HostEntry } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
+import { replySmall } from '../text.ts';
 import { notFound } from './jobs.ts';
 
 /** Names and origins may have 255 characters, of up to three bytes, of which base64 makes four. */
@@ -65,7 +66,7 @@ export function clusterRoutes(server: ApiRoutes, modules: ApiModules): void {
         response: { 200: topologySchema },
       },
     },
-    () => modules.topology(),
+    (request, reply) => replySmall(request, reply, modules.topology()),
   );
   server.get(
     '/hosts',
