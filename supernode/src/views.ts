@@ -37,7 +37,8 @@ export interface ViewsModules {
   readonly jobs: Pick<Jobs, 'active'>;
 }
 
-const TOPOLOGY_MS = 1_000;
+/** Half as long as from one heartbeat to the next, with which its figures come. */
+const TOPOLOGY_MS = 2_000;
 const MAX_FEEDS = 4_000;
 const MAX_PARTS = 1_000;
 const MAX_HOSTS_OF_PART = 500;
@@ -96,7 +97,7 @@ export class Views {
     };
   }
 
-  /** As it was within the last second: of many hosts it is large. */
+  /** As it was within the last two seconds: of many hosts it is large. */
   topology(): TopologyDocument {
     const nowMs = clockMs();
     if (this.#topology === undefined || nowMs - this.#topology.atMs >= TOPOLOGY_MS)
