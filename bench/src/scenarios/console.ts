@@ -11,7 +11,7 @@ const LOOK_MS = 6_000;
 
 const METHOD = [
   'The supernode’s own page in Chromium, while hosts are connected that are nothing but their links, and a job over all of them is under way. Each view is opened, scrolled, and pointed at, and searched where it can be.',
-  'A frame’s time is what the page’s own thread needed for it, as the browser’s long-animation-frame entries and the distances of its animation frames say.',
+  'A frame’s time is the distance from one of the page’s animation frames to the next.',
 ].join(' ');
 
 interface View {
