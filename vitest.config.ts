@@ -9,6 +9,7 @@ const packages = [
   'containerd',
   'snapshotter',
   'daemon',
+  'kubernetes',
   'supernode',
   'lab',
   'cli',

@@ -16,6 +16,7 @@ export * from './faulty-proxy.ts';
 export * from './go-programs.ts';
 export * from './image.ts';
 export * from './kernel.ts';
+export * from './kubernetes/index.ts';
 export type { DebianLayer } from './layer-file.ts';
 export * from './mutate.ts';
 export * from './noise.ts';

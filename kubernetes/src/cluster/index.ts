@@ -1,0 +1,15 @@
+/** The API server of a Kubernetes cluster, and what controllers need of it. */
+export { type ApiServerOptions, connectApiServer } from './api-server.ts';
+export {
+  type ApiServer,
+  type ClusterObject,
+  isConflict,
+  isNotFound,
+  type ObjectMeta,
+  type ResourcePath,
+  StatusError,
+} from './contract.ts';
+export { Events, type Happening } from './events.ts';
+export { LeaderElection, type LeaseOptions } from './lease.ts';
+export { keyOf, METADATA_ONLY, Reflector, type ReflectorOptions } from './reflector.ts';
+export { WorkQueue, type WorkQueueOptions } from './work-queue.ts';

@@ -1,0 +1,152 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ApiServer, type ClusterObject, isConflict, isNotFound } from './contract.ts';
+
+export interface LeaseOptions {
+  readonly namespace: string;
+  readonly name: string;
+  /** Who it is; no other may be called so. */
+  readonly identity: string;
+  /** It leads, until the signal says that it does no longer. Returns when it has ended what it began. */
+  lead(signal: AbortSignal): Promise<void>;
+  failed(error: unknown): void;
+}
+
+/** As client-go has them: whoever has not renewed it for so long leads no longer, and gives up itself before that. */
+export const LEASE = { durationMs: 15_000, renewDeadlineMs: 10_000, retryMs: 2_000 };
+
+interface LeaseObject extends ClusterObject {
+  readonly spec?: {
+    readonly holderIdentity?: string | null;
+    readonly leaseDurationSeconds?: number;
+    readonly acquireTime?: string;
+    readonly renewTime?: string;
+    readonly leaseTransitions?: number;
+  };
+}
+
+/**
+ * Leads where nobody else does. What others’ clocks say is of no account: a lease is over when it has not changed, here, for as long as it lasts.
+ * Source: client-go, `tools/leaderelection`.
+ */
+export class LeaderElection {
+  readonly #api: ApiServer;
+  readonly #options: LeaseOptions;
+  readonly #path: string;
+  readonly #times: typeof LEASE;
+  /** The lease as it was seen last, and when it became so. */
+  #seen: { readonly version: string; readonly atMs: number } | undefined;
+
+  constructor(api: ApiServer, options: LeaseOptions, times = LEASE) {
+    this.#api = api;
+    this.#options = options;
+    this.#times = times;
+    this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
+  }
+
+  /** Goes on until it is told not to; gives the lease back then. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { retryMs } = this.#times;
+    while (!signal.aborted) {
+      if (await this.#tried(signal)) await this.#lead(signal);
+      // Not all of those that wait at the same moment.
+      await sleep(retryMs * (1 + Math.random() * 0.2), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { retryMs, renewDeadlineMs } = this.#times;
+    const ending = new AbortController();
+    const leading = this.#options
+      .lead(AbortSignal.any([signal, ending.signal]))
+      .catch((error: unknown) => this.#options.failed(error));
+    let renewedAtMs = performance.now();
+    while (!signal.aborted && performance.now() - renewedAtMs < renewDeadlineMs) {
+      await sleep(retryMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) break;
+      const startedMs = performance.now();
+      const left = AbortSignal.timeout(Math.max(1, renewedAtMs + renewDeadlineMs - startedMs));
+      const isRenewed = await this.#tried(AbortSignal.any([signal, left]));
+      if (isRenewed) renewedAtMs = startedMs;
+    }
+    ending.abort();
+    await leading;
+    if (signal.aborted) await this.#release();
+  }
+
+  /** @returns whether it leads now */
+  async #tried(signal: AbortSignal): Promise<boolean> {
+    try {
+      return await this.#take(signal);
+    } catch (error) {
+      if (!signal.aborted && !isConflict(error)) this.#options.failed(error);
+      return false;
+    }
+  }
+
+  async #take(signal: AbortSignal): Promise<boolean> {
+    const { name, namespace, identity } = this.#options;
+    const known = await this.#read(signal);
+    const now = new Date().toISOString().replace('Z', '000Z');
+    if (known === undefined) {
+      const body = this.#lease({ acquireTime: now, renewTime: now, leaseTransitions: 0 });
+      await this.#api.request('POST', this.#path, {
+        body: { ...body, metadata: { name, namespace } },
+        signal,
+      });
+      return true;
+    }
+    const { spec = {}, metadata } = known;
+    const isMine = spec.holderIdentity === identity;
+    if (!isMine && spec.holderIdentity && !this.#isOver(known)) return false;
+    const { acquireTime, leaseTransitions = 0 } = spec;
+    const body = isMine
+      ? this.#lease({ acquireTime: acquireTime ?? now, renewTime: now, leaseTransitions })
+      : this.#lease({ acquireTime: now, renewTime: now, leaseTransitions: leaseTransitions + 1 });
+    await this.#api.request('PUT', `${this.#path}/${name}`, { body: { ...body, metadata }, signal });
+    return true;
+  }
+
+  async #read(signal: AbortSignal): Promise<LeaseObject | undefined> {
+    try {
+      const lease = await this.#api.request<LeaseObject>('GET', `${this.#path}/${this.#options.name}`, {
+        signal,
+      });
+      const version = lease.metadata.resourceVersion;
+      if (this.#seen?.version !== version) this.#seen = { version, atMs: performance.now() };
+      return lease;
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #isOver({ spec }: LeaseObject): boolean {
+    const lastsMs = Math.max((spec?.leaseDurationSeconds ?? 0) * 1_000, this.#times.durationMs);
+    return this.#seen !== undefined && performance.now() - this.#seen.atMs >= lastsMs;
+  }
+
+  #lease(more: Omit<NonNullable<LeaseObject['spec']>, 'holderIdentity' | 'leaseDurationSeconds'>) {
+    return {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      spec: {
+        holderIdentity: this.#options.identity,
+        leaseDurationSeconds: Math.ceil(this.#times.durationMs / 1_000),
+        ...more,
+      },
+    };
+  }
+
+  /** So that another one need not wait. */
+  async #release(): Promise<void> {
+    const signal = AbortSignal.timeout(this.#times.retryMs);
+    try {
+      const lease = await this.#read(signal);
+      if (lease?.spec?.holderIdentity !== this.#options.identity) return;
+      const body = { ...lease, spec: { ...lease.spec, holderIdentity: null, leaseDurationSeconds: 1 } };
+      await this.#api.request('PUT', `${this.#path}/${this.#options.name}`, { body, signal });
+    } catch {
+      // It ends by itself.
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import {
+  conditionsSchema,
+  distributionSchema,
+  durationSchema,
+  imageSchema,
+  platformsSchema,
+  pullSecretsSchema,
+} from './fields.ts';
+import { asMap, asSet, keepsUnknown, rules } from './rules.ts';
+
+const count = z.int().min(0);
+
+const refreshSchema = z
+  .object({
+    interval: durationSchema('1m', '720h').optional().describe('So often.'),
+    cron: z
+      .string()
+      .min(9)
+      .max(100)
+      .optional()
+      .describe('At these times, in UTC: minute, hour, day of the month, month, day of the week.')
+      .meta(
+        rules({
+          rule: "self.matches('^([^ ]+ ){4}[^ ]+$')",
+          message: 'has not five fields; write it as 0 3 * * *',
+        }),
+      ),
+  })
+  .optional()
+  .describe(
+    'When tags are looked at again, which may mean something else by then; never where nothing is said.',
+  )
+  .meta(
+    rules({ rule: 'has(self.interval) != has(self.cron)', message: 'name an interval, or a cron schedule' }),
+  );
+
+const retentionSchema = z
+  .object({
+    previous: durationSchema('0s', '8760h')
+      .default('1h')
+      .describe('How long nodes keep what a tag has meant before.'),
+  })
+  .prefault({});
+
+export const imageSnapshotSpecSchema = z.object({
+  images: z.array(imageSchema).min(1).max(100).describe('What is to be there.').meta(asSet),
+  platforms: platformsSchema,
+  pullSecrets: pullSecretsSchema,
+  refresh: refreshSchema,
+  retention: retentionSchema,
+  distribution: distributionSchema,
+  suspend: z.boolean().default(false).describe('Nothing is begun while it is so; what is there stays.'),
+});
+export type ImageSnapshotSpec = z.output<typeof imageSnapshotSpecSchema>;
+
+/** How far one image is, for one platform. */
+export const imageStatusSchema = z.object({
+  image: z.string(),
+  platform: z.string(),
+  phase: z.enum(['Pending', 'Resolving', 'Building', 'Distributing', 'Ready', 'Failed']),
+  digest: z.string().optional().describe('What its reference means.'),
+  manifest: z.string().optional().describe('The manifest for the platform.'),
+  snapshot: z.string().optional().describe('The digest of the snapshot’s layout.'),
+  sizeBytes: count.optional().describe('Of the snapshot.'),
+  upstreamBytes: count.optional().describe('That nodes have read from the registry for it.'),
+  peerBytes: count.optional().describe('That nodes have had from each other.'),
+  resolvedTime: z.iso.datetime().optional(),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+});
+export type ImageStatus = z.output<typeof imageStatusSchema>;
+
+const failedNodeSchema = z.object({
+  name: z.string(),
+  image: z.string(),
+  reason: z.string(),
+  message: z.string(),
+});
+
+export const imageSnapshotStatusSchema = z
+  .object({
+    observedGeneration: count.optional(),
+    conditions: conditionsSchema,
+    ready: z.string().optional().describe('Images that are ready, of all, for people: `3/4`.'),
+    images: z.array(imageStatusSchema).max(1_000).optional().meta(asMap('image', 'platform')),
+    nodes: z
+      .object({
+        desired: count.describe('That are to have it.'),
+        ready: count.describe('That have all of it.'),
+        failed: z.array(failedNodeSchema).max(20).optional().describe('Some of those that could not get it.'),
+      })
+      .optional(),
+    sizeBytes: count.optional().describe('Of all snapshots.'),
+    lastRefreshTime: z.iso.datetime().optional(),
+  })
+  .meta(keepsUnknown);
+export type ImageSnapshotStatus = z.output<typeof imageSnapshotStatusSchema>;

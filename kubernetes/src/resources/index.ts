@@ -1,0 +1,15 @@
+/** Our kinds of resources. */
+export {
+  API_VERSION,
+  definitionOf,
+  GROUP,
+  IMAGE_SNAPSHOT,
+  KINDS,
+  type Kind,
+  SNAPSHOT_POLICY,
+  VERSION,
+} from './definitions.ts';
+export { type Condition, type Distribution, durationMs } from './fields.ts';
+export { generated } from './generated.ts';
+export type { ImageSnapshotSpec, ImageSnapshotStatus, ImageStatus } from './image-snapshot.ts';
+export type { SnapshotPolicySpec, SnapshotPolicyStatus } from './snapshot-policy.ts';
