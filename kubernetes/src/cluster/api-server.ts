@@ -1,5 +1,3 @@
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { type Dispatcher, fetch, type Response } from 'undici';
 import { type ApiServer, type Call, type Status, StatusError, type WatchEvent } from './contract.ts';
@@ -68,13 +66,7 @@ class HttpApiServer implements ApiServer {
     const both = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]);
     try {
       const response = await this.#send('GET', path, { ...call, query: { ...query, watch: true } }, both);
-      if (response.body === null) return;
-      const lines = createInterface(Readable.fromWeb(response.body));
-      for await (const line of lines) {
-        silence.refresh();
-        if (line.length > MAX_EVENT_BYTES) throw new StatusError({ message: 'an event is too large' });
-        yield eventOf(line);
-      }
+      for await (const line of linesOf(response.body ?? [], () => silence.refresh())) yield eventOf(line);
     } catch (cause) {
       if (cause instanceof StatusError) throw cause;
       throw unreachable(cause);
@@ -119,6 +111,24 @@ class HttpApiServer implements ApiServer {
     const dispatcher = known?.dispatcher ?? (context.getDispatcher() as Dispatcher | undefined);
     this.#credentials = { atMs: nowMs, headers: context.getHeaders(), dispatcher };
     return this.#credentials;
+  }
+}
+
+async function* linesOf(
+  body: AsyncIterable<Uint8Array> | Iterable<never>,
+  heard: () => void,
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const part of body) {
+    heard();
+    const [first = '', ...more] = decoder.decode(part, { stream: true }).split('\n');
+    rest += first;
+    for (const next of more) {
+      yield rest;
+      rest = next;
+    }
+    if (rest.length > MAX_EVENT_BYTES) throw new StatusError({ message: 'an event is too large' });
   }
 }
 

@@ -64,7 +64,7 @@ export class LeaderElection {
       await sleep(retryMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) break;
       const startedMs = performance.now();
-      const left = AbortSignal.timeout(Math.max(1, renewedAtMs + renewDeadlineMs - startedMs));
+      const left = AbortSignal.timeout(Math.max(1, Math.ceil(renewedAtMs + renewDeadlineMs - startedMs)));
       const isRenewed = await this.#tried(AbortSignal.any([signal, left]));
       if (isRenewed) renewedAtMs = startedMs;
     }

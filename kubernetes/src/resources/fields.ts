@@ -5,6 +5,7 @@ import { asMap, asSet, rules } from './rules.ts';
 
 const DNS_LABEL = '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?';
 const MAX_NAME = 253;
+const MAX_LABELS = 64;
 
 /**
  * So much of the grammar of references as the API server can check at a bearable cost; the whole of it is checked where it is read, which a condition tells of.
@@ -94,7 +95,8 @@ export const pullSecretsSchema = z
 
 export const labelsSchema = z
   .record(z.string().min(1).max(317), z.string().max(63))
-  .describe('Labels that a node must have, all of them.');
+  .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `are more than ${MAX_LABELS} labels`)
+  .meta({ maxProperties: MAX_LABELS });
 
 const PERCENTAGE = '^([1-9][0-9]?|100)%$';
 
@@ -104,7 +106,7 @@ export const distributionSchema = z
       .enum(['None', 'Seeds', 'Nodes'])
       .default('Nodes')
       .describe('Who gets it before anybody asks: nobody, the hosts with the role `seed`, or nodes.'),
-    nodeSelector: labelsSchema.optional(),
+    nodeSelector: labelsSchema.optional().describe('Labels that a node must have, all of them.'),
     parallelism: z
       .union([z.int().min(1).max(100_000), z.string().max(4).regex(new RegExp(PERCENTAGE))])
       .default('10%')

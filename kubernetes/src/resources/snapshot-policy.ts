@@ -45,7 +45,8 @@ const fromPodsSchema = z
 
 export const snapshotPolicySpecSchema = z.object({
   images: z.array(globSchema).min(1).max(64).describe('Which images it is for.').meta(asSet),
-  on: z
+  // Not `on`, which many readers of YAML take for a truth value.
+  triggers: z
     .object({
       push: z.boolean().default(true).describe('A registry says that one was pushed.'),
       firstPull: z.boolean().default(true).describe('A node has pulled one that has no snapshot.'),

@@ -5,4 +5,5 @@ export {
   type Restartable,
   startControlPlane,
 } from './control-plane.ts';
+export { type ClusterPod, type NodeOptions, type Nodes, startNodes } from './nodes.ts';
 export { buildKubernetes } from './programs.ts';

@@ -1,0 +1,23 @@
+import type { Condition } from '../resources/index.ts';
+
+export type Said = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+
+/**
+ * What is said now, with the time since which each is so: that of before, where its status is what it was. Those of other controllers stay.
+ * Source: Kubernetes API conventions, “Typical status properties”.
+ */
+export function conditionsOf(
+  before: readonly Condition[],
+  said: readonly Said[],
+  generation: number,
+  now: string,
+): Condition[] {
+  const known = new Map(before.map((condition) => [condition.type, condition]));
+  const ours = said.map(({ type, status, reason, message }) => {
+    const was = known.get(type);
+    known.delete(type);
+    const lastTransitionTime = was?.status === status ? was.lastTransitionTime : now;
+    return { type, status, reason, message, observedGeneration: generation, lastTransitionTime };
+  });
+  return [...ours, ...known.values()];
+}
