@@ -66,10 +66,20 @@ export const imageStatusSchema = z.object({
   upstreamBytes: count.optional().describe('That nodes have read from the registry for it.'),
   peerBytes: count.optional().describe('That nodes have had from each other.'),
   resolvedTime: z.iso.datetime().optional(),
+  round: z.iso.datetime().optional().describe('When it was last due to be looked at.'),
+  failures: count.optional().describe('In a row.'),
+  nextAttemptTime: z.iso.datetime().optional().describe('When it is tried again.'),
   reason: z.string().optional(),
   message: z.string().optional(),
 });
 export type ImageStatus = z.output<typeof imageStatusSchema>;
+
+const previousSchema = z.object({
+  image: z.string().describe('By its digest.'),
+  platform: z.string(),
+  until: z.iso.datetime().describe('How long nodes keep it.'),
+});
+export type PreviousImage = z.output<typeof previousSchema>;
 
 const failedNodeSchema = z.object({
   name: z.string(),
@@ -84,6 +94,12 @@ export const imageSnapshotStatusSchema = z
     conditions: conditionsSchema,
     ready: z.string().optional().describe('Images that are ready, of all, for people: `3/4`.'),
     images: z.array(imageStatusSchema).max(1_000).optional().meta(asMap('image', 'platform')),
+    previous: z
+      .array(previousSchema)
+      .max(1_000)
+      .optional()
+      .describe('What was wanted before, and has not gone from nodes yet.')
+      .meta(asMap('image', 'platform')),
     nodes: z
       .object({
         desired: count.describe('That are to have it.'),

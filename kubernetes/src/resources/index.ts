@@ -11,5 +11,10 @@ export {
 } from './definitions.ts';
 export { type Condition, type Distribution, durationMs } from './fields.ts';
 export { generated } from './generated.ts';
-export type { ImageSnapshotSpec, ImageSnapshotStatus, ImageStatus } from './image-snapshot.ts';
+export type {
+  ImageSnapshotSpec,
+  ImageSnapshotStatus,
+  ImageStatus,
+  PreviousImage,
+} from './image-snapshot.ts';
 export type { SnapshotPolicySpec, SnapshotPolicyStatus } from './snapshot-policy.ts';

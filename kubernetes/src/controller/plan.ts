@@ -1,0 +1,253 @@
+import { parseReference, toDrakkarError } from '@drakkar/protocol';
+import {
+  durationMs,
+  type ImageSnapshotSpec,
+  type ImageSnapshotStatus,
+  type ImageStatus,
+  type PreviousImage,
+} from '../resources/index.ts';
+import type { Order, OrderSpec } from './contract.ts';
+import { type Item, isPinned, itemsOf, type NodeLabels, nameOf, pinned } from './items.ts';
+import { type Due, dueOf } from './schedule.ts';
+
+/** An ImageSnapshot as it is, and all that is to be known to say what comes next. */
+export interface Situation {
+  readonly spec: ImageSnapshotSpec;
+  readonly status: ImageSnapshotStatus;
+  readonly madeAtMs: number;
+  /** It is to go. */
+  readonly isDeleted: boolean;
+  /** What hosts were asked for it, by its name. */
+  readonly orders: ReadonlyMap<string, Order>;
+  readonly nodes: NodeLabels;
+  /** Why a secret that it names can’t be used, where one can’t. */
+  readonly secretProblem: { readonly reason: string; readonly message: string } | undefined;
+  /** Whether somebody else wants hosts to have it. */
+  keptByOthers(item: Item): boolean;
+  readonly nowMs: number;
+}
+
+/** What is to be done now, and how all of it stands. */
+export interface Plan {
+  readonly begin: ReadonlyMap<string, OrderSpec>;
+  /** Names of orders that are wanted no longer. */
+  readonly end: readonly string[];
+  readonly images: readonly ImageStatus[];
+  readonly previous: readonly PreviousImage[];
+  /** By image and platform: the order by which hosts have it. */
+  readonly kept: ReadonlyMap<string, string>;
+  /** When to look again though nothing has happened. */
+  readonly nextMs: number | undefined;
+}
+
+const FIRST_RETRY_MS = 15_000;
+const LAST_RETRY_MS = 10 * 60_000;
+
+export const keyOfItem = ({ image, platform }: Item): string => `${image} ${platform}`;
+
+/** What comes next for an ImageSnapshot. It follows from the situation alone: whoever takes over in the middle goes on. */
+export function planOf(situation: Situation): Plan {
+  return new Planner(situation).plan();
+}
+
+class Planner {
+  readonly #situation: Situation;
+  readonly #wanted = new Set<string>();
+  readonly #begin = new Map<string, OrderSpec>();
+  readonly #kept = new Map<string, string>();
+  readonly #previous = new Map<string, PreviousImage>();
+  #nextMs: number | undefined;
+
+  constructor(situation: Situation) {
+    this.#situation = situation;
+    for (const each of situation.status.previous ?? []) this.#previous.set(keyOfItem(each), each);
+  }
+
+  plan(): Plan {
+    const { spec, nodes, isDeleted, orders } = this.#situation;
+    const known = new Map((this.#situation.status.images ?? []).map((each) => [keyOfItem(each), each]));
+    const items = isDeleted ? [] : itemsOf(spec, nodes);
+    const images = items.map((item) => {
+      const before = known.get(keyOfItem(item));
+      known.delete(keyOfItem(item));
+      return this.#imageOf(item, before);
+    });
+    for (const image of known.values()) this.#part(image, image.digest, 0);
+    for (const { image, platform, digest } of images)
+      if (digest !== undefined) this.#previous.delete(keyOfItem({ image: pinned(image, digest), platform }));
+    this.#evictPrevious();
+    const end = [...orders].flatMap(([name, { state }]) =>
+      this.#wanted.has(name) || isEnded(state) ? [] : [name],
+    );
+    const previous = [...this.#previous.values()];
+    return { begin: this.#begin, end, images, previous, kept: this.#kept, nextMs: this.#nextMs };
+  }
+
+  #imageOf(item: Item, before: ImageStatus | undefined): ImageStatus {
+    const { spec, secretProblem } = this.#situation;
+    const known = before ?? { ...item, phase: 'Pending' as const };
+    const failed = (reason: string, error: unknown): ImageStatus => ({
+      ...known,
+      ...{ phase: 'Failed', reason, message: toDrakkarError(error).message },
+    });
+    try {
+      parseReference(item.image);
+    } catch (error) {
+      return failed('InvalidReference', error);
+    }
+    let due: Due;
+    try {
+      due = this.#dueOf(item);
+    } catch (error) {
+      return failed('InvalidSchedule', error);
+    }
+    const built = this.#built(item, known, due);
+    if (spec.suspend) return { ...built, phase: 'Pending', reason: 'Suspended', message: 'it is suspended' };
+    if (secretProblem !== undefined && built.digest === undefined)
+      return { ...built, phase: 'Failed', ...secretProblem };
+    return this.#distributed(item, built);
+  }
+
+  #dueOf({ image }: Item): Due {
+    const { spec, madeAtMs, nowMs } = this.#situation;
+    const due = dueOf(isPinned(image) ? undefined : spec.refresh, madeAtMs, nowMs);
+    this.#lookAt(due.nextMs);
+    return due;
+  }
+
+  /** Its snapshot, and what it means: as of the last time that it was due. */
+  #built(item: Item, before: ImageStatus, { lastMs }: Due): ImageStatus {
+    const { orders, spec, secretProblem, nowMs } = this.#situation;
+    const round = new Date(lastMs).toISOString();
+    const isSameRound = before.round === round;
+    const failures = isSameRound ? (before.failures ?? 0) : 0;
+    const name = nameOf('build', item, round, failures);
+    const order = orders.get(name);
+    const { nextAttemptTime, reason: _, message: __, ...rest } = before;
+    if (order === undefined) {
+      // Long done, and forgotten.
+      if (isSameRound && before.digest !== undefined && failures === 0)
+        return { ...rest, phase: 'Distributing' };
+      const waitsUntilMs = isSameRound && nextAttemptTime !== undefined ? Date.parse(nextAttemptTime) : 0;
+      if (waitsUntilMs > nowMs) {
+        this.#lookAt(waitsUntilMs);
+        return before;
+      }
+      if (spec.suspend || secretProblem !== undefined) return before;
+      this.#want(name, { kind: 'build', ...item });
+      return { ...rest, round, failures, phase: before.digest === undefined ? 'Resolving' : before.phase };
+    }
+    this.#wanted.add(name);
+    if (order.state === 'failed' || order.state === 'cancelled') {
+      const againMs = nowMs + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+      this.#lookAt(againMs);
+      return {
+        ...{ ...rest, round, failures: failures + 1, phase: 'Failed' },
+        nextAttemptTime: new Date(againMs).toISOString(),
+        ...whyNot(order),
+      };
+    }
+    if (order.state !== 'succeeded' || order.resolved === null) {
+      const phase = order.resolved === null ? 'Resolving' : 'Building';
+      return { ...rest, round, failures, phase: before.digest === undefined ? phase : before.phase };
+    }
+    const { root, manifest } = order.resolved;
+    if (before.digest !== undefined && before.digest !== root)
+      this.#part(item, before.digest, durationMs(spec.retention.previous));
+    return {
+      ...{ ...rest, round, failures: 0, phase: 'Distributing', digest: root, manifest },
+      ...(order.snapshot === null
+        ? {}
+        : { snapshot: order.snapshot.layout, sizeBytes: order.snapshot.sizeBytes }),
+      resolvedTime: before.digest === root ? (before.resolvedTime ?? round) : new Date(nowMs).toISOString(),
+    };
+  }
+
+  /** On the hosts that are to have it. */
+  #distributed(item: Item, built: ImageStatus): ImageStatus {
+    const { orders, spec } = this.#situation;
+    const { digest } = built;
+    if (digest === undefined) return built;
+    const isFailing = built.phase === 'Failed';
+    if (spec.distribution.scope === 'None') return isFailing ? built : { ...built, phase: 'Ready' };
+    const image = pinned(item.image, digest);
+    const name = nameOf('keep', image, item.platform, spec.distribution);
+    this.#kept.set(keyOfItem(item), name);
+    const order = orders.get(name);
+    if (order === undefined) {
+      const { platform } = item;
+      this.#want(name, { kind: 'keep', image, platform, distribution: spec.distribution });
+      return isFailing ? built : { ...built, phase: 'Distributing' };
+    }
+    this.#wanted.add(name);
+    const { upstream: upstreamBytes, peer: peerBytes } = order.bytes;
+    const moved = { ...built, upstreamBytes, peerBytes };
+    if (isFailing) return moved;
+    if (order.state === 'failed' || order.state === 'cancelled')
+      return { ...moved, phase: 'Failed', ...whyNot(order) };
+    return { ...moved, phase: order.state === 'keeping' ? 'Ready' : 'Distributing' };
+  }
+
+  /** It was wanted, and is kept for so long. */
+  #part(item: Item, digest: string | undefined, keptMs: number): void {
+    if (digest === undefined) return;
+    const image = pinned(item.image, digest);
+    const { platform } = item;
+    const until = new Date(this.#situation.nowMs + keptMs).toISOString();
+    const known = this.#previous.get(keyOfItem({ image, platform }));
+    this.#previous.set(keyOfItem({ image, platform }), {
+      ...{ image, platform },
+      until: known !== undefined && known.until < until ? known.until : until,
+    });
+  }
+
+  #evictPrevious(): void {
+    const { orders, nowMs, spec, isDeleted, keptByOthers } = this.#situation;
+    for (const [key, { image, platform, until }] of this.#previous) {
+      const untilMs = Math.min(Date.parse(until), nowMs + durationMs(spec.retention.previous));
+      if (!isDeleted && untilMs > nowMs) {
+        this.#lookAt(untilMs);
+        continue;
+      }
+      const name = nameOf('evict', image, platform, until);
+      const order = orders.get(name);
+      if (order === undefined && !keptByOthers({ image, platform })) {
+        this.#want(name, { kind: 'evict', image, platform });
+        continue;
+      }
+      if (order !== undefined && !isEnded(order.state)) this.#wanted.add(name);
+      else this.#previous.delete(key);
+    }
+  }
+
+  #want(name: string, order: OrderSpec): void {
+    this.#wanted.add(name);
+    this.#begin.set(name, order);
+  }
+
+  #lookAt(atMs: number | undefined): void {
+    if (atMs !== undefined) this.#nextMs = Math.min(this.#nextMs ?? atMs, atMs);
+  }
+}
+
+const isEnded = (state: Order['state']): boolean =>
+  state === 'succeeded' || state === 'failed' || state === 'cancelled';
+
+const REASONS: Readonly<Record<string, string>> = {
+  not_found: 'ImageNotFound',
+  unauthorized: 'RegistryRefuses',
+  forbidden: 'RegistryRefuses',
+  invalid_argument: 'InvalidImage',
+  invalid_content: 'InvalidImage',
+  unsupported: 'PlatformNotFound',
+  unavailable: 'RegistryUnavailable',
+  timeout: 'RegistryUnavailable',
+  no_space: 'NoSpace',
+};
+
+function whyNot({ state, error }: Order): { readonly reason: string; readonly message: string } {
+  if (error !== null) return { reason: REASONS[error.code] ?? 'Failed', message: error.message };
+  return state === 'cancelled'
+    ? { reason: 'Cancelled', message: 'somebody has cancelled it' }
+    : { reason: 'Failed', message: 'no host could do it' };
+}

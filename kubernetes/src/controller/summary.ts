@@ -1,0 +1,135 @@
+import type { Condition, ImageSnapshotSpec, ImageSnapshotStatus, ImageStatus } from '../resources/index.ts';
+import { conditionsOf, type Said } from './conditions.ts';
+import type { HostPart } from './contract.ts';
+import { chosen, type NodeLabels } from './items.ts';
+import { keyOfItem, type Plan } from './plan.ts';
+
+export interface SummaryOf {
+  readonly spec: ImageSnapshotSpec;
+  readonly before: ImageSnapshotStatus;
+  readonly generation: number;
+  readonly plan: Plan;
+  readonly nodes: NodeLabels;
+  /** How far hosts are with an order. */
+  partsOf(order: string): Iterable<HostPart>;
+  readonly now: string;
+}
+
+const MAX_FAILED = 20;
+const MAX_NAMED = 5;
+
+/** What people are told of an ImageSnapshot. */
+export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
+  const { spec, before, generation, plan, now } = of;
+  const { images, previous } = plan;
+  const nodes = nodesOf(of);
+  const ready = images.filter(({ phase }) => phase === 'Ready').length;
+  const said = [resolved(images), built(images), distributed(of, nodes)];
+  const refreshed = images
+    .map(({ round = '' }) => round)
+    .sort()
+    .at(-1);
+  return {
+    observedGeneration: generation,
+    conditions: conditionsOf(before.conditions ?? [], [...said, readyOf(spec, said)], generation, now),
+    ready: `${ready}/${images.length}`,
+    images: [...images],
+    previous: [...previous],
+    nodes,
+    sizeBytes: images.reduce((sum, { sizeBytes = 0 }) => sum + sizeBytes, 0),
+    ...(refreshed === undefined || refreshed === '' ? {} : { lastRefreshTime: refreshed }),
+  };
+}
+
+type Nodes = NonNullable<ImageSnapshotStatus['nodes']>;
+
+/** Those that are to have all of it, and those that do. */
+function nodesOf({ spec, plan, nodes, partsOf }: SummaryOf): Nodes {
+  if (spec.distribution.scope === 'None') return { desired: 0, ready: 0 };
+  const isNode = spec.distribution.scope === 'Nodes';
+  const wanted = chosen(spec.distribution, nodes);
+  const done = new Map<string, number>();
+  const seen = new Set<string>();
+  const failed: NonNullable<Nodes['failed']> = [];
+  for (const image of plan.images) {
+    const order = plan.kept.get(keyOfItem(image));
+    for (const { host, isDone, error } of order === undefined ? [] : partsOf(order)) {
+      if (isNode && !wanted.has(host)) continue;
+      seen.add(host);
+      if (isDone) done.set(host, (done.get(host) ?? 0) + 1);
+      if (error !== null && failed.length < MAX_FAILED)
+        failed.push({ name: host, image: image.image, reason: error.code, message: error.message });
+    }
+  }
+  const ready = done
+    .values()
+    .filter((count) => count === plan.images.length)
+    .toArray().length;
+  const { percentage = 100 } = spec.distribution;
+  const desired = isNode ? Math.ceil((wanted.size * percentage) / 100) : seen.size;
+  return { desired, ready, failed };
+}
+
+function resolved(images: readonly ImageStatus[]): Said {
+  return progress('Resolved', images, ({ digest }) => digest !== undefined, {
+    done: ['AllResolved', 'it is known what all references mean'],
+    open: ['Resolving', 'what do these mean:'],
+  });
+}
+
+function built(images: readonly ImageStatus[]): Said {
+  const isBuilt = ({ snapshot, digest }: ImageStatus) => digest !== undefined && snapshot !== undefined;
+  return progress('Built', images, isBuilt, {
+    done: ['AllBuilt', 'the cluster has a snapshot of all images'],
+    open: ['Building', 'these have no snapshot yet:'],
+  });
+}
+
+function distributed({ spec, plan, nodes }: SummaryOf, { desired, ready, failed = [] }: Nodes): Said {
+  const type = 'Distributed';
+  const { scope, nodeSelector } = spec.distribution;
+  if (scope === 'None')
+    return { type, status: 'True', reason: 'NotWanted', message: 'no node is to have it before a pod asks' };
+  if (spec.suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
+  if (scope === 'Nodes' && chosen(spec.distribution, nodes).size === 0) {
+    const which = nodeSelector === undefined ? 'there are no nodes' : 'no node has these labels';
+    return { type, status: 'False', reason: 'NoNodesMatch', message: which };
+  }
+  const counted = `${ready} of ${desired} have all of it`;
+  if (plan.images.every(({ phase }) => phase === 'Ready') && ready >= desired && desired > 0)
+    return { type, status: 'True', reason: 'AllNodesReady', message: counted };
+  const [first] = failed;
+  if (first !== undefined) {
+    const message = `${counted}; ${failed.length} could not get it, as ${first.name}: ${first.message}`;
+    return { type, status: 'False', reason: 'NodesFailed', message };
+  }
+  return { type, status: 'False', reason: 'Distributing', message: counted };
+}
+
+function readyOf({ suspend }: ImageSnapshotSpec, said: readonly Said[]): Said {
+  const type = 'Ready';
+  if (suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
+  const missing = said.find(({ status }) => status !== 'True');
+  if (missing === undefined) return { type, status: 'True', reason: 'Ready', message: 'all of it is there' };
+  return { type, status: 'False', reason: missing.reason, message: missing.message };
+}
+
+function progress(
+  type: Condition['type'],
+  images: readonly ImageStatus[],
+  isDone: (image: ImageStatus) => boolean,
+  say: Record<'done' | 'open', readonly [reason: string, message: string]>,
+): Said {
+  const open = images.filter((image) => !isDone(image));
+  if (open.length === 0) return { type, status: 'True', reason: say.done[0], message: say.done[1] };
+  const failed = open.filter(({ phase }) => phase === 'Failed');
+  const [first] = failed;
+  const more = failed.length > 1 ? `, and ${failed.length - 1} more` : '';
+  if (first !== undefined) {
+    const message = `${first.image} for ${first.platform}: ${first.message ?? 'it failed'}${more}`;
+    return { type, status: 'False', reason: first.reason ?? 'Failed', message };
+  }
+  const names = open.slice(0, MAX_NAMED).map(({ image }) => image);
+  const message = `${say.open[1]} ${names.join(', ')}${open.length > MAX_NAMED ? ', …' : ''}`;
+  return { type, status: 'False', reason: say.open[0], message };
+}

@@ -1,0 +1,322 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Order, OrderSpec } from '../../../src/controller/contract.ts';
+import { type Plan, planOf, type Situation } from '../../../src/controller/plan.ts';
+import { summaryOf } from '../../../src/controller/summary.ts';
+import type { ImageSnapshotSpec, ImageSnapshotStatus } from '../../../src/index.ts';
+import { imageSnapshotSpecSchema } from '../../../src/resources/image-snapshot.ts';
+
+const MADE_MS = Date.parse('2026-03-01T12:00:00Z');
+const MINUTE_MS = 60_000;
+const digestOf = (text: string) => `sha256:${Buffer.from(text).toString('hex').padEnd(64, '0').slice(0, 64)}`;
+const OPEN = { error: null, resolved: null, snapshot: null, bytes: { upstream: 0, peer: 0 } };
+const ERROR = { code: 'not_found', message: 'there is no such tag' };
+
+/** An ImageSnapshot with a fleet that does what it is asked, or not, when it is told to. */
+class World {
+  spec: ImageSnapshotSpec;
+  status: ImageSnapshotStatus = {};
+  nowMs = MADE_MS;
+  isDeleted = false;
+  secretProblem: Situation['secretProblem'];
+  keptByOthers: Situation['keptByOthers'] = () => false;
+  nodes = new Map([
+    ['one', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64', pool: 'a' }],
+    ['two', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64', pool: 'b' }],
+  ]);
+  readonly orders = new Map<string, Order & { readonly spec: OrderSpec }>();
+  /** All that hosts were ever asked for. */
+  readonly asked: OrderSpec[] = [];
+  /** What tags mean. */
+  readonly means = new Map<string, string>();
+
+  constructor(spec: object) {
+    this.spec = imageSnapshotSpecSchema.parse({ platforms: ['linux/amd64'], ...spec });
+  }
+
+  /** Once. */
+  look(): Plan {
+    const { spec, status, nowMs, isDeleted, orders, nodes, secretProblem } = this;
+    const keptByOthers: Situation['keptByOthers'] = (item) => this.keptByOthers(item);
+    const situation = { spec, status, nowMs, isDeleted, orders, nodes, secretProblem, keptByOthers };
+    const plan = planOf({ ...situation, madeAtMs: MADE_MS });
+    for (const [name, each] of plan.begin) {
+      expect(orders.has(name)).toBe(false);
+      this.asked.push(each);
+      orders.set(name, { ...OPEN, state: 'running', spec: each });
+    }
+    for (const name of plan.end) orders.delete(name);
+    const parts = (name: string) => {
+      const isDone = orders.get(name)?.state === 'keeping';
+      return [...nodes.keys()].map((host) => ({ host, isDone, error: null }));
+    };
+    const now = new Date(nowMs).toISOString();
+    this.status = summaryOf({ spec, before: status, generation: 1, plan, nodes, partsOf: parts, now });
+    return plan;
+  }
+
+  /** Until there is nothing to be begun any more. */
+  settle(): Plan {
+    for (let turn = 0; ; turn += 1) {
+      expect(turn).toBeLessThan(20);
+      const plan = this.look();
+      if (plan.begin.size === 0 && plan.end.length === 0) return plan;
+    }
+  }
+
+  /** Hosts do all that they were asked, or can't. */
+  end(how: 'succeeded' | 'failed' = 'succeeded'): void {
+    for (const [name, order] of this.orders) {
+      if (order.state !== 'running') continue;
+      if (how === 'failed') this.orders.set(name, { ...order, state: 'failed', error: ERROR });
+      else this.orders.set(name, { ...order, ...this.#outcomeOf(order.spec) });
+    }
+  }
+
+  work(): Plan {
+    for (let turn = 0; turn < 5; turn += 1) {
+      this.settle();
+      this.end();
+    }
+    return this.settle();
+  }
+
+  wait(ms: number): void {
+    this.nowMs += ms;
+  }
+
+  condition(type: string) {
+    return this.status.conditions?.find((condition) => condition.type === type);
+  }
+
+  asks(kind: OrderSpec['kind']): string[] {
+    return this.asked.filter((each) => each.kind === kind).map(({ image }) => image);
+  }
+
+  #outcomeOf({ kind, image }: OrderSpec): Partial<Order> {
+    if (kind !== 'build') return { state: kind === 'keep' ? 'keeping' : 'succeeded' };
+    const root = digestOf(this.means.get(image) ?? image);
+    return {
+      state: 'succeeded',
+      resolved: { root, manifest: digestOf(`manifest of ${root}`) },
+      snapshot: { layout: digestOf(`layout of ${root}`), sizeBytes: 100 },
+    };
+  }
+}
+
+const pinnedTo = (text: string, name = 'docker.io/library/a') => `${name}@${digestOf(text)}`;
+
+describe('an ImageSnapshot', () => {
+  test('is resolved, built, brought to nodes, and ready', () => {
+    const world = new World({ images: ['a'] });
+    world.settle();
+    expect(world.status).toMatchObject({ ready: '0/1', images: [{ phase: 'Resolving' }] });
+    expect(world.condition('Ready')).toMatchObject({ status: 'False', reason: 'Resolving' });
+    world.end();
+    world.settle();
+    expect(world.status).toMatchObject({ images: [{ phase: 'Distributing', digest: digestOf('a') }] });
+    expect(world.condition('Built')).toMatchObject({ status: 'True' });
+    expect(world.condition('Ready')).toMatchObject({ status: 'False', message: '0 of 2 have all of it' });
+    world.end();
+    world.settle();
+    expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+    expect(world.status).toMatchObject({ ready: '1/1', nodes: { desired: 2, ready: 2 }, sizeBytes: 100 });
+    expect([world.asks('build'), world.asks('keep'), world.asks('evict')]).toEqual([
+      ['a'],
+      [pinnedTo('a')],
+      [],
+    ]);
+  });
+
+  test('says since when each condition is what it is', () => {
+    const world = new World({ images: ['a'] });
+    world.settle();
+    const since = world.condition('Ready')?.lastTransitionTime;
+    world.wait(MINUTE_MS);
+    world.settle();
+    expect(world.condition('Ready')?.lastTransitionTime).toBe(since);
+    world.work();
+    expect(world.condition('Ready')?.lastTransitionTime).toBe(new Date(world.nowMs).toISOString());
+  });
+
+  test('is tried again, later each time, where it fails, and says why', () => {
+    const world = new World({ images: ['a', 'b'] });
+    for (let failure = 0; failure < 4; failure += 1) {
+      world.settle();
+      world.end('failed');
+      const { nextMs = 0 } = world.settle();
+      expect(world.condition('Resolved')).toMatchObject({ reason: 'ImageNotFound' });
+      expect(world.condition('Resolved')?.message).toContain('there is no such tag, and 1 more');
+      expect(world.asks('build')).toHaveLength(2 * (failure + 1));
+      expect(nextMs - world.nowMs).toBe(15_000 * 2 ** failure);
+      world.nowMs = nextMs;
+    }
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('goes on with what its tag meant before until what it means now is there, and lets that go later', () => {
+    const world = new World({ images: ['a'], refresh: { interval: '10m' }, retention: { previous: '30m' } });
+    world.work();
+    world.means.set('a', 'new');
+    world.wait(10 * MINUTE_MS);
+    world.settle();
+    expect(world.status.images).toMatchObject([{ digest: digestOf('a'), phase: 'Ready' }]);
+    world.work();
+    expect(world.status.images).toMatchObject([{ digest: digestOf('new'), phase: 'Ready' }]);
+    expect(world.status.previous).toMatchObject([{ image: pinnedTo('a') }]);
+    expect(world.asks('evict')).toEqual([]);
+    world.wait(25 * MINUTE_MS);
+    world.work();
+    expect(world.asks('evict')).toEqual([]);
+    // Shortened, it is over.
+    world.spec = { ...world.spec, retention: { previous: '0s' } };
+    world.work();
+    expect(world.asks('evict')).toEqual([pinnedTo('a')]);
+    expect(world.status.previous).toEqual([]);
+  });
+
+  test('is looked at once in each round, however often it is asked', () => {
+    const world = new World({ images: ['a'], refresh: { interval: '10m' } });
+    for (let round = 0; round < 5; round += 1) {
+      for (let look = 0; look < 5; look += 1) world.work();
+      expect(world.asks('build')).toHaveLength(round + 1);
+      expect(world.asks('keep')).toHaveLength(1);
+      world.wait(10 * MINUTE_MS);
+    }
+  });
+
+  test('that is edited adds, takes away, and changes whom it is for', () => {
+    const world = new World({ images: ['a'] });
+    world.work();
+    world.spec = { ...world.spec, images: ['b'] };
+    world.work();
+    expect(world.status.images).toMatchObject([{ image: 'b', phase: 'Ready' }]);
+    expect(world.asks('evict')).toEqual([pinnedTo('a')]);
+    world.spec = {
+      ...world.spec,
+      distribution: { scope: 'Nodes', parallelism: 1, nodeSelector: { pool: 'a' } },
+    };
+    world.work();
+    expect(world.status.nodes).toMatchObject({ desired: 1, ready: 1 });
+    expect([...world.orders.values()].filter(({ state }) => state === 'keeping')).toHaveLength(1);
+  });
+
+  test('that is suspended begins nothing, keeps what is there, and goes on when it is not', () => {
+    const world = new World({ images: ['a'] });
+    world.work();
+    world.spec = { ...world.spec, suspend: true };
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({ status: 'False', reason: 'Suspended' });
+    expect(world.asks('evict')).toEqual([]);
+    world.spec = { ...world.spec, suspend: false };
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('that is deleted takes away what only it has kept', () => {
+    const world = new World({ images: ['a', 'b'] });
+    world.work();
+    world.isDeleted = true;
+    world.keptByOthers = ({ image }) => image === pinnedTo('a');
+    const plan = world.work();
+    expect(world.asks('evict')).toEqual([pinnedTo('b', 'docker.io/library/b')]);
+    expect(plan.previous).toEqual([]);
+    expect([...world.orders.values()].filter(({ state }) => state === 'keeping')).toEqual([]);
+  });
+
+  test('counts nodes that come, and none that have left', () => {
+    const world = new World({ images: ['a'] });
+    world.work();
+    world.nodes.delete('two');
+    world.nodes.set('three', { ...world.nodes.get('one'), pool: 'c' } as never);
+    world.nodes.set('four', { ...world.nodes.get('one'), pool: 'c' } as never);
+    world.work();
+    expect(world.status.nodes).toMatchObject({ desired: 3, ready: 3 });
+  });
+
+  test.each([
+    [{ images: ['a'], distribution: { nodeSelector: { pool: 'none' } } }, 'Distributed', 'NoNodesMatch'],
+    [{ images: ['a'], refresh: { cron: '99 99 * * *' } }, 'Resolved', 'InvalidSchedule'],
+  ])('of %j says at %s that it is %s', (spec, type, reason) => {
+    const world = new World(spec);
+    world.work();
+    expect(world.condition(type)).toMatchObject({ status: 'False', reason });
+    expect(world.condition('Ready')).toMatchObject({ status: 'False', reason });
+  });
+
+  test('says what is wrong with a secret, and asks no registry without it', () => {
+    const world = new World({ images: ['a'] });
+    world.secretProblem = { reason: 'SecretNotFound', message: 'there is no secret team/registry' };
+    world.work();
+    expect(world.asks('build')).toEqual([]);
+    expect(world.condition('Resolved')).toMatchObject({
+      reason: 'SecretNotFound',
+      message: 'a for linux/amd64: there is no secret team/registry',
+    });
+    world.secretProblem = undefined;
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('is for the platforms of its nodes where it names none', () => {
+    const world = new World({ images: ['a'], platforms: undefined });
+    world.nodes.set('arm', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', pool: 'a' });
+    world.settle();
+    expect(world.status.images?.map(({ platform }) => platform)).toEqual(['linux/amd64', 'linux/arm64']);
+  });
+
+  test('becomes ready, and at last leaves nothing behind, whatever has happened to it', () => {
+    const images = fc.uniqueArray(fc.constantFrom('a', 'b', 'c:1', 'quay.io/d/e'), { minLength: 1 });
+    const step = fc.oneof(
+      fc.constantFrom('look', 'end', 'fail', 'wait', 'suspend', 'resume', 'leave', 'move'),
+      fc.record({ images }),
+      fc.record({ pool: fc.constantFrom('a', 'b') }),
+    );
+    fc.assert(
+      fc.property(images, fc.array(step, { maxLength: 40 }), (first, steps) => {
+        const world = new World({
+          images: first,
+          refresh: { interval: '5m' },
+          retention: { previous: '7m' },
+        });
+        let version = 0;
+        for (const each of steps) {
+          if (each === 'end') world.end();
+          else if (each === 'fail') world.end('failed');
+          else if (each === 'wait') world.wait(4 * MINUTE_MS);
+          else if (each === 'suspend' || each === 'resume')
+            world.spec = { ...world.spec, suspend: each === 'suspend' };
+          else if (each === 'move') {
+            version += 1;
+            for (const image of first) world.means.set(image, `${image} ${version}`);
+          } else if (each === 'leave') world.nodes.delete('two');
+          else if (typeof each === 'object' && 'images' in each)
+            world.spec = { ...world.spec, images: each.images };
+          else if (typeof each === 'object')
+            world.spec = { ...world.spec, distribution: { ...world.spec.distribution, nodeSelector: each } };
+          world.look();
+        }
+        world.spec = { ...world.spec, suspend: false, distribution: { scope: 'Nodes', parallelism: 1 } };
+        for (let turn = 0; turn < 6; turn += 1) {
+          world.work();
+          world.wait(11 * MINUTE_MS);
+        }
+        world.work();
+        const failedKeeps = [...world.orders.values()].filter(
+          ({ spec, state }) => spec.kind === 'keep' && state === 'failed',
+        );
+        if (failedKeeps.length === 0) expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+        world.isDeleted = true;
+        const plan = world.work();
+        expect(plan.previous).toEqual([]);
+        const kept = [...world.orders.values()].filter(
+          ({ state }) => state === 'keeping' || state === 'running',
+        );
+        expect(kept).toEqual([]);
+        const evicted = new Set(world.asks('evict'));
+        for (const image of world.asks('keep')) expect(evicted).toContain(image);
+      }),
+    );
+  });
+});
