@@ -15,6 +15,7 @@ import {
   decodePublicKey,
   encodePublicKey,
   formatPlatform,
+  type RegistryCredential,
   toDrakkarError,
 } from '@drakkar/protocol';
 import {
@@ -60,7 +61,7 @@ import {
 import { openStore, type Store } from './store/index.ts';
 import type { SwarmPeer, SwarmPeerModules } from './swarm/index.ts';
 import { doTask, evict, evictImage, HostTasks } from './tasks/index.ts';
-import { createFileClient, createRegistryClient, type StoredCredential } from './upstream/index.ts';
+import { createFileClient, createRegistryClient } from './upstream/index.ts';
 
 /** Before the helper itself gives up, a reader is told why. */
 const FILL_MARGIN_MS = 500;
@@ -466,7 +467,7 @@ async function upstreamOptions({
   tracing,
 }: Config): Promise<Parameters<typeof createRegistryClient>[0]> {
   const { credentials, dockerConfigFile, ...rest } = registries;
-  const stored: Record<string, StoredCredential> = {};
+  const stored: Record<string, RegistryCredential> = {};
   for (const { registry, username, password, passwordFile } of credentials) {
     stored[registry] = {
       username,

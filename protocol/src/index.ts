@@ -20,6 +20,7 @@ export * from './chunk-list.ts';
 export * as containerd from './containerd.ts';
 export * from './cut.ts';
 export * from './digest.ts';
+export * from './docker-config.ts';
 export * from './dsse.ts';
 export * from './grpc.ts';
 export * from './host-port.ts';

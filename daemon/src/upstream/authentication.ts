@@ -1,11 +1,11 @@
-import { DrakkarError, isDrakkarError } from '@drakkar/protocol';
+import { DrakkarError, isDrakkarError, type RegistryCredential } from '@drakkar/protocol';
 import { z } from 'zod';
 import type { Agents } from './agents.ts';
 import { readLimited } from './body.ts';
 import { type Challenge, preferredChallenge } from './challenge.ts';
 import { storedCredential } from './credentials.ts';
 import { BoundedMap } from './lru.ts';
-import type { StoredCredential, UpstreamOptions } from './options.ts';
+import type { UpstreamOptions } from './options.ts';
 import { type Answer, discard, exchange, guardRedirect } from './transport.ts';
 
 /**
@@ -58,7 +58,7 @@ export class Authenticator {
   readonly #agents: Agents;
   readonly #challenges = new BoundedMap<string, Challenge>(MAX_REGISTRIES);
   readonly #tokens = new BoundedMap<string, Token>(MAX_TOKENS);
-  readonly #credentials = new BoundedMap<string, { value: StoredCredential | undefined; atMs: number }>(
+  readonly #credentials = new BoundedMap<string, { value: RegistryCredential | undefined; atMs: number }>(
     MAX_REGISTRIES,
   );
   readonly #lent = new BoundedMap<string, { header: string; atMs: number }>(MAX_LENT);
@@ -129,7 +129,7 @@ export class Authenticator {
     return token?.header;
   }
 
-  async #credential(registry: string): Promise<StoredCredential | undefined> {
+  async #credential(registry: string): Promise<RegistryCredential | undefined> {
     const kept = this.#credentials.get(registry);
     if (kept !== undefined && kept.atMs + CREDENTIAL_LIFE_MS > Date.now()) return kept.value;
     const value = await storedCredential(registry, this.#options);
@@ -139,7 +139,7 @@ export class Authenticator {
 
   async #fetchToken(
     challenge: Challenge,
-    credential: StoredCredential | undefined,
+    credential: RegistryCredential | undefined,
     question: Question,
   ): Promise<Token | undefined> {
     const realm = challenge.parameters.get('realm') ?? '';
@@ -172,7 +172,7 @@ export class Authenticator {
   #askWithPassword(
     realm: URL,
     service: string | undefined,
-    credential: StoredCredential | undefined,
+    credential: RegistryCredential | undefined,
     publicOnly: boolean,
     question: Question,
   ): Promise<Answer> {
@@ -219,7 +219,7 @@ function tokenKey({ registry, scope, caller }: Question): string {
   return `${caller === null ? 'anonymous' : 'daemon'} ${registry} ${scope}`;
 }
 
-function basic(credential: StoredCredential | undefined): string | undefined {
+function basic(credential: RegistryCredential | undefined): string | undefined {
   if (credential?.username === undefined || credential.password === undefined) return undefined;
   return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
 }

@@ -1,29 +1,19 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { DrakkarError, errnoOf } from '@drakkar/protocol';
+import {
+  credentialIn,
+  type DockerConfig,
+  DrakkarError,
+  errnoOf,
+  findByRegistry,
+  parseDockerConfig,
+  type RegistryCredential,
+} from '@drakkar/protocol';
 import { z } from 'zod';
-import type { StoredCredential, UpstreamOptions } from './options.ts';
-
-const dockerConfigSchema = z.object({
-  auths: z
-    .record(
-      z.string(),
-      z.object({
-        auth: z.string().optional(),
-        username: z.string().optional(),
-        password: z.string().optional(),
-        identitytoken: z.string().optional(),
-      }),
-    )
-    .optional(),
-  credHelpers: z.record(z.string(), z.string()).optional(),
-  credsStore: z.string().optional(),
-});
-type DockerConfig = z.infer<typeof dockerConfigSchema>;
+import type { UpstreamOptions } from './options.ts';
 
 const helperAnswerSchema = z.object({ Username: z.string(), Secret: z.string() });
 const MAX_HELPER_OUTPUT_CHARACTERS = 64 * 1024;
-const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 /** Docker's name for Docker Hub. */
 const HUB_KEY = 'https://index.docker.io/v1/';
 /** The user name by which helpers mark a refresh token. Source: docker-credential-helpers. */
@@ -33,27 +23,26 @@ const TOKEN_USER = '<token>';
 export async function storedCredential(
   registry: string,
   options: Pick<UpstreamOptions, 'credentials' | 'dockerConfigFile' | 'credentialHelperTimeoutMs'>,
-): Promise<StoredCredential | undefined> {
+): Promise<RegistryCredential | undefined> {
   const configured = options.credentials[registry];
   if (configured !== undefined) return configured;
   if (options.dockerConfigFile === null) return undefined;
   const config = await readDockerConfig(options.dockerConfigFile);
   if (config === undefined) return undefined;
   const key = registry === 'docker.io' ? HUB_KEY : registry;
-  const helper = findByHost(config.credHelpers, registry) ?? config.credsStore;
+  const helper = findByRegistry(config.credHelpers, registry) ?? config.credsStore;
   if (helper !== undefined) {
     const found = await askHelper(helper, key, options.credentialHelperTimeoutMs);
     if (found !== undefined) return found;
   }
-  return fromAuth(findByHost(config.auths, registry));
+  return credentialIn(config, registry);
 }
 
 /** @throws `invalid_argument` for a file that is there and makes no sense */
 async function readDockerConfig(file: string): Promise<DockerConfig | undefined> {
   try {
     const text = await readFile(file, 'utf8');
-    if (text.length > MAX_CONFIG_BYTES) throw new Error('it is too large');
-    return dockerConfigSchema.parse(JSON.parse(text));
+    return parseDockerConfig(text);
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined;
     throw new DrakkarError('invalid_argument', `Docker’s configuration ${file} cannot be used`, {
@@ -63,35 +52,12 @@ async function readDockerConfig(file: string): Promise<DockerConfig | undefined>
   }
 }
 
-/** Keys are hosts or URLs of any age: `ghcr.io`, `https://ghcr.io`, `https://index.docker.io/v1/`. */
-function findByHost<T>(map: Readonly<Record<string, T>> | undefined, registry: string): T | undefined {
-  for (const [key, value] of Object.entries(map ?? {})) {
-    const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
-    const name = host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
-    if (name === registry) return value;
-  }
-  return undefined;
-}
-
-function fromAuth(
-  entry: NonNullable<DockerConfig['auths']>[string] | undefined,
-): StoredCredential | undefined {
-  if (entry === undefined) return undefined;
-  if (entry.identitytoken) return { identityToken: entry.identitytoken };
-  if (entry.username && entry.password) return { username: entry.username, password: entry.password };
-  if (!entry.auth) return undefined;
-  const text = Buffer.from(entry.auth, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  if (colon <= 0) return undefined;
-  return { username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
-}
-
 /** Runs `docker-credential-NAME get`. `undefined` when it has nothing for the registry. */
 async function askHelper(
   name: string,
   serverUrl: string,
   timeoutMs: number,
-): Promise<StoredCredential | undefined> {
+): Promise<RegistryCredential | undefined> {
   const program = `docker-credential-${name}`;
   const fail = (why: string, cause?: unknown): DrakkarError =>
     new DrakkarError('unauthorized', `the credential helper ${program} ${why} for ${serverUrl}`, {

@@ -27,7 +27,6 @@ export {
 } from './manifests.ts';
 export {
   completeUpstreamOptions,
-  type StoredCredential,
   UPSTREAM_DEFAULTS,
   type UpstreamOptions,
 } from './options.ts';

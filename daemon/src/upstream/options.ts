@@ -1,10 +1,4 @@
-/** Who a registry should take the daemon for. */
-export interface StoredCredential {
-  readonly username?: string;
-  readonly password?: string;
-  /** An OAuth2 refresh token, exchanged for access tokens at the registry's realm. */
-  readonly identityToken?: string;
-}
+import type { RegistryCredential } from '@drakkar/protocol';
 
 /** How registries are reached. Complete with {@link completeUpstreamOptions}; the defaults stand in {@link UPSTREAM_DEFAULTS}. */
 export interface UpstreamOptions {
@@ -17,7 +11,7 @@ export interface UpstreamOptions {
   /** PEM files of certificate authorities that are trusted beside the system's. */
   readonly caFiles: readonly string[];
   /** By registry. They win over Docker's configuration. */
-  readonly credentials: Readonly<Record<string, StoredCredential>>;
+  readonly credentials: Readonly<Record<string, RegistryCredential>>;
   /** Docker's `config.json`, with its credential helpers; `null` to read none. A missing file is no error. */
   readonly dockerConfigFile: string | null;
   readonly credentialHelperTimeoutMs: number;

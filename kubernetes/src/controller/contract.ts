@@ -1,4 +1,5 @@
 import type { Distribution } from '../resources/index.ts';
+import type { PullSecrets } from './secrets.ts';
 
 /** What hosts are asked to do. */
 export type OrderSpec =
@@ -29,4 +30,23 @@ export interface HostPart {
   readonly host: string;
   readonly isDone: boolean;
   readonly error: { readonly code: string; readonly message: string } | null;
+}
+
+/** The hosts of a cluster, and what they are asked to do. Whoever asks for something owns it. */
+export interface Fleet {
+  /** What an owner has asked for and not ended, by the names that it was given. */
+  ordersOf(owner: string): ReadonlyMap<string, Order>;
+  /**
+   * Asks for something under a name; where that is asked for already, nothing happens. Kept when it returns.
+   * @param secrets what registries may be shown for it
+   * @throws `busy` where too much is asked for already; `unavailable`
+   */
+  begin(owner: string, name: string, order: OrderSpec, secrets: PullSecrets): Promise<void>;
+  /** It is wanted no longer, and forgotten. */
+  end(owner: string, name: string): Promise<void>;
+  partsOf(owner: string, name: string): Iterable<HostPart>;
+  /** Whether anybody but an owner wants hosts to have it. */
+  isKept(image: string, platform: string, except: string): boolean;
+  /** Told whose orders are further than they were. */
+  onChange(listener: (owner: string) => void): Disposable;
 }

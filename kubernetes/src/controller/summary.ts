@@ -34,7 +34,7 @@ export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
     conditions: conditionsOf(before.conditions ?? [], [...said, readyOf(spec, said)], generation, now),
     ready: `${ready}/${images.length}`,
     images: [...images],
-    previous: [...previous],
+    ...(previous.length === 0 ? {} : { previous: [...previous] }),
     nodes,
     sizeBytes: images.reduce((sum, { sizeBytes = 0 }) => sum + sizeBytes, 0),
     ...(refreshed === undefined || refreshed === '' ? {} : { lastRefreshTime: refreshed }),
@@ -67,7 +67,7 @@ function nodesOf({ spec, plan, nodes, partsOf }: SummaryOf): Nodes {
     .toArray().length;
   const { percentage = 100 } = spec.distribution;
   const desired = isNode ? Math.ceil((wanted.size * percentage) / 100) : seen.size;
-  return { desired, ready, failed };
+  return { desired, ready, ...(failed.length === 0 ? {} : { failed }) };
 }
 
 function resolved(images: readonly ImageStatus[]): Said {

@@ -11,10 +11,11 @@ export {
 } from './definitions.ts';
 export { type Condition, type Distribution, durationMs } from './fields.ts';
 export { generated } from './generated.ts';
-export type {
-  ImageSnapshotSpec,
-  ImageSnapshotStatus,
-  ImageStatus,
-  PreviousImage,
+export {
+  type ImageSnapshotSpec,
+  type ImageSnapshotStatus,
+  type ImageStatus,
+  imageSnapshotSpecSchema,
+  type PreviousImage,
 } from './image-snapshot.ts';
 export type { SnapshotPolicySpec, SnapshotPolicyStatus } from './snapshot-policy.ts';

@@ -173,7 +173,7 @@ describe('an ImageSnapshot', () => {
     world.spec = { ...world.spec, retention: { previous: '0s' } };
     world.work();
     expect(world.asks('evict')).toEqual([pinnedTo('a')]);
-    expect(world.status.previous).toEqual([]);
+    expect(world.status.previous).toBeUndefined();
   });
 
   test('is looked at once in each round, however often it is asked', () => {

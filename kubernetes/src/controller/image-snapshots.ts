@@ -1,0 +1,248 @@
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import {
+  type ApiServer,
+  type ClusterObject,
+  type Events,
+  isNotFound,
+  Reflector,
+  WorkQueue,
+} from '../cluster/index.ts';
+import {
+  API_VERSION,
+  GROUP,
+  IMAGE_SNAPSHOT,
+  type ImageSnapshotSpec,
+  type ImageSnapshotStatus,
+  imageSnapshotSpecSchema,
+} from '../resources/index.ts';
+import { conditionsOf } from './conditions.ts';
+import type { Fleet } from './contract.ts';
+import type { NodeLabels } from './items.ts';
+import { type Plan, planOf } from './plan.ts';
+import type { PullSecrets, Secrets } from './secrets.ts';
+import { summaryOf } from './summary.ts';
+
+export interface ControllerLog {
+  info(context: object, message: string): void;
+  warn(context: object, message: string): void;
+}
+
+export interface ImageSnapshotsModules {
+  readonly api: ApiServer;
+  readonly fleet: Fleet;
+  readonly secrets: Secrets;
+  readonly events: Events;
+  readonly nodes: { readonly objects: NodeLabels; readonly filled: Promise<void> };
+  readonly log: ControllerLog;
+}
+
+interface ImageSnapshot extends ClusterObject {
+  readonly spec?: unknown;
+  readonly status?: ImageSnapshotStatus;
+}
+
+export const FIELD_MANAGER = 'drakkar-supernode';
+/** So long as it is there, what a deleted one has kept is not gone from nodes. */
+const FINALIZER = `${GROUP}/kept`;
+const PATH = `/apis/${API_VERSION}/${IMAGE_SNAPSHOT.plural}` as const;
+const APPLY = 'application/apply-patch+yaml';
+const AT_ONCE = 8;
+/** What many hosts say in a row is one look. */
+const FURTHER_MS = 500;
+const NODES_MS = 2_000;
+
+/** Has hosts do what ImageSnapshots say, and says there how far they are. */
+export class ImageSnapshots implements AsyncDisposable {
+  readonly #modules: ImageSnapshotsModules;
+  readonly #objects: Reflector<ImageSnapshot>;
+  readonly #queue: WorkQueue;
+  /** By uid, of those that there are. */
+  readonly #names = new Map<string, string>();
+  readonly #ending = new AbortController();
+  readonly #listening: Disposable;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(modules: ImageSnapshotsModules) {
+    const { api, fleet, log } = modules;
+    this.#modules = modules;
+    this.#objects = new Reflector<ImageSnapshot>(api, {
+      path: PATH,
+      keep: (object) => object,
+      changed: (now, before) => this.#changed(now, before),
+      failed: (error) => log.warn({ error }, 'ImageSnapshots can’t be followed at the moment'),
+    });
+    this.#queue = new WorkQueue({
+      atOnce: AT_ONCE,
+      work: (name, signal) => this.#reconcile(name, signal),
+      failed: (name, error, failures) =>
+        log.warn({ imageSnapshot: name, error, failures }, 'an ImageSnapshot is to be looked at again'),
+    });
+    this.#listening = fleet.onChange((uid) => {
+      const name = this.#names.get(uid);
+      if (name !== undefined) this.#queue.addIn(name, FURTHER_MS);
+    });
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#objects.objects.size;
+  }
+
+  start(): void {
+    this.#running = this.#objects.run(this.#ending.signal);
+  }
+
+  /** Nodes have come, gone, or other labels. */
+  nodesChanged(): void {
+    for (const name of this.#objects.objects.keys()) this.#queue.addIn(name, NODES_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listening[Symbol.dispose]();
+    this.#ending.abort();
+    await this.#queue[Symbol.asyncDispose]();
+    await this.#running;
+  }
+
+  #changed(now: ImageSnapshot | undefined, before: ImageSnapshot | undefined): void {
+    if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
+      this.#names.delete(before.metadata.uid);
+    if (now === undefined) return;
+    const { uid, name, generation, deletionTimestamp } = now.metadata;
+    this.#names.set(uid, name);
+    const isOurs =
+      before?.metadata.uid === uid &&
+      before.metadata.generation === generation &&
+      before.metadata.deletionTimestamp === deletionTimestamp;
+    // Its status is what we have written.
+    if (!isOurs) this.#queue.add(name);
+  }
+
+  /** @returns after how many milliseconds it is to be looked at again */
+  async #reconcile(name: string, signal: AbortSignal): Promise<number | undefined> {
+    await this.#modules.nodes.filled;
+    const object = this.#objects.objects.get(name);
+    if (object === undefined) return undefined;
+    const isDeleted = object.metadata.deletionTimestamp !== undefined;
+    const hasFinalizer = object.metadata.finalizers?.includes(FINALIZER) === true;
+    if (isDeleted && !hasFinalizer) return undefined;
+    const spec = imageSnapshotSpecSchema.safeParse(object.spec);
+    if (!spec.success) {
+      await this.#sayInvalid(object, z.prettifyError(spec.error), signal);
+      if (isDeleted) await this.#keepFinalizer(object, false, signal);
+      return undefined;
+    }
+    if (!hasFinalizer) await this.#keepFinalizer(object, true, signal);
+    return await this.#bringAbout(object, spec.data, isDeleted, signal);
+  }
+
+  async #bringAbout(
+    object: ImageSnapshot,
+    spec: ImageSnapshotSpec,
+    isDeleted: boolean,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { fleet, secrets, nodes } = this.#modules;
+    const { uid, creationTimestamp, generation = 0 } = object.metadata;
+    const before = object.status ?? {};
+    const nowMs = Date.now();
+    const pull = await secrets.read(spec.pullSecrets ?? []);
+    const plan = planOf({
+      ...{ spec, status: before, isDeleted, nodes: nodes.objects, nowMs },
+      madeAtMs: Date.parse(creationTimestamp ?? ''),
+      orders: fleet.ordersOf(uid),
+      secretProblem: pull.problem,
+      keptByOthers: ({ image, platform }) => fleet.isKept(image, platform, uid),
+    });
+    const refusal = await this.#order(uid, plan, pull);
+    const now = new Date(nowMs).toISOString();
+    const partsOf = (order: string) => fleet.partsOf(uid, order);
+    const status = summaryOf({ spec, before, generation, plan, nodes: nodes.objects, partsOf, now });
+    await this.#say(object, status, signal);
+    this.#tell(object, before, status);
+    if (refusal !== undefined) throw refusal;
+    const isGone = isDeleted && plan.previous.length === 0 && plan.begin.size === 0 && plan.end.length === 0;
+    if (isGone) {
+      await this.#keepFinalizer(object, false, signal);
+      return undefined;
+    }
+    if (plan.begin.size > 0 || plan.end.length > 0) return FURTHER_MS;
+    return plan.nextMs === undefined ? undefined : Math.max(0, plan.nextMs - Date.now());
+  }
+
+  /** @returns why not all of it could be ordered */
+  async #order(uid: string, plan: Plan, pull: PullSecrets): Promise<unknown> {
+    const { fleet } = this.#modules;
+    try {
+      for (const name of plan.end) await fleet.end(uid, name);
+      for (const [name, order] of plan.begin) await fleet.begin(uid, name, order, pull);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  async #say(object: ImageSnapshot, status: ImageSnapshotStatus, signal: AbortSignal): Promise<void> {
+    if (isDeepStrictEqual(plain(object.status), plain(status))) return;
+    await this.#apply(object, '/status', { status }, signal);
+  }
+
+  async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
+    const { conditions = [], ...rest } = object.status ?? {};
+    const { generation = 0 } = object.metadata;
+    const said = { type: 'Ready', status: 'False', reason: 'InvalidSpec', message } as const;
+    const all = conditionsOf(conditions, [said], generation, new Date().toISOString());
+    await this.#say(object, { ...rest, observedGeneration: generation, conditions: all }, signal);
+  }
+
+  async #keepFinalizer(object: ImageSnapshot, isKept: boolean, signal: AbortSignal): Promise<void> {
+    await this.#apply(object, '', { metadata: isKept ? { finalizers: [FINALIZER] } : {} }, signal);
+  }
+
+  async #apply(
+    { metadata: { name, uid } }: ImageSnapshot,
+    subresource: '' | '/status',
+    what: { readonly metadata?: object; readonly status?: object },
+    signal: AbortSignal,
+  ): Promise<void> {
+    // With its uid none that was made anew under the name is meant.
+    const body = {
+      ...{ apiVersion: API_VERSION, kind: IMAGE_SNAPSHOT.kind, ...what },
+      metadata: { ...what.metadata, name, uid },
+    };
+    const query = { fieldManager: FIELD_MANAGER, force: true };
+    try {
+      await this.#modules.api.request('PATCH', `${PATH}/${name}${subresource}`, {
+        ...{ body, query, contentType: APPLY, signal },
+      });
+    } catch (error) {
+      // It has gone.
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  /** Of what is not as it was. */
+  #tell(object: ImageSnapshot, before: ImageSnapshotStatus, status: ImageSnapshotStatus): void {
+    const { events } = this.#modules;
+    const named = { ...object, apiVersion: API_VERSION, kind: IMAGE_SNAPSHOT.kind };
+    const was = new Map(before.conditions?.map((condition) => [condition.type, condition]));
+    for (const { type, status: now, message } of status.conditions ?? []) {
+      const known = was.get(type);
+      if (now === 'True' && known?.status !== 'True')
+        events.tell(named, { type: 'Normal', reason: type, message });
+    }
+    const known = new Map(before.images?.map((image) => [`${image.image} ${image.platform}`, image]));
+    for (const { image, platform, phase, reason, message, failures } of status.images ?? []) {
+      const last = known.get(`${image} ${platform}`);
+      if (phase === 'Failed' && (last?.phase !== 'Failed' || last.failures !== failures))
+        events.tell(named, {
+          ...{ type: 'Warning', reason: reason ?? 'Failed' },
+          message: `${image} for ${platform}: ${message ?? 'it failed'}`,
+        });
+    }
+  }
+}
+
+/** As it would come back: without what is undefined. */
+const plain = (document: unknown): unknown => JSON.parse(JSON.stringify(document ?? {})) as unknown;

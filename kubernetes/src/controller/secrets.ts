@@ -1,0 +1,125 @@
+import {
+  credentialIn,
+  type DockerConfig,
+  parseDockerAuths,
+  parseDockerConfig,
+  type RegistryCredential,
+} from '@drakkar/protocol';
+import { type ApiServer, StatusError } from '../cluster/index.ts';
+
+/** A secret by its name, as those who want its use name it. */
+export interface SecretName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface SecretProblem {
+  readonly reason: 'SecretNotFound' | 'SecretForbidden' | 'SecretWrongType' | 'SecretInvalid';
+  readonly message: string;
+}
+
+/** What registries may be shown. */
+export class PullSecrets {
+  readonly #configs: readonly DockerConfig[];
+  /** Why one of them can’t be used. */
+  readonly problem: SecretProblem | undefined;
+
+  constructor(configs: readonly DockerConfig[], problem: SecretProblem | undefined) {
+    this.#configs = configs;
+    this.problem = problem;
+  }
+
+  /** The first of them that has something for it counts. */
+  of(registry: string): RegistryCredential | undefined {
+    for (const config of this.#configs) {
+      const found = credentialIn(config, registry);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
+
+interface Secret {
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+type Read = { readonly config: DockerConfig } | { readonly problem: SecretProblem };
+
+/** What has changed is noticed after so long. */
+const FRESH_MS = 30_000;
+const MAX_KEPT = 2_000;
+
+/** Source: Kubernetes, “Types of Secret”. */
+const TYPES: Readonly<Record<string, { readonly key: string; parse(text: string): DockerConfig }>> = {
+  'kubernetes.io/dockerconfigjson': { key: '.dockerconfigjson', parse: parseDockerConfig },
+  'kubernetes.io/dockercfg': { key: '.dockercfg', parse: parseDockerAuths },
+};
+
+/** Reads secrets that somebody has named, and no others; what they hold is in memory alone. */
+export class Secrets {
+  readonly #api: Pick<ApiServer, 'request'>;
+  readonly #kept = new Map<string, { readonly atMs: number; readonly read: Promise<Read> }>();
+
+  constructor(api: Pick<ApiServer, 'request'>) {
+    this.#api = api;
+  }
+
+  /** @throws {@link StatusError} where the API server can’t be asked */
+  async read(names: readonly SecretName[]): Promise<PullSecrets> {
+    const all = await Promise.all(names.map((name) => this.#one(name)));
+    const configs = all.flatMap((each) => ('config' in each ? [each.config] : []));
+    return new PullSecrets(configs, all.flatMap((each) => ('problem' in each ? [each.problem] : []))[0]);
+  }
+
+  async #one(name: SecretName): Promise<Read> {
+    const key = `${name.namespace}/${name.name}`;
+    const known = this.#kept.get(key);
+    if (known !== undefined && performance.now() - known.atMs < FRESH_MS) return await known.read;
+    const read = this.#ask(name);
+    this.#kept.delete(key);
+    this.#kept.set(key, { atMs: performance.now(), read });
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+    try {
+      return await read;
+    } catch (error) {
+      this.#kept.delete(key);
+      throw error;
+    }
+  }
+
+  async #ask({ namespace, name }: SecretName): Promise<Read> {
+    const which = `the secret ${namespace}/${name}`;
+    const problem = (reason: SecretProblem['reason'], message: string): Read => ({
+      problem: { reason, message },
+    });
+    try {
+      const secret = await this.#api.request<Secret>(
+        'GET',
+        `/api/v1/namespaces/${namespace}/secrets/${name}`,
+      );
+      const type = TYPES[secret.type ?? ''];
+      if (type === undefined) {
+        const wanted = Object.keys(TYPES).join(' or ');
+        return problem('SecretWrongType', `${which} is of the type ${secret.type}, and not ${wanted}`);
+      }
+      const text = secret.data?.[type.key];
+      if (text === undefined) return problem('SecretInvalid', `${which} has no ${type.key}`);
+      try {
+        return { config: type.parse(Buffer.from(text, 'base64').toString('utf8')) };
+      } catch {
+        return problem('SecretInvalid', `${type.key} of ${which} is no configuration of Docker’s`);
+      }
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      if (error.code === 404) return problem('SecretNotFound', `there is no secret ${namespace}/${name}`);
+      if (error.code === 403)
+        return problem(
+          'SecretForbidden',
+          `${which} may not be read; give this supernode the right to get it`,
+        );
+      throw error;
+    }
+  }
+}

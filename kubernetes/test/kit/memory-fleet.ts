@@ -1,0 +1,92 @@
+import type { Fleet, HostPart, Order, OrderSpec } from '../../src/controller/contract.ts';
+import type { PullSecrets } from '../../src/controller/secrets.ts';
+
+const OPEN = { error: null, resolved: null, snapshot: null, bytes: { upstream: 0, peer: 0 } };
+
+export const digestOf = (text: string): string =>
+  `sha256:${Buffer.from(text).toString('hex').padEnd(64, '0').slice(0, 64)}`;
+
+interface Asked {
+  readonly owner: string;
+  readonly name: string;
+  readonly spec: OrderSpec;
+  readonly secrets: PullSecrets;
+  order: Order;
+}
+
+/** A fleet that does all it is asked at once, and remembers it as long as the test. */
+export class MemoryFleet implements Fleet {
+  /** Names of hosts. */
+  readonly hosts = new Set<string>();
+  /** All that was ever asked for. */
+  readonly asked: Asked[] = [];
+  /** What can't be done, by image. */
+  readonly failing = new Map<string, { readonly code: string; readonly message: string }>();
+  /** What tags mean that do not mean themselves. */
+  readonly means = new Map<string, string>();
+  /** Nothing ends. */
+  isStuck = false;
+  readonly #orders = new Map<string, Asked>();
+  readonly #listeners = new Set<(owner: string) => void>();
+
+  ordersOf(owner: string): ReadonlyMap<string, Order> {
+    const mine = [...this.#orders.values()].filter((each) => each.owner === owner);
+    return new Map(mine.map(({ name, order }) => [name, order]));
+  }
+
+  async begin(owner: string, name: string, spec: OrderSpec, secrets: PullSecrets): Promise<void> {
+    if (this.#orders.has(`${owner} ${name}`)) return;
+    const asked: Asked = { owner, name, spec, secrets, order: { ...OPEN, state: 'running' } };
+    this.#orders.set(`${owner} ${name}`, asked);
+    this.asked.push(asked);
+    if (!this.isStuck) setImmediate(() => this.#end(asked));
+  }
+
+  async end(owner: string, name: string): Promise<void> {
+    this.#orders.delete(`${owner} ${name}`);
+  }
+
+  *partsOf(owner: string, name: string): Generator<HostPart> {
+    const isDone = this.#orders.get(`${owner} ${name}`)?.order.state === 'keeping';
+    for (const host of this.hosts) yield { host, isDone, error: null };
+  }
+
+  isKept(image: string, platform: string, except: string): boolean {
+    return [...this.#orders.values()].some(
+      ({ owner, spec }) =>
+        owner !== except && spec.kind === 'keep' && spec.image === image && spec.platform === platform,
+    );
+  }
+
+  onChange(listener: (owner: string) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  asks(kind: OrderSpec['kind']): string[] {
+    return this.asked.filter(({ spec }) => spec.kind === kind).map(({ spec }) => spec.image);
+  }
+
+  /** What was not wanted to end does. */
+  endAll(): void {
+    this.isStuck = false;
+    for (const asked of this.#orders.values()) if (asked.order.state === 'running') this.#end(asked);
+  }
+
+  #end(asked: Asked): void {
+    asked.order = { ...asked.order, ...this.#outcomeOf(asked.spec) };
+    for (const listener of this.#listeners) listener(asked.owner);
+  }
+
+  #outcomeOf({ kind, image }: OrderSpec): Partial<Order> {
+    const error = this.failing.get(image);
+    if (error !== undefined) return { state: 'failed', error };
+    if (kind !== 'build') return { state: kind === 'keep' ? 'keeping' : 'succeeded' };
+    const root = digestOf(this.means.get(image) ?? image);
+    return {
+      state: 'succeeded',
+      resolved: { root, manifest: digestOf(`manifest of ${root}`) },
+      snapshot: { layout: digestOf(`layout of ${root}`), sizeBytes: 100 },
+    };
+  }
+}
