@@ -225,6 +225,7 @@ export async function startDaemon(
       new HostTasks({
         work: (task, work) => doTask(task, modules, work),
         report: (report) => swarm.tasks.report(report),
+        entrust: (image, credential) => client.entrust(image, credential),
         ...{ log, tracing },
       }),
     );

@@ -30,6 +30,7 @@ export * from './merge-traces.ts';
 export { type Message as HaveMessage, MessageSchema as HaveMessageSchema } from './messages/have_pb.ts';
 export {
   CandidatesSchema,
+  type Credential as CredentialMessage,
   type Find as FindMessage,
   type FirstPull as FirstPullMessage,
   type Found as FoundMessage,

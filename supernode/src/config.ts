@@ -58,6 +58,28 @@ const supernodeSchema = z.strictObject({
     })
     .prefault({})
     .describe('Where it keeps what it must not forget.'),
+  kubernetes: z
+    .strictObject({
+      enabled: z.boolean().default(false).describe('Whether it brings about what ImageSnapshots say.'),
+      kubeconfig: absolutePath
+        .nullable()
+        .default(null)
+        .describe('How the API server is reached; as the pod’s service account where `null`.'),
+      context: z
+        .string()
+        .min(1)
+        .max(253)
+        .nullable()
+        .default(null)
+        .describe('Of the kubeconfig; its own where `null`.'),
+      namespace: z
+        .string()
+        .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'is no name of a namespace')
+        .default('drakkar')
+        .describe('Where it holds the lease by which one supernode at a time does so.'),
+    })
+    .prefault({})
+    .describe('The Kubernetes cluster whose nodes the hosts are; each host is called as its node.'),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') })
     .prefault({})

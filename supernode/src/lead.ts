@@ -14,6 +14,7 @@ import {
 import type { SupernodeConfig } from './config.ts';
 import { type Control, clockMs, type HostEvents } from './control/control.ts';
 import { clusterOf, isEnded, Jobs } from './jobs/index.ts';
+import { Kubernetes } from './kubernetes/kubernetes.ts';
 import type { Members } from './members/members.ts';
 import type { SupernodeMetrics } from './metrics.ts';
 import { Policies } from './policies/index.ts';
@@ -24,6 +25,7 @@ import { Views } from './views.ts';
 import { Hooks } from './webhooks/index.ts';
 
 export interface LeadModules {
+  readonly self: PeerId;
   /** What only the one that leads changes. */
   readonly state: StateStore;
   readonly control: Control;
@@ -55,11 +57,12 @@ const SAMPLE_MS = 5_000;
 
 /** Goes on with all that was not done. @throws `unavailable` where the state is away */
 export async function startLead(
-  options: SupernodeConfig['api'],
+  { api: options, kubernetes: inKubernetes }: Pick<SupernodeConfig, 'api' | 'kubernetes'>,
   modules: LeadModules,
   isSecure: boolean,
 ): Promise<Lead> {
-  const { state, control, members, membersApi, catalogue, traces, metrics, log, tracing, isSure } = modules;
+  const { self, state, control, members, membersApi, catalogue, traces, metrics, log, tracing, isSure } =
+    modules;
   await using stack = new AsyncDisposableStack();
   const writer = stack.use(
     new WriteBehind(state, (error) => {
@@ -68,8 +71,11 @@ export async function startLead(
     }),
   );
   const clock = { wallMs: Date.now, evenMs: clockMs, chance: Math.random };
-  const cluster = clusterOf(control, members);
+  const kubernetes = new Kubernetes(inKubernetes);
+  const cluster = clusterOf(control, members, kubernetes);
   const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing, isSure }));
+  stack.use(kubernetes);
+  await kubernetes.start({ state, jobs, self, hosts: () => control.swarm.hosts.values(), log });
   const policies = stack.use(
     await Policies.open({
       ...{ state, jobs, log, tracing, nowMs: Date.now },
@@ -123,7 +129,7 @@ export async function startLead(
   };
   const hosts: HostEvents = {
     came: (host) => {
-      jobs.came(host);
+      jobs.came(kubernetes.placed(host));
       tellOfHost(host.peer);
     },
     left: (peer) => {

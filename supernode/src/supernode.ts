@@ -129,7 +129,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
     supernodes: supernodes(),
   });
   const leadModules: Omit<LeadModules, 'state'> = {
-    ...{ control, members, catalogue, traces, metrics, log, tracing, status },
+    ...{ self: node.peer, control, members, catalogue, traces, metrics, log, tracing, status },
     isSure: () => replicas?.isSure ?? true,
     membersApi: membersApi({
       ...{ control, members, authority, membershipMs: config.membershipMs },
@@ -145,7 +145,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
       ...{ control, log },
       open: shared && (() => streamToLeader(node, replicas)),
       start: (fence) =>
-        startLead(config.api, { ...leadModules, state: fenced(state, fence) }, place.pin !== null),
+        startLead(config, { ...leadModules, state: fenced(state, fence) }, place.pin !== null),
     }),
   );
 

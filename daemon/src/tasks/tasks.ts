@@ -1,4 +1,12 @@
-import { DrakkarError, type TaskMessage, toDrakkarError } from '@drakkar/protocol';
+import {
+  type CredentialMessage,
+  DrakkarError,
+  type ImageReference,
+  parseReference,
+  type RegistryCredential,
+  type TaskMessage,
+  toDrakkarError,
+} from '@drakkar/protocol';
 import { currentSpan, type Tracing } from '@drakkar/service';
 import { type Log, Work } from '../snapshots/index.ts';
 import type { TaskReportInit } from '../swarm/index.ts';
@@ -7,6 +15,8 @@ import type { TaskOutcome, TaskWork } from './work.ts';
 export interface HostTasksModules {
   /** Does one task. */
   work(task: TaskWork, work: Work): Promise<TaskOutcome>;
+  /** An image is to be read with this. */
+  entrust(image: ImageReference, credential: RegistryCredential): void;
   report(report: TaskReportInit): void;
   readonly log: Log;
   readonly tracing: Tracing;
@@ -40,7 +50,7 @@ export class HostTasks implements AsyncDisposable {
     this.#modules = modules;
   }
 
-  begin({ id, work }: TaskMessage, traceparent: string): void {
+  begin({ id, work, credential }: TaskMessage, traceparent: string): void {
     const ended = this.#ended.get(id);
     if (ended !== undefined) this.#modules.report(ended);
     if (ended !== undefined || this.#running.has(id)) return;
@@ -53,12 +63,25 @@ export class HostTasks implements AsyncDisposable {
       this.#modules.report({ id, ...failure(new DrakkarError('busy', 'this host has too much to do')) });
       return;
     }
+    if (credential !== undefined) this.#entrust(work, credential);
     const running: Running = { ending: new AbortController(), done: Promise.resolve() };
     this.#running.set(id, running);
     const options = { traceparent, attributes: { task: id } };
     running.done = this.#modules.tracing.run(`task ${work.case}`, options, () =>
       this.#run(id, work, running.ending.signal),
     );
+  }
+
+  /** What is wrong with the image's name the work says. */
+  #entrust(work: TaskWork, { username, password, identityToken }: CredentialMessage): void {
+    const named = 'image' in work.value ? work.value.image?.reference : undefined;
+    if (named === undefined) return;
+    const credential = identityToken === '' ? { username, password } : { identityToken };
+    try {
+      this.#modules.entrust(parseReference(named), credential);
+    } catch (error) {
+      this.#modules.log.debug({ error }, 'a credential for no image is left out');
+    }
   }
 
   cancel(id: string): void {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DrakkarError, isDrakkarError, type RegistryCredential } from '@drakkar/protocol';
 import { z } from 'zod';
 import type { Agents } from './agents.ts';
@@ -63,6 +64,8 @@ export class Authenticator {
   );
   readonly #lent = new BoundedMap<string, { header: string; atMs: number }>(MAX_LENT);
 
+  readonly #entrusted = new BoundedMap<string, { credential: RegistryCredential; atMs: number }>(MAX_LENT);
+
   constructor(options: UpstreamOptions, agents: Agents) {
     this.#options = options;
     this.#agents = agents;
@@ -75,6 +78,20 @@ export class Authenticator {
     this.#lent.set(key, lent);
     const forget = () => {
       if (this.#lent.get(key) === lent) this.#lent.delete(key);
+    };
+    setTimeout(forget, LENT_LIFE_MS).unref();
+  }
+
+  /** With what one repository is to be read: before what the daemon has of its own. */
+  entrust({ registry, scope }: Pick<Question, 'registry' | 'scope'>, credential: RegistryCredential): void {
+    const key = `${registry} ${scope}`;
+    const known = this.#entrusted.get(key);
+    if (!isDeepStrictEqual(known?.credential, credential))
+      this.#tokens.delete(tokenKey({ registry, scope, caller: undefined }));
+    const entrusted = { credential, atMs: Date.now() };
+    this.#entrusted.set(key, entrusted);
+    const forget = () => {
+      if (this.#entrusted.get(key) === entrusted) this.#entrusted.delete(key);
     };
     setTimeout(forget, LENT_LIFE_MS).unref();
   }
@@ -115,18 +132,26 @@ export class Authenticator {
 
   async #lentFor({ registry, scope, caller }: Question): Promise<string | undefined> {
     const lent = caller === undefined ? this.#lent.get(`${registry} ${scope}`) : undefined;
+    if (this.#entrusted.get(`${registry} ${scope}`) !== undefined) return undefined;
     if (lent === undefined || lent.atMs + LENT_LIFE_MS < Date.now()) return undefined;
     return (await this.#credential(registry)) === undefined ? lent.header : undefined;
   }
 
   async #meet(challenge: Challenge, question: Question): Promise<string | undefined> {
-    const credential = question.caller === null ? undefined : await this.#credential(question.registry);
+    const credential = await this.#credentialFor(question);
     if (challenge.scheme === 'basic') return basic(credential);
     const kept = this.#tokens.get(tokenKey(question));
     if (kept !== undefined && kept.expiresAtMs > Date.now()) return kept.header;
     const token = await this.#fetchToken(challenge, credential, question);
     if (token !== undefined) this.#tokens.set(tokenKey(question), token);
     return token?.header;
+  }
+
+  async #credentialFor({ registry, scope, caller }: Question): Promise<RegistryCredential | undefined> {
+    if (caller === null) return undefined;
+    const entrusted = caller === undefined ? this.#entrusted.get(`${registry} ${scope}`) : undefined;
+    if (entrusted !== undefined && entrusted.atMs + LENT_LIFE_MS > Date.now()) return entrusted.credential;
+    return await this.#credential(registry);
   }
 
   async #credential(registry: string): Promise<RegistryCredential | undefined> {
@@ -215,7 +240,7 @@ export class Authenticator {
   }
 }
 
-function tokenKey({ registry, scope, caller }: Question): string {
+function tokenKey({ registry, scope, caller }: Pick<Question, 'registry' | 'scope' | 'caller'>): string {
   return `${caller === null ? 'anonymous' : 'daemon'} ${registry} ${scope}`;
 }
 

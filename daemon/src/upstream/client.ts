@@ -1,4 +1,4 @@
-import type { Descriptor, Digest, ImageReference, Platform } from '@drakkar/protocol';
+import type { Descriptor, Digest, ImageReference, Platform, RegistryCredential } from '@drakkar/protocol';
 import { fetchBlob, headBlob, openBlob } from './blobs.ts';
 import { endpointOf } from './hosts.ts';
 import { findImage, type ResolvedImage } from './images.ts';
@@ -22,6 +22,8 @@ export interface RegistryClient extends Disposable {
    * there and has no credential of its own.
    */
   lend(image: RepositoryName, authorization: string): void;
+  /** Somebody wants a repository read with this credential: for a while the daemon shows it there, before any of its own. */
+  entrust(image: RepositoryName, credential: RegistryCredential): void;
   /** Digest, type and size of a manifest; `reference` is a tag or a digest. */
   resolve(image: RepositoryName, reference: string, options?: CallOptions): Promise<ResolvedManifest>;
   /** A manifest's bytes, exactly as the registry has them, at most 8 MiB, verified. */
@@ -85,6 +87,7 @@ export function createRegistryClient(options: Partial<UpstreamOptions> = {}): Re
       }
     },
     lend: (image, authorization) => session.lend(at(image), authorization),
+    entrust: (image, credential) => session.entrust(at(image), credential),
     resolve: (image, reference, call = {}) => resolveManifest(session, { ...at(image), reference }, call),
     fetchManifest: (image, reference, call = {}) => fetchManifest(session, { ...at(image), reference }, call),
     resolveImage: (reference, platform, call = {}) =>

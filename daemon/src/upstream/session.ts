@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { DrakkarError } from '@drakkar/protocol';
+import { DrakkarError, type RegistryCredential } from '@drakkar/protocol';
 import type { Response } from 'node-fetch';
 import { RateLimit } from '../rate-limit.ts';
 import { type Agents, createAgents } from './agents.ts';
@@ -72,6 +72,10 @@ export class Session implements Disposable {
 
   lend({ registry, repository }: RepositoryName, authorization: string): void {
     this.#authenticator.lend({ registry, scope: scopeOf(repository) }, authorization);
+  }
+
+  entrust({ registry, repository }: RepositoryName, credential: RegistryCredential): void {
+    this.#authenticator.entrust({ registry, scope: scopeOf(repository) }, credential);
   }
 
   discard(response: Response): void {

@@ -17,8 +17,8 @@ export interface ReflectorOptions<T> {
   readonly accept?: string;
   /** What is kept of each. */
   keep(object: ClusterObject): T;
-  /** Something has come, changed or gone; `undefined` is what it was, or is now. */
-  changed(now: T | undefined, before: T | undefined): void;
+  /** Something has come, changed or gone; `undefined` is what it was, or is now. @param key as {@link keyOf} */
+  changed(now: T | undefined, before: T | undefined, key: string): void;
   /** It goes on trying. */
   failed(error: StatusError): void;
 }
@@ -128,13 +128,13 @@ export class Reflector<T> {
     const before = this.#objects.get(key);
     const now = this.#options.keep(object);
     this.#objects.set(key, now);
-    this.#options.changed(now, before);
+    this.#options.changed(now, before, key);
   }
 
   #drop(key: string): void {
     const before = this.#objects.get(key);
     if (!this.#objects.delete(key)) return;
-    this.#options.changed(undefined, before);
+    this.#options.changed(undefined, before, key);
   }
 }
 

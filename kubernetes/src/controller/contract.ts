@@ -38,10 +38,13 @@ export interface Fleet {
   ordersOf(owner: string): ReadonlyMap<string, Order>;
   /**
    * Asks for something under a name; where that is asked for already, nothing happens. Kept when it returns.
-   * @param secrets what registries may be shown for it
    * @throws `busy` where too much is asked for already; `unavailable`
    */
-  begin(owner: string, name: string, order: OrderSpec, secrets: PullSecrets): Promise<void>;
+  begin(owner: string, name: string, order: OrderSpec): Promise<void>;
+  /** What registries may be shown for all that an owner asks for, from now on. */
+  lend(owner: string, secrets: PullSecrets): void;
+  /** There is no such owner any more. */
+  forget(owner: string): void;
   /** It is wanted no longer, and forgotten. */
   end(owner: string, name: string): Promise<void>;
   partsOf(owner: string, name: string): Iterable<HostPart>;

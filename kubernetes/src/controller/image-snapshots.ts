@@ -20,7 +20,7 @@ import { conditionsOf } from './conditions.ts';
 import type { Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { type Plan, planOf } from './plan.ts';
-import type { PullSecrets, Secrets } from './secrets.ts';
+import type { Secrets } from './secrets.ts';
 import { summaryOf } from './summary.ts';
 
 export interface ControllerLog {
@@ -106,8 +106,10 @@ export class ImageSnapshots implements AsyncDisposable {
   }
 
   #changed(now: ImageSnapshot | undefined, before: ImageSnapshot | undefined): void {
-    if (before !== undefined && before.metadata.uid !== now?.metadata.uid)
+    if (before !== undefined && before.metadata.uid !== now?.metadata.uid) {
       this.#names.delete(before.metadata.uid);
+      this.#modules.fleet.forget(before.metadata.uid);
+    }
     if (now === undefined) return;
     const { uid, name, generation, deletionTimestamp } = now.metadata;
     this.#names.set(uid, name);
@@ -155,7 +157,8 @@ export class ImageSnapshots implements AsyncDisposable {
       secretProblem: pull.problem,
       keptByOthers: ({ image, platform }) => fleet.isKept(image, platform, uid),
     });
-    const refusal = await this.#order(uid, plan, pull);
+    fleet.lend(uid, pull);
+    const refusal = await this.#order(uid, plan);
     const now = new Date(nowMs).toISOString();
     const partsOf = (order: string) => fleet.partsOf(uid, order);
     const status = summaryOf({ spec, before, generation, plan, nodes: nodes.objects, partsOf, now });
@@ -172,11 +175,11 @@ export class ImageSnapshots implements AsyncDisposable {
   }
 
   /** @returns why not all of it could be ordered */
-  async #order(uid: string, plan: Plan, pull: PullSecrets): Promise<unknown> {
+  async #order(uid: string, plan: Plan): Promise<unknown> {
     const { fleet } = this.#modules;
     try {
       for (const name of plan.end) await fleet.end(uid, name);
-      for (const [name, order] of plan.begin) await fleet.begin(uid, name, order, pull);
+      for (const [name, order] of plan.begin) await fleet.begin(uid, name, order);
       return undefined;
     } catch (error) {
       return error;

@@ -5,14 +5,14 @@ import type { ControllerLog } from './image-snapshots.ts';
 export function followNodes(
   api: ApiServer,
   log: ControllerLog,
-  changed: () => void,
+  changed: (name: string) => void,
 ): Reflector<Readonly<Record<string, string>>> {
   return new Reflector(api, {
     path: '/api/v1/nodes',
     accept: METADATA_ONLY,
     keep: ({ metadata: { labels = {} } }) => labels,
-    changed: (now, before) => {
-      if (textOf(now) !== textOf(before)) changed();
+    changed: (now, before, name) => {
+      if (textOf(now) !== textOf(before)) changed(name);
     },
     failed: (error) => log.warn({ error }, 'nodes can’t be followed at the moment'),
   });

@@ -30,7 +30,7 @@ export interface Situation {
 /** What is to be done now, and how all of it stands. */
 export interface Plan {
   readonly begin: ReadonlyMap<string, OrderSpec>;
-  /** Names of orders that are wanted no longer. */
+  /** Names of orders that are wanted no longer, or are done with. */
   readonly end: readonly string[];
   readonly images: readonly ImageStatus[];
   readonly previous: readonly PreviousImage[];
@@ -76,9 +76,7 @@ class Planner {
     for (const { image, platform, digest } of images)
       if (digest !== undefined) this.#previous.delete(keyOfItem({ image: pinned(image, digest), platform }));
     this.#evictPrevious();
-    const end = [...orders].flatMap(([name, { state }]) =>
-      this.#wanted.has(name) || isEnded(state) ? [] : [name],
-    );
+    const end = [...orders.keys()].filter((name) => !this.#wanted.has(name));
     const previous = [...this.#previous.values()];
     return { begin: this.#begin, end, images, previous, kept: this.#kept, nextMs: this.#nextMs };
   }

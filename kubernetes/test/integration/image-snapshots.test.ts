@@ -185,8 +185,9 @@ describe('the controller of ImageSnapshots', () => {
       await apply(name, { images: [image], pullSecrets: [{ namespace: 'default', name }] });
       await expect.poll(() => isReady(name), SOON).toBe('True');
       const [asked] = fleet.asked.filter(({ spec }) => spec.image === image);
-      expect(asked?.secrets.of('registry.example')).toEqual({ username: 'me', password: 'secret' });
-      expect(asked?.secrets.of('other.example')).toBeUndefined();
+      const lent = fleet.lent.get(asked?.owner ?? '');
+      expect(lent?.of('registry.example')).toEqual({ username: 'me', password: 'secret' });
+      expect(lent?.of('other.example')).toBeUndefined();
       await remove(name);
     }
   });

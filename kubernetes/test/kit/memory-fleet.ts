@@ -10,7 +10,6 @@ interface Asked {
   readonly owner: string;
   readonly name: string;
   readonly spec: OrderSpec;
-  readonly secrets: PullSecrets;
   order: Order;
 }
 
@@ -24,6 +23,8 @@ export class MemoryFleet implements Fleet {
   readonly failing = new Map<string, { readonly code: string; readonly message: string }>();
   /** What tags mean that do not mean themselves. */
   readonly means = new Map<string, string>();
+  /** What registries may be shown, by owner. */
+  readonly lent = new Map<string, PullSecrets>();
   /** Nothing ends. */
   isStuck = false;
   readonly #orders = new Map<string, Asked>();
@@ -34,12 +35,20 @@ export class MemoryFleet implements Fleet {
     return new Map(mine.map(({ name, order }) => [name, order]));
   }
 
-  async begin(owner: string, name: string, spec: OrderSpec, secrets: PullSecrets): Promise<void> {
+  async begin(owner: string, name: string, spec: OrderSpec): Promise<void> {
     if (this.#orders.has(`${owner} ${name}`)) return;
-    const asked: Asked = { owner, name, spec, secrets, order: { ...OPEN, state: 'running' } };
+    const asked: Asked = { owner, name, spec, order: { ...OPEN, state: 'running' } };
     this.#orders.set(`${owner} ${name}`, asked);
     this.asked.push(asked);
     if (!this.isStuck) setImmediate(() => this.#end(asked));
+  }
+
+  lend(owner: string, secrets: PullSecrets): void {
+    this.lent.set(owner, secrets);
+  }
+
+  forget(owner: string): void {
+    this.lent.delete(owner);
   }
 
   async end(owner: string, name: string): Promise<void> {

@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { newId } from '../ids.ts';
 import {
   ABSENT,
+  type Change,
   Collection,
   type Page,
   type PageOptions,
@@ -57,6 +58,13 @@ export interface JobsModules {
   readonly tracing: Tracing;
   /** Whether what hosts are told now nobody else may tell them otherwise. */
   isSure(): boolean;
+}
+
+export interface CreateOptions {
+  /** So many that have not ended are too many. */
+  readonly mostActive?: number;
+  /** What is written together with the job, or neither is. */
+  with?(id: string): Change[];
 }
 
 export type JobAction = 'cancel' | 'pause' | 'resume' | 'retry';
@@ -128,11 +136,12 @@ export class Jobs implements AsyncDisposable {
    * @param request whoever asks again under the same name gets the same job
    * @throws `busy` while too many have not ended; `already_exists` where that name was given to another request
    */
-  async create(spec: JobSpec, by: string, request?: string): Promise<Job> {
+  async create(spec: JobSpec, by: string, request?: string, options: CreateOptions = {}): Promise<Job> {
+    const { mostActive = MAX_ACTIVE, with: more } = options;
     const { state, clock, log } = this.#modules;
     const known = request === undefined ? undefined : await this.#requested(request, spec);
     if (known !== undefined) return known;
-    if (this.active >= MAX_ACTIVE) {
+    if (this.active >= mostActive) {
       throw new DrakkarError('busy', `${this.active} jobs have not ended yet`, {
         hint: 'cancel some, or wait: `drakkar jobs` lists them',
       });
@@ -140,7 +149,7 @@ export class Jobs implements AsyncDisposable {
     const resolved = await this.#lastResolved(spec);
     const made = newJob(newId(clock.wallMs()), spec, by, clock.wallMs());
     const job = { ...made, resolved, trace: this.#newTrace() };
-    const changes = [this.#jobs.change(job.id, job, { expects: ABSENT })];
+    const changes = [this.#jobs.change(job.id, job, { expects: ABSENT }), ...(more?.(job.id) ?? [])];
     if (request !== undefined)
       changes.push(
         this.#requests.change(
@@ -149,7 +158,7 @@ export class Jobs implements AsyncDisposable {
           { expects: ABSENT, ttlMs: REQUEST_TTL_MS },
         ),
       );
-    if ((await state.commit(changes)) === undefined) return await this.create(spec, by, request);
+    if ((await state.commit(changes)) === undefined) return await this.create(spec, by, request, options);
     log.info({ job: job.id, kind: spec.kind, by }, 'a job was made');
     this.#begin(job, []);
     return this.#shown(job);
@@ -242,6 +251,16 @@ export class Jobs implements AsyncDisposable {
     for await (const { id: peer } of rows.all()) this.#writer.put(rows.change(peer, null));
     this.#writer.put(this.#jobs.change(id, null));
     await this.#writer.flush();
+  }
+
+  /** How far hosts are with a job that has not ended, as it is at the moment. */
+  *works(id: string): Generator<HostWork> {
+    yield* this.#runs.get(id)?.rows.values() ?? [];
+  }
+
+  /** Those that have not ended, as they are at the moment. */
+  *running(): Generator<Job> {
+    for (const { job } of this.#runs.values()) if (!isEnded(job)) yield job;
   }
 
   came(host: JobHost): void {

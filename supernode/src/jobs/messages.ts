@@ -5,6 +5,7 @@ import {
   ERROR_CODES,
   formatReference,
   parseReference,
+  type RegistryCredential,
   rawOf,
   type TaskReportMessage,
   type TaskResultMessage,
@@ -20,9 +21,15 @@ const MAX_LAYERS = 1_000;
 const MAX_WORDS = 1_000;
 
 /** What one host is told to do for a job. */
-export function encodeTask(id: string, step: Step, job: Job): FromSupernodeInit {
+export function encodeTask(
+  id: string,
+  step: Step,
+  job: Job,
+  credential?: RegistryCredential,
+): FromSupernodeInit {
   const traceparent = job.trace === null ? '' : formatTraceparent(job.trace);
-  return { message: { case: 'task', value: { id, work: workOf(step, job) } }, traceparent };
+  const value = { id, work: workOf(step, job), ...(credential === undefined ? {} : { credential }) };
+  return { message: { case: 'task', value }, traceparent };
 }
 
 function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {

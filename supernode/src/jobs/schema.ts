@@ -30,7 +30,7 @@ export const targetSchema = z
   .strictObject({
     role: z.enum(ROLES).optional().describe('Hosts with this role alone.'),
     labels: z
-      .record(z.string().min(1).max(255), z.string().max(255))
+      .record(z.string().min(1).max(324), z.string().max(255))
       .optional()
       .describe('Hosts with all of these labels alone.'),
     percentage: z.int().min(1).max(100).optional().describe('So much of them, chosen by lot.'),

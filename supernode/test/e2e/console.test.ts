@@ -284,7 +284,7 @@ test('a policy is made and changed in all that it says, and what is wrong stands
     'Then only of images larger than, in MB',
     'Or until so many have it',
   ]);
-  expect(await page.evaluate('document.activeElement.value')).toBe('Shop');
+  await expect.poll(() => page.evaluate('document.activeElement.value')).toBe('Shop');
   expect(await barriers(page)).toEqual([]);
   await fill('Name', 'shop');
   await fill('Images', 'registry.example/shop/**');

@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  type ControlPlane,
+  imageOf,
+  layerOf,
+  type Nodes,
+  pushImage,
+  type Registry,
+  startControlPlane,
+  startNodes,
+  startRegistry,
+  tarArchive,
+} from '@drakkar/lab';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Fleet, startFleet } from '../../src/fleet/fleet.ts';
+
+const SOON = { timeout: 60_000, interval: 200 };
+const DEFINITIONS = join(import.meta.dirname, '../../../deploy/kubernetes/crds');
+const USER = { username: 'puller', password: 'a password' };
+
+const running = new AsyncDisposableStack();
+let plane: ControlPlane;
+let nodes: Nodes;
+let fleet: Fleet;
+
+beforeAll(async () => {
+  plane = running.use(await startControlPlane());
+  await plane.kubectl(['apply', '--filename', DEFINITIONS]);
+  await plane.kubectl(['wait', '--for=condition=Established', 'crd/imagesnapshots.drakkar.dev']);
+  await plane.kubectl(['create', 'namespace', 'drakkar']);
+  const names = ['host-0', 'host-1', 'host-2'];
+  nodes = running.use(
+    await startNodes(
+      plane,
+      names.map((name, index) => ({ name, labels: { pool: `${index % 2}` } })),
+    ),
+  );
+  fleet = running.use(
+    await startFleet({
+      hosts: names.length,
+      daemon: (index) => (index === 0 ? { swarm: { roles: ['builder'] } } : {}),
+      supernode: { kubernetes: { enabled: true, kubeconfig: plane.kubeconfig } },
+    }),
+  );
+});
+afterAll(() => running[Symbol.asyncDispose]());
+
+/** @returns its manifest's digest */
+async function push(
+  repository: string,
+  { url }: Pick<Registry, 'url'> = fleet.registry,
+  more: object = {},
+): Promise<string> {
+  const layers = [layerOf(tarArchive([{ name: 'data', data: randomBytes(300_000) }]))];
+  const image = imageOf({ layers });
+  await pushImage(url, image, { repository, tag: 'latest', ...more });
+  return image.manifest.digest;
+}
+const apply = (name: string, spec: object) =>
+  plane.kubectl(['apply', '--filename', '-'], {
+    input: JSON.stringify({
+      apiVersion: 'drakkar.dev/v1alpha1',
+      kind: 'ImageSnapshot',
+      metadata: { name },
+      spec,
+    }),
+  });
+const read = async (name: string) =>
+  JSON.parse(await plane.kubectl(['get', 'imagesnapshot', name, '--output=json'])) as {
+    status?: { conditions?: { type: string; status: string }[]; images?: object[]; nodes?: object };
+  };
+const isReady = async (name: string) =>
+  (await read(name)).status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+/** How many snapshots each host has. */
+const snapshots = () => Promise.all(fleet.hosts.map(async ({ client }) => (await client.snapshots()).length));
+
+describe('an ImageSnapshot in a real cluster', () => {
+  test('is resolved from the registry, built by a host, and on every node before a pod asks', async () => {
+    const digest = await push('team/app');
+    const image = `${fleet.registry.host}/team/app:latest`;
+    await apply('app', { images: [image] });
+    await plane.kubectl(['wait', '--for=condition=Ready', 'imagesnapshot/app', '--timeout=60s']);
+    expect((await read('app')).status).toMatchObject({
+      images: [{ image, platform: 'linux/amd64', phase: 'Ready', manifest: digest }],
+      nodes: { desired: 3, ready: 3 },
+    });
+    expect(await snapshots()).toEqual([1, 1, 1]);
+    expect(await plane.kubectl(['describe', 'imagesnapshot', 'app'])).toMatch(/Normal +Ready /);
+    await apply('app', { images: [image], distribution: { nodeSelector: { pool: '1' } } });
+    await expect.poll(async () => (await read('app')).status?.nodes, SOON).toEqual({ desired: 1, ready: 1 });
+    await plane.kubectl(['delete', 'imagesnapshot', 'app', '--timeout=60s']);
+    await expect.poll(snapshots, SOON).toEqual([0, 0, 0]);
+  });
+
+  test('is on a node that joins, and goes on when the supernode was killed in the middle', async () => {
+    await push('team/later');
+    await apply('later', { images: [`${fleet.registry.host}/team/later:latest`] });
+    await fleet.supernode.kill();
+    await nodes.remove('host-2');
+    await fleet.supernode.start();
+    await expect.poll(() => isReady('later'), SOON).toBe('True');
+    expect((await read('later')).status?.nodes).toEqual({ desired: 2, ready: 2 });
+    await nodes.add({ name: 'host-2' });
+    await expect
+      .poll(async () => (await read('later')).status?.nodes, SOON)
+      .toEqual({ desired: 3, ready: 3 });
+    await plane.kubectl(['delete', 'imagesnapshot', 'later', '--timeout=60s']);
+  });
+});
+
+test('a private image is read with the secret that is named', async () => {
+  const auth = Buffer.from(`${USER.username}:${USER.password}`).toString('base64');
+  await using registry = await startRegistry({ users: { [USER.username]: USER.password } });
+  await push('team/private', registry, { headers: { Authorization: `Basic ${auth}` } });
+  const image = `${registry.host}/team/private:latest`;
+  await apply('private', { images: [image] });
+  const said = async () => JSON.stringify((await read('private')).status);
+  await expect.poll(said, SOON).toContain('RegistryRefuses');
+  const config = JSON.stringify({ auths: { [registry.host]: { auth } } });
+  const type = 'kubernetes.io/dockerconfigjson';
+  const literal = `--from-literal=.dockerconfigjson=${config}`;
+  await plane.kubectl(['create', 'secret', 'generic', 'registry', `--type=${type}`, literal]);
+  await apply('private', { images: [image], pullSecrets: [{ namespace: 'default', name: 'registry' }] });
+  await expect.poll(() => isReady('private'), SOON).toBe('True');
+  await plane.kubectl(['delete', 'imagesnapshot', 'private', '--timeout=60s']);
+});

@@ -1,0 +1,108 @@
+import { hostname } from 'node:os';
+import {
+  type ApiServer,
+  connectApiServer,
+  Events,
+  followNodes,
+  ImageSnapshots,
+  LeaderElection,
+  type NodeLabels,
+  Secrets,
+} from '@drakkar/kubernetes';
+import { DrakkarError, type PeerId, type RegistryCredential } from '@drakkar/protocol';
+import type { Logger } from 'pino';
+import type { SupernodeConfig } from '../config.ts';
+import type { Around, Job, JobHost, Jobs } from '../jobs/index.ts';
+import type { StateStore } from '../state/index.ts';
+import { onNode } from './node-labels.ts';
+import { Orders } from './orders.ts';
+
+export interface KubernetesModules {
+  readonly state: StateStore;
+  readonly jobs: Jobs;
+  readonly self: PeerId;
+  /** Those that are connected. */
+  hosts(): Iterable<JobHost>;
+  readonly log: Logger;
+}
+
+const COMPONENT = 'drakkar-supernode';
+const LEASE = 'drakkar-supernode';
+const NO_NODES: NodeLabels = new Map();
+
+/** The Kubernetes cluster that the hosts are nodes of, and what its resources have them do. */
+export class Kubernetes implements Around, AsyncDisposable {
+  readonly #options: SupernodeConfig['kubernetes'];
+  readonly #running = new AsyncDisposableStack();
+  #nodes: NodeLabels = NO_NODES;
+  #orders: Orders | undefined;
+
+  constructor(options: SupernodeConfig['kubernetes']) {
+    this.#options = options;
+  }
+
+  placed = (host: JobHost): JobHost => (this.#nodes.size === 0 ? host : onNode(host, this.#nodes));
+
+  credentialFor = (job: Job): RegistryCredential | undefined => this.#orders?.credentialFor(job);
+
+  /** @throws `invalid_argument` for a kubeconfig that can’t be used */
+  async start(modules: KubernetesModules): Promise<void> {
+    const { enabled, namespace } = this.#options;
+    if (!enabled) return;
+    const { self, log } = modules;
+    const api = this.#connect();
+    this.#orders = this.#running.use(await Orders.open(modules));
+    const orders = this.#orders;
+    const ending = new AbortController();
+    const election = new LeaderElection(api, {
+      ...{ namespace, name: LEASE, identity: `${hostname()}_${self}` },
+      lead: (signal) => this.#lead(api, orders, modules, signal),
+      failed: (error) => log.warn({ error }, 'the Kubernetes cluster can’t be led at the moment'),
+    });
+    const running = election.run(ending.signal);
+    this.#running.defer(async () => {
+      ending.abort();
+      await running;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running[Symbol.asyncDispose]();
+  }
+
+  #connect(): ApiServer {
+    const { kubeconfig, context } = this.#options;
+    try {
+      return connectApiServer({ kubeconfig, context });
+    } catch (cause) {
+      throw new DrakkarError(
+        'invalid_argument',
+        'the Kubernetes cluster can’t be reached as it is configured',
+        {
+          hint: 'see kubernetes.kubeconfig; within a pod it needs a service account',
+          cause,
+        },
+      );
+    }
+  }
+
+  /** Until it is not to any more. */
+  async #lead(api: ApiServer, fleet: Orders, modules: KubernetesModules, signal: AbortSignal): Promise<void> {
+    const { log, jobs, hosts } = modules;
+    const events = new Events(api, {
+      ...{ component: COMPONENT, instance: hostname() },
+      failed: (error) => log.debug({ error }, 'what has happened can’t be told in Kubernetes'),
+    });
+    await using stack = new AsyncDisposableStack();
+    const nodes = followNodes(api, log, (name) => {
+      snapshots.nodesChanged();
+      for (const host of hosts()) if (host.name === name) jobs.came(this.placed(host));
+    });
+    const secrets = new Secrets(api);
+    const snapshots = stack.use(new ImageSnapshots({ api, fleet, secrets, events, nodes, log }));
+    this.#nodes = nodes.objects;
+    log.info({}, 'this supernode brings about what is written in the Kubernetes cluster');
+    snapshots.start();
+    await nodes.run(signal);
+  }
+}
