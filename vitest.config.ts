@@ -17,7 +17,7 @@ const packages = [
 ];
 
 /** Files of a level that run at the same time. End-to-end tests start whole hosts, and mean to have the machine for themselves. */
-const workers: Readonly<Record<string, number>> = { integration: 2, e2e: 1 };
+const workers: Readonly<Record<string, number>> = { integration: 2, e2e: 2 };
 
 /** One vitest project per level, so that a level can be run alone: `vitest run --project unit`. */
 export default defineConfig({
@@ -30,7 +30,8 @@ export default defineConfig({
         setupFiles: ['scripts/properties.ts', 'scripts/compile-cache.ts'],
         include: packages.map((folder) => `${folder}/test/${level}/**/*.test.ts`),
         testTimeout: level === 'unit' ? 60_000 : 300_000,
-        hookTimeout: 300_000,
+        // On a fresh machine what is built for the tests takes minutes.
+        hookTimeout: 30 * 60_000,
         // A condition is waited for as long as a busy machine may need.
         expect: { poll: { timeout: 30_000 } },
         maxWorkers: workers[level] ?? '100%',

@@ -99,3 +99,32 @@ test('a registry with tokens: what a caller of the mirror has shown the daemon m
     expect((await fetch(`${stack.mirror.url}/v2/one/manifests/v1?ns=${registry.host}`)).status).toBe(401);
   }
 });
+
+test('a registry with tokens: a repository is read with what was entrusted for it, before what the daemon has itself', async () => {
+  await using tokens = await startTokenServer({
+    users: { ada: 'lovelace', bob: 'builder' },
+    allows: (user) => user === 'ada',
+  });
+  await using registry = await startRegistry({ token: tokens.token });
+  const of = (username: string, password: string) => ({ [registry.host]: { username, password } });
+  using ada = createRegistryClient({ ...HASTY, credentials: of('ada', 'lovelace') });
+  const [one, two] = ['one', 'two'].map((repository) => ({ registry: registry.host, repository }));
+  if (one === undefined || two === undefined) throw new Error('two repositories');
+  for (const image of [one, two]) await pushRandomImage(ada, image, 'v1', [randomBlob(10)]);
+  using bob = createRegistryClient({ ...HASTY, credentials: of('bob', 'builder') });
+  const seen = (image: typeof one, caller?: null) =>
+    bob.resolve(image, 'v1', { caller }).then(
+      () => 'there',
+      (error) => error.code,
+    );
+  expect([await seen(one), await seen(two)]).toEqual(['unauthorized', 'unauthorized']);
+  bob.entrust(one, { username: 'ada', password: 'lovelace' });
+  expect([await seen(one), await seen(two), await seen(one, null)]).toEqual([
+    'there',
+    'unauthorized',
+    'unauthorized',
+  ]);
+  // What comes later counts, also where a token of before would do.
+  bob.entrust(one, { username: 'ada', password: 'wrong' });
+  expect(await seen(one)).toBe('unauthorized');
+});
