@@ -74,14 +74,14 @@ export async function startLead(
   const kubernetes = new Kubernetes(inKubernetes);
   const cluster = clusterOf(control, members, kubernetes);
   const jobs = stack.use(await Jobs.open({ state, writer, cluster, clock, log, tracing, isSure }));
-  stack.use(kubernetes);
-  await kubernetes.start({ state, jobs, self, hosts: () => control.swarm.hosts.values(), log });
   const policies = stack.use(
     await Policies.open({
       ...{ state, jobs, log, tracing, nowMs: Date.now },
       forgetUnused: (isOf, unusedMs) => catalogue.forgetUnused(isOf, Date.now() - unusedMs),
     }),
   );
+  stack.use(kubernetes);
+  await kubernetes.start({ state, jobs, policies, self, hosts: () => control.swarm.hosts.values(), log });
   const hooks = new Hooks({ state, pushed: (images) => policies.pushed(images), nowMs: Date.now });
   const events = new Events();
   const traffic = new Traffic();

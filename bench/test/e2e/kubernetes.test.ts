@@ -57,14 +57,9 @@ async function push(
   await pushImage(url, image, { repository, tag: 'latest', ...more });
   return image.manifest.digest;
 }
-const apply = (name: string, spec: object) =>
+const apply = (name: string, spec: object, kind = 'ImageSnapshot') =>
   plane.kubectl(['apply', '--filename', '-'], {
-    input: JSON.stringify({
-      apiVersion: 'drakkar.dev/v1alpha1',
-      kind: 'ImageSnapshot',
-      metadata: { name },
-      spec,
-    }),
+    input: JSON.stringify({ apiVersion: 'drakkar.dev/v1alpha1', kind, metadata: { name }, spec }),
   });
 const read = async (name: string) =>
   JSON.parse(await plane.kubectl(['get', 'imagesnapshot', name, '--output=json'])) as {
@@ -124,4 +119,25 @@ test('a private image is read with the secret that is named', async () => {
   await apply('private', { images: [image], pullSecrets: [{ namespace: 'default', name: 'registry' }] });
   await expect.poll(() => isReady('private'), SOON).toBe('True');
   await plane.kubectl(['delete', 'imagesnapshot', 'private', '--timeout=60s']);
+});
+
+test('an image that a pod waits for has a snapshot without anything being written for it', async () => {
+  await push('pods/app');
+  const image = `${fleet.registry.host}/pods/app:latest`;
+  const policy = { images: [`${fleet.registry.host}/pods/*`], fromPods: { namespaces: ['default'] } };
+  await apply('pods', { ...policy, triggers: { push: false, firstPull: false } }, 'SnapshotPolicy');
+  await plane.kubectl(['wait', '--for=condition=Ready', 'snapshotpolicy/pods', '--timeout=60s']);
+  const before = await snapshots();
+  const labels = { app: 'web' };
+  const spec = { containers: [{ name: 'main', image }] };
+  const deployment = {
+    ...{ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'web' } },
+    spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
+  };
+  await plane.kubectl(['apply', '--filename', '-'], { input: JSON.stringify(deployment) });
+  await expect.poll(snapshots, SOON).toEqual(before.map((count) => count + 1));
+  const made = (await fleet.supernode.client.policies()).map(({ name }) => name);
+  expect(made).toContain('kubernetes-pods');
+  await plane.kubectl(['delete', 'snapshotpolicy', 'pods', '--timeout=60s']);
+  expect((await fleet.supernode.client.policies()).map(({ name }) => name)).not.toContain('kubernetes-pods');
 });

@@ -53,3 +53,38 @@ export interface Fleet {
   /** Told whose orders are further than they were. */
   onChange(listener: (owner: string) => void): Disposable;
 }
+
+/** What a SnapshotPolicy says. */
+export interface PolicyRules {
+  readonly isOn: boolean;
+  readonly images: readonly string[];
+  readonly onPush: boolean;
+  readonly onFirstPull: boolean;
+  readonly minSizeBytes: number;
+  readonly atOnce: number;
+  readonly refreshMs: number | null;
+  /** Snapshots that nobody has started for so long are forgotten. */
+  readonly keepMs: number | null;
+  readonly distribution: Distribution;
+}
+
+export interface PolicyFigures {
+  /** Images that were seen, and that it is for. */
+  readonly images: number;
+  /** Of those, what waits or is being done. */
+  readonly pending: number;
+}
+
+/** Policies that are kept beside those that people make elsewhere, by the names of SnapshotPolicies. */
+export interface KeptPolicies {
+  /** @throws `invalid_argument` for what none can say; `limit_exceeded` */
+  keep(name: string, rules: PolicyRules): Promise<void>;
+  remove(name: string): Promise<void>;
+  figuresOf(name: string): Promise<PolicyFigures>;
+  /**
+   * Has done for images what a policy says; nothing for those that it is not for.
+   * @param secrets what registries may be shown for them
+   * @throws `busy` while too much waits
+   */
+  want(name: string, images: readonly string[], secrets: PullSecrets): Promise<void>;
+}

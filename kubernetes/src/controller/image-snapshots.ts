@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import {
   type ApiServer,
+  applyTo,
   type ClusterObject,
   type Events,
-  isNotFound,
   Reflector,
   WorkQueue,
 } from '../cluster/index.ts';
@@ -42,11 +42,13 @@ interface ImageSnapshot extends ClusterObject {
   readonly status?: ImageSnapshotStatus;
 }
 
-export const FIELD_MANAGER = 'drakkar-supernode';
 /** So long as it is there, what a deleted one has kept is not gone from nodes. */
 const FINALIZER = `${GROUP}/kept`;
 const PATH = `/apis/${API_VERSION}/${IMAGE_SNAPSHOT.plural}` as const;
-const APPLY = 'application/apply-patch+yaml';
+const APPLIED = {
+  ...{ path: PATH, apiVersion: API_VERSION, kind: IMAGE_SNAPSHOT.kind },
+  fieldManager: 'drakkar-supernode',
+};
 const AT_ONCE = 8;
 /** What many hosts say in a row is one look. */
 const FURTHER_MS = 500;
@@ -152,6 +154,7 @@ export class ImageSnapshots implements AsyncDisposable {
     const pull = await secrets.read(spec.pullSecrets ?? []);
     const plan = planOf({
       ...{ spec, status: before, isDeleted, nodes: nodes.objects, nowMs },
+      isEdited: before.observedGeneration !== generation,
       madeAtMs: Date.parse(creationTimestamp ?? ''),
       orders: fleet.ordersOf(uid),
       secretProblem: pull.problem,
@@ -188,7 +191,7 @@ export class ImageSnapshots implements AsyncDisposable {
 
   async #say(object: ImageSnapshot, status: ImageSnapshotStatus, signal: AbortSignal): Promise<void> {
     if (isDeepStrictEqual(plain(object.status), plain(status))) return;
-    await this.#apply(object, '/status', { status }, signal);
+    await applyTo(this.#modules.api, APPLIED, object, { status }, signal);
   }
 
   async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
@@ -200,29 +203,8 @@ export class ImageSnapshots implements AsyncDisposable {
   }
 
   async #keepFinalizer(object: ImageSnapshot, isKept: boolean, signal: AbortSignal): Promise<void> {
-    await this.#apply(object, '', { metadata: isKept ? { finalizers: [FINALIZER] } : {} }, signal);
-  }
-
-  async #apply(
-    { metadata: { name, uid } }: ImageSnapshot,
-    subresource: '' | '/status',
-    what: { readonly metadata?: object; readonly status?: object },
-    signal: AbortSignal,
-  ): Promise<void> {
-    // With its uid none that was made anew under the name is meant.
-    const body = {
-      ...{ apiVersion: API_VERSION, kind: IMAGE_SNAPSHOT.kind, ...what },
-      metadata: { ...what.metadata, name, uid },
-    };
-    const query = { fieldManager: FIELD_MANAGER, force: true };
-    try {
-      await this.#modules.api.request('PATCH', `${PATH}/${name}${subresource}`, {
-        ...{ body, query, contentType: APPLY, signal },
-      });
-    } catch (error) {
-      // It has gone.
-      if (!isNotFound(error)) throw error;
-    }
+    const metadata = isKept ? { finalizers: [FINALIZER] } : {};
+    await applyTo(this.#modules.api, APPLIED, object, { metadata }, signal);
   }
 
   /** Of what is not as it was. */

@@ -15,6 +15,8 @@ export interface Situation {
   readonly spec: ImageSnapshotSpec;
   readonly status: ImageSnapshotStatus;
   readonly madeAtMs: number;
+  /** Its spec is not the one that its status tells of. */
+  readonly isEdited: boolean;
   /** It is to go. */
   readonly isDeleted: boolean;
   /** What hosts were asked for it, by its name. */
@@ -115,7 +117,7 @@ class Planner {
 
   /** Its snapshot, and what it means: as of the last time that it was due. */
   #built(item: Item, before: ImageStatus, { lastMs }: Due): ImageStatus {
-    const { orders, spec, secretProblem, nowMs } = this.#situation;
+    const { orders, spec, secretProblem, isEdited, nowMs } = this.#situation;
     const round = new Date(lastMs).toISOString();
     const isSameRound = before.round === round;
     const failures = isSameRound ? (before.failures ?? 0) : 0;
@@ -127,7 +129,7 @@ class Planner {
       if (isSameRound && before.digest !== undefined && failures === 0)
         return { ...rest, phase: 'Distributing' };
       const waitsUntilMs = isSameRound && nextAttemptTime !== undefined ? Date.parse(nextAttemptTime) : 0;
-      if (waitsUntilMs > nowMs) {
+      if (waitsUntilMs > nowMs && !isEdited) {
         this.#lookAt(waitsUntilMs);
         return before;
       }

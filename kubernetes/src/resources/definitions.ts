@@ -91,7 +91,7 @@ export const SNAPSHOT_POLICY: Kind = {
     conditionColumn('Ready', 'Whether it is in force.'),
     {
       ...{ name: 'Images', type: 'integer', jsonPath: '.status.images' },
-      description: 'Images that it has had snapshotted.',
+      description: 'Images that were seen, and that it is for.',
     },
     {
       name: 'Pending',

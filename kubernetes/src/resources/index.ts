@@ -18,4 +18,8 @@ export {
   imageSnapshotSpecSchema,
   type PreviousImage,
 } from './image-snapshot.ts';
-export type { SnapshotPolicySpec, SnapshotPolicyStatus } from './snapshot-policy.ts';
+export {
+  type SnapshotPolicySpec,
+  type SnapshotPolicyStatus,
+  snapshotPolicySpecSchema,
+} from './snapshot-policy.ts';

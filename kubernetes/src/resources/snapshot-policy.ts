@@ -77,9 +77,8 @@ export const snapshotPolicyStatusSchema = z
   .object({
     observedGeneration: count.optional(),
     conditions: conditionsSchema,
-    images: count.optional().describe('Images that it has had snapshotted.'),
+    images: count.optional().describe('Images that were seen, and that it is for; 500 at most.'),
     pending: count.optional().describe('That wait, or are being built.'),
-    lastSnapshotTime: z.iso.datetime().optional(),
   })
   .meta(keepsUnknown);
 export type SnapshotPolicyStatus = z.output<typeof snapshotPolicyStatusSchema>;

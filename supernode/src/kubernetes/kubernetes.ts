@@ -8,18 +8,22 @@ import {
   LeaderElection,
   type NodeLabels,
   Secrets,
+  SnapshotPolicies,
 } from '@drakkar/kubernetes';
 import { DrakkarError, type PeerId, type RegistryCredential } from '@drakkar/protocol';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
 import type { Around, Job, JobHost, Jobs } from '../jobs/index.ts';
+import type { Policies } from '../policies/index.ts';
 import type { StateStore } from '../state/index.ts';
+import { PoliciesOfKubernetes } from './kept-policies.ts';
 import { onNode } from './node-labels.ts';
 import { Orders } from './orders.ts';
 
 export interface KubernetesModules {
   readonly state: StateStore;
   readonly jobs: Jobs;
+  readonly policies: Policies;
   readonly self: PeerId;
   /** Those that are connected. */
   hosts(): Iterable<JobHost>;
@@ -36,6 +40,7 @@ export class Kubernetes implements Around, AsyncDisposable {
   readonly #running = new AsyncDisposableStack();
   #nodes: NodeLabels = NO_NODES;
   #orders: Orders | undefined;
+  #policies: PoliciesOfKubernetes | undefined;
 
   constructor(options: SupernodeConfig['kubernetes']) {
     this.#options = options;
@@ -43,7 +48,8 @@ export class Kubernetes implements Around, AsyncDisposable {
 
   placed = (host: JobHost): JobHost => (this.#nodes.size === 0 ? host : onNode(host, this.#nodes));
 
-  credentialFor = (job: Job): RegistryCredential | undefined => this.#orders?.credentialFor(job);
+  credentialFor = (job: Job): RegistryCredential | undefined =>
+    this.#orders?.credentialFor(job) ?? this.#policies?.credentialFor(job);
 
   /** @throws `invalid_argument` for a kubeconfig that can’t be used */
   async start(modules: KubernetesModules): Promise<void> {
@@ -53,10 +59,12 @@ export class Kubernetes implements Around, AsyncDisposable {
     const api = this.#connect();
     this.#orders = this.#running.use(await Orders.open(modules));
     const orders = this.#orders;
+    const policies = new PoliciesOfKubernetes(modules.policies);
+    this.#policies = policies;
     const ending = new AbortController();
     const election = new LeaderElection(api, {
       ...{ namespace, name: LEASE, identity: `${hostname()}_${self}` },
-      lead: (signal) => this.#lead(api, orders, modules, signal),
+      lead: (signal) => this.#lead(api, { orders, policies }, modules, signal),
       failed: (error) => log.warn({ error }, 'the Kubernetes cluster can’t be led at the moment'),
     });
     const running = election.run(ending.signal);
@@ -87,7 +95,12 @@ export class Kubernetes implements Around, AsyncDisposable {
   }
 
   /** Until it is not to any more. */
-  async #lead(api: ApiServer, fleet: Orders, modules: KubernetesModules, signal: AbortSignal): Promise<void> {
+  async #lead(
+    api: ApiServer,
+    { orders: fleet, policies }: { readonly orders: Orders; readonly policies: PoliciesOfKubernetes },
+    modules: KubernetesModules,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { log, jobs, hosts } = modules;
     const events = new Events(api, {
       ...{ component: COMPONENT, instance: hostname() },
@@ -100,9 +113,11 @@ export class Kubernetes implements Around, AsyncDisposable {
     });
     const secrets = new Secrets(api);
     const snapshots = stack.use(new ImageSnapshots({ api, fleet, secrets, events, nodes, log }));
+    const kept = stack.use(new SnapshotPolicies({ api, policies, secrets, log }));
     this.#nodes = nodes.objects;
     log.info({}, 'this supernode brings about what is written in the Kubernetes cluster');
     snapshots.start();
+    kept.start();
     await nodes.run(signal);
   }
 }

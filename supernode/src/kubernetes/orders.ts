@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { isEnded, type Job, type JobSpec, type Jobs, jobSpecSchema } from '../jobs/index.ts';
 import { Collection, type StateStore } from '../state/index.ts';
-import { nodeLabel } from './node-labels.ts';
+import { targetOf } from './target.ts';
 
 export interface OrdersModules {
   readonly state: StateStore;
@@ -12,7 +12,8 @@ export interface OrdersModules {
   readonly log: Logger;
 }
 
-const BY = 'kubernetes';
+/** Who has asked for it, as lists say. */
+export const BY = 'kubernetes';
 /** Each image of each ImageSnapshot has one that does not end. */
 const MOST_ACTIVE = 20_000;
 
@@ -156,13 +157,9 @@ function orderOf({ state, error, resolved, snapshot, bytes }: Job): Order {
 function specOf(order: OrderSpec): JobSpec {
   const { image, platform } = order;
   if (order.kind !== 'keep') return jobSpecSchema.parse({ kind: order.kind, image, platform });
-  const { scope, nodeSelector = {}, percentage, parallelism } = order.distribution;
-  const labels = Object.fromEntries(
-    Object.entries(nodeSelector).map(([name, value]) => [nodeLabel(name), value]),
-  );
-  const target = scope === 'Seeds' ? { role: 'seed' } : { labels };
+  const { distribution } = order;
   return jobSpecSchema.parse({
-    ...{ kind: 'preheat', image, platform, parallelism, keep: true },
-    target: { ...target, ...(percentage === undefined ? {} : { percentage }) },
+    ...{ kind: 'preheat', image, platform, keep: true },
+    ...{ target: targetOf(distribution), parallelism: distribution.parallelism },
   });
 }

@@ -79,6 +79,10 @@ export class Policies implements Disposable {
     return this.#known.get(id);
   }
 
+  named(name: string): Policy | undefined {
+    return this.#known.list().find((policy) => policy.name === name);
+  }
+
   /** @throws `already_exists` for a name that another one has; `limit_exceeded` */
   create(request: PolicyRequest, by: string): Promise<Policy> {
     return this.#known.create(request, by);
@@ -141,6 +145,28 @@ export class Policies implements Disposable {
     }
     await this.#queue.want(wants, this.#seen.note(noted, this.#modules.nowMs()));
     return wants.length;
+  }
+
+  /**
+   * Somebody has images that are about to be started: of a policy that is on, and is for them, they are built as if they had been pushed. Kept when it returns.
+   *
+   * @returns those that it is for, by their canonical names
+   * @throws 429 while too many wait
+   */
+  async want(id: string, images: readonly string[]): Promise<string[]> {
+    const wanted = images.flatMap((text) => {
+      const image = canonical(text);
+      return image !== undefined && this.of(imageOf(image)).some((policy) => policy.id === id) ? [image] : [];
+    });
+    const wants = wanted.map((image) => ({ policy: id, image, platform: null, near: null }));
+    const noted = wanted.map((image) => ({ image, platform: null, isLooked: true }));
+    await this.#queue.want(wants, this.#seen.note(noted, this.#modules.nowMs()));
+    return wanted;
+  }
+
+  /** How much of it waits, or is being done. */
+  pendingOf(id: string): number {
+    return this.#queue.pendingOf(id);
   }
 
   /** A host has pulled an image that has no snapshot: a hint, and one that is not kept is lost. */
@@ -224,6 +250,15 @@ export class Policies implements Disposable {
           'snapshots that nobody uses are forgotten',
         );
     }
+  }
+}
+
+/** Nothing for what is no reference. */
+function canonical(text: string): string | undefined {
+  try {
+    return formatReference(parseReference(text));
+  } catch {
+    return undefined;
   }
 }
 

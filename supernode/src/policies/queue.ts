@@ -77,6 +77,12 @@ export class PolicyQueue implements Disposable {
     if (changes.size > 0) this.#beginSoon();
   }
 
+  /** Of a policy: what waits, and what is being done. */
+  pendingOf(policy: string): number {
+    const waiting = this.#wants.entries().flatMap(([id, each]) => (each.policy === policy ? [id] : []));
+    return new Set([...waiting, ...this.#running.wantsOf(policy)]).size;
+  }
+
   /** Nothing more is done for a policy. */
   async forget(policy: string): Promise<void> {
     const unwanted = this.#wants.entries().filter(([, wanted]) => wanted.policy === policy);

@@ -26,6 +26,11 @@ export class Running {
     return counts;
   }
 
+  /** Of which wants a policy has some. */
+  wantsOf(policy: string): string[] {
+    return [...this.#byJob.values()].flatMap((each) => (each.policy === policy ? [each.want] : []));
+  }
+
   add({ id, spec, resolved }: Job, policy: string, want: string): void {
     const running = { job: id, policy, want, kind: spec.kind, isResolved: resolved !== null };
     this.#byJob.set(id, running);

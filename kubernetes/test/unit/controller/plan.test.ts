@@ -18,6 +18,7 @@ class World {
   status: ImageSnapshotStatus = {};
   nowMs = MADE_MS;
   isDeleted = false;
+  generation = 1;
   secretProblem: Situation['secretProblem'];
   keptByOthers: Situation['keptByOthers'] = () => false;
   nodes = new Map([
@@ -38,7 +39,18 @@ class World {
   look(): Plan {
     const { spec, status, nowMs, isDeleted, orders, nodes, secretProblem } = this;
     const keptByOthers: Situation['keptByOthers'] = (item) => this.keptByOthers(item);
-    const situation = { spec, status, nowMs, isDeleted, orders, nodes, secretProblem, keptByOthers };
+    const isEdited = status.observedGeneration !== this.generation;
+    const situation = {
+      spec,
+      status,
+      nowMs,
+      isDeleted,
+      isEdited,
+      orders,
+      nodes,
+      secretProblem,
+      keptByOthers,
+    };
     const plan = planOf({ ...situation, madeAtMs: MADE_MS });
     for (const [name, each] of plan.begin) {
       expect(orders.has(name)).toBe(false);
@@ -51,7 +63,15 @@ class World {
       return [...nodes.keys()].map((host) => ({ host, isDone, error: null }));
     };
     const now = new Date(nowMs).toISOString();
-    this.status = summaryOf({ spec, before: status, generation: 1, plan, nodes, partsOf: parts, now });
+    this.status = summaryOf({
+      spec,
+      before: status,
+      generation: this.generation,
+      plan,
+      nodes,
+      partsOf: parts,
+      now,
+    });
     return plan;
   }
 
@@ -153,6 +173,20 @@ describe('an ImageSnapshot', () => {
     }
     world.work();
     expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('is tried again at once where it is edited', () => {
+    const world = new World({ images: ['a'] });
+    world.settle();
+    world.end('failed');
+    world.settle();
+    expect(world.asks('build')).toHaveLength(1);
+    world.generation += 1;
+    world.settle();
+    expect(world.asks('build')).toHaveLength(2);
+    world.end('failed');
+    world.settle();
+    expect(world.asks('build')).toHaveLength(2);
   });
 
   test('goes on with what its tag meant before until what it means now is there, and lets that go later', () => {
