@@ -319,9 +319,18 @@ async function joinSwarm(
   { swarm, stateDirectory }: Config,
   modules: Omit<SwarmPeerModules, 'key'>,
 ): Promise<SwarmPeer | undefined> {
-  if (swarm.supernode === null) return undefined;
-  const { supernode, joinTokenFile, uploadSlots, uploadRate, downloadRate, ...rest } = swarm;
-  const { inFlightBytes, memoryBytes, upstreamRate: _, ...host } = rest;
+  const supernodes = await supernodesOf(swarm);
+  if (supernodes.length === 0) return undefined;
+  const {
+    supernode: _,
+    supernodeFile: __,
+    joinTokenFile,
+    uploadSlots,
+    uploadRate,
+    downloadRate,
+    ...rest
+  } = swarm;
+  const { inFlightBytes, memoryBytes, upstreamRate: ___, ...host } = rest;
   const key = await loadKey(
     join(stateDirectory, 'keys', 'peer.pem'),
     'the cluster then takes this host for a new one, which needs a join token',
@@ -332,11 +341,19 @@ async function joinSwarm(
   const limits = { uploadSlots, uploadRate, downloadRate, inFlightBytes, memoryBytes };
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
-    { ...host, stateDirectory, supernodes: [supernode].flat(), joinToken, limits },
+    { ...host, stateDirectory, supernodes, joinToken, limits },
     { ...modules, key },
   );
   modules.store.onRemoved((content) => peer.forget(content));
   return peer;
+}
+
+/** @throws `invalid_argument` for a file that can’t be read */
+async function supernodesOf({ supernode, supernodeFile }: Config['swarm']): Promise<string[]> {
+  if (supernode !== null) return [supernode].flat();
+  if (supernodeFile === null) return [];
+  const lines = (await readSecret(supernodeFile, 'swarm.supernodeFile')).split('\n');
+  return lines.map((line) => line.trim()).filter((line) => line !== '');
 }
 
 /** Brings pins and leftovers of an earlier daemon in order, and says at once what this machine can't do. */

@@ -1,19 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LOCALITY_LABELS, parseJoinToken } from '@drakkar/protocol';
+import { LOCALITY_LABELS, parseJoinToken, parseSupernodeAddress } from '@drakkar/protocol';
 import { accepts, clashes, type Finding, type Listener, nearest } from '@drakkar/service';
 import { hasMembership, STANDING_FILE } from '../swarm/standing.ts';
 import type { Config } from './schema.ts';
 
 /** Settings that do not go together, or are hardly meant. Pure. */
 export function examine(config: Config): Finding[] {
-  const { joinToken, joinTokenFile, labels } = config.swarm;
+  const { supernode, supernodeFile, joinToken, joinTokenFile, labels } = config.swarm;
   const findings = clashes(listenersOf(config));
   if (joinToken !== null && joinTokenFile !== null) {
     findings.push({
       setting: 'swarm.joinTokenFile',
       severity: 'problem',
       message: 'the token stands in swarm.joinToken already; leave one of the two out',
+    });
+  }
+  if (supernode !== null && supernodeFile !== null) {
+    findings.push({
+      setting: 'swarm.supernodeFile',
+      severity: 'problem',
+      message: 'a supernode stands in swarm.supernode already; leave one of the two out',
     });
   }
   for (const label of Object.keys(labels)) {
@@ -34,7 +41,7 @@ function listenersOf({ mirror, metrics, swarm }: Config): Listener[] {
   return [
     { setting: 'mirror.port', address: mirror.address, port: mirror.port },
     { setting: 'metrics.port', address: metrics.address, port: metrics.port ?? 0 },
-    ...(swarm.supernode === null
+    ...(swarm.supernode === null && swarm.supernodeFile === null
       ? []
       : [
           { setting: 'swarm.controlPort', address, port: controlPort },
@@ -59,12 +66,23 @@ export async function examineSurroundings(config: Config): Promise<Finding[]> {
       file === undefined ? [] : unreadable(setting, await textOf(file), file),
     ),
   );
-  return [...unread.flat(), ...(await examineEntry(config))];
+  return [...unread.flat(), ...(await examineSupernodes(config)), ...(await examineEntry(config))];
+}
+
+async function examineSupernodes({ swarm: { supernodeFile } }: Config): Promise<Finding[]> {
+  if (supernodeFile === null) return [];
+  const setting = 'swarm.supernodeFile';
+  const text = await textOf(supernodeFile);
+  if (text instanceof Error) return unreadable(setting, text, supernodeFile);
+  const lines = text.split('\n').flatMap((line) => line.trim() || []);
+  if (lines.length > 0 && lines.every(accepts(parseSupernodeAddress))) return [];
+  const message = `what stands in ${supernodeFile} is no list of supernodes; write host:port/PEER, each on a line of its own`;
+  return [{ setting, severity: 'problem', message }];
 }
 
 /** Whether this host is a member, or has what it needs to become one. */
 async function examineEntry({ swarm, stateDirectory }: Config): Promise<Finding[]> {
-  const { supernode, joinToken, joinTokenFile } = swarm;
+  const { supernode, supernodeFile, joinToken, joinTokenFile } = swarm;
   if (joinTokenFile !== null) {
     const setting = 'swarm.joinTokenFile';
     const text = await textOf(joinTokenFile);
@@ -73,7 +91,7 @@ async function examineEntry({ swarm, stateDirectory }: Config): Promise<Finding[
     const message = `what stands in ${joinTokenFile} is not a join token; \`drakkar supernode token\` prints one`;
     return [{ setting, severity: 'problem', message }];
   }
-  if (supernode === null || joinToken !== null) return [];
+  if ((supernode === null && supernodeFile === null) || joinToken !== null) return [];
   const setting = 'swarm.joinToken';
   try {
     if (await hasMembership(join(stateDirectory, STANDING_FILE))) return [];

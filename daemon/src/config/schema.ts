@@ -290,6 +290,10 @@ export const configSchema = z.strictObject({
         .describe(
           '`host:port/PEER`; several where there are several: one of them suffices, it tells of the others. Without one this host is alone.',
         ),
+      supernodeFile: absolutePath
+        .nullable()
+        .default(null)
+        .describe('A file that holds it, or several, each on a line of its own, instead.'),
       joinToken: z
         .string()
         .refine(accepts(parseJoinToken), 'is not a join token; `drakkar supernode token` prints one')

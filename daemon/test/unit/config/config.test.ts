@@ -94,6 +94,11 @@ describe('settings that are right one by one', () => {
     ['ports of a swarm that is off', { swarm: { controlPort: 4403 } }, []],
     ['ports of a swarm', { swarm: { supernode, controlPort: 4403 } }, ['problem swarm.dataPort']],
     ['metrics that are off', { mirror: { port: 4404 }, metrics: { port: null } }, []],
+    [
+      'two places of supernodes',
+      { swarm: { supernode, supernodeFile: '/s' } },
+      ['problem swarm.supernodeFile'],
+    ],
     ['two tokens', { swarm: { joinToken, joinTokenFile: '/t' } }, ['problem swarm.joinTokenFile']],
     [
       'a label that is mistyped',
@@ -119,6 +124,14 @@ describe('settings that are right one by one', () => {
     expect(await around({ swarm: { supernode, joinTokenFile: missing } })).toEqual([
       'problem swarm.joinTokenFile',
     ]);
+    const supernodeFile = join(stateDirectory, 'supernodes');
+    for (const text of [undefined, '', 'somewhere:4400\n', `${supernode}\nelsewhere`]) {
+      if (text !== undefined) await writeFile(supernodeFile, text);
+      expect(await around({ swarm: { supernodeFile, joinToken } })).toEqual(['problem swarm.supernodeFile']);
+    }
+    await writeFile(supernodeFile, `${supernode}\n${supernode}\n`);
+    expect(await around({ swarm: { supernodeFile, joinToken } })).toEqual([]);
+    expect(await around({ swarm: { supernodeFile } })).toEqual(['problem swarm.joinToken']);
     await writeFile(tokenFile, 'something else\n');
     expect(await around({ swarm: { supernode, joinTokenFile: tokenFile } })).toEqual([
       'problem swarm.joinTokenFile',
