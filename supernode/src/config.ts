@@ -77,6 +77,14 @@ const supernodeSchema = z.strictObject({
         .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'is no name of a namespace')
         .default('drakkar')
         .describe('Where it holds the lease by which one supernode at a time does so.'),
+      joinSecret: z
+        .string()
+        .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'is no name of a Secret')
+        .nullable()
+        .default(null)
+        .describe(
+          'A Secret in that namespace that is to hold `supernodes` and `joinToken`, as files for daemons; none where `null`.',
+        ),
     })
     .prefault({})
     .describe('The Kubernetes cluster whose nodes the hosts are; each host is called as its node.'),

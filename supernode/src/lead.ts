@@ -81,7 +81,11 @@ export async function startLead(
     }),
   );
   stack.use(kubernetes);
-  await kubernetes.start({ state, jobs, policies, self, hosts: () => control.swarm.hosts.values(), log });
+  await kubernetes.start({
+    ...{ state, jobs, policies, self, log },
+    hosts: () => control.swarm.hosts.values(),
+    joining: () => membersApi.joinToken(),
+  });
   const hooks = new Hooks({ state, pushed: (images) => policies.pushed(images), nowMs: Date.now });
   const events = new Events();
   const traffic = new Traffic();

@@ -16,19 +16,22 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Fleet, startFleet } from '../../src/fleet/fleet.ts';
 
 const SOON = { timeout: 60_000, interval: 200 };
-const DEFINITIONS = join(import.meta.dirname, '../../../deploy/kubernetes/crds');
+const BASE = join(import.meta.dirname, '../../../deploy/kubernetes/base');
+/** As whom a supernode's pod asks the API server. */
+const ACCOUNT = 'system:serviceaccount:drakkar:drakkar-supernode';
 const USER = { username: 'puller', password: 'a password' };
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
 let nodes: Nodes;
 let fleet: Fleet;
+let account: string;
 
 beforeAll(async () => {
   plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--filename', DEFINITIONS]);
+  await plane.kubectl(['apply', '--kustomize', BASE]);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd/imagesnapshots.drakkar.dev']);
-  await plane.kubectl(['create', 'namespace', 'drakkar']);
+  account = await plane.kubeconfigOf(ACCOUNT, ['system:serviceaccounts', 'system:authenticated']);
   const names = ['host-0', 'host-1', 'host-2'];
   nodes = running.use(
     await startNodes(
@@ -40,7 +43,7 @@ beforeAll(async () => {
     await startFleet({
       hosts: names.length,
       daemon: (index) => (index === 0 ? { swarm: { roles: ['builder'] } } : {}),
-      supernode: { kubernetes: { enabled: true, kubeconfig: plane.kubeconfig } },
+      supernode: { kubernetes: { enabled: true, kubeconfig: account, joinSecret: 'drakkar-join' } },
     }),
   );
 });
@@ -116,7 +119,14 @@ test('a private image is read with the secret that is named', async () => {
   const type = 'kubernetes.io/dockerconfigjson';
   const literal = `--from-literal=.dockerconfigjson=${config}`;
   await plane.kubectl(['create', 'secret', 'generic', 'registry', `--type=${type}`, literal]);
-  await apply('private', { images: [image], pullSecrets: [{ namespace: 'default', name: 'registry' }] });
+  const pullSecrets = [{ namespace: 'default', name: 'registry' }];
+  await apply('private', { images: [image], pullSecrets });
+  // Nobody has let it.
+  await expect.poll(said, SOON).toContain('SecretForbidden');
+  await plane.kubectl([
+    ...['create', 'rolebinding', 'drakkar', '--clusterrole=drakkar-pull-secrets'],
+    '--serviceaccount=drakkar:drakkar-supernode',
+  ]);
   await expect.poll(() => isReady('private'), SOON).toBe('True');
   await plane.kubectl(['delete', 'imagesnapshot', 'private', '--timeout=60s']);
 });
@@ -140,4 +150,41 @@ test('an image that a pod waits for has a snapshot without anything being writte
   expect(made).toContain('kubernetes-pods');
   await plane.kubectl(['delete', 'snapshotpolicy', 'pods', '--timeout=60s']);
   expect((await fleet.supernode.client.policies()).map(({ name }) => name)).not.toContain('kubernetes-pods');
+});
+
+describe('what a supernode may do in a cluster', () => {
+  test('is what the manifests say: it has told hosts how to come in', async () => {
+    const { joinToken, supernodes } = await fleet.supernode.client.joinToken();
+    const read = async () =>
+      JSON.parse(
+        await plane.kubectl(['get', 'secret', 'drakkar-join', '--namespace=drakkar', '--output=json']),
+      ) as { data?: Record<string, string> };
+    const text = (value = '') => Buffer.from(value, 'base64').toString();
+    await expect.poll(async () => text((await read()).data?.joinToken), SOON).toBe(joinToken);
+    expect(text((await read()).data?.supernodes)).toBe(`${supernodes.join('\n')}\n`);
+  });
+
+  test.each([
+    ['get secrets', 'kube-system'],
+    ['list secrets', 'drakkar'],
+    ['get secrets/other', 'drakkar'],
+    ['create secrets', 'drakkar'],
+    ['create pods', 'drakkar'],
+    ['delete pods', 'default'],
+    ['patch nodes', 'default'],
+    ['get configmaps', 'drakkar'],
+    ['create deployments.apps', 'drakkar'],
+    ['delete imagesnapshots.drakkar.dev', 'default'],
+    ['create imagesnapshots.drakkar.dev', 'default'],
+    ['update leases.coordination.k8s.io/other', 'drakkar'],
+    ['create serviceaccounts/token', 'drakkar'],
+    ['impersonate users', 'default'],
+    ['create clusterrolebindings.rbac.authorization.k8s.io', 'default'],
+  ])('is not to %s in %s', async (what, namespace) => {
+    const asked = ['auth', 'can-i', ...what.split(' '), `--namespace=${namespace}`];
+    const answer = await plane
+      .kubectl(asked, { kubeconfig: account })
+      .catch(({ stdout }: { stdout: string }) => stdout);
+    expect(answer.trim()).toBe('no');
+  });
 });

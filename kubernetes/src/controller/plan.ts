@@ -43,6 +43,8 @@ export interface Plan {
 }
 
 const FIRST_RETRY_MS = 15_000;
+/** Of a secret nobody tells that it can be used now. */
+const SECRET_AGAIN_MS = 10_000;
 const LAST_RETRY_MS = 10 * 60_000;
 
 export const keyOfItem = ({ image, platform }: Item): string => `${image} ${platform}`;
@@ -103,6 +105,7 @@ class Planner {
     }
     const built = this.#built(item, known, due);
     if (spec.suspend) return { ...built, phase: 'Pending', reason: 'Suspended', message: 'it is suspended' };
+    if (secretProblem !== undefined) this.#lookAt(this.#situation.nowMs + SECRET_AGAIN_MS);
     if (secretProblem !== undefined && built.digest === undefined)
       return { ...built, phase: 'Failed', ...secretProblem };
     return this.#distributed(item, built);

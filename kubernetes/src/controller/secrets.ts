@@ -46,8 +46,10 @@ interface Secret {
 
 type Read = { readonly config: DockerConfig } | { readonly problem: SecretProblem };
 
-/** What has changed is noticed after so long. */
+/** What has changed is noticed after so long, */
 const FRESH_MS = 30_000;
+/** and what could not be used is looked at again sooner. */
+const PROBLEM_MS = 5_000;
 const MAX_KEPT = 2_000;
 
 /** Source: Kubernetes, “Types of Secret”. */
@@ -59,7 +61,7 @@ const TYPES: Readonly<Record<string, { readonly key: string; parse(text: string)
 /** Reads secrets that somebody has named, and no others; what they hold is in memory alone. */
 export class Secrets {
   readonly #api: Pick<ApiServer, 'request'>;
-  readonly #kept = new Map<string, { readonly atMs: number; readonly read: Promise<Read> }>();
+  readonly #kept = new Map<string, { untilMs: number; readonly read: Promise<Read> }>();
 
   constructor(api: Pick<ApiServer, 'request'>) {
     this.#api = api;
@@ -75,14 +77,17 @@ export class Secrets {
   async #one(name: SecretName): Promise<Read> {
     const key = `${name.namespace}/${name.name}`;
     const known = this.#kept.get(key);
-    if (known !== undefined && performance.now() - known.atMs < FRESH_MS) return await known.read;
+    if (known !== undefined && performance.now() < known.untilMs) return await known.read;
     const read = this.#ask(name);
+    const kept = { untilMs: performance.now() + FRESH_MS, read };
     this.#kept.delete(key);
-    this.#kept.set(key, { atMs: performance.now(), read });
+    this.#kept.set(key, kept);
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
     try {
-      return await read;
+      const found = await read;
+      if ('problem' in found) kept.untilMs = performance.now() + PROBLEM_MS;
+      return found;
     } catch (error) {
       this.#kept.delete(key);
       throw error;

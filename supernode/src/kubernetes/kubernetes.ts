@@ -16,6 +16,7 @@ import type { SupernodeConfig } from '../config.ts';
 import type { Around, Job, JobHost, Jobs } from '../jobs/index.ts';
 import type { Policies } from '../policies/index.ts';
 import type { StateStore } from '../state/index.ts';
+import { type Joining, keepJoinSecret } from './join-secret.ts';
 import { PoliciesOfKubernetes } from './kept-policies.ts';
 import { onNode } from './node-labels.ts';
 import { Orders } from './orders.ts';
@@ -25,6 +26,7 @@ export interface KubernetesModules {
   readonly jobs: Jobs;
   readonly policies: Policies;
   readonly self: PeerId;
+  joining(): Joining;
   /** Those that are connected. */
   hosts(): Iterable<JobHost>;
   readonly log: Logger;
@@ -101,7 +103,11 @@ export class Kubernetes implements Around, AsyncDisposable {
     modules: KubernetesModules,
     signal: AbortSignal,
   ): Promise<void> {
-    const { log, jobs, hosts } = modules;
+    const { log, jobs, hosts, joining } = modules;
+    const { namespace, joinSecret } = this.#options;
+    const failed = (error: unknown) =>
+      log.warn({ error }, 'what hosts need to come in can’t be told in Kubernetes');
+    const joinSecretModules = { api, namespace, joining, failed };
     const events = new Events(api, {
       ...{ component: COMPONENT, instance: hostname() },
       failed: (error) => log.debug({ error }, 'what has happened can’t be told in Kubernetes'),
@@ -118,6 +124,9 @@ export class Kubernetes implements Around, AsyncDisposable {
     log.info({}, 'this supernode brings about what is written in the Kubernetes cluster');
     snapshots.start();
     kept.start();
+    const telling =
+      joinSecret === null ? undefined : keepJoinSecret({ ...joinSecretModules, name: joinSecret }, signal);
     await nodes.run(signal);
+    await telling;
   }
 }
