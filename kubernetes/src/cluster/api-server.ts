@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { type Dispatcher, fetch, type Response } from 'undici';
 import { type ApiServer, type Call, type Status, StatusError, type WatchEvent } from './contract.ts';
+import { Pace } from './pace.ts';
 
 export interface ApiServerOptions {
   /** A kubeconfig file; that of the pod it runs in where `null`. */
@@ -16,6 +18,10 @@ const REQUEST_MS = 60_000;
 const SILENCE_MS = 3 * 60_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const MAX_EVENT_BYTES = 8 * 1024 * 1024;
+
+/** Of all requests but watches. The server says itself when it has too much to do; this is for the moments before it does. */
+const RATE_PER_SECOND = 200;
+const BURST = 400;
 
 interface Credentials {
   readonly atMs: number;
@@ -35,6 +41,7 @@ export function connectApiServer({ kubeconfig, context }: ApiServerOptions): Api
 class HttpApiServer implements ApiServer {
   readonly #config: KubeConfig;
   readonly #server: string;
+  readonly #pace = new Pace(RATE_PER_SECOND, BURST);
   #credentials: Credentials | undefined;
 
   constructor(config: KubeConfig) {
@@ -51,6 +58,8 @@ class HttpApiServer implements ApiServer {
   ): Promise<T> {
     const deadline = AbortSignal.timeout(REQUEST_MS);
     const both = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+    const waitMs = this.#pace.turn(performance.now());
+    if (waitMs > 0) await sleep(waitMs, undefined, { signal: both });
     const response = await this.#send(method, path, call, both);
     const text = await textOf(response, MAX_ANSWER_BYTES);
     try {

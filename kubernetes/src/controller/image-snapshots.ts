@@ -53,6 +53,8 @@ const AT_ONCE = 8;
 /** What many hosts say in a row is one look. */
 const FURTHER_MS = 500;
 const NODES_MS = 2_000;
+/** Where there are many, a node that comes changes a number in each: that is written so often, at most. */
+const NODES_MS_EACH = 20;
 
 /** Has hosts do what ImageSnapshots say, and says there how far they are. */
 export class ImageSnapshots implements AsyncDisposable {
@@ -97,7 +99,9 @@ export class ImageSnapshots implements AsyncDisposable {
 
   /** Nodes have come, gone, or other labels. */
   nodesChanged(): void {
-    for (const name of this.#objects.objects.keys()) this.#queue.addIn(name, NODES_MS);
+    const withinMs = Math.max(NODES_MS, this.size * NODES_MS_EACH);
+    for (const name of this.#objects.objects.keys())
+      this.#queue.addIn(name, withinMs * (0.5 + Math.random() / 2));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

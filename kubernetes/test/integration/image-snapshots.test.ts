@@ -27,7 +27,7 @@ let ended: AsyncDisposableStack;
 
 beforeAll(async () => {
   plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--filename', DEFINITIONS]);
+  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
   await plane.kubectl(['wait', '--for=condition=Established', `crd/imagesnapshots.${GROUP}`]);
   nodes = running.use(
     await startNodes(

@@ -17,7 +17,7 @@ const running = new AsyncDisposableStack();
 let plane: ControlPlane;
 beforeAll(async () => {
   plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--filename', DEFINITIONS]);
+  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
   for (const { plural } of KINDS)
     await plane.kubectl(['wait', '--for=condition=Established', `crd/${plural}.${GROUP}`]);
 });

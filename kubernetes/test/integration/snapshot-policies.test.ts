@@ -48,7 +48,7 @@ let controller: SnapshotPolicies;
 
 beforeAll(async () => {
   plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--filename', DEFINITIONS]);
+  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
   await plane.kubectl(['wait', '--for=condition=Established', `crd/snapshotpolicies.${GROUP}`]);
   api = connectApiServer({ kubeconfig: plane.kubeconfig, context: null });
 });
