@@ -13,6 +13,7 @@ import { distribute } from './scenarios/distribute.ts';
 import { fill } from './scenarios/fill.ts';
 import { idle } from './scenarios/idle.ts';
 import { jobs } from './scenarios/jobs.ts';
+import { kubernetes } from './scenarios/kubernetes.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
 import { read } from './scenarios/read.ts';
@@ -34,6 +35,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   jobs,
   supernode: async (options) => [...(await supernodes(options)), ...(await webhooks(options))],
   console: consoleFrames,
+  kubernetes,
   idle,
   'cold-start': coldStart,
   update,

@@ -1,13 +1,19 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, type Nodes, startControlPlane, startNodes } from '@drakkar/lab';
+import {
+  type ControlPlane,
+  digestNamed,
+  MemoryFleet,
+  type Nodes,
+  startControlPlane,
+  startNodes,
+} from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiServer, connectApiServer, Events } from '../../src/cluster/index.ts';
 import { ImageSnapshots } from '../../src/controller/image-snapshots.ts';
 import { followNodes } from '../../src/controller/nodes.ts';
 import { Secrets } from '../../src/controller/secrets.ts';
 import { API_VERSION, GROUP, type ImageSnapshotStatus } from '../../src/index.ts';
-import { digestOf, MemoryFleet } from '../kit/memory-fleet.ts';
 
 const SOON = { timeout: 30_000, interval: 50 };
 const PATH = `/apis/${API_VERSION}/imagesnapshots`;
@@ -77,7 +83,7 @@ const isReady = async (name: string) => {
   if (status?.observedGeneration !== metadata.generation) return 'not looked at';
   return status.conditions?.find(({ type }) => type === 'Ready')?.status;
 };
-const pinned = (text: string) => `docker.io/library/${text}@${digestOf(text)}`;
+const pinned = (text: string) => `docker.io/library/${text}@${digestNamed(text)}`;
 
 describe('the controller of ImageSnapshots', () => {
   test('brings about what is written, says so, follows edits, and takes away what is deleted', async () => {
@@ -85,7 +91,7 @@ describe('the controller of ImageSnapshots', () => {
     await expect.poll(() => isReady('whole'), SOON).toBe('True');
     expect((await read('whole')).status).toMatchObject({
       ...{ ready: '1/1', nodes: { desired: 2, ready: 2 } },
-      images: [{ image: 'a', platform: 'linux/amd64', phase: 'Ready', digest: digestOf('a') }],
+      images: [{ image: 'a', platform: 'linux/amd64', phase: 'Ready', digest: digestNamed('a') }],
     });
     await apply('whole', { images: ['b'], distribution: { nodeSelector: { pool: 'one' } } });
     await expect.poll(() => isReady('whole'), SOON).toBe('True');

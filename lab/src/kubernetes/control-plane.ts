@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
-import { request } from 'node:https';
+import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Child, startChild, untilReady } from '../child.ts';
@@ -80,7 +80,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     return known;
   };
   const kubeconfig = await kubeconfigOf('administrator', ['system:masters']);
+  const agent = new Agent({ keepAlive: true });
+  stack.defer(async () => agent.destroy());
   const admin = {
+    agent,
     ca: await readFile(authority.path, 'utf8'),
     ...(await contentsOf(clientFiles(directory, 'client-0'))),
   };
@@ -198,7 +201,7 @@ function exchange(
     contentType,
   }: {
     readonly method: string;
-    readonly admin: Certificate & { readonly ca: string };
+    readonly admin: Certificate & { readonly ca: string; readonly agent: Agent };
     readonly body: unknown;
     readonly contentType: string;
   },

@@ -5,5 +5,6 @@ export {
   type Restartable,
   startControlPlane,
 } from './control-plane.ts';
+export { digestNamed, MemoryFleet } from './memory-fleet.ts';
 export { type ClusterPod, type NodeOptions, type Nodes, startNodes } from './nodes.ts';
 export { buildKubernetes } from './programs.ts';

@@ -1,9 +1,9 @@
-import type { Fleet, HostPart, Order, OrderSpec } from '../../src/controller/contract.ts';
-import type { PullSecrets } from '../../src/controller/secrets.ts';
+import type { Fleet, HostPart, Order, OrderSpec, PullSecrets } from '@drakkar/kubernetes';
 
 const OPEN = { error: null, resolved: null, snapshot: null, bytes: { upstream: 0, peer: 0 } };
 
-export const digestOf = (text: string): string =>
+/** As if it were that of something called so. */
+export const digestNamed = (text: string): string =>
   `sha256:${Buffer.from(text).toString('hex').padEnd(64, '0').slice(0, 64)}`;
 
 interface Asked {
@@ -91,11 +91,11 @@ export class MemoryFleet implements Fleet {
     const error = this.failing.get(image);
     if (error !== undefined) return { state: 'failed', error };
     if (kind !== 'build') return { state: kind === 'keep' ? 'keeping' : 'succeeded' };
-    const root = digestOf(this.means.get(image) ?? image);
+    const root = digestNamed(this.means.get(image) ?? image);
     return {
       state: 'succeeded',
-      resolved: { root, manifest: digestOf(`manifest of ${root}`) },
-      snapshot: { layout: digestOf(`layout of ${root}`), sizeBytes: 100 },
+      resolved: { root, manifest: digestNamed(`manifest of ${root}`) },
+      snapshot: { layout: digestNamed(`layout of ${root}`), sizeBytes: 100 },
     };
   }
 }
