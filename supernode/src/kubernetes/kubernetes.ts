@@ -1,15 +1,5 @@
 import { hostname } from 'node:os';
-import {
-  type ApiServer,
-  connectApiServer,
-  Events,
-  followNodes,
-  ImageSnapshots,
-  LeaderElection,
-  type NodeLabels,
-  Secrets,
-  SnapshotPolicies,
-} from '@drakkar/kubernetes';
+import type { ApiServer, NodeLabels } from '@drakkar/kubernetes';
 import { DrakkarError, type PeerId, type RegistryCredential } from '@drakkar/protocol';
 import type { Logger } from 'pino';
 import type { SupernodeConfig } from '../config.ts';
@@ -30,6 +20,14 @@ export interface KubernetesModules {
   /** Those that are connected. */
   hosts(): Iterable<JobHost>;
   readonly log: Logger;
+}
+
+type Library = typeof import('@drakkar/kubernetes');
+
+interface Parts {
+  readonly api: ApiServer;
+  readonly orders: Orders;
+  readonly policies: PoliciesOfKubernetes;
 }
 
 const COMPONENT = 'drakkar-supernode';
@@ -58,15 +56,17 @@ export class Kubernetes implements Around, AsyncDisposable {
     const { enabled, namespace } = this.#options;
     if (!enabled) return;
     const { self, log } = modules;
-    const api = this.#connect();
+    // Most supernodes never need it, and it takes a while to load.
+    const kubernetes = await import('@drakkar/kubernetes');
+    const api = this.#connect(kubernetes);
     this.#orders = this.#running.use(await Orders.open(modules));
     const orders = this.#orders;
     const policies = new PoliciesOfKubernetes(modules.policies);
     this.#policies = policies;
     const ending = new AbortController();
-    const election = new LeaderElection(api, {
+    const election = new kubernetes.LeaderElection(api, {
       ...{ namespace, name: LEASE, identity: `${hostname()}_${self}` },
-      lead: (signal) => this.#lead(api, { orders, policies }, modules, signal),
+      lead: (signal) => this.#lead(kubernetes, { api, orders, policies }, modules, signal),
       failed: (error) => log.warn({ error }, 'the Kubernetes cluster can’t be led at the moment'),
     });
     const running = election.run(ending.signal);
@@ -80,7 +80,7 @@ export class Kubernetes implements Around, AsyncDisposable {
     await this.#running[Symbol.asyncDispose]();
   }
 
-  #connect(): ApiServer {
+  #connect({ connectApiServer }: Library): ApiServer {
     const { kubeconfig, context } = this.#options;
     try {
       return connectApiServer({ kubeconfig, context });
@@ -98,8 +98,8 @@ export class Kubernetes implements Around, AsyncDisposable {
 
   /** Until it is not to any more. */
   async #lead(
-    api: ApiServer,
-    { orders: fleet, policies }: { readonly orders: Orders; readonly policies: PoliciesOfKubernetes },
+    { Events, followNodes, ImageSnapshots, Secrets, SnapshotPolicies }: Library,
+    { api, orders: fleet, policies }: Parts,
     modules: KubernetesModules,
     signal: AbortSignal,
   ): Promise<void> {
