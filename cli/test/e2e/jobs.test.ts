@@ -201,6 +201,18 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
       await client.actOnJob(id, 'cancel');
     });
 
+    test('all of them, where somebody has had all of them give it up', async () => {
+      const id = await keep('given-up');
+      const { spec } = await client.job(id);
+      const image = 'image' in spec ? (spec.image ?? '') : '';
+      expect(await ended(await client.createJob({ kind: 'evict', image }))).toMatchObject({
+        state: 'succeeded',
+      });
+      for (const host of hosts) await expect.poll(() => isWhole(host, 'given-up'), SOON).toBe(true);
+      await expect.poll(() => keeps(id), SOON).toBe(true);
+      await client.actOnJob(id, 'cancel');
+    });
+
     test('that comes back with an empty disk', async () => {
       const id = await keep('replaced');
       const [, , host] = hosts as [Host, Host, Host];

@@ -38,6 +38,11 @@ export class Checks {
     this.#dueMs.set(peer, this.#clock.evenMs() + this.#everyMs * (0.5 + this.#clock.chance() / 2));
   }
 
+  /** It is to be asked soon. */
+  doubt(peer: PeerId): void {
+    this.#dueMs.set(peer, this.#clock.evenMs());
+  }
+
   /** A host has it no longer, or is at it anew. */
   lost(peer: PeerId): void {
     this.#dueMs.delete(peer);

@@ -2,6 +2,7 @@ import {
   type Digest,
   DrakkarError,
   digestOf,
+  formatRepository,
   hexOf,
   type PeerId,
   parseReference,
@@ -286,8 +287,20 @@ export class Jobs implements AsyncDisposable {
       }
       run.heard(peer, step, attempt, decodeReport(step, report));
       this.#advanceSoon(run);
+      if (run.job.spec.kind === 'evict' && report.result !== undefined) this.#doubt(peer, run.job.spec.image);
     } catch (error) {
       this.#modules.log.debug({ peer, error }, 'a report of a task is ignored');
+    }
+  }
+
+  /** What a host has given up other jobs may keep there. */
+  #doubt(peer: PeerId, image: string | undefined): void {
+    const repository = image === undefined ? undefined : formatRepository(parseReference(image));
+    for (const run of this.#runs.values()) {
+      const { spec } = run.job;
+      if (spec.kind !== 'preheat' || !spec.keep) continue;
+      if (repository === undefined || formatRepository(parseReference(spec.image)) === repository)
+        run.doubt(peer);
     }
   }
 

@@ -108,6 +108,11 @@ export class JobRun {
     if (row === undefined && this.#isWanted(host)) this.#add(host);
   }
 
+  /** A host may have what is kept no longer. */
+  doubt(peer: PeerId): void {
+    if (this.rows.get(peer)?.state === 'succeeded') this.#checks?.doubt(peer);
+  }
+
   /** A host is connected no longer. */
   left(peer: PeerId): void {
     this.#checks?.left(peer);
@@ -406,6 +411,7 @@ export class JobRun {
   #failed(step: Step, work: HostWork, error: JobError): void {
     const { spec } = this.job;
     work.error = error;
+    if (step === 'deliver' && error.code === 'not_found') this.#missSnapshot();
     const isFinal = FINAL.has(error.code as ErrorCode) || work.attempts >= spec.attempts;
     if (isFinal && !this.#mayElsewhere(step, error)) {
       this.#failedForGood(step, work, error);
@@ -420,9 +426,35 @@ export class JobRun {
       this.#giveUp(work, error);
       return;
     }
+    const { spec, isSelected } = this.job;
+    if (spec.kind !== 'build' && spec.keep && isSelected) {
+      // Hosts had it until now: it is tried for ever, too.
+      work.attempts = 0;
+      this.#tries[step].clear();
+      this.#rest(work, LAST_KEEP_BACKOFF_MS * (0.5 + this.#clock.chance() / 2));
+      this.#move(step, work, 'waiting');
+      this.#say(error.message);
+      return;
+    }
     this.#move(step, work, 'failed');
     work.endedAtMs = this.#clock.wallMs();
     this.#end('failed', error);
+  }
+
+  /** What is to be kept on hosts nobody has any more: it is built again. */
+  #missSnapshot(): void {
+    const { job } = this;
+    const { spec, build } = job;
+    if (spec.kind !== 'preheat' || spec.content === 'layers' || !spec.keep || job.snapshot === null) return;
+    job.snapshot = null;
+    this.#announcedByMs = undefined;
+    this.#tries.build.clear();
+    if (build !== null && build.state !== 'running') {
+      Object.assign(build, { attempts: 0, error: null });
+      this.#rest(build, 0);
+      this.#move('build', build, 'waiting');
+    }
+    this.#events.changed(null);
   }
 
   /** What has not been heard of for too long is begun again, on this host or another. */

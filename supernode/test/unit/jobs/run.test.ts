@@ -432,6 +432,30 @@ describe('a job', () => {
       expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 2 } });
     });
 
+    test('has built again what nobody has any more, and does not end where that fails', () => {
+      const GONE = { code: 'not_found', message: 'it has no snapshot yet' } as const;
+      const world = keeping(2, { content: 'snapshot' });
+      world.known = null;
+      const [first] = [...world.run.rows.keys()] as [PeerId];
+      world.run.doubt(first);
+      world.advance(250);
+      const [asked] = world.tasksNow as [Sent];
+      expect(asked).toMatchObject({ peer: first, step: 'deliver' });
+      world.say(asked, { kind: 'failed', error: GONE });
+      const builds: number[] = [];
+      for (let attempt = 0; attempt < 5; attempt += 1) {
+        world.advance(60_000);
+        const build = world.tasksNow.find(({ step }) => step === 'build') as Sent;
+        builds.push(build.attempt);
+        world.fail(build);
+      }
+      expect(new Set(builds).size).toBe(5);
+      expect(isEnded(world.run.job)).toBe(false);
+      world.advance(15 * 60_000);
+      world.finish();
+      expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 2 } });
+    });
+
     test('hears nothing any more of what was asked before it ended, or the host left', () => {
       const world = keeping(2);
       world.advance(EVERY_MS);
