@@ -102,6 +102,19 @@ describe.skipIf(!isRoot)('jobs of a cluster (need root)', () => {
     expect(nothing).toMatchObject({ state: 'failed', error: { code: 'not_found' } });
   });
 
+  test('take away the layers, too, of what a host has built', async () => {
+    const blobs = async () => {
+      const all = await Promise.all(hosts.map((host) => host.client.blobs()));
+      return all.flat().length;
+    };
+    const before = await blobs();
+    const image = await pushShell('built-and-evicted');
+    await ended(await client.createJob({ kind: 'preheat', image }));
+    expect(await blobs()).toBeGreaterThan(before);
+    await ended(await client.createJob({ kind: 'evict', image }));
+    expect(await blobs()).toBeLessThanOrEqual(before);
+  });
+
   test('take an image away also when its registry is away, and its tag has moved', async () => {
     await using other = await startRegistry();
     const image = `${other.host}/away:latest`;

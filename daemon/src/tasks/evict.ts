@@ -1,4 +1,4 @@
-import { type Digest, isDrakkarError } from '@drakkar/protocol';
+import { type Digest, isDrakkarError, parseManifestDocument } from '@drakkar/protocol';
 import type { Image, Images, SnapshotService, Work } from '../snapshots/index.ts';
 import type { Store } from '../store/index.ts';
 import { storedManifest } from '../stored-manifest.ts';
@@ -40,7 +40,8 @@ export async function evictImage(
     bytes += Math.round(rawSizeBytes * residency);
   }
   for (const meaning of meanings)
-    for (const digest of await partsOf(meaning, modules)) bytes += evict(digest, modules);
+    for (const digest of new Set([...(await partsOf(meaning, modules)), ...layersOf(meaning)]))
+      bytes += evict(digest, modules);
   return bytes;
 }
 
@@ -63,6 +64,13 @@ async function partsOf(image: Image, { store }: EvictModules): Promise<Digest[]>
     if (error instanceof NotHere || isDrakkarError(error, 'not_found')) return [];
     throw error;
   }
+}
+
+/** Of an image whose snapshot was built here its layers are here, though nobody has pulled it. */
+function layersOf({ record }: Image): Digest[] {
+  const last = record?.documents.at(-1);
+  const document = last === undefined ? undefined : parseManifestDocument(last);
+  return document?.kind === 'manifest' ? document.manifest.layers.map(({ digest }) => digest) : [];
 }
 
 class NotHere extends Error {}
