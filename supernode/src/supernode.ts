@@ -65,6 +65,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
   const keys = join(stateDirectory, 'keys');
   const shared = isOneOfSeveral ? await SharedKeys.open(state, keys, config.state) : undefined;
   await shared?.pull();
+  if (isOneOfSeveral && config.state.secretFile === null)
+    log.warn({}, 'whoever reads Redis has the cluster’s key: state.secretFile seals it there');
   const members = stack.use(await Members.open(state, writer));
   const authority = await Authority.open(config, members, keys);
   const key = await loadKey(join(keys, 'peer.pem'), 'daemons must then be told the new name');
@@ -151,7 +153,7 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
 
   const { port: metricsPort } = stack.use(
     await serveMetrics(config.metrics.address, config.metrics.port, metrics.registry, () =>
-      whyNotReady(state),
+      whyNotReady(shared === undefined ? state.get('settings/begun') : shared.requireThere()),
     ),
   );
   const api = { ...config.api, keys, socketPath: join(stateDirectory, ADMIN_SOCKET_NAME) };
@@ -196,8 +198,8 @@ export async function startSupernode(config: SupernodeConfig): Promise<Supernode
 const fenced = (state: StateStore, fence: Check | undefined): StateStore =>
   fence === undefined ? state : new FencedState(state, fence);
 
-async function whyNotReady(state: StateStore): Promise<string | undefined> {
-  return await state.get('settings/begun').then(
+async function whyNotReady(asked: Promise<unknown>): Promise<string | undefined> {
+  return await asked.then(
     () => undefined,
     (error: unknown) => toDrakkarError(error).message,
   );

@@ -75,6 +75,14 @@ async function startSeveral(count: number): Promise<Member[]> {
   return members;
 }
 
+/** As `FLUSHALL` does. */
+async function emptyRedis(): Promise<void> {
+  const socket = connect(Number(new URL(redis.url).port), '127.0.0.1');
+  socket.write('FLUSHALL\r\n');
+  await once(socket, 'data');
+  socket.destroy();
+}
+
 /** Before Redis, until it is cut. */
 async function startRelay(to: URL): Promise<AsyncDisposable & { readonly url: string; cut(): void }> {
   const sockets = new Set<Socket>();
@@ -246,6 +254,24 @@ describe('several supernodes over one Redis', () => {
     expect(second.supernode.status().supernodes).toHaveLength(2);
   });
 
+  test('whose Redis has lost everything say so, change nothing, and let no host in that was revoked', async () => {
+    const { cluster, second, members } = await startPair(2);
+    const [, revoked] = members as [ClusterHost, ClusterHost];
+    await cluster.operator.revoke(revoked.swarm.status().peer);
+    await expect.poll(() => second.supernode.status().hosts, SOON).toBe(1);
+    await emptyRedis();
+    const ready = async () =>
+      await (await fetch(second.supernode.status().metricsUrl.replace('/metrics', '/readyz'))).text();
+    await expect.poll(ready, SOON).toContain('Redis has lost what the supernodes share');
+    // Longer than any lease lasts.
+    await delay(6_000);
+    expect([cluster.supernode, second.supernode].map((each) => each.status().hosts)).toEqual([1, 1]);
+    const spec = { kind: 'preheat' as const, image: 'registry.example/app:1', keep: true };
+    await expect(cluster.operator.createJob(spec)).rejects.toMatchObject({ code: 'unavailable' });
+    const states = (await cluster.operator.hosts()).map(({ state }) => state).sort();
+    expect(states).toEqual(['connected', 'revoked']);
+  });
+
   test('are believed of the others only what is new: one that is cut off from Redis knows those of before', async () => {
     const cluster = ended.use(await startCluster({ state: sharedState() }));
     const relay = ended.use(await startRelay(new URL(redis.url)));
@@ -283,6 +309,17 @@ describe('several supernodes over one Redis', () => {
     const other = await startOne(otherPath, await freePort(), {});
     await other.stop();
     await expect(startOne(otherPath, await freePort())).rejects.toMatchObject({ code: 'already_exists' });
+  });
+
+  test('seal the cluster’s key also when there was no secret at first', async () => {
+    const { path } = ended.use(await temporaryDirectory('sealed-later'));
+    const secretFile = join(path, 'secret');
+    await writeFile(secretFile, 'a secret of all\n');
+    await (await startOne(join(path, 'first'), await freePort())).stop();
+    await startOne(join(path, 'first'), await freePort(), sharedState({ secretFile }));
+    await expect(startOne(join(path, 'second'), await freePort())).rejects.toMatchObject({
+      code: 'forbidden',
+    });
   });
 
   test('seal the cluster’s key with a secret that all have, or none gets it', async () => {

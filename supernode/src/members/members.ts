@@ -195,6 +195,9 @@ export class Members implements Disposable {
 
   async #load(): Promise<void> {
     const { member, revocation, quarantine, succession, setting } = this.#documents;
+    const settings = await Array.fromAsync(setting.all());
+    if (settings.length === 0 && this.#settings.size > 0)
+      throw new DrakkarError('unavailable', 'the state has nothing of its members any more');
     for await (const { id, value } of revocation.all()) this.#revocations.set(id as PeerId, value);
     const gone = new Set(this.#members.keys());
     for await (const { value } of member.all()) {
@@ -209,7 +212,7 @@ export class Members implements Disposable {
     for await (const { id, value } of quarantine.all()) this.#quarantine.set(id as PeerId, value);
     const successions = (await Array.fromAsync(succession.all())).map(({ value }) => value);
     this.#successions.splice(0, successions.length, ...successions);
-    for await (const { id, value } of setting.all())
+    for (const { id, value } of settings)
       if (!this.#writer.isPending(setting.prefix + id)) this.#settings.set(id, value);
   }
 

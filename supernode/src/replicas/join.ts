@@ -35,7 +35,7 @@ export async function joinOthers(modules: JoinModules): Promise<Replicas> {
   const hosts = () => control.swarm.hosts.size;
   const replicas = stack.use(
     new Replicas(
-      { state, self, hosts, log },
+      { state, self, hosts, requireState: () => shared.requireThere(), log },
       {
         changed: () => control.tellSupernodes(replicas.list(), replicas.revision),
         leads: (fence) => void leadership.begin(fence),

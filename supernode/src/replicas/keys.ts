@@ -42,10 +42,13 @@ export class SharedKeys {
       // The first one last: where it is, all are.
       for (const [name, text] of [...mine].sort(firstLast)) await this.put(name, text);
     }
-    for (const { key, value } of await this.#state.list(PREFIX, { limit: MOST })) {
+    for (const { key, value, revision } of await this.#state.list(PREFIX, { limit: MOST })) {
       const name = key.slice(PREFIX.length);
       if (!FILE.test(name)) continue;
       const text = this.#opened(value);
+      // There was no secret when it was written.
+      if (this.#secret !== null && !isSealed(value))
+        await this.#state.commit([{ key, value: seal(text, this.#secret), expects: revision }]);
       const own = (await this.#files()).get(name);
       if (own === text) continue;
       if (own !== undefined) {
@@ -55,6 +58,14 @@ export class SharedKeys {
       }
       await this.#write(name, text);
     }
+  }
+
+  /** @throws `unavailable` where the state has nothing of the cluster any more: whoever has it has lost it */
+  async requireThere(): Promise<void> {
+    if ((await this.#state.get(PREFIX + FIRST)) !== undefined) return;
+    throw new DrakkarError('unavailable', 'Redis has lost what the supernodes share', {
+      hint: 'stop all supernodes, and restore a backup: docs/operations.md',
+    });
   }
 
   /** Another supernode may have been faster. */

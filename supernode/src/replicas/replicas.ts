@@ -9,6 +9,8 @@ export interface ReplicasModules {
   readonly self: Pick<Replica, 'peer' | 'address' | 'version'>;
   /** How many are connected. */
   hosts(): number;
+  /** @throws `unavailable` where the state has nothing of the cluster any more */
+  requireState(): Promise<void>;
   readonly log: Logger;
 }
 
@@ -126,14 +128,15 @@ export class Replicas implements AsyncDisposable {
       } catch (error) {
         this.#roster.failed();
         if (failures === 0)
-          log.warn({ error }, 'the other supernodes are not heard of: all goes on as it was');
+          log.error({ error }, 'the other supernodes are not heard of: all goes on as it was');
         failures += 1;
       }
     }
   }
 
   async #renew(): Promise<void> {
-    const { self, hosts } = this.#modules;
+    const { self, hosts, requireState } = this.#modules;
+    await requireState();
     this.#self = { ...this.#self, hosts: hosts() };
     const others = this.list().filter(({ peer }) => peer !== self.peer);
     this.#self = { ...this.#self, serving: mayServe(this.#self, others, Date.now()) };

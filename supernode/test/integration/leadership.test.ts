@@ -42,7 +42,7 @@ async function startOne(number: number): Promise<One> {
   let begun = 0;
   const self = { peer: peer(number), address: `127.0.0.1:${number}/${peer(number)}`, version: '1.0.0' };
   const replicas = new Replicas(
-    { state, self, hosts: () => 0, log: pino({ level: 'silent' }) },
+    { state, self, hosts: () => 0, requireState: async () => {}, log: pino({ level: 'silent' }) },
     {
       changed: () => {},
       leads: (own) => {
