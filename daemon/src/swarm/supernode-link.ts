@@ -147,7 +147,9 @@ export class SupernodeLink implements AsyncDisposable {
       const upMs = await this.#connect().catch((cause: unknown) => {
         const error = toDrakkarError(cause, 'unavailable');
         if (!signal.aborted && this.#lastError?.message !== error.message) {
-          this.#log.warn({ supernode: this.address.peer, error }, 'the supernode is away');
+          const isRefused = error.code === 'unauthorized' || error.code === 'forbidden';
+          const what = isRefused ? 'the supernode does not let this host in' : 'the supernode is away';
+          this.#log.warn({ supernode: this.address.peer, error }, what);
         }
         this.#lastError = error;
         return 0;
