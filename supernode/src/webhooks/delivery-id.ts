@@ -29,8 +29,9 @@ const eventsSchema = events.min(1).pipe(z.array(eventSchema));
 const envelopeSchema = z.object({ events: eventsSchema });
 const cloudEventSchema = z.object({ specversion: text, id });
 
-/** A second is as exact as it gets, so what was pushed counts as well. */
+/** A second is as exact as it gets, so what was done to what counts as well. */
 const harborSchema = z.object({
+  type: text,
   occur_at: z.number(),
   event_data: z.object({
     resources: events.pipe(z.array(z.object({ digest: optionalText, tag: optionalText }))),
@@ -68,7 +69,7 @@ function marksOfHarbor(body: unknown): Marks | null {
   if (data === undefined) return null;
   const { resources, repository } = data.event_data;
   const marks = resources.flatMap(({ tag, digest }) => [tag, digest]);
-  return [data.occur_at, repository.repo_full_name, ...marks];
+  return [data.type, data.occur_at, repository.repo_full_name, ...marks];
 }
 
 function marksOfPush(body: unknown): Marks | null {

@@ -43,6 +43,7 @@ describe('the id of a delivery', () => {
 
   test.each<[HookKind, object, object]>([
     ['harbor', harborEvent(), { ...harborEvent(), occur_at: 1_767_225_602 }],
+    ['harbor', harborEvent(), { ...harborEvent(), type: 'DELETE_ARTIFACT' }],
     ['docker-hub', dockerHubPush('team/app'), dockerHubPush('team/app', '1.5')],
     ['docker-hub', dockerHubPush('team/app'), dockerHubPush('team/other')],
     ['acr-aliyun', aliyunPush(), aliyunPush({ repo_full_name: 'team/other' })],
