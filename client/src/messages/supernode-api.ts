@@ -606,7 +606,7 @@ export interface components {
             id: string;
             /** @description Of the answer. */
             status: number;
-            /** @description What it was done to; empty where that is the whole cluster. */
+            /** @description The id of what it was done to, or of what was made; empty where that is the whole cluster. */
             target: string;
             token: string | null;
         };
@@ -619,7 +619,7 @@ export interface components {
             id: string;
             /** @description Of the answer. */
             status: number;
-            /** @description What it was done to; empty where that is the whole cluster. */
+            /** @description The id of what it was done to, or of what was made; empty where that is the whole cluster. */
             target: string;
             token: string | null;
         };

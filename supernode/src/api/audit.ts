@@ -18,7 +18,9 @@ export const auditEntrySchema = z
     by: z.string().describe('The name of the token.'),
     token: z.string().nullable(),
     action: z.string().describe('Method and path, as the API has it.'),
-    target: z.string().describe('What it was done to; empty where that is the whole cluster.'),
+    target: z
+      .string()
+      .describe('The id of what it was done to, or of what was made; empty where that is the whole cluster.'),
     status: z.int().describe('Of the answer.'),
   })
   .meta({ id: 'AuditEntry' });

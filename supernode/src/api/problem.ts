@@ -31,6 +31,7 @@ const TITLES: Readonly<Record<number, string>> = {
   404: 'Not found',
   409: 'Not in this state',
   413: 'Too large',
+  414: 'Too long',
   415: 'Not JSON',
   422: 'A limit would be passed',
   429: 'Too many requests',

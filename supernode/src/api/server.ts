@@ -31,6 +31,8 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     caller: Caller;
+    /** The id of what was made because of it. */
+    made: string | null;
   }
 }
 
@@ -64,12 +66,22 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
   const server = Fastify({
     bodyLimit: BODY_BYTES,
     routerOptions: { maxParamLength: 300 },
+    // No route has the request yet, and what the framework says would repeat all of its path.
+    frameworkErrors: (cause, _, reply) => {
+      const isTooLong = cause.statusCode === 414;
+      const what = isTooLong ? 'a part of the path is too long' : 'the path is not percent-encoded UTF-8';
+      void sendProblem(
+        reply,
+        problemOf(Object.assign(new Error(what), { statusCode: isTooLong ? 414 : 400 })),
+      );
+    },
   });
   server.removeContentTypeParser('text/plain');
   server.setValidatorCompiler(validatorCompiler);
   // What is said is typed; to check it once more takes longer than to make it.
   server.setSerializerCompiler(() => textOf);
   server.decorateRequest('caller', null as unknown as Caller);
+  server.decorateRequest('made', null);
   server.setErrorHandler((cause, request, reply) => {
     const problem = problemOf(cause);
     if (problem.code === 'internal') request.span.run(() => options.onDefect(cause, request));
@@ -111,8 +123,12 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
       Object.assign(new Error(`too many requests: try again in ${after}`), { statusCode: 429 }),
   });
   server.addHook('preParsing', async (request) => requireAllowed(request));
+  server.addHook('preSerialization', async (request, reply, document) => {
+    if (reply.statusCode === 201) request.made = (document as { id?: string } | null)?.id ?? null;
+    return document;
+  });
   server.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions, caller, params } = request;
+    const { method, routeOptions, caller, params, made } = request;
     const route = routeOptions.url ?? 'none';
     const status = `${Math.floor(reply.statusCode / 100)}xx`;
     modules.metrics.requestSeconds.observe({ method, route, status }, reply.elapsedTime / 1000);
@@ -124,7 +140,10 @@ export async function createApi(modules: ApiModules, options: ApiServerOptions):
       by: caller.name,
       token: caller.token,
       action: `${method} ${routeOptions.url}`,
-      target: Object.values((params as Record<string, string> | null) ?? {})
+      target: [
+        ...Object.values((params as Record<string, string> | null) ?? {}),
+        ...(made === null ? [] : [made]),
+      ]
         .join(' ')
         .slice(0, 200),
       status: reply.statusCode,
@@ -222,10 +241,12 @@ function requireAllowed({ caller, headers, routeOptions }: FastifyRequest): void
 const pathOf = ({ url }: FastifyRequest): string => (url.split('?')[0] ?? '').slice(0, 200);
 
 function answer({ span }: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
-  const { traceId } = span.context;
-  return reply
+  return sendProblem(reply, { ...problem, traceId: span.context.traceId });
+}
+
+const sendProblem = (reply: FastifyReply, problem: Problem): FastifyReply =>
+  reply
     .code(problem.status)
     .type(PROBLEM_TYPE)
     .serializer((document: unknown) => JSON.stringify(document))
-    .send({ ...problem, traceId });
-}
+    .send(problem);

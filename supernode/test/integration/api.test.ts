@@ -183,6 +183,15 @@ describe('the API', () => {
     });
     expect(await call('/api/v1/jobs/..%2f..%2fx')).toMatchObject({ status: 400 });
     expect(await call('/api/v1/hosts/%00')).toMatchObject({ status: 400 });
+    for (const [part, status] of [
+      ['%E0%A4%A', 400],
+      ['x'.repeat(5000), 414],
+    ] as const) {
+      const refused = await call(`/api/v1/hosts/${part}?token=secret`);
+      expect(refused.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+      expect(JSON.parse(refused.text)).toMatchObject({ status, code: 'invalid_argument' });
+      expect(refused.text).not.toContain('secret');
+    }
   });
 
   test('gives the topology compressed to who can read that, and as it is to others', async () => {
@@ -249,6 +258,13 @@ describe('the API', () => {
         target: ids[1],
         status: 409,
       }),
+    );
+    expect(audit).toContainEqual(
+      expect.objectContaining({ action: 'POST /api/v1/jobs', target: ids[0], status: 201 }),
+    );
+    const [token] = (await as('admin').tokens()).filter(({ name }) => name === 'the viewer');
+    expect(audit).toContainEqual(
+      expect.objectContaining({ action: 'POST /api/v1/tokens', target: token?.id }),
     );
   });
 
