@@ -12,6 +12,7 @@ import {
   type StateStore,
   SWEEP_MS,
 } from './contract.ts';
+import { RedisAway } from './redis-away.ts';
 import { COMMIT, COPY_CHANGED, COPY_PAGE, GET, LIST, SCRIPT_KEYS, SWEEP } from './redis-scripts.ts';
 import { Watchers } from './watchers.ts';
 
@@ -36,13 +37,19 @@ export class RedisState implements StateStore {
   readonly #redis: Redis;
   /** Waits for changes, and nothing else. */
   readonly #reader: Redis;
+  readonly #away: RedisAway;
   readonly #keys: readonly string[];
   readonly #watchers = new Watchers();
   readonly #ending = new AbortController();
   readonly #sweeping: NodeJS.Timeout;
   readonly #reading: Promise<void>;
 
-  private constructor(redis: Redis, reader: Redis, keyPrefix: string) {
+  private constructor(
+    redis: Redis,
+    reader: Redis,
+    { keyPrefix, away }: { readonly keyPrefix: string; readonly away: RedisAway },
+  ) {
+    this.#away = away;
     this.#redis = redis;
     this.#reader = reader;
     this.#keys = SCRIPT_KEYS.map((name) => `{${keyPrefix}}:${name}`);
@@ -50,7 +57,7 @@ export class RedisState implements StateStore {
     this.#reading = this.#read();
   }
 
-  /** @throws `unavailable` where it does not answer */
+  /** @throws `unavailable` where it does not answer, or refuses the password */
   static async open({ url, keyPrefix }: RedisStateOptions): Promise<RedisState> {
     const connect = (commandTimeout: number) =>
       new Redis(url, {
@@ -64,15 +71,15 @@ export class RedisState implements StateStore {
         retryStrategy: (times) => Math.min(50 * times, MOST_RETRY_MS),
       });
     const [redis, reader] = [connect(COMMAND_MS), connect(COMMAND_MS + BLOCK_MS)];
-    // Every command that fails says so itself.
-    for (const connection of [redis, reader]) connection.on('error', () => {});
+    const away = new RedisAway();
+    for (const connection of [redis, reader]) away.watch(connection);
     try {
       await Promise.all([redis.connect(), reader.connect()]);
     } catch (cause) {
       for (const connection of [redis, reader]) connection.disconnect();
-      throw away(cause);
+      throw away.error(cause);
     }
-    return new RedisState(redis, reader, keyPrefix);
+    return new RedisState(redis, reader, { keyPrefix, away });
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -113,7 +120,7 @@ export class RedisState implements StateStore {
    */
   async *everything(): AsyncGenerator<Change, void, undefined> {
     const [begun] = await this.#redis.xrevrange(this.#stream, '+', '-', 'COUNT', 1).catch((cause) => {
-      throw away(cause);
+      throw this.#away.error(cause);
     });
     // Nothing was ever kept here.
     if (begun === undefined) return;
@@ -147,7 +154,7 @@ export class RedisState implements StateStore {
     try {
       return await this.#redis.eval(script, this.#keys.length, ...this.#keys, ...words);
     } catch (cause) {
-      throw away(cause);
+      throw this.#away.error(cause);
     }
   }
 
@@ -197,12 +204,4 @@ function copied(answer: unknown): Change[] {
 function entryOf(key: string, stored: string): Entry {
   const end = stored.indexOf(' ');
   return { key, revision: Number(stored.slice(0, end)), value: stored.slice(end + 1) };
-}
-
-function away(cause: unknown): DrakkarError {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return new DrakkarError('unavailable', `the state can't be reached: ${message}`, {
-    hint: 'see whether Redis answers where `state.redis` says; hosts go on meanwhile',
-    cause,
-  });
 }

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { type RedisServer, startRedis, temporaryDirectory } from '@drakkar/lab';
 import fc from 'fast-check';
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import {
@@ -250,13 +252,35 @@ describe('the state in Redis', () => {
     const told: ChangedKeys[] = [];
     using _ = state.watch('a', (keys) => void told.push(keys));
     await server.kill();
-    await expect(state.get('a')).rejects.toMatchObject({ code: 'unavailable' });
-    await expect(RedisState.open({ url: server.url, keyPrefix: 'away' })).rejects.toMatchObject({
+    const { host } = new URL(server.url);
+    const away = {
       code: 'unavailable',
-    });
+      message: expect.stringContaining(`Redis does not answer at ${host}`),
+    };
+    await expect(state.get('a')).rejects.toMatchObject(away);
+    await expect(RedisState.open({ url: server.url, keyPrefix: 'away' })).rejects.toMatchObject(away);
     await server.start();
     await expect.poll(() => state.get('a').catch(() => undefined), SOON).toMatchObject({ value: 'kept' });
     await expect.poll(() => told.includes(null), SOON).toBe(true);
+  });
+
+  test('says that a password is wrong, and not which', async () => {
+    await using server = await startRedis();
+    const { host } = new URL(server.url);
+    const own = new Redis(server.url);
+    await own.call('ACL', 'SETUSER', 'default', '>the right one');
+    own.disconnect();
+    for (const user of ['', ':secret@']) {
+      const refused = await RedisState.open({ url: `redis://${user}${host}`, keyPrefix: 'locked' }).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(refused).toMatchObject({
+        code: 'unavailable',
+        message: `Redis refuses the password at ${host}`,
+      });
+      expect(inspect(refused, { depth: null })).not.toContain('secret');
+    }
   });
 });
 
