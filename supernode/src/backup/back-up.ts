@@ -20,7 +20,7 @@ export interface BackedUp {
  * Writes all that a supernode must not forget into one file, which only its owner may read: who has it can be the cluster. What it shares with others in
  * Redis is in it as if it had it alone. All of them may run meanwhile; what they change after this has ended is not in it.
  *
- * @throws `not_found` where no supernode has been; `already_exists` where the file is there; `unavailable` while Redis is away
+ * @throws `not_found` where no supernode has been, or the file's directory is not there; `already_exists` where the file is there; `unavailable` while Redis is away
  */
 export async function backUp(
   { stateDirectory, state }: Pick<SupernodeConfig, 'stateDirectory' | 'state'>,
@@ -30,6 +30,13 @@ export async function backUp(
   if (!found.includes(CLUSTER_KEY)) {
     throw new DrakkarError('not_found', `there is no supernode's state in ${stateDirectory}`, {
       hint: 'name the supernode’s file with --config',
+    });
+  }
+  const directory = dirname(resolve(output));
+  // What is not mounted is not there either: a backup of its own making would be where nobody looks for it.
+  if (!(await isThere(directory))) {
+    throw new DrakkarError('not_found', `there is no directory ${directory}`, {
+      hint: 'mount it, or make it first',
     });
   }
   if (await isThere(output)) throw new DrakkarError('already_exists', `${output} is already there`);
@@ -46,7 +53,7 @@ export async function backUp(
   const whole = join(staging.path, 'whole.tar');
   const { files, createdAtMs } = await writeArchive(whole, staging.path, await filesOf(staging.path));
   await rename(whole, output);
-  await syncDirectory(dirname(resolve(output)));
+  await syncDirectory(directory);
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return { files: files.length, sizeBytes, createdAtMs };
 }

@@ -48,6 +48,12 @@ test('a supernode that is backed up while it runs is the same one where it is re
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   await expect(backUp(configOf(first.directory), file)).rejects.toMatchObject({ code: 'already_exists' });
   await expect(restore(file, configOf(first.directory), true)).rejects.toMatchObject({ code: 'busy' });
+  const unmounted = join(path, 'unmounted');
+  await expect(backUp(configOf(first.directory), join(unmounted, 'b.tar'))).rejects.toMatchObject({
+    code: 'not_found',
+    message: `there is no directory ${unmounted}`,
+  });
+  await expect(stat(unmounted)).rejects.toMatchObject({ code: 'ENOENT' });
   const { peer, clusterKey } = first.supernode.status();
   const { joinToken } = first.supernode;
   await first.supernode[Symbol.asyncDispose]();
