@@ -257,10 +257,25 @@ describe('what a script tells', () => {
     ],
     [{ repository: 'a/b', tag: '1' }, 'ghcr.io', [pushed('ghcr.io', 'a/b', '1', null)]],
     [{ repository: 'a/b', tag: '1', digest: null }, null, [pushed('docker.io', 'a/b', '1', null)]],
-    [{ registry: 'registry', repository: 'a/b', tag: '1' }, null, []],
-    [{ registry: 'ghcr.io', repository: 'a/b', tag: '' }, null, []],
   ])('is %j of the registry %j', (body, registry, pushes) => {
     expect(read('generic', body, registry)).toEqual(pushes);
+  });
+
+  test.each([
+    { registry: 'registry', repository: 'a/b', tag: '1' },
+    { registry: 'ghcr.io', repository: 'a/b', tag: '' },
+    { images: ['<b>'] },
+    { images: [{ image: 'a' }] },
+    { images: 'a' },
+    { image: 'a' },
+    [{ image: 'a' }],
+  ])('is not %j, and it is said what is expected', (body) => {
+    expect(() => read('generic', body)).toThrow(INVALID);
+    expect(() => read('generic', body)).toThrow('{"images": ["registry/repository:tag", …]}');
+  });
+
+  test('may be of no image at all', () => {
+    expect(read('generic', { images: [] })).toEqual([]);
   });
 });
 
