@@ -1323,6 +1323,8 @@ export interface components {
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            /** @description The last one that something was done for; a registry may have told of other things since. */
+            lastTaken: components["schemas"]["Delivery"] | null;
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
@@ -1346,6 +1348,8 @@ export interface components {
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            /** @description The last one that something was done for; a registry may have told of other things since. */
+            lastTaken: components["schemas"]["DeliveryInput"] | null;
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
@@ -2236,6 +2240,8 @@ export interface components {
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            /** @description The last one that something was done for; a registry may have told of other things since. */
+            lastTaken: components["schemas"]["Delivery"] | null;
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;
@@ -2257,6 +2263,8 @@ export interface components {
             id: string;
             /** @enum {string} */
             kind: "distribution" | "harbor" | "docker-hub" | "ghcr" | "acr-azure" | "acr-aliyun" | "generic";
+            /** @description The last one that something was done for; a registry may have told of other things since. */
+            lastTaken: components["schemas"]["DeliveryInput"] | null;
             name: string;
             /** @description Where the sender is to send it, below the address of the API. */
             path: string;

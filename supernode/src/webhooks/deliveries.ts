@@ -10,6 +10,7 @@ interface OfHook {
   readonly kind: HookKind;
   /** The newest first. */
   records: readonly DeliveryRecord[];
+  lastTaken: DeliveryRecord | null;
   postponed: Postponed;
 }
 
@@ -23,7 +24,8 @@ export class Deliveries {
 
   /** From now on it is kept what comes of its deliveries. */
   begin(hook: string, kind: HookKind): void {
-    if (!this.#byHook.has(hook)) this.#byHook.set(hook, { kind, records: [], postponed: NONE });
+    if (!this.#byHook.has(hook))
+      this.#byHook.set(hook, { kind, records: [], lastTaken: null, postponed: NONE });
   }
 
   forget(hook: string): void {
@@ -41,6 +43,7 @@ export class Deliveries {
     this.#lastId = Math.max(atMs * 1_000, this.#lastId + 1);
     const record = { id: String(this.#lastId), atMs, outcome, detail: detail.slice(0, MAX_DETAIL) };
     known.records = [record, ...known.records].slice(0, KEPT);
+    if (outcome === 'taken') known.lastTaken = record;
   }
 
   /** The sender was told to come again. */
@@ -48,6 +51,11 @@ export class Deliveries {
     const known = this.#byHook.get(hook);
     if (known === undefined) return;
     known.postponed = { count: known.postponed.count + 1, lastAtMs: atMs, detail };
+  }
+
+  /** However many came after it. */
+  lastTakenOf(hook: string): DeliveryRecord | null {
+    return this.#byHook.get(hook)?.lastTaken ?? null;
   }
 
   postponedOf(hook: string): Postponed {

@@ -37,6 +37,12 @@ export interface Trial {
   readonly example: object | undefined;
 }
 
+export interface LastDeliveries {
+  readonly deliveries: DeliveryRecord[];
+  readonly lastTaken: DeliveryRecord | null;
+  readonly postponed: Postponed;
+}
+
 type DeliveryPage = ReturnType<Deliveries['page']>;
 type Note = (outcome: DeliveryRecord['outcome'], detail: string) => void;
 
@@ -74,9 +80,10 @@ export class Hooks {
   }
 
   /** What is shown of its deliveries beside the hook. */
-  lastOf(id: string): { readonly deliveries: DeliveryRecord[]; readonly postponed: Postponed } {
+  lastOf(id: string): LastDeliveries {
     const { items: deliveries } = this.#deliveries.page(id, { limit: SHOWN_DELIVERIES });
-    return { deliveries, postponed: this.#deliveries.postponedOf(id) };
+    const lastTaken = this.#deliveries.lastTakenOf(id);
+    return { deliveries, lastTaken, postponed: this.#deliveries.postponedOf(id) };
   }
 
   /** @throws `already_exists` | `limit_exceeded` */

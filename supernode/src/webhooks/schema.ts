@@ -63,6 +63,9 @@ export const hookDocument = hookSchema
     deliveries: z
       .array(deliveryRecordSchema)
       .describe('The last ones, the newest first; the list of its deliveries has more.'),
+    lastTaken: deliveryRecordSchema
+      .nullable()
+      .describe('The last one that something was done for; a registry may have told of other things since.'),
     postponed: postponedSchema.describe(
       'Deliveries that were too many at once: the sender is to come again.',
     ),

@@ -101,8 +101,17 @@ describe('a webhook', () => {
     expect(had).toEqual([]);
     expect(hooks.lastOf(id)).toEqual({
       deliveries: [],
+      lastTaken: null,
       postponed: { count: 0, lastAtMs: null, detail: null },
     });
+  });
+
+  test('keeps the last delivery that something was done for, whatever comes after it', async () => {
+    await take({ events: [eventOf('a')] });
+    for (let number = 0; number < 210; number += 1) await take({ events: [] });
+    const { deliveries, lastTaken } = hooks.lastOf(hook.id);
+    expect(deliveries.map(({ outcome }) => outcome)).not.toContain('taken');
+    expect(lastTaken).toMatchObject({ outcome: 'taken', detail: '1 images, 1 times for a policy' });
   });
 
   test('lets be counted what it refuses, too', async () => {
