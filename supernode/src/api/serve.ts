@@ -1,5 +1,5 @@
 import { chmod, rm } from 'node:fs/promises';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { join } from 'node:path';
@@ -23,6 +23,8 @@ export interface ServeApiOptions {
   readonly socketPath: string;
   /** How often it is looked whether there is another certificate. */
   readonly certificateEveryMs?: number;
+  /** How long a request may take to arrive, with its body. */
+  readonly requestMs?: number;
 }
 
 export interface ServeApiModules {
@@ -39,6 +41,9 @@ export interface ApiPlace {
 }
 
 const REQUEST_MS = 30_000;
+const HEADERS_MS = 10_000;
+/** How often it is looked which requests are late. */
+const LATE_EVERY_MS = 1_000;
 const KEEP_ALIVE_MS = 72_000;
 const CERTIFICATE_EVERY_MS = 10_000;
 
@@ -58,8 +63,9 @@ export async function serveApi(
   const open: RequestListener = (request, response) => {
     handler(request, response, { isLocal: false, address: request.socket.remoteAddress ?? '' });
   };
-  const tlsServer = certificate && createTlsServer(certificate, open);
-  const server = tlsServer ?? createServer(open);
+  const limits = limitsOf(options);
+  const tlsServer = certificate && createTlsServer({ ...certificate, ...limits }, open);
+  const server = tlsServer ?? createServer(limits, open);
   try {
     stack.use(await listenOn(server, { host: address, port }));
   } catch (cause) {
@@ -75,7 +81,7 @@ export async function serveApi(
     const everyMs = options.certificateEveryMs ?? CERTIFICATE_EVERY_MS;
     stack.use(new CertificateRenewal(certificate, everyMs, { server: tlsServer, read, onChange, log }));
   }
-  const local = createServer((request, response) =>
+  const local = createServer(limits, (request, response) =>
     handler(request, response, { isLocal: true, address: '' }),
   );
   if (await isAnswered(socketPath)) {
@@ -109,9 +115,17 @@ function certificateReader({
   return () => ownCertificate(join(keys, 'api'), address);
 }
 
+/** Given to a server that is made already, times are looked at every 30 s, and the longer of the two is the whole request's. */
+function limitsOf({ requestMs = REQUEST_MS }: ServeApiOptions): ServerOptions {
+  return {
+    requestTimeout: requestMs,
+    headersTimeout: Math.min(HEADERS_MS, requestMs),
+    connectionsCheckingInterval: Math.min(LATE_EVERY_MS, requestMs),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  };
+}
+
 async function listenOn(server: Server, options: ListenOptions): Promise<AsyncDisposable> {
-  server.requestTimeout = REQUEST_MS;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
   server.listen(options, resolve);
