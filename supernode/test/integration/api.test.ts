@@ -357,6 +357,19 @@ describe('the API', () => {
     expect(await call('/api/v1/status', { token: brief.text })).toMatchObject({ status: 401 });
   });
 
+  test('shows nobody who may only look what is behind the question mark of a URL', async () => {
+    const watched = openEvents(tokens.viewer);
+    await watched.opened;
+    const file = 'https://files.example/model';
+    const { id } = await local.createJob({ kind: 'get', url: `${file}?key=secret` });
+    expect(await as('operator').job(id)).toMatchObject({ spec: { url: `${file}?key=secret` } });
+    const shown = { spec: { url: `${file}?…` } };
+    expect(await as('viewer').job(id)).toMatchObject(shown);
+    expect((await call('/api/v1/jobs', { token: tokens.viewer })).text).not.toContain('secret');
+    await expect.poll(() => watched.events.at(-1)?.data).toMatchObject({ id, ...shown });
+    watched.close();
+  });
+
   test('tells who comes back what happened meanwhile', async () => {
     const first = openEvents(tokens.viewer);
     await first.opened;

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { type ApiEvent, EVENT_TOPICS } from '../events.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
+import { shownJob } from '../shown-job.ts';
+import { type ApiRole, mayDo } from '../tokens.ts';
 
 /** What nobody reads is not kept: who comes back is told. */
 const MAX_UNREAD_BYTES = 1024 * 1024;
@@ -68,10 +70,10 @@ export function eventRoutes(server: ApiRoutes, { events, tokens }: ApiModules): 
       };
       const last = request.headers['last-event-id'];
       const missed = typeof last === 'string' ? events.since(last) : undefined;
-      write(missedText(missed, wanted));
+      write(missedText(missed, wanted, caller.role));
       stack.use(
         events.listen((event) => {
-          if (wanted.has(event.topic)) write(textOf(event));
+          if (wanted.has(event.topic)) write(textOf(event, caller.role));
         }),
       );
       const alive = setInterval(() => write(': alive\n\n'), ALIVE_MS);
@@ -124,14 +126,25 @@ export class Unread {
   }
 }
 
-function missedText(missed: readonly ApiEvent[] | undefined, wanted: ReadonlySet<string>): string {
+function missedText(
+  missed: readonly ApiEvent[] | undefined,
+  wanted: ReadonlySet<string>,
+  role: ApiRole,
+): string {
   const text = missed
     ?.filter(({ topic }) => wanted.has(topic))
-    .map(textOf)
+    .map((event) => textOf(event, role))
     .join('');
   if (text === undefined || text.length > MAX_MISSED_BYTES) return 'event: reset\ndata: {}\n\n';
   // With the first bytes go the headers, for which the listener waits.
   return text === '' ? ': alive\n\n' : text;
 }
 
-const textOf = ({ id, topic, text }: ApiEvent): string => `id: ${id}\nevent: ${topic}\ndata: ${text}\n\n`;
+const textOf = (event: ApiEvent, role: ApiRole): string =>
+  `id: ${event.id}\nevent: ${event.topic}\ndata: ${shownText(event, role)}\n\n`;
+
+function shownText({ topic, text }: ApiEvent, role: ApiRole): string {
+  // Most are as they are for everybody, and are not read to see so.
+  if (topic !== 'job' || mayDo(role, 'operator') || !text.includes('"kind":"get"')) return text;
+  return JSON.stringify(shownJob(role, JSON.parse(text)));
+}

@@ -6,6 +6,7 @@ import type { Page } from '../../state/index.ts';
 import { jobActions, jobRequest, jobsQuery, pageOf, pageQuery } from '../documents.ts';
 import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
+import { shownJob } from '../shown-job.ts';
 
 const byId = z.object({ id: z.string().regex(ID, 'is no id of a job') });
 
@@ -22,8 +23,10 @@ export function jobRoutes(server: ApiRoutes, { jobs }: ApiModules): void {
         response: { 200: pageOf(jobSchema) },
       },
     },
-    async ({ query: { active, ...page } }) =>
-      valuesOf(active === undefined ? await jobs.page(page) : jobs.activePage(page)),
+    async ({ query: { active, ...page }, caller }) => {
+      const { items, next } = valuesOf(active === undefined ? await jobs.page(page) : jobs.activePage(page));
+      return { items: items.map((job) => shownJob(caller.role, job)), next };
+    },
   );
   server.post(
     '/jobs',
@@ -53,7 +56,7 @@ export function jobRoutes(server: ApiRoutes, { jobs }: ApiModules): void {
         response: { 200: jobSchema },
       },
     },
-    ({ params }) => jobs.get(params.id),
+    async ({ params, caller }) => shownJob(caller.role, await jobs.get(params.id)),
   );
   server.get(
     '/jobs/:id/hosts',
