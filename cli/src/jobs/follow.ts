@@ -39,12 +39,13 @@ export async function follow(context: Context, client: SupernodeClient, begun: J
     context.answer(job, `${subjectOf(job)}: ${jobLine(job)}`);
     return;
   }
-  const code = (job.error?.code ?? 'cancelled') as ErrorCode;
+  const code = (job.error?.code ?? (job.state === 'failed' ? 'unavailable' : 'cancelled')) as ErrorCode;
   const reason = [job.reason, job.error?.message].filter(
     (words, at, all) => words && all.indexOf(words) === at,
   );
   throw new DrakkarError(code, `${job.spec.kind} ${subjectOf(job)}: ${reason.join(': ') || job.state}`, {
     hint: job.error?.hint ?? `\`drakkar jobs show ${job.id}\` says how far each host was`,
+    details: { job: job.id, ...(job.trace === null ? {} : { traceId: job.trace.traceId }) },
   });
 }
 
