@@ -1,6 +1,6 @@
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
-import { formatAge, formatTable } from '../output/format.ts';
+import { formatAge, formatExpiry, formatTable } from '../output/format.ts';
 import { supernodeClient } from '../supernode-place.ts';
 
 const ROLES = ['viewer', 'operator', 'admin'] as const;
@@ -24,7 +24,7 @@ export const commands = [
         name,
         role,
         `${formatAge(Date.now() - createdAtMs)} ago by ${createdBy}`,
-        expiresAtMs === null ? 'never' : `in ${formatAge(expiresAtMs - Date.now())}`,
+        formatExpiry(expiresAtMs, Date.now()),
       ]);
       context.answer(tokens, formatTable(['ID', 'NAME', 'ROLE', 'CREATED', 'EXPIRES'], rows));
     },

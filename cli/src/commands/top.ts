@@ -3,7 +3,7 @@ import type { DaemonStatus, OverviewDocument } from '@drakkar/client';
 import { defineCommand } from '../command-line/command.ts';
 import type { Context } from '../context.ts';
 import { formatBytes, formatDuration, formatTable } from '../output/format.ts';
-import { repeat } from '../output/repeat.ts';
+import { repeat, watching } from '../output/repeat.ts';
 
 const INTERVAL_MS = 1_000;
 
@@ -25,16 +25,18 @@ export const commands = [
       process.stdout.once('error', () => {
         isRead = false;
       });
-      while (isRead) {
-        await sleep(INTERVAL_MS, undefined, { signal: context.signal });
-        const now = await client.status(context.signal);
-        const rates = ratesOf(before, now);
-        // A terminal shows the last second, a pipe all of them.
-        const clear = process.stdout.isTTY && !context.json && !once ? '\x1b[H\x1b[2J' : '';
-        context.answer(rates, clear + describe(now, rates));
-        if (once) return;
-        before = now;
-      }
+      await watching(context, async () => {
+        while (isRead) {
+          await sleep(INTERVAL_MS, undefined, { signal: context.signal });
+          const now = await client.status(context.signal);
+          const rates = ratesOf(before, now);
+          // A terminal shows the last second, a pipe all of them.
+          const clear = process.stdout.isTTY && !context.json && !once ? '\x1b[H\x1b[2J' : '';
+          context.answer(rates, clear + describe(now, rates));
+          if (once) return;
+          before = now;
+        }
+      });
     },
   }),
 ];

@@ -37,6 +37,12 @@ export function formatAge(milliseconds: number): string {
   return `${Math.max(0, Math.floor(milliseconds / 1000))} s`;
 }
 
+/** When something ends that is good for a time. */
+export function formatExpiry(expiresAtMs: number | null, nowMs: number): string {
+  if (expiresAtMs === null) return 'never';
+  return expiresAtMs <= nowMs ? 'expired' : `in ${formatAge(expiresAtMs - nowMs)}`;
+}
+
 /** Columns as wide as their widest cell; the last is not padded. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>

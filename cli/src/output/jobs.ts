@@ -35,12 +35,15 @@ function hostsOf({ spec, hosts }: JobDocument): string {
 
 /** One line of a job that is on its way. */
 export function jobLine(job: JobDocument): string {
-  const { state, reason, resolve, build, hosts, bytes } = job;
+  const { spec, state, reason, resolve, build, hosts, bytes } = job;
   if (reason !== null) return `${state}: ${reason}`;
   if (build?.state === 'running') return `building on ${build.name}${percentOf(build)}`;
   if (resolve?.state === 'running') return `resolving on ${resolve.name}`;
   if (hosts.total === 0) return state;
   const failed = hosts.failed > 0 ? `, ${hosts.failed} failed` : '';
+  const at = hosts.running > 0 ? `, ${hosts.running} at it` : '';
+  if (spec.kind === 'evict')
+    return `${hosts.succeeded} of ${hosts.total} hosts gave it up${at}${failed}; ${formatBytes(bytes.size)} freed`;
   return `${hosts.succeeded} of ${hosts.total} hosts have it, ${hosts.running} are at it${failed}; ${formatBytes(bytes.peer)} from hosts, ${formatBytes(bytes.upstream)} from registries`;
 }
 

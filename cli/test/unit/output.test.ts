@@ -1,8 +1,17 @@
+import type { JobDocument } from '@drakkar/client';
 import { DrakkarError, type PeerId } from '@drakkar/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { daemonChecks, diskCheck, kernelChecks } from '../../src/doctor/checks.ts';
-import { formatAge, formatBytes, formatCount, formatDuration, formatTable } from '../../src/output/format.ts';
+import {
+  formatAge,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatExpiry,
+  formatTable,
+} from '../../src/output/format.ts';
+import { jobLine } from '../../src/output/jobs.ts';
 import { describeFlow, describeReceipt } from '../../src/output/receipt.ts';
 import { drawBar, drawStretches, stretches } from '../../src/output/timeline.ts';
 
@@ -23,6 +32,25 @@ test.each([
 
 test('ages are rounded down to one unit', () => {
   expect([59_000, 61_000, 7_200_000, 200_000_000].map(formatAge)).toEqual(['59 s', '1 min', '2 h', '2 d']);
+});
+
+test('what has expired says so', () => {
+  expect([null, 0, 1000, 4000].map((atMs) => formatExpiry(atMs, 1000))).toEqual([
+    'never',
+    'expired',
+    'expired',
+    'in 3 s',
+  ]);
+});
+
+test('hosts that are to give something up do not have it', () => {
+  const job = {
+    ...{ spec: { kind: 'evict' }, state: 'running', reason: null, resolve: null, build: null },
+    ...{ hosts: { total: 3, running: 1, succeeded: 2, failed: 0 }, bytes: { size: 3 * 1024 ** 2 } },
+  } as unknown as JobDocument;
+  expect(jobLine(job)).toBe('2 of 3 hosts gave it up, 1 at it; 3.0 MiB freed');
+  const hosts = { ...job.hosts, running: 0, succeeded: 3 };
+  expect(jobLine({ ...job, hosts })).toBe('3 of 3 hosts gave it up; 3.0 MiB freed');
 });
 
 test('one is one, and none are some', () => {
