@@ -227,7 +227,10 @@ export class Jobs implements AsyncDisposable {
       pause: !isEnded(job),
       resume: job.state === 'paused',
     };
-    if (!can[action]) throw new DrakkarError('busy', `${id} is ${job.state}: it can’t ${action}`);
+    if (!can[action]) {
+      const verb = job.state === 'succeeded' || job.state === 'failed' ? 'has' : 'is';
+      throw new DrakkarError('busy', `job ${id} ${verb} ${job.state}: there is nothing to ${action}`);
+    }
     const run = this.#runs.get(id) ?? (await this.#resume(job));
     this.#ended.delete(id);
     if (action === 'retry') run.job.trace = this.#newTrace();

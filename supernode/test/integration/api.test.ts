@@ -238,7 +238,10 @@ describe('the API', () => {
     expect(made[0]).toMatchObject({ createdBy: 'the operator', state: 'waiting' });
     expect(await operator.actOnJob(ids[0] ?? '', 'pause')).toMatchObject({ state: 'paused' });
     expect(await operator.actOnJob(ids[0] ?? '', 'cancel')).toMatchObject({ state: 'cancelled' });
-    await expect(operator.actOnJob(ids[0] ?? '', 'resume')).rejects.toMatchObject({ code: 'busy' });
+    await expect(operator.actOnJob(ids[0] ?? '', 'resume')).rejects.toMatchObject({
+      code: 'busy',
+      message: `job ${ids[0]} is cancelled: there is nothing to resume`,
+    });
     await expect(operator.removeJob(ids[1] ?? '')).rejects.toMatchObject({ code: 'busy' });
     await operator.removeJob(ids[0] ?? '');
     await expect(operator.job(ids[0] ?? '')).rejects.toMatchObject({ code: 'not_found' });
