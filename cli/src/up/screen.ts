@@ -3,6 +3,7 @@ import { formatBytes, formatCount, formatDuration } from '../output/format.ts';
 import { describeReceipt } from '../output/receipt.ts';
 import { drawBar, type Stretch, stretches } from '../output/timeline.ts';
 import type { RunReport } from '../run/run-image.ts';
+import { DEMO_ZONE } from './cluster.ts';
 import type { ContainerdStart } from './containerd-start.ts';
 import type { PodReport } from './pod.ts';
 
@@ -73,12 +74,16 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     ? []
     : [
         '',
+        `  console                ${places.consoleUrl}`,
+        `  mirror for containerd  ${places.mirrorUrl}`,
+        `  state                  ${places.state}`,
+        '',
         'It is still up. In another terminal:',
         `  export DRAKKAR_SOCKET=${places.socket}`,
         `  bin/drakkar run -i -t ${result.image} -- bash`,
         '  bin/drakkar snapshot ls',
         `  bin/drakkar hosts --config ${places.supernodeConfig}`,
-        `  bin/drakkar preheat ${result.image} --config ${places.supernodeConfig}`,
+        `  bin/drakkar preheat ${result.image} --label zone=${DEMO_ZONE} --config ${places.supernodeConfig}`,
         `  bin/drakkar snapshot export --flat -o image.erofs ${result.image}`,
         '',
         'Ctrl-C ends it and leaves nothing behind.',
@@ -93,10 +98,6 @@ export function demoScreen(result: DemoResult, places: DemoPlaces, ending: boole
     'more hosts, each behind a link of 1 Gbit/s',
     '',
     ...hosts(result),
-    '',
-    ...(ending ? [] : [`  console                ${places.consoleUrl}`]),
-    `  mirror for containerd  ${places.mirrorUrl}`,
-    `  state                  ${places.state}`,
     ...next,
   ].join('\n');
 }
