@@ -24,7 +24,7 @@ export function healthOf(host: Host, nowMs: number): Health {
     case 'revoked':
       return {
         what: 'Its membership has ended. It gets nothing from other hosts.',
-        todo: 'To have it back, delete its swarm.json and let it join with the join token.',
+        todo: 'To have it back, remove its keys/peer.pem and let it enrol again with a join token.',
       };
   }
 }

@@ -132,11 +132,11 @@ function Figure({ label, value, unit, children }: FigureProps) {
 }
 
 function ActiveJobs() {
-  const { value } = useData<PageOf<Job>>('/jobs?limit=20', {
+  const { value } = useData<PageOf<Job>>('/jobs?active=true&limit=20', {
     topics: ['job'],
     merge: (page, _topic, data) => withJob(page, data as Job, true),
   });
-  const active = value?.items.filter((job) => !isEnded(job) && job.state !== 'keeping').slice(0, 8) ?? [];
+  const active = value?.items.filter((job) => !isEnded(job)).slice(0, 8) ?? [];
   return (
     <Section title="Active jobs" note={<a href={routeHref('jobs')}>All jobs</a>}>
       <Table

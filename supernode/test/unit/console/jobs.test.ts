@@ -76,7 +76,7 @@ test('a host that is not well says since when or until when, and what to do', ()
   expect(healthOf({ ...host, state: 'quarantined', quarantinedUntilMs: 60_000 }, 0).what).toMatch(
     /until \d\d:\d\d/,
   );
-  expect(healthOf({ ...host, state: 'revoked' }, 0).todo).toMatch(/join token/);
+  expect(healthOf({ ...host, state: 'revoked' }, 0).todo).toMatch(/keys\/peer\.pem/);
 });
 
 test('a search finds what has all of its words', () => {
