@@ -126,7 +126,7 @@ const supernodeSchema = z.strictObject({
         ])
         .default('auto')
         .describe(
-          'Files in PEM, which are read again when they change, `own` for a certificate that is made and that clients know by its pin, `off` for none; `auto` is `off` on loopback and `own` elsewhere.',
+          '`{certificateFile, keyFile}` for files in PEM, which are read again when they change, `own` for a certificate that is made and that clients know by its pin, `off` for none; `auto` is `off` on loopback and `own` elsewhere.',
         ),
       anonymousViewers: z
         .boolean()
