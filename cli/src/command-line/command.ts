@@ -28,6 +28,8 @@ export interface Command<
   readonly options: Specs;
   /** Whose file `--config` names; the daemon's when absent. */
   readonly configures?: 'supernode';
+  /** The admin socket is its own, in the state directory: it goes by no `--socket`. */
+  readonly servesSocket?: true;
   /** Not in the list of all commands. */
   readonly hidden?: true;
   run(context: Context, positionals: Positionals<Places>, flags: Flags<Specs>): Promise<void>;

@@ -36,13 +36,16 @@ export interface ParsedCommandLine {
  * @throws `invalid_argument` for what the command does not take, and for what it misses
  */
 export function parseCommandLine(
-  command: Pick<AnyCommand, 'name' | 'options' | 'positionals'>,
+  command: Pick<AnyCommand, 'name' | 'options' | 'positionals' | 'servesSocket'>,
   args: readonly string[],
 ): ParsedCommandLine {
   const { values, positionals } = parsed(command.name, { ...GLOBAL_OPTIONS, ...command.options }, args);
   const { config, socket, json = false, help = false, version = false } = values;
   for (const [name, value] of Object.entries({ config, socket })) {
     if (value === '') throw refuse(command.name, `--${name} is empty`);
+  }
+  if (command.servesSocket && socket !== undefined) {
+    throw refuse(command.name, '--socket is for those that ask a daemon; its own is in its stateDirectory');
   }
   const global = { config, socket, json, help, version } as GlobalFlags;
   // Who asks for help need not know yet what else is needed.

@@ -7,6 +7,7 @@ export const commands = [
     name: 'daemon',
     summary: 'run the per-host daemon (drakkar-native runs beside it, as root)',
     positionals: [],
+    servesSocket: true,
     options: {},
     async run(context) {
       const { startDaemon } = await import('@drakkar/daemon');

@@ -1,6 +1,7 @@
 import type { JobDocument, JobSpecInput } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
+import { parseNumber } from '../command-line/number.ts';
 import { PLATFORM } from '../command-line/options.ts';
 import type { Context } from '../context.ts';
 import { follow } from '../jobs/follow.ts';
@@ -34,7 +35,7 @@ export const commands = [
       const client = await supernodeClient(context);
       await repeat(context, watch, async () => {
         const jobs = await client.jobs(
-          { limit: numberOf(limit, '--limit'), active },
+          { limit: parseNumber(limit, '--limit', [1, 999_999]), active },
           { signal: context.signal },
         );
         return { documents: jobs, text: jobTable(jobs, Date.now()) };
@@ -138,9 +139,4 @@ export async function begin(context: Context, spec: JobSpecInput, detach: boolea
     return;
   }
   await follow(context, client, job);
-}
-
-function numberOf(text: string, what: string): number {
-  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
-  throw new DrakkarError('invalid_argument', `${what} is a number, not ${JSON.stringify(text)}`);
 }

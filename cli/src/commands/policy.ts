@@ -2,11 +2,14 @@ import type { PolicyDocument } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { parseAge } from '../command-line/age.ts';
 import { defineCommand } from '../command-line/command.ts';
+import { parseNumber } from '../command-line/number.ts';
 import { ROLLOUT, rolloutOf } from '../jobs/rollout.ts';
 import { formatAge, formatCount, formatTable } from '../output/format.ts';
 import { supernodeClient } from '../supernode-place.ts';
 
 const { keep: _keep, detach: _detach, 'stop-after': _stopAfter, ...WHERE } = ROLLOUT;
+/** The supernode names no more. */
+const MAX_SEEN = 500;
 const PATTERNS =
   'A pattern is REGISTRY/REPOSITORY[:TAG]: * stands for a part of a name, ** for several, {a,b} for either.';
 
@@ -71,10 +74,9 @@ export const commands = [
       const images = [first, ...others];
       if (flags['dry-run']) {
         const seen = await client.dryRunPolicy({ images }, { signal });
-        const text = [
-          `${formatCount(seen.length, 'image')} that were seen match`,
-          ...seen.map(({ image }) => image),
-        ];
+        const count =
+          seen.length < MAX_SEEN ? formatCount(seen.length, 'image') : `${MAX_SEEN} or more images`;
+        const text = [`${count} that were seen match`, ...seen.map(({ image }) => image)];
         context.answer(seen, text.join('\n'));
         return;
       }
@@ -88,8 +90,8 @@ export const commands = [
         name,
         images,
         on: { push: !flags['no-push'], firstPull: !flags['no-first-pull'] },
-        minSizeBytes: numberOf(flags['min-size'], '--min-size'),
-        atOnce: numberOf(flags['at-once'], '--at-once'),
+        minSizeBytes: parseNumber(flags['min-size'], '--min-size', [0]),
+        atOnce: parseNumber(flags['at-once'], '--at-once', [1, 1_000]),
         push: flags['push-snapshots'],
         distribute:
           flags.distribute === undefined ? null : { content: flags.distribute, target, parallelism },
@@ -141,9 +143,4 @@ function whenOf({ enabled, on, refreshMs }: PolicyDocument): string {
 function whereOf({ distribute, push }: PolicyDocument): string {
   const where = distribute === null ? 'built' : `${distribute.content} to hosts`;
   return push ? `${where}, and to the registry` : where;
-}
-
-function numberOf(text: string, option: string): number {
-  if (/^[0-9]{1,15}$/.test(text)) return Number(text);
-  throw new DrakkarError('invalid_argument', `${option} is a number, not ${JSON.stringify(text)}`);
 }

@@ -12,6 +12,7 @@ export const commands = [
     name: 'up',
     summary: 'run helper and daemon on this machine',
     positionals: ['[image]'],
+    servesSocket: true,
     options: {
       demo: {
         summary:

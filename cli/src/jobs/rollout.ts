@@ -1,5 +1,9 @@
 import { DrakkarError } from '@drakkar/errors';
+import { parseNumber } from '../command-line/number.ts';
 import type { Flags, OptionSpecs } from '../command-line/options.ts';
+
+/** How many a cluster may have, as the API has it. */
+const HOSTS = [1, 100_000] as const;
 
 /** Options of what hosts are to have: which, how many at a time, and what failures mean. */
 export const ROLLOUT = {
@@ -26,11 +30,11 @@ export function rolloutOf(flags: Flags<typeof ROLLOUT>) {
     target: {
       ...(role === undefined ? {} : { role }),
       ...(label.length === 0 ? {} : { labels }),
-      ...(percentage === undefined ? {} : { percentage: numberOf(percentage, '--percentage') }),
-      ...(hosts === undefined ? {} : { hosts: numberOf(hosts, '--hosts') }),
+      ...(percentage === undefined ? {} : { percentage: parseNumber(percentage, '--percentage', [1, 100]) }),
+      ...(hosts === undefined ? {} : { hosts: parseNumber(hosts, '--hosts', HOSTS) }),
     },
-    parallelism: parallelism.endsWith('%') ? parallelism : numberOf(parallelism, '--parallelism'),
-    stopAfterFailures: stopAfter === undefined ? null : numberOf(stopAfter, '--stop-after'),
+    parallelism: parallelism.endsWith('%') ? parallelism : parseNumber(parallelism, '--parallelism', HOSTS),
+    stopAfterFailures: stopAfter === undefined ? null : parseNumber(stopAfter, '--stop-after', HOSTS),
     keep,
   };
 }
@@ -39,9 +43,4 @@ function labelOf(text: string): [string, string] {
   const at = text.indexOf('=');
   if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
   throw new DrakkarError('invalid_argument', `${JSON.stringify(text)} is no label; write it as NAME=VALUE`);
-}
-
-function numberOf(text: string, option: string): number {
-  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
-  throw new DrakkarError('invalid_argument', `${option} is a number, not ${JSON.stringify(text)}`);
 }

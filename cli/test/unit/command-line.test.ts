@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { parseAge } from '../../src/command-line/age.ts';
 import { defineCommand } from '../../src/command-line/command.ts';
 import { commandHelp, programHelp } from '../../src/command-line/help.ts';
+import { parseNumber } from '../../src/command-line/number.ts';
 import { commandWords, parseCommandLine } from '../../src/command-line/parse.ts';
 
 const command = defineCommand({
@@ -46,6 +47,11 @@ describe('a command line', () => {
         hint: 'see: drakkar fleet launch --help',
       }),
     );
+  });
+
+  test('a command that serves the socket takes no other', () => {
+    const daemon = { name: 'daemon', options: {}, positionals: [], servesSocket: true } as const;
+    expect(() => parseCommandLine(daemon, ['--socket', '/run/x.sock'])).toThrow('in its stateDirectory');
   });
 
   test('one argument too many is said', () => {
@@ -131,4 +137,11 @@ test('a command of the supernode goes by the supernode’s file, and by no daemo
     expect(text).not.toContain('--socket');
   }
   expect(commandHelp(command)).toContain('/etc/drakkar/config.yaml');
+});
+
+test.each(['0', '101', '1.5', '', 'all'])('%j is no percentage, and what is one is said', (text) => {
+  expect(() => parseNumber(text, '--percentage', [1, 100])).toThrow(
+    `--percentage is a number from 1 to 100, not ${JSON.stringify(text)}`,
+  );
+  expect(parseNumber('100', '--percentage', [1, 100])).toBe(100);
 });
