@@ -21,13 +21,12 @@ export const commands = [
         for (const hook of hooks) context.answer(hook, '');
         return;
       }
-      const rows = hooks.map(({ name, kind, path, deliveries: [last] }) => [
-        name,
-        kind,
-        last === undefined ? 'nothing yet' : `${last.outcome} ${formatAge(Date.now() - last.atMs)} ago`,
-        path,
-        last?.detail ?? '',
-      ]);
+      const rows = hooks.map(({ name, kind, path, deliveries, lastTaken }) => {
+        // Registries tell of much that is no push.
+        const shown = lastTaken ?? deliveries[0];
+        const when = shown && `${shown.outcome} ${formatAge(Date.now() - shown.atMs)} ago`;
+        return [name, kind, when ?? 'nothing yet', path, shown?.detail ?? ''];
+      });
       context.answer(hooks, formatTable(['NAME', 'KIND', 'LAST', 'PATH', 'DETAIL'], rows));
     },
   }),
