@@ -37,9 +37,17 @@ export const commands = [
           },
         );
       }
+      if (flags.pin !== undefined && !PIN.test(flags.pin))
+        throw new DrakkarError('invalid_argument', `${JSON.stringify(flags.pin)} is no pin`, {
+          hint: 'it is sha256: and 64 hex digits, as `drakkar supernode status` shows it',
+        });
       const path = flags['token-file'];
       if (path === undefined && process.stdin.isTTY) context.say('paste the token, then Ctrl-D:');
       const token = (path === undefined ? await text(process.stdin) : await readFile(path, 'utf8')).trim();
+      if (token === '')
+        throw new DrakkarError('invalid_argument', 'there is no token', {
+          hint: 'make one with `drakkar token create`, and give it on standard input',
+        });
       const login = { url: origin, token, ...(flags.pin === undefined ? {} : { pin: flags.pin }) };
       const { signal } = context;
       const client = new SupernodeClient(login);
@@ -54,6 +62,8 @@ export const commands = [
     },
   }),
 ];
+
+const PIN = /^sha256:[0-9a-f]{64}$/;
 
 /** What is sent there goes over a network as it is. Exported for its tests. */
 export const isReadable = ({ protocol, hostname }: URL): boolean =>

@@ -21,12 +21,15 @@ export function jobTable(jobs: readonly JobDocument[], nowMs: number): string {
     job.spec.kind,
     job.state,
     hostsOf(job),
-    formatBytes(job.bytes.peer + job.bytes.upstream),
+    formatBytes(job.bytes.peer + upstreamOf(job)),
     formatAge(nowMs - job.createdAtMs),
     subjectOf(job),
   ]);
   return formatTable(['ID', 'KIND', 'STATE', 'HOSTS', 'MOVED', 'AGE', 'WHAT'], rows);
 }
+
+/** Also what was read to build. */
+const upstreamOf = ({ bytes, build }: JobDocument): number => bytes.upstream + (build?.upstreamBytes ?? 0);
 
 function hostsOf({ spec, hosts }: JobDocument): string {
   if (spec.kind === 'build') return '–';
@@ -44,7 +47,7 @@ export function jobLine(job: JobDocument): string {
   const at = hosts.running > 0 ? `, ${hosts.running} at it` : '';
   if (spec.kind === 'evict')
     return `${hosts.succeeded} of ${hosts.total} hosts gave it up${at}${failed}; ${formatBytes(bytes.size)} freed`;
-  return `${hosts.succeeded} of ${hosts.total} hosts have it, ${hosts.running} are at it${failed}; ${formatBytes(bytes.peer)} from hosts, ${formatBytes(bytes.upstream)} from registries`;
+  return `${hosts.succeeded} of ${hosts.total} hosts have it, ${hosts.running} are at it${failed}; ${formatBytes(bytes.peer)} from hosts, ${formatBytes(upstreamOf(job))} from registries`;
 }
 
 export function jobDetail(job: JobDocument, works: readonly HostWorkDocument[], nowMs: number): string {
