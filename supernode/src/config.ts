@@ -77,6 +77,14 @@ const supernodeSchema = z.strictObject({
         .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'is no name of a namespace')
         .default('drakkar')
         .describe('Where it holds the lease by which one supernode at a time does so.'),
+      nodeLabels: z
+        .int()
+        .min(0)
+        .max(50)
+        .default(0)
+        .describe(
+          'Of so many ImageSnapshots, the first by their names, nodes have the label `snapshot.drakkar.dev/NAME` while they have all of it, so that schedulers can prefer them. It needs the right to patch nodes.',
+        ),
       joinSecret: z
         .string()
         .regex(/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/, 'is no name of a Secret')

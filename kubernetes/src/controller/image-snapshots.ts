@@ -21,7 +21,8 @@ import type { Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
-import { summaryOf } from './summary.ts';
+import { readyNodes, summaryOf } from './summary.ts';
+import type { ToldNodes } from './told-nodes.ts';
 
 export interface ControllerLog {
   info(context: object, message: string): void;
@@ -34,6 +35,8 @@ export interface ImageSnapshotsModules {
   readonly secrets: Secrets;
   readonly events: Events;
   readonly nodes: { readonly objects: NodeLabels; readonly filled: Promise<void> };
+  /** Told which nodes have all of one; nobody where absent. */
+  readonly told?: Pick<ToldNodes, 'ready'>;
   readonly log: ControllerLog;
 }
 
@@ -168,7 +171,10 @@ export class ImageSnapshots implements AsyncDisposable {
     const refusal = await this.#order(uid, plan);
     const now = new Date(nowMs).toISOString();
     const partsOf = (order: string) => fleet.partsOf(uid, order);
-    const status = summaryOf({ spec, before, generation, plan, nodes: nodes.objects, partsOf, now });
+    const summary = { spec, before, generation, plan, nodes: nodes.objects, partsOf, now };
+    const status = summaryOf(summary);
+    const isForNodes = !isDeleted && spec.distribution.scope === 'Nodes';
+    this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : new Set());
     await this.#say(object, status, signal);
     this.#tell(object, before, status);
     if (refusal !== undefined) throw refusal;

@@ -13,3 +13,4 @@ export type { NodeLabels } from './items.ts';
 export { followNodes } from './nodes.ts';
 export { type PullSecrets, Secrets } from './secrets.ts';
 export { SnapshotPolicies, type SnapshotPoliciesModules } from './snapshot-policies.ts';
+export { labelOf, ToldNodes } from './told-nodes.ts';

@@ -43,28 +43,47 @@ export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
 
 type Nodes = NonNullable<ImageSnapshotStatus['nodes']>;
 
+/** Those that have all of it, of those that are to: hosts, where it is for the seeds. */
+export function readyNodes({
+  spec,
+  plan,
+  nodes,
+  partsOf,
+}: Omit<SummaryOf, 'before' | 'generation' | 'now'>): Set<string> {
+  const wanted = spec.distribution.scope === 'Nodes' ? chosen(spec.distribution, nodes) : undefined;
+  const done = new Map<string, number>();
+  for (const image of plan.images) {
+    const order = plan.kept.get(keyOfItem(image));
+    for (const { host, isDone } of order === undefined ? [] : partsOf(order))
+      if (isDone && wanted?.has(host) !== false) done.set(host, (done.get(host) ?? 0) + 1);
+  }
+  const isWhole = ([, count]: [string, number]) => count === plan.images.length;
+  return new Set(
+    done
+      .entries()
+      .filter(isWhole)
+      .map(([host]) => host),
+  );
+}
+
 /** Those that are to have all of it, and those that do. */
-function nodesOf({ spec, plan, nodes, partsOf }: SummaryOf): Nodes {
+function nodesOf(of: SummaryOf): Nodes {
+  const { spec, plan, nodes, partsOf } = of;
   if (spec.distribution.scope === 'None') return { desired: 0, ready: 0 };
   const isNode = spec.distribution.scope === 'Nodes';
   const wanted = chosen(spec.distribution, nodes);
-  const done = new Map<string, number>();
   const seen = new Set<string>();
   const failed: NonNullable<Nodes['failed']> = [];
   for (const image of plan.images) {
     const order = plan.kept.get(keyOfItem(image));
-    for (const { host, isDone, error } of order === undefined ? [] : partsOf(order)) {
+    for (const { host, error } of order === undefined ? [] : partsOf(order)) {
       if (isNode && !wanted.has(host)) continue;
       seen.add(host);
-      if (isDone) done.set(host, (done.get(host) ?? 0) + 1);
       if (error !== null && failed.length < MAX_FAILED)
         failed.push({ name: host, image: image.image, reason: error.code, message: error.message });
     }
   }
-  const ready = done
-    .values()
-    .filter((count) => count === plan.images.length)
-    .toArray().length;
+  const ready = readyNodes(of).size;
   const { percentage = 100 } = spec.distribution;
   const desired = isNode ? Math.ceil((wanted.size * percentage) / 100) : seen.size;
   return { desired, ready, ...(failed.length === 0 ? {} : { failed }) };

@@ -13,6 +13,7 @@ import { type ApiServer, connectApiServer, Events } from '../../src/cluster/inde
 import { ImageSnapshots } from '../../src/controller/image-snapshots.ts';
 import { followNodes } from '../../src/controller/nodes.ts';
 import { Secrets } from '../../src/controller/secrets.ts';
+import { labelOf, ToldNodes } from '../../src/controller/told-nodes.ts';
 import { API_VERSION, GROUP, type ImageSnapshotStatus } from '../../src/index.ts';
 
 const SOON = { timeout: 30_000, interval: 50 };
@@ -59,7 +60,9 @@ function start(asked: ApiServer = api): ImageSnapshots {
   const events = new Events(asked, { component: 'drakkar-test', instance: 'here', failed: () => {} });
   const reflector = followNodes(asked, log, () => controller.nodesChanged());
   const secrets = new Secrets(asked);
-  const controller = new ImageSnapshots({ api: asked, fleet, secrets, events, nodes: reflector, log });
+  const told = new ToldNodes({ api: asked, most: 2, log });
+  const controller = new ImageSnapshots({ api: asked, fleet, secrets, events, nodes: reflector, told, log });
+  ended.use(told);
   controller.start();
   const following = reflector.run(ending.signal);
   ended.defer(async () => {
@@ -209,6 +212,31 @@ describe('the controller of ImageSnapshots', () => {
     await nodes.remove('three');
     await expect.poll(() => isReady('nodes'), SOON).toBe('True');
     await remove('nodes');
+  });
+
+  test('labels nodes with what they have all of, the first by name, so that schedulers can prefer them', async () => {
+    const labelsOf = async (node: string) => {
+      const { metadata } = await api.request<{ metadata: { labels: Record<string, string> } }>(
+        'GET',
+        `/api/v1/nodes/${node}`,
+      );
+      return Object.keys(metadata.labels)
+        .filter((label) => label.startsWith(labelOf('')))
+        .sort();
+    };
+    const names = ['label-a', 'label-b', 'label-c'];
+    for (const name of names)
+      await apply(name, {
+        images: [name],
+        distribution: { nodeSelector: name === 'label-b' ? { pool: 'one' } : {} },
+      });
+    await expect.poll(() => labelsOf('one'), SOON).toEqual(['label-a', 'label-b'].map(labelOf));
+    await expect.poll(() => labelsOf('two'), SOON).toEqual([labelOf('label-a')]);
+    await remove('label-a');
+    await expect.poll(() => labelsOf('one'), SOON).toEqual(['label-b', 'label-c'].map(labelOf));
+    for (const name of names.slice(1)) await remove(name);
+    await expect.poll(() => labelsOf('one'), SOON).toEqual([]);
+    expect(await labelsOf('two')).toEqual([]);
   });
 
   test('goes on where another one has ended, in the middle', async () => {

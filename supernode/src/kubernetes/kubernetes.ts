@@ -98,13 +98,13 @@ export class Kubernetes implements Around, AsyncDisposable {
 
   /** Until it is not to any more. */
   async #lead(
-    { Events, followNodes, ImageSnapshots, Secrets, SnapshotPolicies }: Library,
+    { Events, followNodes, ImageSnapshots, Secrets, SnapshotPolicies, ToldNodes }: Library,
     { api, orders: fleet, policies }: Parts,
     modules: KubernetesModules,
     signal: AbortSignal,
   ): Promise<void> {
     const { log, jobs, hosts, joining } = modules;
-    const { namespace, joinSecret } = this.#options;
+    const { namespace, joinSecret, nodeLabels } = this.#options;
     const failed = (error: unknown) =>
       log.warn({ error }, 'what hosts need to come in can’t be told in Kubernetes');
     const joinSecretModules = { api, namespace, joining, failed };
@@ -115,10 +115,12 @@ export class Kubernetes implements Around, AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const nodes = followNodes(api, log, (name) => {
       snapshots.nodesChanged();
+      told.look(name);
       for (const host of hosts()) if (host.name === name) jobs.came(this.placed(host));
     });
     const secrets = new Secrets(api);
-    const snapshots = stack.use(new ImageSnapshots({ api, fleet, secrets, events, nodes, log }));
+    const told = stack.use(new ToldNodes({ api, most: nodeLabels, log }));
+    const snapshots = stack.use(new ImageSnapshots({ api, fleet, secrets, events, nodes, told, log }));
     const kept = stack.use(new SnapshotPolicies({ api, policies, secrets, log }));
     this.#nodes = nodes.objects;
     log.info({}, 'this supernode brings about what is written in the Kubernetes cluster');
