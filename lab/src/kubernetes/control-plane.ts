@@ -207,20 +207,22 @@ function exchange(
   },
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    const text = body === undefined ? '' : JSON.stringify(body);
     const headers = {
       accept: 'application/json',
-      ...(body === undefined ? {} : { 'content-type': contentType }),
+      // A deletion with a body would not say how long that is.
+      ...(text === '' ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(text) }),
     };
     const asked = request(url, { method, headers, ...admin }, (response) => {
-      let text = '';
+      let answer = '';
       response.setEncoding('utf8').on('data', (part: string) => {
-        text += part;
+        answer += part;
       });
       response.once('error', reject);
-      response.once('end', () => resolve({ status: response.statusCode ?? 0, body: parsed(text) }));
+      response.once('end', () => resolve({ status: response.statusCode ?? 0, body: parsed(answer) }));
     });
     asked.once('error', reject);
-    asked.end(body === undefined ? undefined : JSON.stringify(body));
+    asked.end(text);
   });
 }
 
