@@ -77,8 +77,11 @@ export interface PolicyFigures {
 
 /** Policies that are kept beside those that people make elsewhere, by the names of SnapshotPolicies. */
 export interface KeptPolicies {
-  /** @throws `invalid_argument` for what none can say; `limit_exceeded` */
-  keep(name: string, rules: PolicyRules): Promise<void>;
+  /**
+   * @param secrets what registries may be shown for what it wants, unless more is said of an image
+   * @throws `invalid_argument` for what none can say; `limit_exceeded`
+   */
+  keep(name: string, rules: PolicyRules, secrets: PullSecrets): Promise<void>;
   remove(name: string): Promise<void>;
   figuresOf(name: string): Promise<PolicyFigures>;
   /**

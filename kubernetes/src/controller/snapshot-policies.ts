@@ -132,16 +132,16 @@ export class SnapshotPolicies implements AsyncDisposable {
     if (!parsed.success)
       return { type, status: 'False', reason: 'InvalidSpec', message: z.prettifyError(parsed.error) };
     const spec = parsed.data;
+    const pull = await secrets.read(spec.pullSecrets ?? []);
     try {
-      await policies.keep(name, rulesOf(spec));
+      await policies.keep(name, rulesOf(spec), pull);
     } catch (error) {
       if (!isDrakkarError(error) || error.code === 'unavailable') throw error;
       const reason = error.code === 'limit_exceeded' ? 'TooMany' : 'InvalidSpec';
       return { type, status: 'False', reason, message: toDrakkarError(error).message };
     }
     if (spec.suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
-    const { problem } = await secrets.read(spec.pullSecrets ?? []);
-    if (problem !== undefined) return { type, status: 'False', ...problem };
+    if (pull.problem !== undefined) return { type, status: 'False', ...pull.problem };
     if (spec.fromPods !== undefined) {
       this.#forPods.set(name, spec);
       for (const workload of this.#pods.all()) this.#look(workload);

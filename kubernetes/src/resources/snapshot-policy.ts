@@ -4,7 +4,6 @@ import {
   distributionSchema,
   durationSchema,
   labelsSchema,
-  platformsSchema,
   pullSecretsSchema,
 } from './fields.ts';
 import { asSet, keepsUnknown, rules } from './rules.ts';
@@ -53,7 +52,6 @@ export const snapshotPolicySpecSchema = z.object({
     })
     .prefault({}),
   fromPods: fromPodsSchema,
-  platforms: platformsSchema,
   pullSecrets: pullSecretsSchema,
   minSizeBytes: count.default(0).describe('Of the layers of an image that was pulled.'),
   atOnce: z.int().min(1).max(1_000).default(2).describe('Builds at the same time, at most.'),

@@ -3,7 +3,13 @@ import { isDeepStrictEqual } from 'node:util';
 import type { KeptPolicies, PolicyFigures, PolicyRules, PullSecrets } from '@drakkar/kubernetes';
 import { DrakkarError, parseReference, type RegistryCredential } from '@drakkar/protocol';
 import type { Job } from '../jobs/index.ts';
-import { type Policies, type Policy, type PolicyRequest, policyRequest } from '../policies/index.ts';
+import {
+  creatorOf,
+  type Policies,
+  type Policy,
+  type PolicyRequest,
+  policyRequest,
+} from '../policies/index.ts';
 import { BY } from './orders.ts';
 import { targetOf } from './target.ts';
 
@@ -17,13 +23,16 @@ export class PoliciesOfKubernetes implements KeptPolicies {
   readonly #policies: Policies;
   /** What registries may be shown, by policy and image; the one that was wanted longest ago goes. */
   readonly #lent = new Map<string, PullSecrets>();
+  /** For all that a policy wants. */
+  readonly #secrets = new Map<string, PullSecrets>();
 
   constructor(policies: Policies) {
     this.#policies = policies;
   }
 
-  async keep(name: string, rules: PolicyRules): Promise<void> {
+  async keep(name: string, rules: PolicyRules, secrets: PullSecrets): Promise<void> {
     const request = requestOf(name, rules);
+    this.#secrets.set(creatorOf(request), secrets);
     const known = this.#find(name);
     if (known === undefined) await this.#policies.create(request, BY);
     else if (!isSame(known, request)) await this.#policies.change(known.id, request);
@@ -31,7 +40,9 @@ export class PoliciesOfKubernetes implements KeptPolicies {
 
   async remove(name: string): Promise<void> {
     const known = this.#find(name);
-    if (known !== undefined) await this.#policies.remove(known.id);
+    if (known === undefined) return;
+    this.#secrets.delete(creatorOf(known));
+    await this.#policies.remove(known.id);
   }
 
   async figuresOf(name: string): Promise<PolicyFigures> {
@@ -52,11 +63,12 @@ export class PoliciesOfKubernetes implements KeptPolicies {
   credentialFor({ createdBy, spec }: Job): RegistryCredential | undefined {
     if (!('image' in spec) || spec.image === undefined) return undefined;
     const { registry } = parseReference(spec.image);
-    return this.#lent.get(`${createdBy} ${spec.image}`)?.of(registry);
+    const lent = this.#lent.get(`${createdBy} ${spec.image}`) ?? this.#secrets.get(createdBy);
+    return lent?.of(registry);
   }
 
-  #lend({ name }: Policy, image: string, secrets: PullSecrets): void {
-    const key = `policy ${name} ${image}`;
+  #lend(policy: Policy, image: string, secrets: PullSecrets): void {
+    const key = `${creatorOf(policy)} ${image}`;
     this.#lent.delete(key);
     this.#lent.set(key, secrets);
     const [oldest] = this.#lent.keys();

@@ -9,4 +9,5 @@ export {
   type PoliciesModules,
   type PushedImage,
 } from './policies.ts';
+export { creatorOf } from './queue.ts';
 export * from './schema.ts';

@@ -213,4 +213,5 @@ export class PolicyQueue implements Disposable {
   }
 }
 
-const creatorOf = ({ name }: Pick<Policy, 'name'>): string => `policy ${name}`;
+/** Who has made the jobs of a policy, as lists say. */
+export const creatorOf = ({ name }: Pick<Policy, 'name'>): string => `policy ${name}`;
