@@ -76,7 +76,7 @@ class Planner {
       known.delete(keyOfItem(item));
       return this.#imageOf(item, before);
     });
-    for (const image of known.values()) this.#part(image, image.digest, 0);
+    for (const image of known.values()) this.#part(image, image.digest, 'Removed');
     for (const { image, platform, digest } of images)
       if (digest !== undefined) this.#previous.delete(keyOfItem({ image: pinned(image, digest), platform }));
     this.#evictPrevious();
@@ -155,8 +155,7 @@ class Planner {
       return { ...rest, round, failures, phase: before.digest === undefined ? phase : before.phase };
     }
     const { root, manifest } = order.resolved;
-    if (before.digest !== undefined && before.digest !== root)
-      this.#part(item, before.digest, durationMs(spec.retention.previous));
+    if (before.digest !== undefined && before.digest !== root) this.#part(item, before.digest, 'Superseded');
     return {
       ...{ ...rest, round, failures: 0, phase: 'Distributing', digest: root, manifest },
       ...(order.snapshot === null
@@ -191,28 +190,25 @@ class Planner {
     return { ...moved, phase: order.state === 'keeping' ? 'Ready' : 'Distributing' };
   }
 
-  /** It was wanted, and is kept for so long. */
-  #part(item: Item, digest: string | undefined, keptMs: number): void {
+  /** It was wanted until now. */
+  #part(item: Item, digest: string | undefined, reason: PreviousImage['reason']): void {
     if (digest === undefined) return;
-    const image = pinned(item.image, digest);
-    const { platform } = item;
-    const until = new Date(this.#situation.nowMs + keptMs).toISOString();
-    const known = this.#previous.get(keyOfItem({ image, platform }));
-    this.#previous.set(keyOfItem({ image, platform }), {
-      ...{ image, platform },
-      until: known !== undefined && known.until < until ? known.until : until,
-    });
+    const previous = { image: pinned(item.image, digest), platform: item.platform };
+    const key = keyOfItem(previous);
+    const since = this.#previous.get(key)?.since ?? new Date(this.#situation.nowMs).toISOString();
+    this.#previous.set(key, { ...previous, since, reason });
   }
 
   #evictPrevious(): void {
     const { orders, nowMs, spec, isDeleted, keptByOthers } = this.#situation;
-    for (const [key, { image, platform, until }] of this.#previous) {
-      const untilMs = Math.min(Date.parse(until), nowMs + durationMs(spec.retention.previous));
+    for (const [key, { image, platform, since, reason }] of this.#previous) {
+      const keptMs = reason === 'Superseded' ? durationMs(spec.retention.previous) : 0;
+      const untilMs = Date.parse(since) + keptMs;
       if (!isDeleted && untilMs > nowMs) {
         this.#lookAt(untilMs);
         continue;
       }
-      const name = nameOf('evict', image, platform, until);
+      const name = nameOf('evict', image, platform, since);
       const order = orders.get(name);
       if (order === undefined && !keptByOthers({ image, platform })) {
         this.#want(name, { kind: 'evict', image, platform });

@@ -77,7 +77,10 @@ export type ImageStatus = z.output<typeof imageStatusSchema>;
 const previousSchema = z.object({
   image: z.string().describe('By its digest.'),
   platform: z.string(),
-  until: z.iso.datetime().describe('How long nodes keep it.'),
+  since: z.iso.datetime().describe('Since when it is wanted no longer.'),
+  reason: z
+    .enum(['Superseded', 'Removed'])
+    .describe('`Superseded` by what its tag means now: it is kept for a while.'),
 });
 export type PreviousImage = z.output<typeof previousSchema>;
 

@@ -204,7 +204,7 @@ describe('an ImageSnapshot', () => {
     world.work();
     expect(world.asks('evict')).toEqual([]);
     // Shortened, it is over.
-    world.spec = { ...world.spec, retention: { previous: '0s' } };
+    world.spec = { ...world.spec, retention: { previous: '20m' } };
     world.work();
     expect(world.asks('evict')).toEqual([pinnedTo('a')]);
     expect(world.status.previous).toBeUndefined();
