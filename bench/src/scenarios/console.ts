@@ -12,6 +12,7 @@ const LOOK_MS = 6_000;
 const METHOD = [
   'The supernode’s own page in Chromium, while hosts are connected that are nothing but their links, and a job over all of them is under way. Each view is opened, scrolled, and pointed at, and searched where it can be.',
   'A frame’s time is the distance from one of the page’s animation frames to the next.',
+  'The hosts’ processes run at the lowest priority, so that they take from the supernode and the browser as little as other machines would.',
 ].join(' ');
 
 interface View {

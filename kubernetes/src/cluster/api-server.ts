@@ -59,7 +59,7 @@ class HttpApiServer implements ApiServer {
     const deadline = AbortSignal.timeout(REQUEST_MS);
     const both = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
     const waitMs = this.#pace.turn(performance.now());
-    if (waitMs > 0) await sleep(waitMs, undefined, { signal: both });
+    if (waitMs > 0) await sleep(waitMs, undefined, { signal: both }).catch(fail);
     const response = await this.#send(method, path, call, both);
     const text = await textOf(response, MAX_ANSWER_BYTES);
     try {
@@ -184,6 +184,10 @@ async function textOf(response: Response, mostBytes: number): Promise<string> {
   }
   return Buffer.concat(parts).toString('utf8');
 }
+
+const fail = (cause: unknown): never => {
+  throw unreachable(cause);
+};
 
 function unreachable(cause: unknown): StatusError {
   const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;

@@ -18,6 +18,16 @@ export interface ClusterObject {
   readonly metadata: ObjectMeta;
 }
 
+/** Whether its makers want of it what they wanted before: what else has changed is its status, or what others have noted. */
+export function isSameWish(now: ClusterObject | undefined, before: ClusterObject | undefined): boolean {
+  const [one, other] = [now?.metadata, before?.metadata];
+  return (
+    one?.uid === other?.uid &&
+    one?.generation === other?.generation &&
+    one?.deletionTimestamp === other?.deletionTimestamp
+  );
+}
+
 /** Where objects of one kind are, as `/api/v1/nodes` or `/apis/drakkar.dev/v1alpha1/imagesnapshots`. */
 export type ResourcePath = `/api/${string}` | `/apis/${string}`;
 

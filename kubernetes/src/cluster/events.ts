@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { remember } from '../bounded.ts';
 import type { ApiServer, ClusterObject } from './contract.ts';
 
 export interface Happening {
@@ -61,8 +62,7 @@ export class Events {
       .slice(0, 16);
     const known = this.#known.get(id) ?? { count: 0, firstAt: now, toldAtMs: Number.NEGATIVE_INFINITY };
     known.count += 1;
-    this.#known.delete(id);
-    remember(this.#known, id, known);
+    remember(this.#known, id, known, MAX_KNOWN);
     if (nowMs - known.toldAtMs < AGAIN_MS || this.#telling >= MAX_AT_ONCE || !this.#mayTell(uid, nowMs))
       return;
     known.toldAtMs = nowMs;
@@ -100,16 +100,8 @@ export class Events {
   #mayTell(uid: string, nowMs: number): boolean {
     const bucket = this.#buckets.get(uid) ?? { left: BURST, atMs: nowMs };
     const left = Math.min(BURST, bucket.left + (nowMs - bucket.atMs) / REFILL_MS);
-    this.#buckets.delete(uid);
-    remember(this.#buckets, uid, { left: Math.max(0, left >= 1 ? left - 1 : left), atMs: nowMs });
+    const now = { left: left >= 1 ? left - 1 : left, atMs: nowMs };
+    remember(this.#buckets, uid, now, MAX_KNOWN);
     return left >= 1;
   }
-}
-
-/** The one that was told of longest ago goes. */
-function remember<Value>(all: Map<string, Value>, key: string, value: Value): void {
-  all.set(key, value);
-  if (all.size <= MAX_KNOWN) return;
-  const [oldest] = all.keys();
-  if (oldest !== undefined) all.delete(oldest);
 }

@@ -5,12 +5,13 @@ export {
   type ClusterObject,
   isConflict,
   isNotFound,
+  isSameWish,
   type ObjectMeta,
   type ResourcePath,
   StatusError,
 } from './contract.ts';
 export { Events, type Happening } from './events.ts';
 export { LeaderElection, type LeaseOptions } from './lease.ts';
-export { keyOf, METADATA_ONLY, Reflector, type ReflectorOptions } from './reflector.ts';
+export { keyOf, METADATA_ONLY, ofOne, Reflector, type ReflectorOptions } from './reflector.ts';
 export { applyTo } from './server-side-apply.ts';
 export { WorkQueue, type WorkQueueOptions } from './work-queue.ts';

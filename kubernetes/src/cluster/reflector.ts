@@ -27,6 +27,9 @@ export interface ReflectorOptions<T> {
 export const METADATA_ONLY =
   'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
 
+/** Of one object, or of a watch, what is said of lists. */
+export const ofOne = (accept: string): string => accept.replace('List;', ';');
+
 const PAGE = 500;
 /** Watches are ended by the server after a time between the two, so that not all begin anew at once. */
 const WATCH_SECONDS = { least: 300, most: 600 };
@@ -112,7 +115,7 @@ export class Reflector<T> {
       allowWatchBookmarks: true,
       resourceVersion: this.#resourceVersion,
     };
-    const call = { query, signal, ...(accept === undefined ? {} : { accept: accept.replace('List;', ';') }) };
+    const call = { query, signal, ...(accept === undefined ? {} : { accept: ofOne(accept) }) };
     for await (const event of this.#api.watch(path, call)) this.#heard(event);
   }
 

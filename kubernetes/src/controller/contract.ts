@@ -1,6 +1,11 @@
 import type { Distribution } from '../resources/index.ts';
 import type { PullSecrets } from './secrets.ts';
 
+export interface ControllerLog {
+  info(context: object, message: string): void;
+  warn(context: object, message: string): void;
+}
+
 /** What hosts are asked to do. */
 export type OrderSpec =
   /** Somebody finds out what the image means, and builds its snapshot where the cluster has none. */

@@ -5,6 +5,7 @@ import {
   applyTo,
   type ClusterObject,
   type Events,
+  isSameWish,
   Reflector,
   WorkQueue,
 } from '../cluster/index.ts';
@@ -17,17 +18,12 @@ import {
   imageSnapshotSpecSchema,
 } from '../resources/index.ts';
 import { conditionsOf } from './conditions.ts';
-import type { Fleet } from './contract.ts';
+import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
 import { readyNodes, summaryOf } from './summary.ts';
 import type { ToldNodes } from './told-nodes.ts';
-
-export interface ControllerLog {
-  info(context: object, message: string): void;
-  warn(context: object, message: string): void;
-}
 
 export interface ImageSnapshotsModules {
   readonly api: ApiServer;
@@ -120,14 +116,10 @@ export class ImageSnapshots implements AsyncDisposable {
       this.#modules.fleet.forget(before.metadata.uid);
     }
     if (now === undefined) return;
-    const { uid, name, generation, deletionTimestamp } = now.metadata;
+    const { uid, name } = now.metadata;
     this.#names.set(uid, name);
-    const isOurs =
-      before?.metadata.uid === uid &&
-      before.metadata.generation === generation &&
-      before.metadata.deletionTimestamp === deletionTimestamp;
     // Its status is what we have written.
-    if (!isOurs) this.#queue.add(name);
+    if (!isSameWish(now, before)) this.#queue.add(name);
   }
 
   /** @returns after how many milliseconds it is to be looked at again */

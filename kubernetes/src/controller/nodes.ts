@@ -1,5 +1,5 @@
 import { type ApiServer, METADATA_ONLY, Reflector } from '../cluster/index.ts';
-import type { ControllerLog } from './image-snapshots.ts';
+import type { ControllerLog } from './contract.ts';
 
 /** Follows which nodes there are, and their labels: of each no more than that is kept. @param changed told when one has come, gone, or other labels */
 export function followNodes(

@@ -5,7 +5,7 @@ import {
   Reflector,
   type ResourcePath,
 } from '../cluster/index.ts';
-import type { ControllerLog } from './image-snapshots.ts';
+import type { ControllerLog } from './contract.ts';
 import type { SecretName } from './secrets.ts';
 
 /** What is, or is about to be, started somewhere. */

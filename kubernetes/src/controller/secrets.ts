@@ -5,6 +5,7 @@ import {
   parseDockerConfig,
   type RegistryCredential,
 } from '@drakkar/protocol';
+import { remember } from '../bounded.ts';
 import { type ApiServer, StatusError } from '../cluster/index.ts';
 
 /** A secret by its name, as those who want its use name it. */
@@ -80,10 +81,7 @@ export class Secrets {
     if (known !== undefined && performance.now() < known.untilMs) return await known.read;
     const read = this.#ask(name);
     const kept = { untilMs: performance.now() + FRESH_MS, read };
-    this.#kept.delete(key);
-    this.#kept.set(key, kept);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+    remember(this.#kept, key, kept, MAX_KEPT);
     try {
       const found = await read;
       if ('problem' in found) kept.untilMs = performance.now() + PROBLEM_MS;

@@ -6,6 +6,7 @@ import {
   applyTo,
   type ClusterObject,
   isNotFound,
+  isSameWish,
   Reflector,
   WorkQueue,
 } from '../cluster/index.ts';
@@ -19,8 +20,7 @@ import {
   snapshotPolicySpecSchema,
 } from '../resources/index.ts';
 import { conditionsOf, type Said } from './conditions.ts';
-import type { KeptPolicies, PolicyRules } from './contract.ts';
-import type { ControllerLog } from './image-snapshots.ts';
+import type { ControllerLog, KeptPolicies, PolicyRules } from './contract.ts';
 import { PodImages, type Workload } from './pod-images.ts';
 import type { SecretName, Secrets } from './secrets.ts';
 
@@ -97,11 +97,7 @@ export class SnapshotPolicies implements AsyncDisposable {
   }
 
   #changed(now: SnapshotPolicy | undefined, before: SnapshotPolicy | undefined, name: string): void {
-    const isOurs =
-      before?.metadata.uid === now?.metadata.uid &&
-      before?.metadata.generation === now?.metadata.generation &&
-      before?.metadata.deletionTimestamp === now?.metadata.deletionTimestamp;
-    if (!isOurs) this.#queue.add(name);
+    if (!isSameWish(now, before)) this.#queue.add(name);
   }
 
   /** @returns after how many milliseconds it is to be looked at again */

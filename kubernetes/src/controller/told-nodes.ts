@@ -3,10 +3,11 @@ import {
   type ClusterObject,
   isNotFound,
   METADATA_ONLY,
+  ofOne,
   WorkQueue,
 } from '../cluster/index.ts';
 import { GROUP } from '../resources/index.ts';
-import type { ControllerLog } from './image-snapshots.ts';
+import type { ControllerLog } from './contract.ts';
 
 export interface ToldNodesModules {
   readonly api: Pick<ApiServer, 'request'>;
@@ -78,7 +79,7 @@ export class ToldNodes implements AsyncDisposable {
     const path = `/api/v1/nodes/${node}`;
     try {
       const { metadata } = await api.request<ClusterObject>('GET', path, {
-        accept: METADATA_ONLY.replace('List;', ';'),
+        accept: ofOne(METADATA_ONLY),
         signal,
       });
       const labels = Object.fromEntries(has);
