@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { DrakkarError, type ErrorCode } from '@drakkar/errors';
+import { DrakkarError } from '@drakkar/errors';
 import { containerd, type Digest } from '@drakkar/protocol';
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { explained } from './explained.ts';
 import { type CallOptions, GrpcClient } from './grpc-client.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -11,20 +11,6 @@ export interface ContentName {
   readonly digest: Digest;
   readonly size: number;
 }
-
-/** What containerd answers with, where a caller can do something about it. */
-const CODES: Readonly<Partial<Record<status, ErrorCode>>> = {
-  [status.INVALID_ARGUMENT]: 'invalid_argument',
-  [status.NOT_FOUND]: 'not_found',
-  [status.ALREADY_EXISTS]: 'already_exists',
-  [status.FAILED_PRECONDITION]: 'busy',
-  [status.PERMISSION_DENIED]: 'forbidden',
-  [status.UNAVAILABLE]: 'unavailable',
-  [status.RESOURCE_EXHAUSTED]: 'no_space',
-  [status.UNIMPLEMENTED]: 'unsupported',
-  [status.DEADLINE_EXCEEDED]: 'timeout',
-  [status.CANCELLED]: 'cancelled',
-};
 
 /** Of `WriteAction`. Source: containerd's api/services/content/v1/content.proto. */
 const WRITE = 1;
@@ -53,7 +39,7 @@ export class ContainerdClient implements AsyncDisposable {
 
   /** @param socket of containerd itself, which only root may open */
   static async open(socket: string, namespace: string, signal?: AbortSignal): Promise<ContainerdClient> {
-    const client = new GrpcClient(socket.replace(/^unix:\/\//, ''));
+    const client = new GrpcClient(socket);
     const id = `drakkar-${randomUUID()}`;
     const labels = { 'containerd.io/gc.expire': new Date(Date.now() + LEASE_MS).toISOString() };
     try {
@@ -133,16 +119,5 @@ export class ContainerdClient implements AsyncDisposable {
     const headers = { 'containerd-namespace': this.#namespace };
     await this.#client.call(remove, { id: this.#lease }, { headers, timeoutMs: END_MS }).catch(() => {});
     this.#client[Symbol.dispose]();
-  }
-}
-
-async function explained<Answer>(answer: Promise<Answer>): Promise<Answer> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof DrakkarError || typeof (error as ServiceError).code !== 'number') throw error;
-    const { code, details } = error as ServiceError;
-    const hint = code === status.UNAVAILABLE ? 'start containerd, or name its socket' : undefined;
-    throw new DrakkarError(CODES[code] ?? 'internal', `containerd: ${details}`, { hint, cause: error });
   }
 }

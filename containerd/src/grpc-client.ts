@@ -24,8 +24,10 @@ export type GrpcHeaders = Readonly<Record<string, string>>;
 export class GrpcClient implements Disposable {
   readonly #client: Client;
 
+  /** @param socket a path, or a `unix://` address */
   constructor(socket: string) {
-    this.#client = new Client(`unix:${socket}`, credentials.createInsecure());
+    const path = socket.replace(/^unix:\/\//, '');
+    this.#client = new Client(`unix:${path}`, credentials.createInsecure());
   }
 
   /** A call of one message each way. */

@@ -13,3 +13,4 @@
  */
 export { ContainerdClient, type ContentName, type Labels } from './containerd-client.ts';
 export { type CallOptions, GrpcClient, type GrpcHeaders } from './grpc-client.ts';
+export { type ContainerdProcess, type ContainerdServer, containerdAt } from './server.ts';

@@ -116,6 +116,18 @@ impl Signals {
         }
     }
 
+    /// One that comes within this time.
+    pub fn next_within(&self, patience: Duration) -> Option<libc::c_int> {
+        let timeout = libc::timespec {
+            tv_sec: patience.as_secs().cast_signed(),
+            tv_nsec: patience.subsec_nanos().into(),
+        };
+        // SAFETY: both point to what this call owns or borrows; nothing is to be told of the signal but its number.
+        let signal =
+            unsafe { libc::sigtimedwait(&raw const self.0, std::ptr::null_mut(), &raw const timeout) };
+        (signal > 0).then_some(signal)
+    }
+
     pub fn next(&self) -> libc::c_int {
         let mut signal = 0;
         // SAFETY: both point to what this call owns or borrows.

@@ -33,8 +33,10 @@ mod wire;
 mod worker;
 
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use error::{Context, Result};
 use launcher::Signals;
@@ -123,12 +125,31 @@ fn end_in_order(signals: Signals, filling: Arc<worker::filling::Filling>) -> Res
         .context(|| "waiting for signals".into())
 }
 
+const TURN_POLL: Duration = Duration::from_millis(20);
+
+/// Returns when no other helper has the root. Ends when it is told to.
+fn await_turn(root: &Path, signals: &Signals) -> Result<()> {
+    let mut is_said = false;
+    while !service::is_free(root)? {
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::info!(root = %root.display(), "waiting for another helper to end");
+        }
+        if matches!(signals.next_within(TURN_POLL), Some(libc::SIGTERM | libc::SIGINT)) {
+            std::process::exit(0);
+        }
+    }
+    Ok(())
+}
+
 fn serve(options: Options) -> Result<()> {
     log_to_stderr();
     let socket = options.socket.clone();
     let uid = options.uid;
     sandbox::confine_worker()?;
     let signals = Signals::block();
+    if options.waits {
+        await_turn(&options.root, &signals)?;
+    }
     let service = service::Service::open(options)?;
     end_in_order(signals, service.filling())?;
     let listener = server::bind(&socket, uid)?;

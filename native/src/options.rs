@@ -9,7 +9,7 @@ pub const USAGE: &str = "\
 drakkar-native: mounts volumes and overlays for the Drakkar daemon
 
 usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid UID
-                      [--read-deadline-ms MS] [--end-with-parent]
+                      [--read-deadline-ms MS] [--end-with-parent] [--wait] [--cgroups DIR]
        drakkar-native --upgrade --root DIR
        drakkar-native --probe DIR
 
@@ -20,6 +20,8 @@ usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid U
   --uid UID           the only user that may connect: a number, or a name
   --read-deadline-ms  how long a reader waits for what is missing before it gets an error; 30000
   --end-with-parent   stop when the process that started this one ends
+  --wait              wait while another helper has the root, instead of ending
+  --cgroups DIR       where cgroups are mounted: holders leave that of this process, as what ends a pod ends all that is in its own
   --upgrade           have the running helper go on as the program that is installed now; volumes stay mounted
   --probe DIR         say as JSON what this kernel can do, trying it in DIR, and end";
 
@@ -44,12 +46,15 @@ pub struct Options {
     pub uid: u32,
     pub read_deadline_ms: u64,
     pub end_with_parent: bool,
+    pub waits: bool,
+    pub cgroups: Option<PathBuf>,
 }
 
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     let mut arguments = arguments.peekable();
     let (mut root, mut content, mut blobs, mut socket, mut uid) = (None, None, None, None, None);
     let (mut read_deadline_ms, mut end_with_parent, mut upgrade) = (DEFAULT_READ_DEADLINE_MS, false, false);
+    let (mut waits, mut cgroups) = (false, None);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| refuse(format!("{name} needs a value")));
         match name.as_str() {
@@ -73,6 +78,8 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
             }
             "--upgrade" => upgrade = true,
             "--end-with-parent" => end_with_parent = true,
+            "--wait" => waits = true,
+            "--cgroups" => cgroups = Some(value()?.into()),
             _ => return Err(refuse(format!("unknown argument {name}"))),
         }
     }
@@ -89,6 +96,8 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
         uid: uid.ok_or_else(|| missing("--uid"))?,
         read_deadline_ms,
         end_with_parent,
+        waits,
+        cgroups,
     }))
 }
 

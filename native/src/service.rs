@@ -27,6 +27,7 @@ use crate::wire::{
 };
 use crate::worker::filler::DeviceTouch;
 use crate::worker::filling::Filling;
+use crate::worker::holding::HolderOptions;
 pub use layers::Layers;
 
 /// As many as a snapshot may have; see `MAX_DEVICES` in protocol/src/snapshot.ts.
@@ -55,7 +56,7 @@ pub struct Service {
 impl Service {
     /// Takes the root directory for this process alone, and takes down what a crash left there.
     pub fn open(options: Options) -> Result<Self> {
-        let Options { root, content, blobs, read_deadline_ms, .. } = options;
+        let Options { root, content, blobs, read_deadline_ms: deadline_ms, cgroups, .. } = options;
         // Nobody else's to enter: below them lie set-user-ID programs of containers.
         for directory in ["", "volumes", "overlays", "layers", "devices"].map(|name| root.join(name)) {
             let doing = || format!("making {}", directory.display());
@@ -78,7 +79,8 @@ impl Service {
             .context(|| "writing the lock file".into())?;
         let state = State::load(root.clone())?;
         let layers = Arc::new(Layers::new(&root));
-        let filling = Filling::take_over(root.clone(), ContentDir::new(blobs), read_deadline_ms)?;
+        let of_holders = HolderOptions { root: root.clone(), deadline_ms, cgroups };
+        let filling = Filling::take_over(of_holders, ContentDir::new(blobs))?;
         let mut service = Self {
             root,
             content: ContentDir::new(content),
@@ -434,6 +436,20 @@ fn remove_if_there(outcome: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
+/// Whether no helper runs there.
+///
+/// # Errors
+/// Where that can't be found out.
+pub fn is_free(root: &Path) -> Result<bool> {
+    let path = root.join(LOCK_NAME);
+    let doing = || format!("asking {} which helper runs", path.display());
+    match File::open(&path) {
+        Ok(lock) => Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(cause) => Err(cause).context(doing),
+    }
+}
+
 /// One that has been told to end has a moment to do so.
 fn take(lock: &File) -> rustix::io::Result<()> {
     let started = Instant::now();
@@ -449,13 +465,11 @@ fn take(lock: &File) -> rustix::io::Result<()> {
 
 /// Tells the launcher of a running helper that another program has taken the place of its own.
 pub fn upgrade(root: &Path) -> Result<()> {
-    let path = root.join(LOCK_NAME);
-    let doing = || format!("asking {} which helper runs", path.display());
-    let lock = File::open(&path).context(doing)?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+    if is_free(root)? {
         return Err(Error::new(Code::NotFound, format!("no helper uses {}", root.display())).hint("start it"));
     }
-    let text = fs::read_to_string(&path).context(doing)?;
+    let path = root.join(LOCK_NAME);
+    let text = fs::read_to_string(&path).context(|| format!("reading {}", path.display()))?;
     let launcher = text.trim().parse().ok().and_then(Pid::from_raw);
     let launcher = launcher
         .ok_or_else(|| Error::new(Code::InvalidContent, format!("{} names no process", path.display())))?;

@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
-import { promisify } from 'node:util';
 import type { DaemonStatus, PullResult } from '@drakkar/client';
 import { DrakkarError } from '@drakkar/errors';
 import { isRegistry } from '@drakkar/protocol';
@@ -10,10 +8,9 @@ import { describeDiff } from '../configure/diff.ts';
 import { applyPlan, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
 import { findPlace, type Place, templateOf } from '../configure/places.ts';
-import { CONTAINERD_CONFIG_PATH, type ContainerdVersion } from '../configure/plan.ts';
+import { CONTAINERD_CONFIG_PATH, type ContainerdVersion, parseContainerdVersion } from '../configure/plan.ts';
+import { endContainerd, restartContainerd } from '../configure/restart.ts';
 import { type Context, showing } from '../context.ts';
-
-const run = promisify(execFile);
 
 type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket' | 'stateDirectory'>;
 
@@ -29,6 +26,11 @@ export const commands = [
       'dry-run': { summary: 'show what would change, and change nothing' },
       undo: { summary: 'bring back what was there before' },
       snapshotter: { summary: 'only the snapshotter, and the mirrors that are named' },
+      runtime: {
+        summary:
+          'have only pods of this runtime class use the snapshotter, all others the one that they have',
+        value: 'name',
+      },
       mirror: {
         summary: 'the mirror for this registry; may be given several times',
         value: 'registry',
@@ -44,6 +46,10 @@ export const commands = [
         value: 'file',
       },
       restart: { summary: 'restart containerd where that is needed; containers go on' },
+      end: {
+        summary:
+          'the same by ending the one at --containerd-address, which what has started it starts again: for pods, which can’t ask systemd',
+      },
       'containerd-program': { summary: 'containerd itself, unless it is on the PATH', value: 'file' },
       'containerd-config': {
         summary: `containerd’s configuration, unless it is ${CONTAINERD_CONFIG_PATH} or that of k3s or RKE2`,
@@ -60,7 +66,9 @@ export const commands = [
         if (flags.layers && !flags['dry-run']) await giveAllLayers(context, socket);
         return await undo(context, await configuredIn(place, named), place, flags);
       }
-      const version = await containerdVersion(flags['containerd-program'] ?? place.program);
+      const address = flags['containerd-address'];
+      if (flags.end && address === undefined) refuseEnd();
+      const version = await versionOf(flags['containerd-program'] ?? place.program, address, context.signal);
       const { configPath, templatePath } = placesOf(place, version, named);
       const isAll = !flags.snapshotter && flags.mirror.length === 0 && !flags['mirror-all'];
       const isGenerated = templatePath !== undefined;
@@ -72,7 +80,9 @@ export const commands = [
         configPath,
         templatePath,
         version,
-        snapshotterSocket: isAll || flags.snapshotter ? requireSocket(places) : undefined,
+        snapshotterSocket:
+          isAll || flags.snapshotter || flags.runtime !== undefined ? requireSocket(places) : undefined,
+        runtime: flags.runtime,
         stateDirectory: places.stateDirectory,
         mirrorUrl: places.mirrorUrl,
         registries,
@@ -81,7 +91,7 @@ export const commands = [
       const diffs = plan.map(({ path, before, after }) => describeDiff(path, before, after));
       if (!flags['dry-run']) {
         await applyPlan(plan, recordOf(configPath));
-        if (needsRestart && flags.restart) await restartContainerd(place);
+        if (needsRestart) await restartIfWanted(context, place, flags);
       }
       const said =
         plan.length === 0
@@ -99,14 +109,15 @@ async function undo(
   context: Context,
   configPath: string,
   place: Place,
-  { 'dry-run': isTrial, restart, layers }: Readonly<Record<'dry-run' | 'restart' | 'layers', boolean>>,
+  flags: RestartFlags & Readonly<Record<'dry-run' | 'layers', boolean>>,
 ): Promise<void> {
+  const { 'dry-run': isTrial, restart, end, layers } = flags;
   const undone = await undoPlan(recordOf(configPath), isTrial);
   const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
-  if (needsRestart && restart && !isTrial) await restartContainerd(place);
+  if (needsRestart && !isTrial) await restartIfWanted(context, place, flags);
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
   if (isTrial) lines.push('so it would be; nothing was changed');
-  else if (needsRestart && !restart) lines.push(restartWords(place));
+  else if (needsRestart && !restart && !end) lines.push(restartWords(place));
   if (needsRestart && !layers) lines.push(PULL_AGAIN);
   context.answer({ files: undone, needsRestart, changed: !isTrial }, lines.join('\n'));
 }
@@ -136,6 +147,38 @@ async function giveAllLayers(context: Context, socket: string): Promise<void> {
     const pulled = await showing<PullResult>(context, (call) => client.pull({ image, platform }, call));
     await giveLayers(containerd, client, pulled, context.signal);
   }
+}
+
+interface RestartFlags {
+  readonly restart: boolean;
+  readonly end: boolean;
+  readonly 'containerd-address': string | undefined;
+}
+
+async function restartIfWanted(
+  { signal }: Context,
+  { units, socket }: Place,
+  { restart, end, 'containerd-address': address = socket }: RestartFlags,
+): Promise<void> {
+  if (end) await endContainerd(address, signal);
+  else if (restart) await restartContainerd(units);
+}
+
+/** Of the one that runs where it is said where, else of the program. */
+async function versionOf(
+  program: string,
+  address: string | undefined,
+  signal: AbortSignal,
+): Promise<ContainerdVersion> {
+  if (address === undefined) return await containerdVersion(program);
+  const { containerdAt } = await import('@drakkar/containerd');
+  return parseContainerdVersion((await containerdAt(address, signal)).version);
+}
+
+function refuseEnd(): never {
+  throw new DrakkarError('invalid_argument', '--end needs --containerd-address', {
+    hint: 'so that the right one is ended; without it, --restart asks systemd',
+  });
 }
 
 function refuseHalfUndo(): never {
@@ -177,13 +220,15 @@ function refuseMirror({ name }: Place): never {
 }
 
 function afterwards(
-  flags: { readonly 'dry-run': boolean; readonly restart: boolean },
+  flags: RestartFlags & { readonly 'dry-run': boolean },
   place: Place,
   needsRestart: boolean,
 ): string {
   if (flags['dry-run']) return 'nothing was changed';
   if (!needsRestart) return 'done; containerd reads it with the next pull';
-  return flags.restart ? 'done, and containerd has been restarted' : `done; ${restartWords(place)}`;
+  return flags.restart || flags.end
+    ? 'done, and containerd has been restarted'
+    : `done; ${restartWords(place)}`;
 }
 
 /** Of the daemon that runs, else as it is configured. */
@@ -212,23 +257,4 @@ function requireSocket({ snapshotterSocket }: DaemonPlaces): string {
   throw new DrakkarError('invalid_argument', 'the daemon serves no snapshotter', {
     hint: 'set containerd.snapshotterSocket in its configuration (/run/drakkar/snapshotter.sock), restart it, then try again',
   });
-}
-
-async function restartContainerd({ units }: Place): Promise<void> {
-  try {
-    const { stdout } = await run('systemctl', [
-      'list-units',
-      '--plain',
-      '--no-legend',
-      '--state=active',
-      ...units.map((unit) => `${unit}.service`),
-    ]);
-    const [active = units[0] ?? ''] = stdout.split(/\s/);
-    await run('systemctl', ['restart', active]);
-  } catch (cause) {
-    throw new DrakkarError('unavailable', 'containerd could not be restarted', {
-      hint: 'restart it yourself; the configuration is written',
-      cause,
-    });
-  }
 }

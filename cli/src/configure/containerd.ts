@@ -25,6 +25,8 @@ export interface ContainerdWish {
   readonly templatePath?: string | undefined;
   readonly version: ContainerdVersion;
   readonly snapshotterSocket: string | undefined;
+  /** Of the pods that alone are to use it. */
+  readonly runtime?: string | undefined;
   /** The daemon's. */
   readonly stateDirectory: string;
   readonly registries: readonly string[];
@@ -37,6 +39,7 @@ export async function planContainerd({
   templatePath,
   version,
   snapshotterSocket,
+  runtime,
   stateDirectory,
   registries,
   mirrorUrl,
@@ -55,6 +58,7 @@ export async function planContainerd({
   const { os, architecture } = hostPlatform();
   const wish = {
     snapshotterSocket,
+    runtime,
     imagesDirectory: stateDirectory,
     hostsDirectory,
     platform: `${os}/${architecture}`,

@@ -1,5 +1,5 @@
 import { DrakkarError } from '@drakkar/errors';
-import type { TomlTable } from 'smol-toml';
+import type { TomlTable, TomlValue } from 'smol-toml';
 import { type ArrayEntry, type Setting, valueAt, type Wanted } from './toml-edit.ts';
 
 /** What containerd says that it is. */
@@ -11,6 +11,8 @@ export interface ContainerdVersion {
 export interface ConfigurationWish {
   /** Of the daemon's snapshotter; nothing to leave that as it is. */
   readonly snapshotterSocket: string | undefined;
+  /** Of pods that ask for it: they alone use the snapshotter. Nothing where all are to. */
+  readonly runtime: string | undefined;
   /** On the disk on which its images lie, whose room the kubelet looks at. */
   readonly imagesDirectory: string;
   /** Where `HOST/hosts.toml` are to be read from; nothing to leave that as it is. */
@@ -25,6 +27,10 @@ export interface ConfigurationWish {
 
 export const CONTAINERD_CONFIG_PATH = '/etc/containerd/config.toml';
 
+/** Source: containerd's own default of `default_runtime_name`, and what that is. */
+const DEFAULT_RUNTIME = 'runc';
+const RUNTIME_TYPE = 'io.containerd.runc.v2';
+
 /** By this name containerd knows the snapshotter, and `ctr --snapshotter` takes it. */
 export const SNAPSHOTTER = 'drakkar';
 
@@ -33,16 +39,20 @@ export const HOSTS_DIRECTORY = '/etc/containerd/certs.d';
 
 const NEWEST = {
   snapshotter: ['plugins', 'io.containerd.cri.v1.images'],
+  containers: ['plugins', 'io.containerd.cri.v1.runtime', 'containerd'],
   registry: ['plugins', 'io.containerd.cri.v1.images', 'registry'],
 } as const;
 
 /** Where the CRI plugin of each format keeps what we set. Source: docs/cri/config.md of containerd. */
-const CRI: Readonly<
-  Record<number, { readonly snapshotter: readonly string[]; readonly registry: readonly string[] }>
-> = {
-  1: { snapshotter: ['plugins', 'cri', 'containerd'], registry: ['plugins', 'cri', 'registry'] },
+const CRI: Readonly<Record<number, Readonly<Record<keyof typeof NEWEST, readonly string[]>>>> = {
+  1: {
+    snapshotter: ['plugins', 'cri', 'containerd'],
+    containers: ['plugins', 'cri', 'containerd'],
+    registry: ['plugins', 'cri', 'registry'],
+  },
   2: {
     snapshotter: ['plugins', 'io.containerd.grpc.v1.cri', 'containerd'],
+    containers: ['plugins', 'io.containerd.grpc.v1.cri', 'containerd'],
     registry: ['plugins', 'io.containerd.grpc.v1.cri', 'registry'],
   },
   3: NEWEST,
@@ -81,9 +91,10 @@ export const newFile = ({ major }: ContainerdVersion): string => `version = ${ma
 export function wantedIn(
   document: TomlTable,
   version: ContainerdVersion,
-  { snapshotterSocket, imagesDirectory, hostsDirectory, platform, canMapIds, record }: ConfigurationWish,
+  wish: ConfigurationWish,
   path: string,
 ): Wanted {
+  const { snapshotterSocket, runtime, imagesDirectory, hostsDirectory, platform, canMapIds, record } = wish;
   const format = formatOf(document, path);
   if (format > 2 && version.major < 2) {
     throw new DrakkarError(
@@ -103,11 +114,9 @@ export function wantedIn(
     settings.push(
       { table: plugin, key: 'type', value: 'snapshot' },
       { table: plugin, key: 'address', value: snapshotterSocket },
-      ...snapshotterTables(format, version).map((table) => ({
-        table,
-        key: 'snapshotter',
-        value: SNAPSHOTTER,
-      })),
+      ...(runtime === undefined
+        ? snapshotterTables(format, version).map((table) => snapshotterOf(table))
+        : runtimeSettings(document, places.containers, runtime, version)),
     );
     // Older ones name a directory of their own, whatever is set.
     if (version.major >= 2) {
@@ -133,6 +142,46 @@ export function wantedIn(
     settings.push({ table: places.registry, key: 'config_path', value: hostsDirectory });
   }
   return { settings, entries };
+}
+
+const snapshotterOf = (table: readonly string[]): Setting => ({
+  table,
+  key: 'snapshotter',
+  value: SNAPSHOTTER,
+});
+
+/** A runtime as the one that pods have otherwise, with another snapshotter. Source: docs/snapshotters/README.md of containerd. */
+function runtimeSettings(
+  document: TomlTable,
+  containers: readonly string[],
+  name: string,
+  { major, minor }: ContainerdVersion,
+): Setting[] {
+  if (major === 1 && minor < 7) {
+    throw new DrakkarError(
+      'unsupported',
+      `containerd ${major}.${minor} has one snapshotter for all runtimes`,
+      {
+        hint: '1.7 and later can have several; nothing was changed',
+      },
+    );
+  }
+  const usual = valueAt(document, [...containers, 'default_runtime_name']);
+  const runtimes = [...containers, 'runtimes'];
+  const like = valueAt(document, [...runtimes, typeof usual === 'string' ? usual : DEFAULT_RUNTIME]);
+  const table = [...runtimes, name];
+  return [...settingsLike({ runtime_type: RUNTIME_TYPE, ...tableOf(like) }, table), snapshotterOf(table)];
+}
+
+const tableOf = (value: TomlValue | undefined): TomlTable =>
+  typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date) ? value : {};
+
+function settingsLike(like: TomlTable, table: readonly string[]): Setting[] {
+  return Object.entries(like).flatMap(([key, value]) => {
+    const below = tableOf(value);
+    if (below === value) return settingsLike(below, [...table, key]);
+    return key === 'snapshotter' ? [] : [{ table, key, value }];
+  });
 }
 
 /** The snapshotter that pods use; nothing where none is named. */

@@ -1,26 +1,24 @@
 //! Whether anything is being filled: the filler is started when it is first needed, or at once where an earlier worker has left a holder.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::filler::Filler;
-use super::holding::Holding;
+use super::holding::{HolderOptions, Holding};
 use crate::content::ContentDir;
 use crate::error::Result;
 
 pub struct Filling {
-    root: PathBuf,
+    options: HolderOptions,
     blobs: ContentDir,
-    deadline_ms: u64,
     filler: Mutex<Option<Arc<Filler>>>,
     started: Condvar,
 }
 
 impl Filling {
-    pub fn take_over(root: PathBuf, blobs: ContentDir, deadline_ms: u64) -> Result<Arc<Self>> {
-        let is_held = Holding::is_there(&root)?;
-        let filling = Self { root, blobs, deadline_ms, filler: Mutex::new(None), started: Condvar::new() };
+    pub fn take_over(options: HolderOptions, blobs: ContentDir) -> Result<Arc<Self>> {
+        let is_held = Holding::is_there(&options.root)?;
+        let filling = Self { options, blobs, filler: Mutex::new(None), started: Condvar::new() };
         if is_held {
             filling.start()?;
         }
@@ -42,8 +40,9 @@ impl Filling {
         if let Some(filler) = &*filler {
             return Ok(Arc::clone(filler));
         }
-        let (holding, left) = Holding::find(self.root.clone(), self.deadline_ms)?;
-        let started = Filler::start(holding, left, &self.root, self.blobs.clone(), self.deadline_ms)?;
+        let HolderOptions { root, deadline_ms, .. } = &self.options;
+        let (holding, left) = Holding::find(&self.options)?;
+        let started = Filler::start(holding, left, root, self.blobs.clone(), *deadline_ms)?;
         *filler = Some(Arc::clone(&started));
         self.started.notify_all();
         Ok(started)

@@ -27,6 +27,10 @@ const LOG_NAME: &str = "holder.log";
 pub const HOLDER_ARGUMENT: &str = "hold";
 pub const ADOPT_ARGUMENT: &str = "--adopt";
 
+const CGROUP_PROCESSES: &str = "cgroup.procs";
+/// Whoever writes it there is put there.
+const MYSELF: &[u8] = b"0";
+
 const START_DEADLINE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
 /// A holder that lives answers at once.
@@ -49,9 +53,17 @@ pub struct Left {
     pub connection: Option<Connection>,
 }
 
+/// How a holder is started, and what it is told.
+#[derive(Clone)]
+pub struct HolderOptions {
+    pub root: PathBuf,
+    pub deadline_ms: u64,
+    /// Where cgroups are mounted, where holders are to leave that of this process.
+    pub cgroups: Option<PathBuf>,
+}
+
 pub struct Holding {
-    root: PathBuf,
-    deadline_ms: u64,
+    options: HolderOptions,
     link: Mutex<Link>,
     pub group: Group,
     pub journal: Journal,
@@ -73,14 +85,14 @@ impl Holding {
     ///
     /// # Errors
     /// [`Code::Unsupported`] where the kernel has no such groups.
-    pub fn find(root: PathBuf, deadline_ms: u64) -> Result<(Self, Left)> {
+    pub fn find(options: &HolderOptions) -> Result<(Self, Left)> {
         let mut last = None;
         for _ in 0..QUESTIONS {
-            let link = match Link::connect(&root.join(SOCKET_NAME))? {
+            let link = match Link::connect(&options.root.join(SOCKET_NAME))? {
                 Some(link) => link,
-                None => start(&root, false)?,
+                None => start(options, false)?,
             };
-            match Self::introduce(&root, link, deadline_ms) {
+            match Self::introduce(options, link) {
                 // A holder that dies over it has an heir, who knows nothing of this worker yet.
                 Err(error) if error.code == Code::Busy => last = Some(error),
                 found => return found,
@@ -89,8 +101,8 @@ impl Holding {
         Err(last.unwrap_or_else(unexpected))
     }
 
-    fn introduce(root: &Path, link: Link, deadline_ms: u64) -> Result<(Self, Left)> {
-        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms };
+    fn introduce(options: &HolderOptions, link: Link) -> Result<(Self, Left)> {
+        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms: options.deadline_ms };
         let (welcome, descriptors) = must_ask(&link, &hello, &[])?;
         let ToWorker::Welcome { version: link::VERSION, .. } = welcome else {
             return Err(Error::new(Code::Unsupported, "the holder is of another version")
@@ -100,8 +112,7 @@ impl Holding {
         let (journal_file, touches_file) = (File::from(journal), File::from(touches));
         let left = Left { devices: list(&link)?, connection: find_connection(&link)? };
         let holding = Self {
-            root: root.to_owned(),
-            deadline_ms,
+            options: options.clone(),
             link: Mutex::new(link),
             group: Group::of(group),
             journal: Journal::of(&journal_file)?,
@@ -159,8 +170,8 @@ impl Holding {
         if !is_over(&link) {
             return Ok(true);
         }
-        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms: self.deadline_ms };
-        let Some(new) = Link::connect(&self.root.join(SOCKET_NAME))? else { return Ok(false) };
+        let hello = ToHolder::Hello { version: link::VERSION, deadline_ms: self.options.deadline_ms };
+        let Some(new) = Link::connect(&self.options.root.join(SOCKET_NAME))? else { return Ok(false) };
         must_ask(&new, &hello, &[])?;
         *link = new;
         Ok(true)
@@ -185,8 +196,8 @@ impl Holding {
         connection: Option<&Connection>,
     ) -> Result<()> {
         let mut link = self.link();
-        let new = start(&self.root, true)?;
-        let adopt = ToHolder::Adopt { version: link::VERSION, deadline_ms: self.deadline_ms };
+        let new = start(&self.options, true)?;
+        let adopt = ToHolder::Adopt { version: link::VERSION, deadline_ms: self.options.deadline_ms };
         let common = [
             self.group.file().as_fd(),
             self.journal_file.as_fd(),
@@ -213,7 +224,7 @@ impl Holding {
             if let Some(answer) = ask(&link, message, descriptors)? {
                 return Ok(answer);
             }
-            if let Some(new) = Link::connect(&self.root.join(SOCKET_NAME))? {
+            if let Some(new) = Link::connect(&self.options.root.join(SOCKET_NAME))? {
                 *link = new;
             }
         }
@@ -280,8 +291,28 @@ fn unexpected() -> Error {
     Error::new(Code::Internal, "the holder gives another answer than was asked for")
 }
 
+/// Of the one hierarchy of version 2, or of each of version 1.
+fn open_roots(directory: &Path) -> Result<Vec<File>> {
+    let doing = || format!("opening the cgroups in {}", directory.display());
+    let open = |directory: &Path| OpenOptions::new().write(true).open(directory.join(CGROUP_PROCESSES));
+    if let Ok(root) = open(directory) {
+        return Ok(vec![root]);
+    }
+    let mut roots = Vec::new();
+    for entry in std::fs::read_dir(directory).context(doing)? {
+        let path = entry.context(doing)?.path();
+        if path.join(CGROUP_PROCESSES).exists() {
+            roots.push(open(&path).context(doing)?);
+        }
+    }
+    match roots.is_empty() {
+        true => Err(Error::new(Code::InvalidArgument, format!("{} has no cgroups", directory.display()))),
+        false => Ok(roots),
+    }
+}
+
 /// Starts a holder that outlives this process, and whoever started that: it is in a session of its own and uses nothing of ours.
-fn start(root: &Path, adopts: bool) -> Result<Link> {
+fn start(HolderOptions { root, cgroups, .. }: &HolderOptions, adopts: bool) -> Result<Link> {
     let doing = || "starting the holder".to_owned();
     let socket = root.join(SOCKET_NAME);
     let _ = std::fs::remove_file(&socket);
@@ -293,11 +324,17 @@ fn start(root: &Path, adopts: bool) -> Result<Link> {
         command.arg(ADOPT_ARGUMENT);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
+    let roots = cgroups.as_deref().map_or(Ok(Vec::new()), open_roots)?;
+    // SAFETY: between fork and exec only setsid(2) and write(2) are called, which are async-signal-safe.
     unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            for root in &roots {
+                rustix::io::write(root, MYSELF)?;
+            }
+            match libc::setsid() {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
         });
     }
     let mut child = command.spawn().context(doing)?;

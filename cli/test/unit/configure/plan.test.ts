@@ -1,12 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { hostsTomlWith } from '../../../src/configure/hosts-toml.ts';
-import { formatOf, parseContainerdVersion, wantedIn } from '../../../src/configure/plan.ts';
+import {
+  type ConfigurationWish,
+  formatOf,
+  parseContainerdVersion,
+  wantedIn,
+} from '../../../src/configure/plan.ts';
 import { editToml, parseToml } from '../../../src/configure/toml-edit.ts';
 
 const OLD = { major: 1, minor: 6 };
 const NEW = { major: 2, minor: 4 };
 const wish = {
   snapshotterSocket: '/run/s.sock',
+  runtime: undefined,
   imagesDirectory: '/var/lib/d',
   hostsDirectory: '/etc/certs.d',
   platform: 'linux/amd64',
@@ -15,8 +21,8 @@ const wish = {
 };
 const failing = (code: string) => expect.objectContaining({ code });
 
-function configured(text: string, version: typeof OLD) {
-  const wanted = wantedIn(parseToml(text, 'c'), version, wish, 'c');
+function configured(text: string, version: typeof OLD, more: Partial<ConfigurationWish> = {}) {
+  const wanted = wantedIn(parseToml(text, 'c'), version, { ...wish, ...more }, 'c');
   return parseToml(editToml(text, wanted, 'c').text, 'c');
 }
 
@@ -70,6 +76,40 @@ describe('what containerd is told', () => {
     const own =
       'version = 3\n[[plugins."io.containerd.transfer.v1.local".unpack_config]]\n  snapshotter = "mine"\n';
     expect(of(own)).toEqual(['mine', 'drakkar']);
+  });
+
+  test('of a runtime that alone has the snapshotter, and is as the usual one otherwise', () => {
+    const usual = (plugin: string) => `
+[plugins."${plugin}".containerd]
+  snapshotter = "overlayfs"
+  default_runtime_name = "usual"
+  [plugins."${plugin}".containerd.runtimes.usual]
+    runtime_type = "io.containerd.runc.v2"
+    snapshotter = "native"
+    [plugins."${plugin}".containerd.runtimes.usual.options]
+      BinaryName = "/opt/runc"
+      SystemdCgroup = true
+`;
+    const runtime = {
+      runtime_type: 'io.containerd.runc.v2',
+      snapshotter: 'drakkar',
+      options: { BinaryName: '/opt/runc', SystemdCgroup: true },
+    };
+    const wanted = { runtime: 'lazy' };
+    const newest = 'io.containerd.cri.v1.runtime';
+    expect(configured(`version = 3${usual(newest)}`, NEW, wanted).plugins).toMatchObject({
+      [newest]: { containerd: { snapshotter: 'overlayfs', runtimes: { lazy: runtime } } },
+    });
+    const older = 'io.containerd.grpc.v1.cri';
+    expect(configured(`version = 2${usual(older)}`, { major: 1, minor: 7 }, wanted).plugins).toMatchObject({
+      [older]: { containerd: { snapshotter: 'overlayfs', runtimes: { lazy: runtime } } },
+    });
+    const bare = configured('version = 3\n', NEW, wanted).plugins as Record<string, { snapshotter?: string }>;
+    expect(bare[newest]).toEqual({
+      containerd: { runtimes: { lazy: { runtime_type: 'io.containerd.runc.v2', snapshotter: 'drakkar' } } },
+    });
+    expect(bare['io.containerd.cri.v1.images']?.snapshotter).toBeUndefined();
+    expect(() => configured('version = 2\n', OLD, wanted)).toThrow(failing('unsupported'));
   });
 
   test('the same in the format of 2.4', () => {
