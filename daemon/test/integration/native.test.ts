@@ -380,6 +380,31 @@ describe.skipIf(!isRoot)('the native helper (needs root)', () => {
     });
     await expect(other).rejects.toMatchObject({ message: expect.stringContaining('already uses') });
   });
+
+  describe('that is to wait', () => {
+    const line = () => [
+      ...['--root', root, '--content', content, '--blobs', blobs, '--socket', socket, '--uid', '0', '--wait'],
+    ];
+    const begin = () => spawn(nativeProgram(), line(), { stdio: 'ignore' });
+    const isUp = () => isAnswered(socket);
+
+    test('comes up when the one before has ended', async () => {
+      const first = await start();
+      const next = begin();
+      await first[Symbol.asyncDispose]();
+      await expect.poll(isUp, { timeout: 20_000 }).toBe(true);
+      next.kill('SIGTERM');
+      expect((await once(next, 'exit'))[0]).toBe(0);
+    });
+
+    test('ends when it is told to meanwhile', async () => {
+      await using _ = await start();
+      const next = begin();
+      next.kill('SIGTERM');
+      await once(next, 'exit');
+      expect(await isUp()).toBe(true);
+    });
+  });
 });
 
 test('a helper that is not there is said to be, with what to do', async () => {
