@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { startChild, untilReady } from './child.ts';
+import { type Child, startChild, untilReady } from './child.ts';
 import { mountsBelow } from './kernel.ts';
 
 export interface ContainerdOptions {
@@ -17,6 +17,8 @@ export interface ContainerdOptions {
   readonly extraConfig?: string;
   /** Where `containerd` and `ctr` are, when not on the path. */
   readonly programs?: string;
+  /** It is started again whenever it has ended, as by an init system. */
+  readonly supervised?: boolean;
   /** A command line that runs in another place, as a network namespace: containerd, and `ctr`, which is what pulls. */
   readonly within?: (command: string, args: readonly string[]) => readonly [string, readonly string[]];
 }
@@ -94,7 +96,15 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   // Its shim must be of the same release, and is looked for on the path.
   const path = ['env', `PATH=${[programs, process.env.PATH].filter(Boolean).join(':')}`] as const;
   const [program, ...words] = [...path, join(programs, 'containerd'), '--config', config];
-  const begin = () => startChild(...within(program, words));
+  let isStopping = false;
+  const begin = (): Child => {
+    const begun = startChild(...within(program, words));
+    if (options.supervised === true)
+      begun.process.once('exit', () => {
+        if (!isStopping) child = begin();
+      });
+    return begun;
+  };
   let child = begin();
   const ctr: Containerd['ctr'] = async (args, { signal } = {}) => {
     const line = ['--address', address, '--namespace', NAMESPACE, ...args];
@@ -133,6 +143,7 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
   const listed = async (args: readonly string[]): Promise<string[]> =>
     (await ctr(args).catch(() => '')).split(/\s+/).filter(Boolean);
   const stop = async (): Promise<void> => {
+    isStopping = true;
     for (const path of mounted) await unmount(path);
     for (const namespace of await listed(['namespaces', 'ls', '--quiet'])) {
       const within = ['--namespace', namespace, 'tasks'];
@@ -188,9 +199,10 @@ export async function startContainerd(options: ContainerdOptions = {}): Promise<
       return new Map(rows.flatMap(([name, ...rest]) => (name ? [[name, rest.at(-1) ?? ''] as const] : [])));
     },
     async restart() {
-      child.process.kill('SIGKILL');
-      await child.stop();
-      child = begin();
+      const ended = child;
+      ended.process.kill('SIGKILL');
+      await ended.stop();
+      if (child === ended) child = begin();
       await untilReady(child, 'containerd', isReady);
     },
     stop: stopOnce,

@@ -7,6 +7,7 @@ import {
   type ContainerStatus,
   type CreateContainerRequestSchema,
   ImageService,
+  type MountSchema,
   type NamespaceOptionSchema,
   RuntimeService,
 } from './messages/cri_pb.ts';
@@ -27,13 +28,40 @@ export interface PodOptions {
   readonly logDirectory: string;
   /** In a user namespace of its own, whose root is this one of the host. */
   readonly hostId?: number;
+  /** Of Kubernetes; `default` where absent. */
+  readonly namespace?: string;
+  readonly uid?: string;
+  /** Of containerd's configuration; its usual one where absent. */
+  readonly runtime?: string;
+  /** Sees the processes of the host. */
+  readonly hostPid?: boolean;
+  /** Containers in it may be privileged. */
+  readonly privileged?: boolean;
 }
 
 export interface ContainerOptions {
   readonly name: string;
   readonly image: string;
   readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly envs?: readonly { readonly key: string; readonly value: string }[];
+  readonly mounts?: readonly MessageInitShape<typeof MountSchema>[];
   readonly readonlyRootfs?: boolean;
+  /** Whose processes it sees, as `NamespaceMode` has it: those of its pod where absent. */
+  readonly processes?: number;
+  /** How often it has been started before. */
+  readonly attempt?: number;
+  /** Who it runs as, and what it may do. */
+  readonly security?: ContainerSecurity;
+}
+
+export interface ContainerSecurity {
+  readonly privileged: boolean;
+  readonly noNewPrivs: boolean;
+  readonly capabilities: { readonly addCapabilities: string[]; readonly dropCapabilities: string[] };
+  readonly runAsUser?: { readonly value: bigint };
+  readonly runAsGroup?: { readonly value: bigint };
+  readonly supplementalGroups: bigint[];
 }
 
 export interface Login {
@@ -62,9 +90,17 @@ export class Cri implements Disposable {
     this.#client = new GrpcClient(address);
   }
 
-  /** @returns the image's id */
-  async pull(image: string, auth?: Login): Promise<string> {
-    const { imageRef } = await this.#client.call(images.pullImage, { image: { image }, auth });
+  /**
+   * @param annotations of the pod for which it is
+   * @returns the image's id
+   */
+  async pull(
+    image: string,
+    auth?: Login,
+    annotations: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    const request = { image: { image }, auth, sandboxConfig: { annotations } };
+    const { imageRef } = await this.#client.call(images.pullImage, request);
     return imageRef;
   }
 
@@ -79,14 +115,24 @@ export class Cri implements Disposable {
     await this.#client.call(images.removeImage, { image: { image } });
   }
 
-  async runPod({ name, logDirectory, hostId }: PodOptions): Promise<Pod> {
-    const namespaceOptions = { network: HOST_NAMESPACE, ...userNamespace(hostId) };
+  async runPod({
+    name,
+    logDirectory,
+    hostId,
+    namespace = 'default',
+    uid = name,
+    runtime: runtimeHandler = '',
+    hostPid = false,
+    privileged = false,
+  }: PodOptions): Promise<Pod> {
+    const pid = hostPid ? { pid: HOST_NAMESPACE } : {};
+    const namespaceOptions = { network: HOST_NAMESPACE, ...pid, ...userNamespace(hostId) };
     const config: PodConfig = {
-      metadata: { name, uid: name, namespace: 'default', attempt: 0 },
+      metadata: { name, uid, namespace, attempt: 0 },
       logDirectory,
-      linux: { securityContext: { namespaceOptions } },
+      linux: { securityContext: { namespaceOptions, privileged } },
     };
-    const { podSandboxId } = await this.#client.call(runtime.runPodSandbox, { config });
+    const { podSandboxId } = await this.#client.call(runtime.runPodSandbox, { config, runtimeHandler });
     return { id: podSandboxId, config, namespaceOptions, logDirectory };
   }
 
@@ -98,18 +144,37 @@ export class Cri implements Disposable {
   /** @returns its id */
   async startContainer(
     pod: Pod,
-    { name, image, command = [], readonlyRootfs = false }: ContainerOptions,
+    {
+      name,
+      image,
+      command = [],
+      args = [],
+      envs = [],
+      mounts = [],
+      attempt = 0,
+      processes,
+      readonlyRootfs = false,
+      security,
+    }: ContainerOptions,
   ): Promise<string> {
+    const seen = processes === undefined ? {} : { pid: processes };
     const { containerId } = await this.#client.call(runtime.createContainer, {
       podSandboxId: pod.id,
       sandboxConfig: pod.config,
       config: {
-        metadata: { name, attempt: 0 },
+        metadata: { name, attempt },
         image: { image },
         command: [...command],
+        args: [...args],
+        envs: [...envs],
+        mounts: [...mounts],
         logPath: `${name}.log`,
         linux: {
-          securityContext: { namespaceOptions: pod.namespaceOptions, readonlyRootfs },
+          securityContext: {
+            ...security,
+            namespaceOptions: { ...pod.namespaceOptions, ...seen },
+            readonlyRootfs,
+          },
         },
       },
     });
@@ -117,13 +182,21 @@ export class Cri implements Disposable {
     return containerId;
   }
 
-  async removeContainer(containerId: string): Promise<void> {
-    await this.#client.call(runtime.stopContainer, { containerId, timeout: 0n });
+  /** @param graceSeconds between SIGTERM and SIGKILL */
+  async removeContainer(containerId: string, graceSeconds = 0): Promise<void> {
+    const timeout = BigInt(graceSeconds);
+    await this.#client.call(runtime.stopContainer, { containerId, timeout });
     await this.#client.call(runtime.removeContainer, { containerId });
   }
 
   async isRunning(containerId: string): Promise<boolean> {
     return (await this.#status(containerId)).state === RUNNING;
+  }
+
+  /** Of one that has ended. */
+  async exitCode(containerId: string): Promise<number | undefined> {
+    const { state, exitCode } = await this.#status(containerId);
+    return state === EXITED ? exitCode : undefined;
   }
 
   /** How many of a pod's containers have ended. */

@@ -18,6 +18,7 @@ export * from './image.ts';
 export * from './kernel.ts';
 export * from './kubernetes/index.ts';
 export type { DebianLayer } from './layer-file.ts';
+export * from './machine.ts';
 export * from './mutate.ts';
 export * from './noise.ts';
 export * from './pause.ts';

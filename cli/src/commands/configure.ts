@@ -116,7 +116,9 @@ async function undo(
   const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
   if (needsRestart && !isTrial) await restartIfWanted(context, place, flags);
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
-  if (isTrial) lines.push('so it would be; nothing was changed');
+  if (undone.length === 0)
+    lines.push(`nothing has been configured here: ${recordOf(configPath)} would say what`);
+  else if (isTrial) lines.push('so it would be; nothing was changed');
   else if (needsRestart && !restart && !end) lines.push(restartWords(place));
   if (needsRestart && !layers) lines.push(PULL_AGAIN);
   context.answer({ files: undone, needsRestart, changed: !isTrial }, lines.join('\n'));

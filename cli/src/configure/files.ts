@@ -107,11 +107,7 @@ export async function applyPlan(files: readonly PlannedFile[], recordPath: strin
  */
 export async function undoPlan(recordPath: string, isTrial = false): Promise<Undone[]> {
   const record = await readRecord(recordPath);
-  if (record === undefined) {
-    throw new DrakkarError('not_found', 'nothing has been configured here', {
-      hint: `${recordPath} would say what`,
-    });
-  }
+  if (record === undefined) return [];
   const undone: Undone[] = [];
   for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file, isTrial) });
   if (isTrial) return undone;

@@ -71,6 +71,8 @@ const SHOWN_AHEAD = 4;
 const READ_AHEAD = 4;
 /** So long nobody waits for a supernode that is away. */
 const SUPERNODE_PATIENCE_MS = 2_000;
+/** A supernode that is being started anew is back within this time, and so is the link of a host that has just been. */
+const SEEKING_PATIENCE_MS = 15_000;
 /** A supernode that is there has answered by then. */
 const ANSWER_PATIENCE_MS = 1_000;
 /** Whoever was asked for the blob has answered by then. */
@@ -255,6 +257,11 @@ export class Exchange implements HaveEvents {
   isExpected(piece: number): boolean {
     if (this.#picker.isAsked(piece) || this.#fetcher?.mayGive(piece) === true) return true;
     return this.#isAsking && !this.mayReadUpstream;
+  }
+
+  /** Whether it can't be known yet who has anything: nobody has said so since this is wanted. */
+  get isSeeking(): boolean {
+    return !this.#modules.link.isUp && performance.now() - this.#wantedSinceMs < SEEKING_PATIENCE_MS;
   }
 
   /** This host itself reads it upstream now, whoever else was asked for it. */

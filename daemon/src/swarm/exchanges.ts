@@ -47,6 +47,7 @@ export type SwarmPieces = Pick<
   | 'rest'
   | 'rarest'
   | 'isExpected'
+  | 'isSeeking'
   | 'mayReadUpstream'
   | 'askUpstream'
   | 'arrivedUpstream'
@@ -131,6 +132,9 @@ export class Exchanges {
         return exchange.rarest;
       },
       isExpected: (piece) => exchange.isExpected(piece),
+      get isSeeking() {
+        return exchange.isSeeking;
+      },
       get mayReadUpstream() {
         return exchange.mayReadUpstream;
       },

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from './control-plane.ts';
+import type { PodSpec } from './pod-spec.ts';
 
 export interface NodeOptions {
   readonly name: string;
@@ -12,13 +13,11 @@ export interface ClusterPod {
     readonly namespace: string;
     readonly uid: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly deletionTimestamp?: string;
+    readonly deletionGracePeriodSeconds?: number;
   };
-  readonly spec: {
-    readonly nodeName?: string;
-    readonly containers: readonly { readonly name: string; readonly image: string }[];
-    readonly initContainers?: readonly { readonly name: string; readonly image: string }[];
-  };
+  readonly spec: PodSpec;
   readonly status: { readonly phase?: string };
 }
 
@@ -49,7 +48,8 @@ export async function startNodes(
   events: PodEvents = {},
 ): Promise<Nodes> {
   const names = new Set<string>();
-  const started = new Map<string, ClusterPod>();
+  const [started, ended] = [new Set<string>(), new Set<string>()];
+  const under = new Set<Promise<void>>();
   const errors: unknown[] = [];
   const ending = new AbortController();
   const { signal } = ending;
@@ -76,7 +76,6 @@ export async function startNodes(
     names.add(name);
   };
   const run = async (pod: ClusterPod) => {
-    started.set(pod.metadata.uid, pod);
     await events.started?.(pod);
     const startedAt = new Date().toISOString();
     const containerStatuses = pod.spec.containers.map(({ name, image }) => ({
@@ -90,21 +89,31 @@ export async function startNodes(
     const answer = await ask('PATCH', `${pathOf(pod)}/status`, { status }, MERGE);
     if (answer.status !== 404) await must(Promise.resolve(answer), 200);
   };
-  const end = async (pod: ClusterPod) => {
-    if (started.has(pod.metadata.uid)) await events.stopped?.(pod);
-    started.delete(pod.metadata.uid);
+  const end = async (pod: ClusterPod, wasStarted: boolean) => {
+    if (wasStarted) await events.stopped?.(pod);
     await ask('DELETE', pathOf(pod), { gracePeriodSeconds: 0 });
+    ended.delete(pod.metadata.uid);
+  };
+  /** One pod waits for no other. */
+  const begin = (what: Promise<void>) => {
+    const going = what.catch((error: unknown) => void errors.push(error)).finally(() => under.delete(going));
+    under.add(going);
   };
   const look = async () => {
     const { status, body } = await ask('GET', '/api/v1/pods');
     if (status !== 200) return;
-    const mine = (body as { items: ClusterPod[] }).items.filter(({ spec }) => names.has(spec.nodeName ?? ''));
-    await Promise.all(
-      mine.map(async (pod) => {
-        if (pod.metadata.deletionTimestamp !== undefined) await end(pod);
-        else if (!started.has(pod.metadata.uid)) await run(pod);
-      }),
-    );
+    for (const pod of (body as { items: ClusterPod[] }).items) {
+      const { uid, deletionTimestamp } = pod.metadata;
+      if (!names.has(pod.spec.nodeName ?? '')) continue;
+      if (deletionTimestamp === undefined && !started.has(uid)) {
+        started.add(uid);
+        begin(run(pod));
+      }
+      if (deletionTimestamp !== undefined && !ended.has(uid)) {
+        ended.add(uid);
+        begin(end(pod, started.delete(uid)));
+      }
+    }
   };
   const repeat = async (everyMs: number, what: () => Promise<void>) => {
     while (!signal.aborted) {
@@ -127,6 +136,7 @@ export async function startNodes(
     async [Symbol.asyncDispose]() {
       ending.abort();
       await Promise.all(running);
+      await Promise.all(under);
     },
   };
 }

@@ -298,7 +298,8 @@ export class PieceDownload {
     for (const { piece, failure } of [...this.#wants.inOrder('urgent', 'soon', 'rest')]) {
       if (this.has(piece)) this.#wants.arrived(piece, lengthOf(this.cut, piece));
       if (failure === undefined || this.#upstream.isReading(piece)) continue;
-      if (this.#swarm?.isExpected(piece) !== true) this.#giveUp(piece, failure);
+      if (this.#swarm?.isExpected(piece) !== true && this.#swarm?.isSeeking !== true)
+        this.#giveUp(piece, failure);
     }
   }
 
