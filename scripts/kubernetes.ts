@@ -1,10 +1,12 @@
-/** Writes what is made from the schemas of our Kubernetes resources: their definitions for the API server, and the page about them. */
-import { mkdir, writeFile } from 'node:fs/promises';
+/** Writes what is made for Kubernetes: from the schemas of our resources their definitions and the page about them, from the alerts a resource of them. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { generated } from '@drakkar/kubernetes';
+import { alertsResource } from './alerts.ts';
 
 const root = join(import.meta.dirname, '..');
-for (const [path, text] of generated()) {
+const alerts = await readFile(join(root, 'deploy/monitoring/alerts.yaml'), 'utf8');
+for (const [path, text] of [...generated(), alertsResource(alerts)]) {
   await mkdir(dirname(join(root, path)), { recursive: true });
   await writeFile(join(root, path), text);
 }

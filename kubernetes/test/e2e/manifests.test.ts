@@ -1,9 +1,13 @@
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlPlane, startControlPlane, startNodes } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const BASE = join(import.meta.dirname, '../../../deploy/kubernetes/base');
-const CONTROLLERS = ['deployment-controller', 'replicaset-controller'];
+const OVERLAYS = join(BASE, '../overlays');
+/** Of what overlays name and the API server does not know by itself. */
+const MONITORING = ['ServiceMonitor', 'PodMonitor', 'PrometheusRule'];
+const CONTROLLERS = ['deployment-controller', 'replicaset-controller', 'disruption-controller'];
 const SUPERNODE = 'deployment/drakkar-supernode';
 
 const running = new AsyncDisposableStack();
@@ -41,6 +45,27 @@ async function bindDisk(): Promise<void> {
   );
 }
 
+/** The Prometheus Operator's resources, whatever stands in them. */
+async function defineMonitoring(): Promise<void> {
+  const group = 'monitoring.coreos.com';
+  const items = MONITORING.map((kind) => {
+    const singular = kind.toLowerCase();
+    const plural = `${singular}s`;
+    const openAPIV3Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+    return {
+      ...{ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' },
+      metadata: { name: `${plural}.${group}` },
+      spec: {
+        ...{ group, scope: 'Namespaced', names: { kind, singular, plural } },
+        versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema } }],
+      },
+    };
+  });
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+  await plane.kubectl(['apply', '--filename', '-'], { input });
+  await plane.kubectl(['wait', '--for=condition=Established', '--filename', '-'], { input });
+}
+
 describe('the manifests', () => {
   test('are what the API server takes, all of them, without a warning', async () => {
     await plane.kubectl(['apply', '--kustomize', `${BASE}/../crds`]);
@@ -68,6 +93,29 @@ describe('the manifests', () => {
     expect(await imageOf()).toBe(before);
     const pods = (await within('get', 'pods', '--output=name')).trim().split('\n');
     expect(pods).toHaveLength(1);
+  });
+
+  test.each(readdirSync(OVERLAYS))('with the overlay %s are taken, too', async (overlay) => {
+    await defineMonitoring();
+    const output = await plane.kubectl([
+      ...['apply', '--kustomize', join(OVERLAYS, overlay), '--dry-run=server', '--warnings-as-errors'],
+    ]);
+    expect(output).toContain('(server dry run)');
+  });
+
+  test('for several supernodes have one after the other rolled out, each on a node of its own', async () => {
+    await plane.kubectl(['apply', '--kustomize', join(OVERLAYS, 'redis')]);
+    // What a new supernode needs to have its hosts is not waited for: there are none.
+    await within('patch', SUPERNODE, '--type=merge', '--patch={"spec":{"minReadySeconds":0}}');
+    await rolledOut();
+    const of = ['get', 'pods', '--selector=app.kubernetes.io/component=supernode'];
+    const nodes = () => within(...of, '--output=jsonpath={.items[*].spec.nodeName}');
+    await expect.poll(async () => (await nodes()).split(' ').sort()).toEqual(['one', 'two']);
+    expect(await within(...of, '--output=json')).not.toContain('persistentVolumeClaim');
+    const budget = ['get', 'poddisruptionbudget', 'drakkar-supernode'];
+    const allowed = () =>
+      within(...budget, '--output=jsonpath={.status.disruptionsAllowed}/{.status.expectedPods}');
+    await expect.poll(allowed).toBe('1/2');
   });
 
   test('are taken away again with all that they made', async () => {

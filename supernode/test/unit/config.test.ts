@@ -42,3 +42,10 @@ test('what is installed as its configuration is one, and its unit has that state
   expect(stateDirectory).toBe(`/var/lib/${name}`);
   expect(unit).toContain('--config /etc/drakkar/supernode.yaml supernode\n');
 });
+
+test.each(['base/supernode', 'overlays/redis'])('what deploy/kubernetes/%s mounts is one', async (of) => {
+  const file = join(import.meta.dirname, '../../../deploy/kubernetes', of, 'supernode.yaml');
+  const { stateDirectory, kubernetes } = await supernodeConfiguration.load(file);
+  expect(stateDirectory).toBe('/var/lib/drakkar');
+  expect(kubernetes).toMatchObject({ enabled: true, joinSecret: 'drakkar-join' });
+});
