@@ -49,7 +49,7 @@ export async function startSupernodes(
     const member = memberOf(place, ['supernode', '--config', configFile], configure, ask);
     stack.defer(() => member.kill('SIGTERM'));
     await member.start();
-    supernodes.push({ ...member, client, stateDirectory, configFile });
+    supernodes.push(Object.assign(member, { client, stateDirectory, configFile }));
   }
   const [first, ...others] = supernodes;
   if (first === undefined) throw new Error('a fleet without a supernode');

@@ -8,11 +8,15 @@ export interface LeaseOptions {
   readonly identity: string;
   /** It leads, until the signal says that it does no longer. Returns when it has ended what it began. */
   lead(signal: AbortSignal): Promise<void>;
+  /** Whether that one, which holds it, is known to lead no longer: that its lease runs out is not waited for then. */
+  succeeds?(holder: string): Promise<boolean>;
   failed(error: unknown): void;
 }
 
 /** As client-go has them: whoever has not renewed it for so long leads no longer, and gives up itself before that. */
 export const LEASE = { durationMs: 15_000, renewDeadlineMs: 10_000, retryMs: 2_000 };
+
+type Outcome = 'mine' | 'others' | 'failed';
 
 interface LeaseObject extends ClusterObject {
   readonly spec?: {
@@ -47,7 +51,7 @@ export class LeaderElection {
   async run(signal: AbortSignal): Promise<void> {
     const { retryMs } = this.#times;
     while (!signal.aborted) {
-      if (await this.#tried(signal)) await this.#lead(signal);
+      if ((await this.#tried(signal)) === 'mine') await this.#lead(signal);
       // Not all of those that wait at the same moment.
       await sleep(retryMs * (1 + Math.random() * 0.2), undefined, { signal }).catch(() => {});
     }
@@ -65,25 +69,26 @@ export class LeaderElection {
       if (signal.aborted) break;
       const startedMs = performance.now();
       const left = AbortSignal.timeout(Math.max(1, Math.ceil(renewedAtMs + renewDeadlineMs - startedMs)));
-      const isRenewed = await this.#tried(AbortSignal.any([signal, left]));
-      if (isRenewed) renewedAtMs = startedMs;
+      const outcome = await this.#tried(AbortSignal.any([signal, left]));
+      if (outcome === 'others') break;
+      if (outcome === 'mine') renewedAtMs = startedMs;
     }
     ending.abort();
     await leading;
     if (signal.aborted) await this.#release();
   }
 
-  /** @returns whether it leads now */
-  async #tried(signal: AbortSignal): Promise<boolean> {
+  /** @returns whose it is now */
+  async #tried(signal: AbortSignal): Promise<Outcome> {
     try {
       return await this.#take(signal);
     } catch (error) {
       if (!signal.aborted && !isConflict(error)) this.#options.failed(error);
-      return false;
+      return 'failed';
     }
   }
 
-  async #take(signal: AbortSignal): Promise<boolean> {
+  async #take(signal: AbortSignal): Promise<Outcome> {
     const { name, namespace, identity } = this.#options;
     const known = await this.#read(signal);
     const now = new Date().toISOString().replace('Z', '000Z');
@@ -93,17 +98,17 @@ export class LeaderElection {
         body: { ...body, metadata: { name, namespace } },
         signal,
       });
-      return true;
+      return 'mine';
     }
     const { spec = {}, metadata } = known;
     const isMine = spec.holderIdentity === identity;
-    if (!isMine && spec.holderIdentity && !this.#isOver(known)) return false;
+    if (!isMine && spec.holderIdentity && !(await this.#mayTake(spec.holderIdentity, known))) return 'others';
     const { acquireTime, leaseTransitions = 0 } = spec;
     const body = isMine
       ? this.#lease({ acquireTime: acquireTime ?? now, renewTime: now, leaseTransitions })
       : this.#lease({ acquireTime: now, renewTime: now, leaseTransitions: leaseTransitions + 1 });
     await this.#api.request('PUT', `${this.#path}/${name}`, { body: { ...body, metadata }, signal });
-    return true;
+    return 'mine';
   }
 
   async #read(signal: AbortSignal): Promise<LeaseObject | undefined> {
@@ -118,6 +123,10 @@ export class LeaderElection {
       if (isNotFound(error)) return undefined;
       throw error;
     }
+  }
+
+  async #mayTake(holder: string, lease: LeaseObject): Promise<boolean> {
+    return this.#isOver(lease) || (await this.#options.succeeds?.(holder)) === true;
   }
 
   #isOver({ spec }: LeaseObject): boolean {

@@ -9,6 +9,7 @@ import {
   isConflict,
   isNotFound,
   LeaderElection,
+  type LeaseOptions,
   METADATA_ONLY,
   Reflector,
   StatusError,
@@ -192,20 +193,25 @@ describe('a reflector', () => {
 describe('a lease', () => {
   const TIMES = { durationMs: 3_000, renewDeadlineMs: 2_000, retryMs: 300 };
 
-  function elect(name: string, identity: string, asked: ApiServer = api) {
+  function elect(
+    name: string,
+    identity: string,
+    asked: ApiServer = api,
+    { times = TIMES, ...more }: Pick<LeaseOptions, 'succeeds'> & { times?: typeof TIMES } = {},
+  ) {
     const leading: boolean[] = [];
     const own = new AbortController();
     const election = new LeaderElection(
       asked,
       {
-        ...{ namespace: 'default', name, identity, failed: () => {} },
+        ...{ namespace: 'default', name, identity, failed: () => {}, ...more },
         async lead(signal) {
           leading.push(true);
           await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
           leading.push(false);
         },
       },
-      TIMES,
+      times,
     );
     const run = election.run(AbortSignal.any([ending.signal, own.signal]));
     ended.push(run);
@@ -248,6 +254,14 @@ describe('a lease', () => {
       await sleep(10);
     }
     expect([one.isLeading(), both]).toEqual([false, 0]);
+  });
+
+  test('is not waited for by who knows that its holder leads no longer, which then does not', async () => {
+    const times = { durationMs: 3_600_000, renewDeadlineMs: 3_000_000, retryMs: 300 };
+    const one = elect('handed', 'one', api, { times });
+    await expect.poll(one.isLeading, SOON).toBe(true);
+    const two = elect('handed', 'two', api, { times, succeeds: async (holder) => holder === 'one' });
+    await expect.poll(() => [one.isLeading(), two.isLeading()], SOON).toEqual([false, true]);
   });
 });
 

@@ -10,6 +10,7 @@ import { type Joining, keepJoinSecret } from './join-secret.ts';
 import { PoliciesOfKubernetes } from './kept-policies.ts';
 import { onNode } from './node-labels.ts';
 import { Orders } from './orders.ts';
+import { Succession } from './succession.ts';
 
 export interface KubernetesModules {
   readonly state: StateStore;
@@ -55,7 +56,7 @@ export class Kubernetes implements Around, AsyncDisposable {
   async start(modules: KubernetesModules): Promise<void> {
     const { enabled, namespace } = this.#options;
     if (!enabled) return;
-    const { self, log } = modules;
+    const { state, self, log } = modules;
     // Most supernodes never need it, and it takes a while to load.
     const kubernetes = await import('@drakkar/kubernetes');
     const api = this.#connect(kubernetes);
@@ -64,10 +65,17 @@ export class Kubernetes implements Around, AsyncDisposable {
     const policies = new PoliciesOfKubernetes(modules.policies);
     this.#policies = policies;
     const ending = new AbortController();
+    const identity = `${hostname()}_${self}`;
+    const succession = new Succession(state, identity);
+    const failed = (error: unknown) =>
+      log.warn({ error }, 'the Kubernetes cluster can’t be led at the moment');
     const election = new kubernetes.LeaderElection(api, {
-      ...{ namespace, name: LEASE, identity: `${hostname()}_${self}` },
-      lead: (signal) => this.#lead(kubernetes, { api, orders, policies }, modules, signal),
-      failed: (error) => log.warn({ error }, 'the Kubernetes cluster can’t be led at the moment'),
+      ...{ namespace, name: LEASE, identity, failed },
+      succeeds: (holder) => succession.succeeds(holder),
+      lead: async (signal) => {
+        await succession.hold().catch(failed);
+        await this.#lead(kubernetes, { api, orders, policies }, modules, signal);
+      },
     });
     const running = election.run(ending.signal);
     this.#running.defer(async () => {
