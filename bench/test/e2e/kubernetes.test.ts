@@ -152,6 +152,50 @@ test('an image that a pod waits for has a snapshot without anything being writte
   expect((await fleet.supernode.client.policies()).map(({ name }) => name)).not.toContain('kubernetes-pods');
 });
 
+test('what is pushed to a private registry is read with the secrets of its policy', async () => {
+  const auth = Buffer.from(`${USER.username}:${USER.password}`).toString('base64');
+  const { client } = fleet.supernode;
+  const hook = await client.createWebhook({ name: 'private', kind: 'distribution' });
+  const url = (await client.status()).apiUrl + hook.path;
+  await using registry = await startRegistry({
+    users: { [USER.username]: USER.password },
+    notifies: { url, headers: { Authorization: `Bearer ${hook.secret}` } },
+  });
+  const tell = (repository: string) =>
+    push(repository, registry, { headers: { Authorization: `Basic ${auth}` } });
+  const built = async (repository: string) => {
+    const jobs = await client.jobs();
+    return jobs
+      .filter(({ spec }) => spec.kind === 'build' && spec.image?.includes(`/${repository}:`))
+      .map(({ state, createdBy, error }) => ({ state, createdBy, code: error?.code }));
+  };
+  const createdBy = 'policy kubernetes-pushed';
+  const team = ['--namespace=team'];
+  await plane.kubectl(['create', 'namespace', 'team']);
+  const config = JSON.stringify({ auths: { [registry.host]: { auth } } });
+  await plane.kubectl([
+    ...['create', 'secret', 'generic', 'registry', ...team, '--type=kubernetes.io/dockerconfigjson'],
+    `--from-literal=.dockerconfigjson=${config}`,
+  ]);
+  const pullSecrets = [{ namespace: 'team', name: 'registry' }];
+  await apply('pushed', { images: [`${registry.host}/pushed/*`], pullSecrets }, 'SnapshotPolicy');
+  const why = ['get', 'snapshotpolicy', 'pushed', '--output=jsonpath={.status.conditions[*].reason}'];
+  await expect.poll(() => plane.kubectl(why), SOON).toBe('SecretForbidden');
+  await tell('pushed/refused');
+  const refused = { createdBy, state: 'failed', code: 'unauthorized' };
+  await expect.poll(() => built('pushed/refused'), SOON).toEqual([refused]);
+  await plane.kubectl([
+    ...['create', 'rolebinding', 'drakkar', ...team, '--clusterrole=drakkar-pull-secrets'],
+    '--serviceaccount=drakkar:drakkar-supernode',
+  ]);
+  await plane.kubectl(['wait', '--for=condition=Ready', 'snapshotpolicy/pushed', '--timeout=120s']);
+  const before = await snapshots();
+  await tell('pushed/app');
+  await expect.poll(snapshots, SOON).toEqual(before.map((count) => count + 1));
+  expect(await built('pushed/app')).toEqual([{ createdBy, state: 'succeeded' }]);
+  await plane.kubectl(['delete', 'snapshotpolicy', 'pushed', '--timeout=60s']);
+});
+
 describe('what a supernode may do in a cluster', () => {
   test('is what the manifests say: it has told hosts how to come in', async () => {
     const { joinToken, supernodes } = await fleet.supernode.client.joinToken();
