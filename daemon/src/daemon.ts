@@ -323,14 +323,14 @@ async function joinSwarm(
   if (supernodes.length === 0) return undefined;
   const {
     supernode: _,
-    supernodeFile: __,
+    supernodeFile,
     joinTokenFile,
     uploadSlots,
     uploadRate,
     downloadRate,
     ...rest
   } = swarm;
-  const { inFlightBytes, memoryBytes, upstreamRate: ___, ...host } = rest;
+  const { inFlightBytes, memoryBytes, upstreamRate: __, ...host } = rest;
   const key = await loadKey(
     join(stateDirectory, 'keys', 'peer.pem'),
     'the cluster then takes this host for a new one, which needs a join token',
@@ -339,9 +339,10 @@ async function joinSwarm(
     swarm.joinToken ??
     (joinTokenFile === null ? null : await readSecret(joinTokenFile, 'swarm.joinTokenFile'));
   const limits = { uploadSlots, uploadRate, downloadRate, inFlightBytes, memoryBytes };
+  const supernodesNow = supernodeFile === null ? undefined : () => supernodesOf(swarm);
   const { startSwarmPeer } = await import('./swarm/index.ts');
   const peer = await startSwarmPeer(
-    { ...host, stateDirectory, supernodes, joinToken, limits },
+    { ...host, stateDirectory, supernodes, supernodesNow, joinToken, limits },
     { ...modules, key },
   );
   modules.store.onRemoved((content) => peer.forget(content));

@@ -293,7 +293,9 @@ export const configSchema = z.strictObject({
       supernodeFile: absolutePath
         .nullable()
         .default(null)
-        .describe('A file that holds it, or several, each on a line of its own, instead.'),
+        .describe(
+          'A file that holds it, or several, each on a line of its own, instead. It is read again while none of them is there.',
+        ),
       joinToken: z
         .string()
         .refine(accepts(parseJoinToken), 'is not a join token; `drakkar supernode token` prints one')

@@ -147,6 +147,18 @@ export class Supernodes implements AsyncDisposable {
     for (const { link } of this.#known.values()) link.start();
   }
 
+  /** Where some of them are was said anew. */
+  configure(addresses: readonly SupernodeAddress[]): void {
+    const named = new Map(addresses.map((address) => [address.peer, address]));
+    for (const { link, isConfigured } of [...this.#known.values()]) {
+      const { peer } = link.address;
+      const now = named.get(peer);
+      const isAsBefore = now === undefined ? !isConfigured : addressOf(now) === addressOf(link.address);
+      if (!isAsBefore && !link.isUp) this.#end(peer);
+    }
+    for (const [peer, address] of named) if (!this.#known.has(peer)) this.#meet(address, true);
+  }
+
   /** Which labels say where a host is. */
   get localityLabels(): readonly string[] {
     return this.#localityLabels;

@@ -24,6 +24,7 @@ import type { LocalPieces, PieceSink } from './exchange.ts';
 import { Exchanges, type SwarmDownload, type SwarmPieces } from './exchanges.ts';
 import type { BlobShape } from './fetcher.ts';
 import { HostFigures } from './host-figures.ts';
+import { lookAgain } from './look-again.ts';
 import { Names } from './names.ts';
 import type { SwarmLimits } from './options.ts';
 import { MemoryBudget } from './rate.ts';
@@ -34,6 +35,8 @@ export interface SwarmPeerOptions {
   readonly stateDirectory: string;
   /** Where some of the supernodes are, as `host:port/PEER`; of the others this host hears. */
   readonly supernodes: readonly string[];
+  /** What that is by then, where it may change. */
+  readonly supernodesNow?: (() => Promise<readonly string[]>) | undefined;
   /** Needed until this host is a member. */
   readonly joinToken: string | null;
   readonly name: string | null;
@@ -170,6 +173,15 @@ export async function startSwarmPeer(
       },
     }),
   );
+  const { supernodesNow } = options;
+  if (supernodesNow !== undefined) {
+    const ending = new AbortController();
+    const looking = lookAgain(link, supernodesNow, { log: modules.log, signal: ending.signal });
+    stack.defer(async () => {
+      ending.abort();
+      await looking;
+    });
+  }
   names.begin(link);
   snapshots.begin(link);
   tasks.begin(link);

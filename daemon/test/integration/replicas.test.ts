@@ -227,6 +227,18 @@ describe('several supernodes over one Redis', () => {
     });
   });
 
+  test('are found by a host of which all have been replaced, where it is told so', async () => {
+    const cluster = ended.use(await startCluster({ state: sharedState() }));
+    const { path } = ended.use(await temporaryDirectory('another'));
+    let addresses = [cluster.join.supernode];
+    const { swarm } = ended.use(await cluster.host({ supernodesNow: async () => addresses }));
+    await cluster.supernode[Symbol.asyncDispose]();
+    const another = await startOne(path, await freePort());
+    addresses = [another.supernode.status().address];
+    const known = () => swarm.status().supernodes.map(({ address, up }) => ({ address, up }));
+    await expect.poll(known, SOON).toEqual([{ address: addresses[0], up: true }]);
+  });
+
   test('let no host in that one of them has revoked, and let one in that has enrolled with another', async () => {
     const { cluster, second, members } = await startPair(2);
     const other = members[1];

@@ -37,6 +37,7 @@ export interface HostOptions {
   readonly limits?: Partial<SwarmPeerOptions['limits']>;
   /** Where it goes; the first one where absent. */
   readonly supernodes?: readonly string[];
+  readonly supernodesNow?: SwarmPeerOptions['supernodesNow'];
 }
 
 /** A registry, a supernode and hosts of one process, each with an address of its own. */
@@ -99,6 +100,7 @@ export async function startCluster(
       await startSwarmPeer(
         {
           supernodes: options.supernodes ?? [join_.supernode],
+          supernodesNow: options.supernodesNow,
           joinToken: join_.joinToken,
           stateDirectory: directory,
           name: `host-${hosts}`,
