@@ -49,7 +49,7 @@ beforeAll(async () => {
     await startFleet({
       hosts: names.length,
       supernodes: 2,
-      supernode: { kubernetes: { enabled: true, kubeconfig } },
+      supernode: { kubernetes: { enabled: true, kubeconfig, joinSecret: 'drakkar-join' } },
       // Slow enough that something can happen meanwhile.
       daemon: () => ({ swarm: { upstreamRate: 4 * MEBIBYTE, uploadRate: 4 * MEBIBYTE } }),
     }),
@@ -61,6 +61,13 @@ const lease = async () => {
   const asked = ['get', 'lease', 'drakkar-supernode', '--namespace=drakkar', '--output=json'];
   return (JSON.parse(await plane.kubectl(asked)) as { spec: Lease }).spec;
 };
+
+/** Where hosts are told in Kubernetes that supernodes are. */
+async function toldSupernodes(): Promise<string[]> {
+  const path = '--output=jsonpath={.data.supernodes}';
+  const told = await plane.kubectl(['get', 'secret', 'drakkar-join', '--namespace=drakkar', path]);
+  return Buffer.from(told, 'base64').toString().trim().split('\n');
+}
 
 /** @returns the supernode that holds it: each prints its peer when it begins */
 function holderOf({ holderIdentity }: Lease): FleetSupernode {
@@ -126,8 +133,10 @@ test('what a supernode was killed in the middle of, another one ends, and does n
   const killed = holderOf(before);
   await killed.kill('SIGKILL');
   const after = await takenOver(before);
+  await expect.poll(toldSupernodes, SOON).toHaveLength(1);
   await allDoneOnce('killed', holderOf(after));
   await killed.start();
+  await expect.poll(toldSupernodes, SOON).toHaveLength(2);
   expect((await lease()).holderIdentity).toBe(after.holderIdentity);
 });
 
