@@ -1,14 +1,17 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ControlPlane, startControlPlane, startNodes } from '@drakkar/lab';
+import { bindClaim, type ControlPlane, startControlPlane, startNodes } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const BASE = join(import.meta.dirname, '../../../deploy/kubernetes/base');
 const OVERLAYS = join(BASE, '../overlays');
 /** Of what overlays name and the API server does not know by itself. */
-const MONITORING = ['ServiceMonitor', 'PodMonitor', 'PrometheusRule'];
-const CONTROLLERS = ['deployment-controller', 'replicaset-controller', 'disruption-controller'];
+const MONITORING = ['ServiceMonitor', 'PrometheusRule'];
+const CONTROLLERS = [
+  ...['deployment-controller', 'replicaset-controller', 'daemonset-controller', 'disruption-controller'],
+];
 const SUPERNODE = 'deployment/drakkar-supernode';
+const DAEMON = 'daemonset/drakkar-daemon';
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
@@ -20,30 +23,13 @@ beforeAll(async () => {
 afterAll(() => running[Symbol.asyncDispose]());
 
 const within = (...args: string[]) => plane.kubectl(['--namespace', 'drakkar', ...args]);
-const rolledOut = () => within('rollout', 'status', SUPERNODE, '--timeout=120s');
-const imageOf = () => within('get', SUPERNODE, '--output=jsonpath={.spec.template.spec.containers[0].image}');
-
-/** As a storage system does: no controller here has any. */
-async function bindDisk(): Promise<void> {
-  const claim = { namespace: 'drakkar', name: 'drakkar-supernode' };
-  const spec = {
-    ...{ capacity: { storage: '20Gi' }, accessModes: ['ReadWriteOnce'], claimRef: claim },
-    hostPath: { path: '/var/lib/disk' },
-  };
-  await plane.kubectl(['apply', '--filename', '-'], {
-    input: JSON.stringify({ apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'disk' }, spec }),
-  });
-  const path = `/api/v1/namespaces/${claim.namespace}/persistentvolumeclaims/${claim.name}`;
-  const bound = {
-    metadata: { annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
-    spec: { volumeName: 'disk' },
-  };
-  const merge = 'application/merge-patch+json';
-  expect((await plane.ask('PATCH', path, bound, merge)).status).toBe(200);
-  expect((await plane.ask('PATCH', `${path}/status`, { status: { phase: 'Bound' } }, merge)).status).toBe(
-    200,
-  );
-}
+const rolledOut = (what: string) => within('rollout', 'status', what, '--timeout=120s');
+const imageOf = (what: string) =>
+  within('get', what, '--output=jsonpath={.spec.template.spec.containers[0].image}');
+const podsOf = async (component: string) =>
+  (await within('get', 'pods', `--selector=app.kubernetes.io/component=${component}`, '--output=name'))
+    .trim()
+    .split('\n');
 
 /** The Prometheus Operator's resources, whatever stands in them. */
 async function defineMonitoring(): Promise<void> {
@@ -78,36 +64,43 @@ describe('the manifests', () => {
       '--warnings-as-errors',
     ]);
     expect(output).toContain('deployment.apps/drakkar-supernode created (server dry run)');
+    expect(output).toContain('daemonset.apps/drakkar-daemon created (server dry run)');
   });
 
-  test('have a supernode rolled out, updated and rolled back by the real controllers', async () => {
+  test.each([
+    { what: SUPERNODE, component: 'supernode', container: 'supernode', count: 1 },
+    { what: DAEMON, component: 'daemon', container: 'daemon', count: 2 },
+  ])('have a $component rolled out, updated and rolled back by the real controllers', async (each) => {
+    const { what, component, container, count } = each;
     await plane.kubectl(['apply', '--kustomize', BASE]);
-    await bindDisk();
-    await rolledOut();
-    const before = await imageOf();
-    await within('set', 'image', SUPERNODE, 'supernode=drakkar.dev/drakkar:next');
-    await rolledOut();
-    expect(await imageOf()).toBe('drakkar.dev/drakkar:next');
-    await within('rollout', 'undo', SUPERNODE);
-    await rolledOut();
-    expect(await imageOf()).toBe(before);
-    const pods = (await within('get', 'pods', '--output=name')).trim().split('\n');
-    expect(pods).toHaveLength(1);
+    if (what === SUPERNODE) await bindClaim(plane, 'drakkar', 'drakkar-supernode');
+    await rolledOut(what);
+    const before = await imageOf(what);
+    await within('set', 'image', what, `${container}=drakkar.dev/drakkar:next`);
+    await rolledOut(what);
+    expect(await imageOf(what)).toBe('drakkar.dev/drakkar:next');
+    await within('rollout', 'undo', what);
+    await rolledOut(what);
+    expect(await imageOf(what)).toBe(before);
+    await expect.poll(() => podsOf(component), { timeout: 30_000 }).toHaveLength(count);
   });
 
-  test.each(readdirSync(OVERLAYS))('with the overlay %s are taken, too', async (overlay) => {
-    await defineMonitoring();
-    const output = await plane.kubectl([
-      ...['apply', '--kustomize', join(OVERLAYS, overlay), '--dry-run=server', '--warnings-as-errors'],
-    ]);
-    expect(output).toContain('(server dry run)');
-  });
+  test.each([...readdirSync(OVERLAYS).map((overlay) => join('overlays', overlay)), 'undo'])(
+    'are taken with %s, too',
+    async (other) => {
+      await defineMonitoring();
+      const output = await plane.kubectl([
+        ...['apply', '--kustomize', join(BASE, '..', other), '--dry-run=server', '--warnings-as-errors'],
+      ]);
+      expect(output).toContain('(server dry run)');
+    },
+  );
 
   test('for several supernodes have one after the other rolled out, each on a node of its own', async () => {
     await plane.kubectl(['apply', '--kustomize', join(OVERLAYS, 'redis')]);
     // What a new supernode needs to have its hosts is not waited for: there are none.
     await within('patch', SUPERNODE, '--type=merge', '--patch={"spec":{"minReadySeconds":0}}');
-    await rolledOut();
+    await rolledOut(SUPERNODE);
     const of = ['get', 'pods', '--selector=app.kubernetes.io/component=supernode'];
     const nodes = () => within(...of, '--output=jsonpath={.items[*].spec.nodeName}');
     await expect.poll(async () => (await nodes()).split(' ').sort()).toEqual(['one', 'two']);
