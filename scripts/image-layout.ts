@@ -10,7 +10,6 @@ import { createGzip } from 'node:zlib';
 import document from '../package.json' with { type: 'json' };
 
 const [directory = '', ...trees] = process.argv.slice(2);
-const NODE = '/usr/lib/drakkar/node_modules/node/bin/node';
 /** 2020-09-13. */
 const MADE_SECONDS = 1_600_000_000;
 const TAR = [
@@ -85,8 +84,12 @@ const config = await put(
     created: new Date(MADE_SECONDS * 1_000).toISOString(),
     config: {
       User: '65532:65532',
-      Env: ['DRAKKAR_NATIVE=/usr/lib/drakkar/drakkar-native', 'NODE_COMPILE_CACHE=/tmp/drakkar'],
-      Entrypoint: [NODE, '/usr/lib/drakkar/cli/src/main.js'],
+      Env: [
+        'PATH=/usr/bin',
+        'DRAKKAR_NATIVE=/usr/lib/drakkar/drakkar-native',
+        'NODE_COMPILE_CACHE=/tmp/drakkar',
+      ],
+      Entrypoint: ['/usr/bin/drakkar'],
       WorkingDir: '/',
       Labels: labels,
     },

@@ -57,11 +57,11 @@ describe.skipIf(process.getuid?.() !== 0)('a node, by the manifests alone (needs
   async function kustomization(): Promise<string> {
     const own = join(directory, 'kustomization');
     await mkdir(own);
-    const daemon = await readFile(join(MANIFESTS, 'base/daemon/daemon.yaml'), 'utf8');
-    await writeFile(join(own, 'daemon.yaml'), `${daemon}volumes:\n  background: 'off'\n`);
+    const daemon = await readFile(join(MANIFESTS, 'base/daemon/config.yaml'), 'utf8');
+    await writeFile(join(own, 'config.yaml'), `${daemon}volumes:\n  background: 'off'\n`);
     const generator = {
       ...{ name: 'drakkar-daemon-configuration', namespace: NAMESPACE, behavior: 'merge' },
-      files: ['daemon.yaml'],
+      files: ['config.yaml'],
     };
     const text = { resources: [relative(own, join(MANIFESTS, 'base'))], configMapGenerator: [generator] };
     await writeFile(join(own, 'kustomization.yaml'), JSON.stringify(text));

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { configuration, examineSurroundings } from '@drakkar/daemon';
 import { temporaryDirectory } from '@drakkar/lab';
 import { formatJoinToken, peerIdOf } from '@drakkar/protocol';
@@ -153,4 +153,13 @@ describe('settings that are right one by one', () => {
       'problem registries.caFiles.0',
     ]);
   });
+});
+
+test('what its pods have as its configuration is one, with the places that they mount', async () => {
+  const base = join(import.meta.dirname, '../../../../deploy/kubernetes/base/daemon');
+  const { stateDirectory, native, containerd, swarm } = await configuration.load(join(base, 'config.yaml'));
+  const pods = await readFile(join(base, 'daemon-set.yaml'), 'utf8');
+  const files = [native.socket, containerd.snapshotterSocket, swarm.joinTokenFile];
+  for (const place of [stateDirectory, ...files.map((path) => dirname(path ?? ''))])
+    expect(pods).toContain(`mountPath: ${place}`);
 });
