@@ -1,8 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { type Dispatcher, fetch, type Response } from 'undici';
-import { type ApiServer, type Call, type Status, StatusError, type WatchEvent } from './contract.ts';
+import {
+  type ApiServer,
+  type Call,
+  type Status,
+  StatusError,
+  type WatchCall,
+  type WatchEvent,
+} from './contract.ts';
 import { Pace } from './pace.ts';
+import { delayMs } from './retry.ts';
 
 export interface ApiServerOptions {
   /** A kubeconfig file; that of the pod it runs in where `null`. */
@@ -31,11 +39,20 @@ interface Credentials {
 
 /** @throws `Error` for a kubeconfig that can’t be read, or has nothing of that name */
 export function connectApiServer({ kubeconfig, context }: ApiServerOptions): ApiServer {
-  const config = new KubeConfig();
+  const config = new Config();
   if (kubeconfig === null) config.loadFromCluster();
   else config.loadFromFile(kubeconfig);
   if (context !== null) config.setCurrentContext(context);
   return new HttpApiServer(config);
+}
+
+/** With HTTP/1.1: where the server goes away in the middle of HTTP/2, undici 8.13 throws what nobody can catch (“other side closed”), and the process ends. */
+class Config extends KubeConfig {
+  override createDispatcherOptions(...of: Parameters<KubeConfig['createDispatcherOptions']>) {
+    const options = super.createDispatcherOptions(...of);
+    if (options.type !== 'agent') return options;
+    return { ...options, connect: { ...options.connect, allowH2: false } };
+  }
 }
 
 class HttpApiServer implements ApiServer {
@@ -60,7 +77,7 @@ class HttpApiServer implements ApiServer {
     const both = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
     const waitMs = this.#pace.turn(performance.now());
     if (waitMs > 0) await sleep(waitMs, undefined, { signal: both }).catch(fail);
-    const response = await this.#send(method, path, call, both);
+    const response = await this.#sendPatiently(method, path, call, both);
     const text = await textOf(response, MAX_ANSWER_BYTES);
     try {
       return JSON.parse(text) as T;
@@ -69,12 +86,13 @@ class HttpApiServer implements ApiServer {
     }
   }
 
-  async *watch(path: string, { query, signal, ...call }: Call = {}): AsyncGenerator<WatchEvent> {
+  async *watch(path: string, { query, signal, opened, ...call }: WatchCall = {}): AsyncGenerator<WatchEvent> {
     const ending = new AbortController();
     const silence = setTimeout(() => ending.abort(), SILENCE_MS);
     const both = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]);
     try {
       const response = await this.#send('GET', path, { ...call, query: { ...query, watch: true } }, both);
+      opened?.();
       for await (const line of linesOf(response.body ?? [], () => silence.refresh())) yield eventOf(line);
     } catch (cause) {
       if (cause instanceof StatusError) throw cause;
@@ -82,6 +100,19 @@ class HttpApiServer implements ApiServer {
     } finally {
       clearTimeout(silence);
       ending.abort();
+    }
+  }
+
+  /** What the server has put off is asked again when it said, as long as there is time. Source: client-go, `rest/with_retry.go`. */
+  async #sendPatiently(method: string, path: string, call: Call, signal: AbortSignal): Promise<Response> {
+    for (let times = 1; ; times += 1) {
+      try {
+        return await this.#send(method, path, call, signal);
+      } catch (error) {
+        if (!(error instanceof StatusError) || !error.isPutOff) throw error;
+        const isOver = await sleep(delayMs(times, error.retryAfterMs), false, { signal }).catch(() => true);
+        if (isOver) throw error;
+      }
     }
   }
 

@@ -28,6 +28,17 @@ export function isSameWish(now: ClusterObject | undefined, before: ClusterObject
   );
 }
 
+/**
+ * Whether the first was written before the second; one that there is not was before all.
+ * Source: Kubernetes, API concepts, “Resource versions”: those of one kind are numbers that grow.
+ */
+export function isOlder(one: ClusterObject | undefined, other: ClusterObject | undefined): boolean {
+  return versionOf(one) < versionOf(other);
+}
+
+const versionOf = (object: ClusterObject | undefined): bigint =>
+  BigInt(object?.metadata.resourceVersion ?? 0);
+
 /** Where objects of one kind are, as `/api/v1/nodes` or `/apis/drakkar.dev/v1alpha1/imagesnapshots`. */
 export type ResourcePath = `/api/${string}` | `/apis/${string}`;
 
@@ -57,11 +68,16 @@ export interface Call {
   readonly signal?: AbortSignal;
 }
 
+export interface WatchCall extends Call {
+  /** Told when the server has begun to answer. */
+  opened?(): void;
+}
+
 /** The API server, as far as it is asked here. Every call may throw {@link StatusError}. */
 export interface ApiServer {
   request<T>(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, call?: Call): Promise<T>;
   /** Ends when the server ends it. */
-  watch(path: string, call?: Call): AsyncIterable<WatchEvent>;
+  watch(path: string, call?: WatchCall): AsyncIterable<WatchEvent>;
 }
 
 /** The API server has not done what it was asked, or can't be reached. */
@@ -83,6 +99,11 @@ export class StatusError extends Error {
     this.reason = reason;
     const seconds = details?.retryAfterSeconds;
     this.retryAfterMs = options?.retryAfterMs ?? (seconds === undefined ? undefined : seconds * 1_000);
+  }
+
+  /** It was not even begun: the server has too much to do, or is about to end. */
+  get isPutOff(): boolean {
+    return (this.code === 429 || this.code === 503) && this.retryAfterMs !== undefined;
   }
 
   /** What was to be read has been forgotten: all is to be listed again. */

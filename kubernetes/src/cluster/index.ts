@@ -5,10 +5,12 @@ export {
   type ClusterObject,
   isConflict,
   isNotFound,
+  isOlder,
   isSameWish,
   type ObjectMeta,
   type ResourcePath,
   StatusError,
+  type WatchCall,
 } from './contract.ts';
 export { Events, type Happening } from './events.ts';
 export { LeaderElection, type LeaseOptions } from './lease.ts';

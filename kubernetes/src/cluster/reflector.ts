@@ -33,8 +33,8 @@ export const ofOne = (accept: string): string => accept.replace('List;', ';');
 const PAGE = 500;
 /** Watches are ended by the server after a time between the two, so that not all begin anew at once. */
 const WATCH_SECONDS = { least: 300, most: 600 };
-/** A watch that was there for so long has worked. */
-const WORKED_MS = 5_000;
+/** A watch that was open for so long has worked. One that ends sooner, however it ends, is begun again later each time. */
+const WORKED_MS = 500;
 
 /**
  * A copy of all objects of a kind, which follows what happens to them: pages, then a watch from there on, and from there on again when it ends. Where the server has
@@ -65,20 +65,23 @@ export class Reflector<T> {
   /** Goes on until it is told not to; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; ) {
-      const startedMs = performance.now();
+      let openedMs = Number.POSITIVE_INFINITY;
+      let retryAfterMs: number | undefined;
       try {
         if (this.#resourceVersion === undefined) await this.#list(signal);
-        await this.#watch(signal);
-        failures = 0;
+        await this.#watch(signal, () => {
+          openedMs = performance.now();
+        });
       } catch (cause) {
         if (signal.aborted) break;
         const error =
           cause instanceof StatusError ? cause : new StatusError({ message: String(cause) }, { cause });
         if (error.isGone) this.#resourceVersion = undefined;
         else this.#options.failed(error);
-        failures = performance.now() - startedMs >= WORKED_MS ? 1 : failures + 1;
-        await sleep(delayMs(failures, error.retryAfterMs), undefined, { signal }).catch(() => {});
+        retryAfterMs = error.retryAfterMs;
       }
+      failures = performance.now() - openedMs >= WORKED_MS ? 0 : failures + 1;
+      await sleep(delayMs(failures, retryAfterMs), undefined, { signal }).catch(() => {});
     }
   }
 
@@ -106,7 +109,7 @@ export class Reflector<T> {
   }
 
   /** Returns when the server has ended it. */
-  async #watch(signal: AbortSignal): Promise<void> {
+  async #watch(signal: AbortSignal, opened: () => void): Promise<void> {
     const { path, labelSelector, fieldSelector, accept } = this.#options;
     const { least, most } = WATCH_SECONDS;
     const timeoutSeconds = Math.round(least + Math.random() * (most - least));
@@ -115,7 +118,7 @@ export class Reflector<T> {
       allowWatchBookmarks: true,
       resourceVersion: this.#resourceVersion,
     };
-    const call = { query, signal, ...(accept === undefined ? {} : { accept: ofOne(accept) }) };
+    const call = { query, signal, opened, ...(accept === undefined ? {} : { accept: ofOne(accept) }) };
     for await (const event of this.#api.watch(path, call)) this.#heard(event);
   }
 

@@ -14,24 +14,26 @@ export interface Applied {
  * that has gone nothing is said, nor made anew: with its uid no other of its name is meant.
  *
  * @param what its status, or what it has in its metadata
+ * @returns the object as it is then, where there is one
  * @throws `StatusError`
  */
-export async function applyTo(
+export async function applyTo<T extends ClusterObject>(
   api: Pick<ApiServer, 'request'>,
   { path, apiVersion, kind, fieldManager }: Applied,
-  { metadata: { name, uid } }: ClusterObject,
+  { metadata: { name, uid } }: T,
   what: { readonly status: unknown } | { readonly metadata: object },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<T | undefined> {
   const isStatus = 'status' in what;
   const metadata = { ...(isStatus ? {} : what.metadata), name, uid };
   const body = { apiVersion, kind, metadata, ...(isStatus ? { status: what.status } : {}) };
   const query = { fieldManager, force: true };
   try {
-    await api.request('PATCH', `${path}/${name}${isStatus ? '/status' : ''}`, {
+    return await api.request<T>('PATCH', `${path}/${name}${isStatus ? '/status' : ''}`, {
       ...{ body, query, contentType: 'application/apply-patch+yaml', signal },
     });
   } catch (error) {
     if (!isNotFound(error)) throw error;
+    return undefined;
   }
 }
