@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import {
@@ -5,6 +6,7 @@ import {
   applyTo,
   type ClusterObject,
   type Events,
+  isOlder,
   isSameWish,
   Reflector,
   WorkQueue,
@@ -62,13 +64,19 @@ export class ImageSnapshots implements AsyncDisposable {
   readonly #queue: WorkQueue;
   /** By uid, of those that there are. */
   readonly #names = new Map<string, string>();
+  /** As they came back when they were written, until that is heard of. */
+  readonly #written = new Map<string, ImageSnapshot>();
   readonly #ending = new AbortController();
+  /** Whether it is known which nodes there are; not where it has ended before. */
+  readonly #knowsNodes: Promise<boolean>;
   readonly #listening: Disposable;
   #running: Promise<void> = Promise.resolve();
 
   constructor(modules: ImageSnapshotsModules) {
-    const { api, fleet, log } = modules;
+    const { api, fleet, nodes, log } = modules;
     this.#modules = modules;
+    const ended = once(this.#ending.signal, 'abort').then(() => false);
+    this.#knowsNodes = Promise.race([nodes.filled.then(() => true), ended]);
     this.#objects = new Reflector<ImageSnapshot>(api, {
       path: PATH,
       keep: (object) => object,
@@ -117,15 +125,37 @@ export class ImageSnapshots implements AsyncDisposable {
     }
     if (now === undefined) return;
     const { uid, name } = now.metadata;
+    const written = this.#written.get(name);
     this.#names.set(uid, name);
-    // Its status is what we have written.
+    if (written !== undefined && !isOlder(now, written)) this.#written.delete(name);
     if (!isSameWish(now, before)) this.#queue.add(name);
+    // Somebody else may have written over what we say.
+    else if (isOlder(written, now) && !isDeepStrictEqual(now.status, before?.status))
+      this.#queue.addIn(name, FURTHER_MS);
+  }
+
+  /** What we have written is known before it is heard of: else what it says were done once more. */
+  #known(name: string): ImageSnapshot | undefined {
+    const heard = this.#objects.objects.get(name);
+    const written = this.#written.get(name);
+    return heard !== undefined && isOlder(heard, written) ? written : heard;
+  }
+
+  async #write(
+    object: ImageSnapshot,
+    what: { readonly status: unknown } | { readonly metadata: object },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { name } = object.metadata;
+    const written = await applyTo(this.#modules.api, APPLIED, object, what, signal);
+    if (written !== undefined && isOlder(this.#objects.objects.get(name), written))
+      this.#written.set(name, written);
   }
 
   /** @returns after how many milliseconds it is to be looked at again */
   async #reconcile(name: string, signal: AbortSignal): Promise<number | undefined> {
-    await this.#modules.nodes.filled;
-    const object = this.#objects.objects.get(name);
+    if (!(await this.#knowsNodes)) return undefined;
+    const object = this.#known(name);
     if (object === undefined) return undefined;
     const isDeleted = object.metadata.deletionTimestamp !== undefined;
     const hasFinalizer = object.metadata.finalizers?.includes(FINALIZER) === true;
@@ -150,7 +180,7 @@ export class ImageSnapshots implements AsyncDisposable {
     const { uid, creationTimestamp, generation = 0 } = object.metadata;
     const before = object.status ?? {};
     const nowMs = Date.now();
-    const pull = await secrets.read(spec.pullSecrets ?? []);
+    const pull = await secrets.read(spec.pullSecrets ?? [], signal);
     const plan = planOf({
       ...{ spec, status: before, isDeleted, nodes: nodes.objects, nowMs },
       isEdited: before.observedGeneration !== generation,
@@ -170,8 +200,7 @@ export class ImageSnapshots implements AsyncDisposable {
     await this.#say(object, status, signal);
     this.#tell(object, before, status);
     if (refusal !== undefined) throw refusal;
-    const isGone = isDeleted && plan.previous.length === 0 && plan.begin.size === 0 && plan.end.length === 0;
-    if (isGone) {
+    if (isDeleted && plan.previous.length === 0 && fleet.ordersOf(uid).size === 0) {
       await this.#keepFinalizer(object, false, signal);
       return undefined;
     }
@@ -193,7 +222,7 @@ export class ImageSnapshots implements AsyncDisposable {
 
   async #say(object: ImageSnapshot, status: ImageSnapshotStatus, signal: AbortSignal): Promise<void> {
     if (isDeepStrictEqual(plain(object.status), plain(status))) return;
-    await applyTo(this.#modules.api, APPLIED, object, { status }, signal);
+    await this.#write(object, { status }, signal);
   }
 
   async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
@@ -206,7 +235,7 @@ export class ImageSnapshots implements AsyncDisposable {
 
   async #keepFinalizer(object: ImageSnapshot, isKept: boolean, signal: AbortSignal): Promise<void> {
     const metadata = isKept ? { finalizers: [FINALIZER] } : {};
-    await applyTo(this.#modules.api, APPLIED, object, { metadata }, signal);
+    await this.#write(object, { metadata }, signal);
   }
 
   /** Of what is not as it was. */

@@ -8,7 +8,7 @@ import {
 } from '../resources/index.ts';
 import type { Order, OrderSpec } from './contract.ts';
 import { type Item, isPinned, itemsOf, type NodeLabels, nameOf, pinned } from './items.ts';
-import { type Due, dueOf } from './schedule.ts';
+import { type Due, dueOf, roundOf } from './schedule.ts';
 
 /** An ImageSnapshot as it is, and all that is to be known to say what comes next. */
 export interface Situation {
@@ -119,9 +119,9 @@ class Planner {
   }
 
   /** Its snapshot, and what it means: as of the last time that it was due. */
-  #built(item: Item, before: ImageStatus, { lastMs }: Due): ImageStatus {
+  #built(item: Item, before: ImageStatus, due: Due): ImageStatus {
     const { orders, spec, secretProblem, isEdited, nowMs } = this.#situation;
-    const round = new Date(lastMs).toISOString();
+    const round = roundOf(due, before.round);
     const isSameRound = before.round === round;
     const failures = isSameRound ? (before.failures ?? 0) : 0;
     const name = nameOf('build', item, round, failures);
@@ -200,12 +200,18 @@ class Planner {
   }
 
   #evictPrevious(): void {
-    const { orders, nowMs, spec, isDeleted, keptByOthers } = this.#situation;
+    const { orders, nowMs, spec, status, isDeleted, keptByOthers } = this.#situation;
+    const told = new Set((status.previous ?? []).map((each) => keyOfItem(each)));
     for (const [key, { image, platform, since, reason }] of this.#previous) {
       const keptMs = reason === 'Superseded' ? durationMs(spec.retention.previous) : 0;
       const untilMs = Date.parse(since) + keptMs;
       if (!isDeleted && untilMs > nowMs) {
         this.#lookAt(untilMs);
+        continue;
+      }
+      // First it is told since when: what is asked has its name from that.
+      if (!told.has(key)) {
+        this.#lookAt(nowMs);
         continue;
       }
       const name = nameOf('evict', image, platform, since);
@@ -214,8 +220,11 @@ class Planner {
         this.#want(name, { kind: 'evict', image, platform });
         continue;
       }
-      if (order !== undefined && !isEnded(order.state)) this.#wanted.add(name);
-      else this.#previous.delete(key);
+      if (order !== undefined) this.#wanted.add(name);
+      if (order !== undefined && !isEnded(order.state)) continue;
+      // What was asked is kept until it is told that it is done: else it were asked again.
+      this.#previous.delete(key);
+      this.#lookAt(nowMs);
     }
   }
 

@@ -27,3 +27,15 @@ export function dueOf(refresh: ImageSnapshotSpec['refresh'], sinceMs: number, no
   }
   return { lastMs: sinceMs, nextMs: undefined };
 }
+
+/**
+ * The time for which something is looked at: when it was due last, or the next time where it was looked at for that already, by who has a clock that is ahead.
+ * @param before for which it was looked at last
+ */
+export function roundOf(
+  { lastMs, nextMs = Number.POSITIVE_INFINITY }: Due,
+  before: string | undefined,
+): string {
+  const beforeMs = Date.parse(before ?? '');
+  return new Date(beforeMs > lastMs && beforeMs <= nextMs ? beforeMs : lastMs).toISOString();
+}

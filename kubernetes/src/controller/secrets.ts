@@ -69,17 +69,17 @@ export class Secrets {
   }
 
   /** @throws {@link StatusError} where the API server can’t be asked */
-  async read(names: readonly SecretName[]): Promise<PullSecrets> {
-    const all = await Promise.all(names.map((name) => this.#one(name)));
+  async read(names: readonly SecretName[], signal: AbortSignal): Promise<PullSecrets> {
+    const all = await Promise.all(names.map((name) => this.#one(name, signal)));
     const configs = all.flatMap((each) => ('config' in each ? [each.config] : []));
     return new PullSecrets(configs, all.flatMap((each) => ('problem' in each ? [each.problem] : []))[0]);
   }
 
-  async #one(name: SecretName): Promise<Read> {
+  async #one(name: SecretName, signal: AbortSignal): Promise<Read> {
     const key = `${name.namespace}/${name.name}`;
     const known = this.#kept.get(key);
     if (known !== undefined && performance.now() < known.untilMs) return await known.read;
-    const read = this.#ask(name);
+    const read = this.#ask(name, signal);
     const kept = { untilMs: performance.now() + FRESH_MS, read };
     remember(this.#kept, key, kept, MAX_KEPT);
     try {
@@ -92,7 +92,7 @@ export class Secrets {
     }
   }
 
-  async #ask({ namespace, name }: SecretName): Promise<Read> {
+  async #ask({ namespace, name }: SecretName, signal: AbortSignal): Promise<Read> {
     const which = `the secret ${namespace}/${name}`;
     const problem = (reason: SecretProblem['reason'], message: string): Read => ({
       problem: { reason, message },
@@ -101,6 +101,7 @@ export class Secrets {
       const secret = await this.#api.request<Secret>(
         'GET',
         `/api/v1/namespaces/${namespace}/secrets/${name}`,
+        { signal },
       );
       const type = TYPES[secret.type ?? ''];
       if (type === undefined) {

@@ -78,7 +78,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     });
     this.#workloads = new WorkQueue({
       atOnce: AT_ONCE,
-      work: (key) => this.#want(key),
+      work: (key, signal) => this.#want(key, signal),
       failed: (_, error) => log.warn({ error }, 'images of pods are to be looked at again'),
     });
     this.#pods = new PodImages(api, log, (workload) => this.#look(workload));
@@ -113,14 +113,14 @@ export class SnapshotPolicies implements AsyncDisposable {
     const { finalizers = [] } = object.metadata;
     if (!finalizers.includes(FINALIZER))
       await applyTo(api, APPLIED, object, { metadata: { finalizers: [FINALIZER] } }, signal);
-    const said = await this.#keep(name, object.spec);
+    const said = await this.#keep(name, object.spec, signal);
     const figures = said.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
     await this.#say(object, said, figures, signal);
     return FIGURES_MS;
   }
 
   /** @returns how it stands */
-  async #keep(name: string, raw: unknown): Promise<Said> {
+  async #keep(name: string, raw: unknown, signal: AbortSignal): Promise<Said> {
     const { policies, secrets } = this.#modules;
     const type = 'Ready';
     const parsed = snapshotPolicySpecSchema.safeParse(raw);
@@ -128,7 +128,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     if (!parsed.success)
       return { type, status: 'False', reason: 'InvalidSpec', message: z.prettifyError(parsed.error) };
     const spec = parsed.data;
-    const pull = await secrets.read(spec.pullSecrets ?? []);
+    const pull = await secrets.read(spec.pullSecrets ?? [], signal);
     try {
       await policies.keep(name, rulesOf(spec), pull);
     } catch (error) {
@@ -152,13 +152,14 @@ export class SnapshotPolicies implements AsyncDisposable {
     this.#workloads.add(key);
   }
 
-  async #want(key: string): Promise<undefined> {
+  async #want(key: string, signal: AbortSignal): Promise<undefined> {
     const workload = this.#waiting.get(key);
     if (workload === undefined) return;
     for (const [name, spec] of this.#forPods) {
       if (!this.#isFor(spec, workload.namespace)) continue;
-      const names = [...(spec.pullSecrets ?? []), ...(await this.#secretsOf(spec, workload))];
-      await this.#modules.policies.want(name, workload.images, await this.#modules.secrets.read(names));
+      const names = [...(spec.pullSecrets ?? []), ...(await this.#secretsOf(spec, workload, signal))];
+      const pull = await this.#modules.secrets.read(names, signal);
+      await this.#modules.policies.want(name, workload.images, pull);
     }
     this.#waiting.delete(key);
   }
@@ -174,6 +175,7 @@ export class SnapshotPolicies implements AsyncDisposable {
   async #secretsOf(
     { fromPods }: SnapshotPolicySpec,
     { namespace, pullSecrets, serviceAccount }: Workload,
+    signal: AbortSignal,
   ): Promise<readonly SecretName[]> {
     if (fromPods?.serviceAccountPullSecrets !== true) return [];
     const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}`;
@@ -181,6 +183,7 @@ export class SnapshotPolicies implements AsyncDisposable {
       const account = await this.#modules.api.request<{ imagePullSecrets?: { name?: string }[] }>(
         'GET',
         path,
+        { signal },
       );
       const more = (account.imagePullSecrets ?? []).flatMap(({ name }) =>
         name ? [{ namespace, name }] : [],

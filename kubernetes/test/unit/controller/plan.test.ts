@@ -35,8 +35,8 @@ class World {
     this.spec = imageSnapshotSpecSchema.parse({ platforms: ['linux/amd64'], ...spec });
   }
 
-  /** Once. */
-  look(): Plan {
+  /** Once. @param isTold whether what there is to say of it is kept */
+  look(isTold = true): Plan {
     const { spec, status, nowMs, isDeleted, orders, nodes, secretProblem } = this;
     const keptByOthers: Situation['keptByOthers'] = (item) => this.keptByOthers(item);
     const isEdited = status.observedGeneration !== this.generation;
@@ -63,7 +63,7 @@ class World {
       return [...nodes.keys()].map((host) => ({ host, isDone, error: null }));
     };
     const now = new Date(nowMs).toISOString();
-    this.status = summaryOf({
+    const said = summaryOf({
       spec,
       before: status,
       generation: this.generation,
@@ -72,6 +72,7 @@ class World {
       partsOf: parts,
       now,
     });
+    if (isTold) this.status = said;
     return plan;
   }
 
@@ -80,7 +81,8 @@ class World {
     for (let turn = 0; ; turn += 1) {
       expect(turn).toBeLessThan(20);
       const plan = this.look();
-      if (plan.begin.size === 0 && plan.end.length === 0) return plan;
+      const isDue = plan.nextMs !== undefined && plan.nextMs <= this.nowMs;
+      if (plan.begin.size === 0 && plan.end.length === 0 && !isDue) return plan;
     }
   }
 
@@ -234,6 +236,34 @@ describe('an ImageSnapshot', () => {
     world.work();
     expect(world.status.nodes).toMatchObject({ desired: 1, ready: 1 });
     expect([...world.orders.values()].filter(({ state }) => state === 'keeping')).toHaveLength(1);
+  });
+
+  test('lets what is wanted no longer go once, though what is said of it is lost now and then', () => {
+    const world = new World({ images: ['a'] });
+    world.work();
+    world.spec = { ...world.spec, images: ['b'] };
+    for (let turn = 0; turn < 20; turn += 1) {
+      world.look(turn % 3 === 2);
+      world.end();
+      world.wait(1_000);
+    }
+    expect(world.status.previous).toBeUndefined();
+    expect(world.asks('evict')).toEqual([pinnedTo('a')]);
+    expect([...world.orders.values()].map(({ spec }) => spec.kind).sort()).toEqual(['build', 'keep']);
+  });
+
+  test('is not looked at once more by who takes over with a clock that is behind', () => {
+    const world = new World({ images: ['a'], refresh: { interval: '10m' } });
+    world.work();
+    world.wait(11 * MINUTE_MS);
+    world.work();
+    expect(world.asks('build')).toHaveLength(2);
+    world.wait(-5 * MINUTE_MS);
+    world.work();
+    expect(world.asks('build')).toHaveLength(2);
+    world.wait(15 * MINUTE_MS);
+    world.work();
+    expect(world.asks('build')).toHaveLength(3);
   });
 
   test('that is suspended begins nothing, keeps what is there, and goes on when it is not', () => {
