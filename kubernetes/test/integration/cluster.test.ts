@@ -4,7 +4,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import {
   type ApiServer,
   type ClusterObject,
-  connectApiServer,
   Events,
   isConflict,
   isNotFound,
@@ -14,8 +13,8 @@ import {
   Reflector,
   StatusError,
 } from '../../src/cluster/index.ts';
+import { connect, SOON } from '../kit.ts';
 
-const SOON = { timeout: 30_000, interval: 20 };
 const MAPS = '/api/v1/namespaces/default/configmaps';
 
 const running = new AsyncDisposableStack();
@@ -26,7 +25,7 @@ let ended: Promise<unknown>[];
 
 beforeAll(async () => {
   plane = running.use(await startControlPlane());
-  api = connectApiServer({ kubeconfig: plane.kubeconfig, context: null });
+  api = connect(plane.kubeconfig);
 });
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(() => {
@@ -76,7 +75,7 @@ describe('an API server', () => {
     await api.request('POST', MAPS, { body: mapOf('taken') });
     const taken = await api.request('POST', MAPS, { body: mapOf('taken') }).catch((error: unknown) => error);
     expect(isConflict(taken)).toBe(true);
-    const unknown = connectApiServer({ kubeconfig: await plane.kubeconfigOf('nobody'), context: null });
+    const unknown = connect(await plane.kubeconfigOf('nobody'));
     await expect(unknown.request('GET', MAPS)).rejects.toMatchObject({ code: 403, reason: 'Forbidden' });
   });
 

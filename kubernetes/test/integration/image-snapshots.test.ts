@@ -1,48 +1,28 @@
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ControlPlane,
-  digestNamed,
-  MemoryFleet,
-  type Nodes,
-  startControlPlane,
-  startNodes,
-} from '@drakkar/lab';
+import { type ControlPlane, digestNamed, MemoryFleet, type Nodes, startNodes } from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type ApiServer, connectApiServer, Events } from '../../src/cluster/index.ts';
-import { ImageSnapshots } from '../../src/controller/image-snapshots.ts';
-import { followNodes } from '../../src/controller/nodes.ts';
-import { Secrets } from '../../src/controller/secrets.ts';
-import { labelOf, ToldNodes } from '../../src/controller/told-nodes.ts';
-import { API_VERSION, GROUP, type ImageSnapshotStatus } from '../../src/index.ts';
-
-const SOON = { timeout: 30_000, interval: 50 };
-const PATH = `/apis/${API_VERSION}/imagesnapshots`;
-const DEFINITIONS = join(import.meta.dirname, '../../../deploy/kubernetes/crds');
-
-interface Read {
-  readonly metadata: { readonly finalizers?: string[]; readonly generation: number };
-  readonly status?: ImageSnapshotStatus;
-}
+import type { ApiServer } from '../../src/cluster/index.ts';
+import { labelOf } from '../../src/controller/told-nodes.ts';
+import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
 let nodes: Nodes;
 let api: ApiServer;
+let snapshots: ReturnType<typeof imageSnapshotsOf>;
 let fleet: MemoryFleet;
 let ended: AsyncDisposableStack;
 
 beforeAll(async () => {
-  plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
-  await plane.kubectl(['wait', '--for=condition=Established', `crd/imagesnapshots.${GROUP}`]);
+  plane = running.use(await startOurPlane());
   nodes = running.use(
     await startNodes(
       plane,
       ['one', 'two'].map((name) => ({ name, labels: { pool: name } })),
     ),
   );
-  api = connectApiServer({ kubeconfig: plane.kubeconfig, context: null });
+  api = connect(plane.kubeconfig);
+  snapshots = imageSnapshotsOf(api);
 });
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(async () => {
@@ -53,64 +33,23 @@ beforeEach(async () => {
 });
 afterEach(() => ended[Symbol.asyncDispose]());
 
-/** A controller of its own, as each supernode that leads has one. */
-function start(asked: ApiServer = api): ImageSnapshots {
-  const log = { info: () => {}, warn: () => {} };
-  const ending = new AbortController();
-  const events = new Events(asked, { component: 'drakkar-test', instance: 'here', failed: () => {} });
-  const reflector = followNodes(asked, log, () => controller.nodesChanged());
-  const secrets = new Secrets(asked);
-  const told = new ToldNodes({ api: asked, most: 2, log });
-  const controller = new ImageSnapshots({ api: asked, fleet, secrets, events, nodes: reflector, told, log });
-  ended.use(told);
-  controller.start();
-  const following = reflector.run(ending.signal);
-  ended.defer(async () => {
-    ending.abort();
-    await following;
-  });
-  return ended.use(controller);
-}
-
-async function apply(name: string, spec: object): Promise<void> {
-  const body = { apiVersion: API_VERSION, kind: 'ImageSnapshot', metadata: { name }, spec };
-  const query = { fieldManager: 'user', force: true };
-  await api.request('PATCH', `${PATH}/${name}`, { body, query, contentType: 'application/apply-patch+yaml' });
-}
-const read = (name: string) => api.request<Read>('GET', `${PATH}/${name}`);
-const remove = (name: string) => api.request('DELETE', `${PATH}/${name}`);
-const condition = async (name: string, type: string) =>
-  (await read(name)).status?.conditions?.find((each) => each.type === type);
-const isReady = async (name: string) => {
-  const { status, metadata } = await read(name);
-  if (status?.observedGeneration !== metadata.generation) return 'not looked at';
-  return status.conditions?.find(({ type }) => type === 'Ready')?.status;
-};
+const start = () => void ended.use(startControllers(api, fleet));
 const pinned = (text: string) => `docker.io/library/${text}@${digestNamed(text)}`;
 
 describe('the controller of ImageSnapshots', () => {
   test('brings about what is written, says so, follows edits, and takes away what is deleted', async () => {
-    await apply('whole', { images: ['a'] });
-    await expect.poll(() => isReady('whole'), SOON).toBe('True');
-    expect((await read('whole')).status).toMatchObject({
+    await snapshots.apply('whole', { images: ['a'] });
+    await snapshots.untilReady('whole');
+    expect(await snapshots.statusOf('whole')).toMatchObject({
       ...{ ready: '1/1', nodes: { desired: 2, ready: 2 } },
       images: [{ image: 'a', platform: 'linux/amd64', phase: 'Ready', digest: digestNamed('a') }],
     });
-    await apply('whole', { images: ['b'], distribution: { nodeSelector: { pool: 'one' } } });
-    await expect.poll(() => isReady('whole'), SOON).toBe('True');
+    await snapshots.apply('whole', { images: ['b'], distribution: { nodeSelector: { pool: 'one' } } });
+    await snapshots.untilReady('whole');
     await expect.poll(() => fleet.asks('evict'), SOON).toEqual([pinned('a')]);
-    expect((await read('whole')).status?.nodes).toMatchObject({ desired: 1, ready: 1 });
-    await remove('whole');
-    await expect
-      .poll(
-        () =>
-          read('whole').then(
-            () => 'there',
-            () => 'gone',
-          ),
-        SOON,
-      )
-      .toBe('gone');
+    expect((await snapshots.statusOf('whole'))?.nodes).toMatchObject({ desired: 1, ready: 1 });
+    await snapshots.remove('whole');
+    await snapshots.untilGone('whole');
     expect(fleet.asks('evict')).toEqual([pinned('a'), pinned('b')]);
     const { items } = await api.request<{ items: { reason: string; involvedObject: { name: string } }[] }>(
       'GET',
@@ -121,30 +60,43 @@ describe('the controller of ImageSnapshots', () => {
   });
 
   test('writes nothing where nothing has changed', async () => {
-    await apply('quiet', { images: ['a'] });
-    await expect.poll(() => isReady('quiet'), SOON).toBe('True');
-    const versionOf = async () => (await read('quiet')).metadata;
+    await snapshots.apply('quiet', { images: ['a'] });
+    await snapshots.untilReady('quiet');
+    const versionOf = async () => (await snapshots.read('quiet')).metadata;
     await sleep(1_500);
     const before = await versionOf();
     await sleep(3_000);
     expect(await versionOf()).toEqual(before);
-    await remove('quiet');
+    await snapshots.remove('quiet');
+  });
+
+  test('says again what somebody else has written over', async () => {
+    await snapshots.apply('scribbled', { images: ['a'] });
+    await snapshots.untilReady('scribbled');
+    await sleep(1_500);
+    const body = { status: { ready: '0/99', images: [], conditions: [] } };
+    const contentType = 'application/merge-patch+json';
+    await api.request('PATCH', `${snapshots.path}/scribbled/status`, { body, contentType });
+    await snapshots.untilReady('scribbled');
+    expect(await snapshots.statusOf('scribbled')).toMatchObject({ ready: '1/1' });
+    expect(fleet.asks('build')).toEqual(['a']);
+    await snapshots.remove('scribbled');
   });
 
   test('says why an image is not there, and tries again', async () => {
     fleet.failing.set('a', { code: 'unauthorized', message: 'the registry wants a password' });
-    await apply('failing', { images: ['a'] });
+    await snapshots.apply('failing', { images: ['a'] });
     await expect
-      .poll(() => condition('failing', 'Resolved'), SOON)
+      .poll(() => snapshots.condition('failing', 'Resolved'), SOON)
       .toMatchObject({
         ...{ status: 'False', reason: 'RegistryRefuses', observedGeneration: 1 },
         message: 'a for linux/amd64: the registry wants a password',
       });
     fleet.failing.clear();
     // After an edit nobody waits for the next attempt.
-    await apply('failing', { images: ['a', 'b'] });
-    await expect.poll(async () => (await read('failing')).status?.ready, SOON).toBe('2/2');
-    await remove('failing');
+    await snapshots.apply('failing', { images: ['a', 'b'] });
+    await expect.poll(async () => (await snapshots.statusOf('failing'))?.ready, SOON).toBe('2/2');
+    await snapshots.remove('failing');
   });
 
   test.each([
@@ -161,13 +113,13 @@ describe('the controller of ImageSnapshots', () => {
       const body = { apiVersion: 'v1', kind: 'Secret', metadata: { name }, ...secret };
       await api.request('POST', '/api/v1/namespaces/default/secrets', { body });
     }
-    await apply(`with-${name}`, { images: ['a'], pullSecrets: [{ namespace: 'default', name }] });
+    await snapshots.apply(`with-${name}`, { images: ['a'], pullSecrets: [{ namespace: 'default', name }] });
     await expect
-      .poll(() => condition(`with-${name}`, 'Ready'), SOON)
+      .poll(() => snapshots.condition(`with-${name}`, 'Ready'), SOON)
       .toMatchObject({ status: 'False', reason });
-    expect((await condition(`with-${name}`, 'Ready'))?.message).toContain(message);
+    expect((await snapshots.condition(`with-${name}`, 'Ready'))?.message).toContain(message);
     expect(fleet.asks('build')).toEqual([]);
-    await remove(`with-${name}`);
+    await snapshots.remove(`with-${name}`);
   });
 
   test('shows registries what a secret of each of the two types holds', async () => {
@@ -191,27 +143,27 @@ describe('the controller of ImageSnapshots', () => {
       };
       await api.request('POST', '/api/v1/namespaces/default/secrets', { body });
       const image = `registry.example/${name}`;
-      await apply(name, { images: [image], pullSecrets: [{ namespace: 'default', name }] });
-      await expect.poll(() => isReady(name), SOON).toBe('True');
+      await snapshots.apply(name, { images: [image], pullSecrets: [{ namespace: 'default', name }] });
+      await snapshots.untilReady(name);
       const [asked] = fleet.asked.filter(({ spec }) => spec.image === image);
       const lent = fleet.lent.get(asked?.owner ?? '');
       expect(lent?.of('registry.example')).toEqual({ username: 'me', password: 'secret' });
       expect(lent?.of('other.example')).toBeUndefined();
-      await remove(name);
+      await snapshots.remove(name);
     }
   });
 
   test('counts nodes as they come and go', async () => {
-    await apply('nodes', { images: ['a'] });
-    await expect.poll(() => isReady('nodes'), SOON).toBe('True');
+    await snapshots.apply('nodes', { images: ['a'] });
+    await snapshots.untilReady('nodes');
     await nodes.add({ name: 'three', labels: {} });
     await expect
-      .poll(async () => (await read('nodes')).status?.nodes, SOON)
+      .poll(async () => (await snapshots.statusOf('nodes'))?.nodes, SOON)
       .toEqual({ desired: 3, ready: 2 });
-    expect(await condition('nodes', 'Ready')).toMatchObject({ status: 'False' });
+    expect(await snapshots.condition('nodes', 'Ready')).toMatchObject({ status: 'False' });
     await nodes.remove('three');
-    await expect.poll(() => isReady('nodes'), SOON).toBe('True');
-    await remove('nodes');
+    await snapshots.untilReady('nodes');
+    await snapshots.remove('nodes');
   });
 
   test('labels nodes with what they have all of, the first by name, so that schedulers can prefer them', async () => {
@@ -226,64 +178,40 @@ describe('the controller of ImageSnapshots', () => {
     };
     const names = ['label-a', 'label-b', 'label-c'];
     for (const name of names)
-      await apply(name, {
+      await snapshots.apply(name, {
         images: [name],
         distribution: { nodeSelector: name === 'label-b' ? { pool: 'one' } : {} },
       });
     await expect.poll(() => labelsOf('one'), SOON).toEqual(['label-a', 'label-b'].map(labelOf));
     await expect.poll(() => labelsOf('two'), SOON).toEqual([labelOf('label-a')]);
-    await remove('label-a');
+    await snapshots.remove('label-a');
     await expect.poll(() => labelsOf('one'), SOON).toEqual(['label-b', 'label-c'].map(labelOf));
-    for (const name of names.slice(1)) await remove(name);
+    for (const name of names.slice(1)) await snapshots.remove(name);
     await expect.poll(() => labelsOf('one'), SOON).toEqual([]);
-    expect(await labelsOf('two')).toEqual([]);
+    await expect.poll(() => labelsOf('two'), SOON).toEqual([]);
   });
 
   test('goes on where another one has ended, in the middle', async () => {
     fleet.isStuck = true;
-    await apply('taken-over', { images: ['a', 'b'] });
+    await snapshots.apply('taken-over', { images: ['a', 'b'] });
     await expect.poll(() => fleet.asks('build').length, SOON).toBe(2);
     await ended[Symbol.asyncDispose]();
     ended = new AsyncDisposableStack();
     fleet.endAll();
     start();
-    await expect.poll(() => isReady('taken-over'), SOON).toBe('True');
+    await snapshots.untilReady('taken-over');
     expect([fleet.asks('build').sort(), fleet.asks('keep').length]).toEqual([['a', 'b'], 2]);
-    await remove('taken-over');
+    await snapshots.remove('taken-over');
   });
 
   test('asks for nothing twice where two are at it at once', async () => {
     start();
     const names = Array.from({ length: 10 }, (_, index) => `two-${index}`);
-    await Promise.all(names.map((name) => apply(name, { images: [name] })));
-    for (const name of names) await expect.poll(() => isReady(name), SOON).toBe('True');
+    await Promise.all(names.map((name) => snapshots.apply(name, { images: [name] })));
+    await snapshots.untilReady(...names);
     expect(fleet.asks('build').sort()).toEqual([...names].sort());
     expect(fleet.asks('keep')).toHaveLength(names.length);
-    await Promise.all(names.map(remove));
-    for (const name of names)
-      await expect
-        .poll(
-          () =>
-            read(name).then(
-              () => 'there',
-              () => 'gone',
-            ),
-          SOON,
-        )
-        .toBe('gone');
-  });
-
-  test('loses nothing while the API server is killed and comes back', async () => {
-    fleet.isStuck = true;
-    await apply('outage', { images: ['a'] });
-    await expect.poll(() => fleet.asks('build'), SOON).toEqual(['a']);
-    await plane.apiServer.kill();
-    fleet.endAll();
-    await sleep(1_000);
-    await plane.apiServer.start();
-    await plane.compact();
-    await expect.poll(() => isReady('outage').catch(() => 'away'), { ...SOON, timeout: 60_000 }).toBe('True');
-    expect(fleet.asks('build')).toEqual(['a']);
-    await remove('outage');
+    await Promise.all(names.map((name) => snapshots.remove(name)));
+    await snapshots.untilGone(...names);
   });
 });

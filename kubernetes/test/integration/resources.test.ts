@@ -1,9 +1,8 @@
-import { join } from 'node:path';
-import { type ControlPlane, startControlPlane } from '@drakkar/lab';
+import type { ControlPlane } from '@drakkar/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { API_VERSION, GROUP, KINDS } from '../../src/index.ts';
+import { startOurPlane } from '../kit.ts';
 
-const DEFINITIONS = join(import.meta.dirname, '../../../deploy/kubernetes/crds');
 const PATHS = { ImageSnapshot: 'imagesnapshots', SnapshotPolicy: 'snapshotpolicies' };
 const APPLY = 'application/apply-patch+yaml';
 
@@ -16,10 +15,7 @@ interface Resource {
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
 beforeAll(async () => {
-  plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
-  for (const { plural } of KINDS)
-    await plane.kubectl(['wait', '--for=condition=Established', `crd/${plural}.${GROUP}`]);
+  plane = running.use(await startOurPlane());
 });
 afterAll(() => running[Symbol.asyncDispose]());
 

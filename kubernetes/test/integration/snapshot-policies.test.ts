@@ -1,79 +1,42 @@
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, startControlPlane } from '@drakkar/lab';
+import { type ControlPlane, MemoryFleet } from '@drakkar/lab';
 import { DrakkarError } from '@drakkar/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type ApiServer, connectApiServer } from '../../src/cluster/index.ts';
-import type { KeptPolicies, PolicyFigures, PolicyRules } from '../../src/controller/contract.ts';
-import { type PullSecrets, Secrets } from '../../src/controller/secrets.ts';
-import { SnapshotPolicies } from '../../src/controller/snapshot-policies.ts';
-import { API_VERSION, GROUP, type SnapshotPolicyStatus } from '../../src/index.ts';
-
-const SOON = { timeout: 30_000, interval: 50 };
-const PATH = `/apis/${API_VERSION}/snapshotpolicies`;
-const DEFINITIONS = join(import.meta.dirname, '../../../deploy/kubernetes/crds');
-
-class MemoryPolicies implements KeptPolicies {
-  readonly kept = new Map<string, PolicyRules>();
-  readonly wanted: { readonly name: string; readonly image: string; readonly secrets: PullSecrets }[] = [];
-  refusal: DrakkarError | undefined;
-
-  async keep(name: string, rules: PolicyRules): Promise<void> {
-    if (this.refusal !== undefined) throw this.refusal;
-    this.kept.set(name, rules);
-  }
-
-  async remove(name: string): Promise<void> {
-    this.kept.delete(name);
-  }
-
-  async figuresOf(): Promise<PolicyFigures> {
-    return { images: 3, pending: 1 };
-  }
-
-  async want(name: string, images: readonly string[], secrets: PullSecrets): Promise<void> {
-    for (const image of images) this.wanted.push({ name, image, secrets });
-  }
-
-  imagesOf(name: string): string[] {
-    return [...new Set(this.wanted.filter((each) => each.name === name).map(({ image }) => image))].sort();
-  }
-}
+import type { ApiServer } from '../../src/cluster/index.ts';
+import {
+  connect,
+  MemoryPolicies,
+  SOON,
+  snapshotPoliciesOf,
+  startControllers,
+  startOurPlane,
+} from '../kit.ts';
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
 let api: ApiServer;
 let policies: MemoryPolicies;
-let controller: SnapshotPolicies;
+let ours: ReturnType<typeof snapshotPoliciesOf>;
+let controllers: AsyncDisposable;
 
 beforeAll(async () => {
-  plane = running.use(await startControlPlane());
-  await plane.kubectl(['apply', '--kustomize', DEFINITIONS]);
-  await plane.kubectl(['wait', '--for=condition=Established', `crd/snapshotpolicies.${GROUP}`]);
-  api = connectApiServer({ kubeconfig: plane.kubeconfig, context: null });
+  plane = running.use(await startOurPlane());
+  api = connect(plane.kubeconfig);
+  ours = snapshotPoliciesOf(api);
 });
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(() => {
   policies = new MemoryPolicies();
-  const log = { info: () => {}, warn: () => {} };
-  controller = new SnapshotPolicies({ api, policies, secrets: new Secrets(api), log });
-  controller.start();
+  controllers = startControllers(api, new MemoryFleet(), policies);
 });
 afterEach(async () => {
-  await controller[Symbol.asyncDispose]();
+  await controllers[Symbol.asyncDispose]();
   await plane.kubectl(['delete', 'snapshotpolicies', '--all', '--wait=false']);
 });
 
 async function make(path: string, body: object): Promise<void> {
   await api.request('POST', path, { body });
 }
-async function apply(name: string, spec: object): Promise<void> {
-  const body = { apiVersion: API_VERSION, kind: 'SnapshotPolicy', metadata: { name }, spec };
-  const query = { fieldManager: 'user', force: true };
-  await api.request('PATCH', `${PATH}/${name}`, { body, query, contentType: 'application/apply-patch+yaml' });
-}
-const statusOf = async (name: string) =>
-  (await api.request<{ status?: SnapshotPolicyStatus }>('GET', `${PATH}/${name}`)).status;
 const namespace = (name: string, labels: object = {}) =>
   make('/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
 const podSpec = (image: string, more: object = {}) => ({ containers: [{ name: 'main', image }], ...more });
@@ -82,9 +45,9 @@ const pod = (space: string, name: string, spec: object) =>
 
 describe('the controller of SnapshotPolicies', () => {
   test('has what one says be in force, follows edits, and takes away what is deleted', async () => {
-    await apply('whole', { images: ['**'], refresh: { interval: '10m' }, retention: { unused: '24h' } });
+    await ours.apply('whole', { images: ['**'], refresh: { interval: '10m' }, retention: { unused: '24h' } });
     await expect
-      .poll(() => statusOf('whole'), SOON)
+      .poll(() => ours.statusOf('whole'), SOON)
       .toMatchObject({
         ...{ observedGeneration: 1, images: 3, pending: 1 },
         conditions: [{ type: 'Ready', status: 'True', reason: 'InForce' }],
@@ -93,30 +56,21 @@ describe('the controller of SnapshotPolicies', () => {
       ...{ isOn: true, images: ['**'], onPush: true, onFirstPull: true, atOnce: 2 },
       ...{ refreshMs: 600_000, keepMs: 86_400_000 },
     });
-    await apply('whole', { images: ['**'], suspend: true, triggers: { push: false } });
+    await ours.apply('whole', { images: ['**'], suspend: true, triggers: { push: false } });
     await expect
-      .poll(() => statusOf('whole'), SOON)
+      .poll(() => ours.statusOf('whole'), SOON)
       .toMatchObject({ conditions: [{ status: 'False', reason: 'Suspended', observedGeneration: 2 }] });
     expect(policies.kept.get('whole')).toMatchObject({ isOn: false, onPush: false, refreshMs: null });
-    await api.request('DELETE', `${PATH}/whole`);
-    await expect
-      .poll(
-        () =>
-          statusOf('whole').then(
-            () => 'there',
-            () => 'gone',
-          ),
-        SOON,
-      )
-      .toBe('gone');
+    await ours.remove('whole');
+    await ours.untilGone('whole');
     expect([...policies.kept.keys()]).toEqual([]);
   });
 
   test('says what is wrong with one', async () => {
     policies.refusal = new DrakkarError('invalid_argument', 'images.0 is no pattern of images');
-    await apply('wrong', { images: ['a{b'] });
+    await ours.apply('wrong', { images: ['a{b'] });
     await expect
-      .poll(() => statusOf('wrong'), SOON)
+      .poll(() => ours.statusOf('wrong'), SOON)
       .toMatchObject({
         conditions: [{ status: 'False', reason: 'InvalidSpec', message: 'images.0 is no pattern of images' }],
       });
@@ -131,9 +85,9 @@ describe('the controller of SnapshotPolicies', () => {
       podSpec('shop/before:1', { initContainers: [{ name: 'init', image: 'shop/init' }] }),
     );
     await pod('other', 'before', podSpec('other/before:1'));
-    await apply('pods', { images: ['**'], fromPods: { namespaces: ['shop'] } });
-    await apply('labels', { images: ['**'], fromPods: { namespaceSelector: { team: 'b' } } });
-    await apply('none', { images: ['**'] });
+    await ours.apply('pods', { images: ['**'], fromPods: { namespaces: ['shop'] } });
+    await ours.apply('labels', { images: ['**'], fromPods: { namespaceSelector: { team: 'b' } } });
+    await ours.apply('none', { images: ['**'] });
     await expect.poll(() => policies.imagesOf('pods'), SOON).toEqual(['shop/before:1', 'shop/init']);
     await expect.poll(() => policies.imagesOf('labels'), SOON).toEqual(['other/before:1']);
     const labels = { app: 'web' };
@@ -172,11 +126,11 @@ describe('the controller of SnapshotPolicies', () => {
       serviceAccountName: 'puller',
     });
     await pod('private', 'waits', spec);
-    await apply('with', {
+    await ours.apply('with', {
       images: ['**'],
       fromPods: { namespaces: ['private'], serviceAccountPullSecrets: true },
     });
-    await apply('without', { images: ['**'], fromPods: { namespaces: ['private'] } });
+    await ours.apply('without', { images: ['**'], fromPods: { namespaces: ['private'] } });
     const shown = (name: string) => {
       const secrets = policies.wanted.find((each) => each.name === name)?.secrets;
       return ['one.example', 'two.example'].map((registry) => secrets?.of(registry)?.username);
