@@ -12,7 +12,7 @@ import { FillLanes } from '../../src/fill/lanes.ts';
 import type { NativeHelper } from '../../src/native.ts';
 import { openStore } from '../../src/store/index.ts';
 import { type Cluster, type ClusterHost, startCluster } from '../kit/cluster.ts';
-import { type CutBlob, wrongTable } from '../kit/cut-blob.ts';
+import { type CutBlob, cutBlob, wrongTable } from '../kit/cut-blob.ts';
 import { startLiar } from '../kit/liar.ts';
 
 const KIBIBYTE = 1024;
@@ -401,6 +401,21 @@ describe('with other hosts', () => {
     });
     await pieces.want([2], urgent());
     requirePieces(pieces, blob, 2);
+  });
+
+  test('who asks before there is a supernode waits for it, though the registry has nothing', async () => {
+    const blob = cutBlob(LENGTHS);
+    await using builder = await cluster.host();
+    await builder.store.put(blob.encoded, 'application/octet-stream');
+    await builder.store.put(blob.bytes, 'application/octet-stream');
+    await builder.content.offerPieces(cluster.image, blob.digest, blob.named.digest);
+    await using child = await cluster.host({ joinsLater: true });
+    await using pieces = await openPieces(child, blob);
+    const wanted = pieces.want([4], urgent());
+    await expect.poll(() => cluster.proxy.requests(blob.digest)).toBeGreaterThan(0);
+    child.swarm.join();
+    await wanted;
+    requirePieces(pieces, blob, 4);
   });
 
   test('what somebody waits for comes before what a slow peer sends in bulk', async () => {

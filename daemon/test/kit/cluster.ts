@@ -38,6 +38,8 @@ export interface HostOptions {
   /** Where it goes; the first one where absent. */
   readonly supernodes?: readonly string[];
   readonly supernodesNow?: SwarmPeerOptions['supernodesNow'];
+  /** It has been started, and that is all: the test has it join. */
+  readonly joinsLater?: boolean;
 }
 
 /** A registry, a supernode and hosts of one process, each with an address of its own. */
@@ -123,8 +125,9 @@ export async function startCluster(
     );
     store.onRemoved((content) => swarm.forget(content));
     const content = parts.use(createContent({ graceMs: 50 }, { store, client, swarm }));
-    swarm.join();
-    while (!swarm.status().supernode.up) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (options.joinsLater !== true) swarm.join();
+    while (options.joinsLater !== true && !swarm.status().supernode.up)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     const running = parts.move();
     return {
       client,
