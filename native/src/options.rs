@@ -21,7 +21,7 @@ usage: drakkar-native --root DIR --content DIR --blobs DIR --socket PATH --uid U
   --read-deadline-ms  how long a reader waits for what is missing before it gets an error; 30000
   --end-with-parent   stop when the process that started this one ends
   --wait              wait while another helper has the root, instead of ending
-  --cgroups DIR       where cgroups are mounted: holders leave that of this process, as what ends a pod ends all that is in its own
+  --cgroups DIR       where cgroups are mounted: holders get one of their own there, as what ends a pod ends all that is in its own
   --upgrade           have the running helper go on as the program that is installed now; volumes stay mounted
   --probe DIR         say as JSON what this kernel can do, trying it in DIR, and end";
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { DaemonStatus, PullResult } from '@drakkar/client';
-import { DrakkarError } from '@drakkar/errors';
+import { DrakkarError, isDrakkarError } from '@drakkar/errors';
 import { isRegistry } from '@drakkar/protocol';
 import { defineCommand } from '../command-line/command.ts';
 import { containerdVersion, planContainerd, recordOf } from '../configure/containerd.ts';
@@ -9,7 +9,7 @@ import { applyPlan, readConfiguration, type Undone, undoPlan } from '../configur
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
 import { findPlace, type Place, templateOf } from '../configure/places.ts';
 import { CONTAINERD_CONFIG_PATH, type ContainerdVersion, parseContainerdVersion } from '../configure/plan.ts';
-import { endContainerd, restartContainerd } from '../configure/restart.ts';
+import { byEnding, bySystemd, TakeOver } from '../configure/restart.ts';
 import { type Context, showing } from '../context.ts';
 
 type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket' | 'stateDirectory'>;
@@ -87,14 +87,18 @@ export const commands = [
         mirrorUrl: places.mirrorUrl,
         registries,
       });
-      const needsRestart = plan.some(({ path }) => path === configPath);
+      const takeOver = await takeOverOf(context, configPath, place, flags);
+      const isChanged = plan.some(({ path }) => path === configPath);
+      const needsRestart = isChanged || (await takeOver.isDue());
       const diffs = plan.map(({ path, before, after }) => describeDiff(path, before, after));
       if (!flags['dry-run']) {
-        await applyPlan(plan, recordOf(configPath));
-        if (needsRestart) await restartIfWanted(context, place, flags);
+        const record = recordOf(configPath);
+        await takeOver
+          .write(() => applyPlan(plan, record), needsRestart, context.signal)
+          .catch((cause: unknown) => takeBack(context, takeOver, record, cause));
       }
       const said =
-        plan.length === 0
+        plan.length === 0 && !needsRestart
           ? ['nothing has to be changed']
           : [...diffs, afterwards(flags, place, needsRestart)];
       context.answer(
@@ -112,12 +116,19 @@ async function undo(
   flags: RestartFlags & Readonly<Record<'dry-run' | 'layers', boolean>>,
 ): Promise<void> {
   const { 'dry-run': isTrial, restart, end, layers } = flags;
-  const undone = await undoPlan(recordOf(configPath), isTrial);
-  const needsRestart = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
-  if (needsRestart && !isTrial) await restartIfWanted(context, place, flags);
+  const record = recordOf(configPath);
+  const takeOver = await takeOverOf(context, configPath, place, flags);
+  let undone = await undoPlan(record, true);
+  const isChanged = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
+  const needsRestart = isChanged || (await takeOver.isDue());
+  if (!isTrial) {
+    const write = async () => {
+      undone = await undoPlan(record);
+    };
+    await takeOver.write(write, needsRestart, context.signal);
+  }
   const lines = undone.map(({ path, outcome }) => `${path}  ${OUTCOMES[outcome]}`);
-  if (undone.length === 0)
-    lines.push(`nothing has been configured here: ${recordOf(configPath)} would say what`);
+  if (undone.length === 0) lines.push(`nothing has been configured here: ${record} would say what`);
   else if (isTrial) lines.push('so it would be; nothing was changed');
   else if (needsRestart && !restart && !end) lines.push(restartWords(place));
   if (needsRestart && !layers) lines.push(PULL_AGAIN);
@@ -157,13 +168,30 @@ interface RestartFlags {
   readonly 'containerd-address': string | undefined;
 }
 
-async function restartIfWanted(
+/** @throws where containerd could not be ended, before anything is written */
+async function takeOverOf(
   { signal }: Context,
+  configPath: string,
   { units, socket }: Place,
   { restart, end, 'containerd-address': address = socket }: RestartFlags,
-): Promise<void> {
-  if (end) await endContainerd(address, signal);
-  else if (restart) await restartContainerd(units);
+): Promise<TakeOver> {
+  if (end) return new TakeOver(configPath, await byEnding(address, signal));
+  return new TakeOver(configPath, restart ? bySystemd(units) : undefined);
+}
+
+/** Containerd does not begin with what was written: a node without it helps nobody. */
+async function takeBack(
+  { signal }: Context,
+  takeOver: TakeOver,
+  record: string,
+  cause: unknown,
+): Promise<never> {
+  if (!isDrakkarError(cause, 'unavailable')) throw cause;
+  await takeOver.takeBack(() => undoPlan(record), signal);
+  throw new DrakkarError('unavailable', 'containerd does not begin with what was written', {
+    hint: 'its log says why; its configuration is as it was, and it runs',
+    cause,
+  });
 }
 
 /** Of the one that runs where it is said where, else of the program. */

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { DrakkarError } from '@drakkar/errors';
+import { DrakkarError, errnoOf } from '@drakkar/errors';
+import { isThere } from './files.ts';
 
 const run = promisify(execFile);
 
@@ -10,34 +11,44 @@ const run = promisify(execFile);
 const BACK_MS = 120_000;
 const POLL_MS = 100;
 
-/** @param units of systemd: the first that is active is restarted @throws `unavailable` */
-export async function restartContainerd(units: readonly string[]): Promise<void> {
-  try {
-    const { stdout } = await run('systemctl', [
-      'list-units',
-      '--plain',
-      '--no-legend',
-      '--state=active',
-      ...units.map((unit) => `${unit}.service`),
-    ]);
-    const [active = units[0] ?? ''] = stdout.split(/\s/);
-    await run('systemctl', ['restart', active]);
-  } catch (cause) {
-    throw new DrakkarError('unavailable', 'containerd could not be restarted', {
-      hint: RESTART_HINT,
-      cause,
-    });
-  }
+/** How a containerd is started again. */
+export interface Restarter {
+  /** @throws `unavailable` where it does not come back */
+  restart(signal: AbortSignal): Promise<void>;
 }
 
 const RESTART_HINT = 'restart it yourself; the configuration is written';
 
+/** @param units the first that is active is restarted */
+export const bySystemd = (units: readonly string[]): Restarter => ({
+  async restart() {
+    try {
+      const { stdout } = await run('systemctl', [
+        'list-units',
+        '--plain',
+        '--no-legend',
+        '--state=active',
+        ...units.map((unit) => `${unit}.service`),
+      ]);
+      const [active = units[0] ?? ''] = stdout.split(/\s/);
+      await run('systemctl', ['restart', active]);
+    } catch (cause) {
+      const code = errnoOf(cause) === 'ENOENT' ? 'unsupported' : 'unavailable';
+      throw new DrakkarError(code, 'containerd could not be restarted', { hint: RESTART_HINT, cause });
+    }
+  },
+});
+
 /**
- * Ends the containerd at a socket, and waits until what has started it has started it again.
+ * By ending the containerd at a socket, which what has started it starts again.
  *
- * @throws `unsupported` for one before 1.7, which does not say which process it is, or one that this process can't see; `unavailable` where it does not come back
+ * @throws `unsupported` for one before 1.7, which does not say which process it is, or one that this process can't see; `forbidden` where it may not be ended
  */
-export async function endContainerd(socket: string, signal: AbortSignal): Promise<void> {
+export async function byEnding(
+  socket: string,
+  signal: AbortSignal,
+  backMs: number = BACK_MS,
+): Promise<Restarter> {
   const { containerdAt } = await import('@drakkar/containerd');
   const { process: before } = await containerdAt(socket, signal);
   const { ino: own } = await stat('/proc/self/ns/pid', { bigint: true });
@@ -46,21 +57,79 @@ export async function endContainerd(socket: string, signal: AbortSignal): Promis
       'unsupported',
       `which process containerd is at ${socket} can't be told from here`,
       {
-        hint:
-          before === undefined
-            ? RESTART_HINT
-            : 'a pod must have hostPID for that; the configuration is written',
+        hint: before === undefined ? 'only 1.7 and later say it' : 'a pod must have hostPID for that',
       },
     );
   }
-  process.kill(before.pid, 'SIGTERM');
-  const late = AbortSignal.timeout(BACK_MS);
-  while (!late.aborted) {
-    await delay(POLL_MS, undefined, { signal });
-    const now = await containerdAt(socket, signal).catch(() => undefined);
-    if (now !== undefined && now.process?.pid !== before.pid) return;
+  requireSignal(before.pid);
+  let { pid } = before;
+  return {
+    async restart(until) {
+      if (isRunning(pid)) process.kill(pid, 'SIGTERM');
+      const late = AbortSignal.timeout(backMs);
+      while (!late.aborted) {
+        await delay(POLL_MS, undefined, { signal: until });
+        const now = await containerdAt(socket, until).catch(() => undefined);
+        if (now?.process === undefined || now.process.pid === pid) continue;
+        ({ pid } = now.process);
+        return;
+      }
+      throw new DrakkarError('unavailable', `containerd has not come back within ${backMs / 1000} seconds`);
+    },
+  };
+}
+
+function requireSignal(pid: number): void {
+  try {
+    process.kill(pid, 0);
+  } catch (cause) {
+    throw new DrakkarError('forbidden', `containerd, process ${pid}, may not be ended from here`, {
+      hint: 'a pod needs the capability KILL, and no AppArmor profile',
+      cause,
+    });
   }
-  throw new DrakkarError('unavailable', 'containerd has been ended, and does not come back', {
-    hint: `${RESTART_HINT}, and drakkar configure containerd --undo takes it back`,
-  });
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Has containerd take over what is written. Until it has, a file beside its configuration says so: whoever does this again restarts it, though nothing is left to be
+ * written.
+ */
+export class TakeOver {
+  readonly #mark: string;
+  readonly #restarter: Restarter | undefined;
+
+  /** @param restarter nothing where somebody else restarts it */
+  constructor(configPath: string, restarter: Restarter | undefined) {
+    this.#mark = `${configPath}.drakkar-restart`;
+    this.#restarter = restarter;
+  }
+
+  /** Whether an earlier restart is due. */
+  async isDue(): Promise<boolean> {
+    return this.#restarter !== undefined && (await isThere(this.#mark));
+  }
+
+  /** @param needsRestart of what is written @throws as a restarter does */
+  async write(write: () => Promise<void>, needsRestart: boolean, signal: AbortSignal): Promise<void> {
+    if (!needsRestart || this.#restarter === undefined) return await write();
+    await writeFile(this.#mark, '');
+    await write();
+    await this.#restarter.restart(signal);
+    await rm(this.#mark);
+  }
+
+  /** What was written is not taken over: it is taken back, and containerd begins as before. */
+  async takeBack(undo: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
+    await undo();
+    await this.#restarter?.restart(signal);
+    await rm(this.#mark);
+  }
 }

@@ -177,4 +177,18 @@ describe.skipIf(process.getuid?.() !== 0)('a node, by the manifests alone (needs
     await rolledOut('daemonset/drakkar-undo');
     expect(await configuration()).toBe(before);
   });
+
+  test('leaves nothing in the cluster where objects go first, and then what looks after them', async () => {
+    await plane.kubectl(['delete', 'imagesnapshots,snapshotpolicies', '--all', '--timeout=60s']);
+    await plane.kubectl(['delete', '--kustomize', join(MANIFESTS, 'undo'), '--timeout=60s']);
+    await plane.kubectl([
+      'delete',
+      '--kustomize',
+      join(MANIFESTS, 'base'),
+      '--ignore-not-found',
+      '--wait=false',
+    ]);
+    const left = () => plane.kubectl(['get', 'crds,clusterroles,clusterrolebindings', '--output=name']);
+    await expect.poll(left, SOON).not.toContain('drakkar');
+  });
 });

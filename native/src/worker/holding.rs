@@ -27,7 +27,9 @@ const LOG_NAME: &str = "holder.log";
 pub const HOLDER_ARGUMENT: &str = "hold";
 pub const ADOPT_ARGUMENT: &str = "--adopt";
 
+const OWN_CGROUP: &str = "drakkar-holders";
 const CGROUP_PROCESSES: &str = "cgroup.procs";
+const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 /// Whoever writes it there is put there.
 const MYSELF: &[u8] = b"0";
 
@@ -291,24 +293,36 @@ fn unexpected() -> Error {
     Error::new(Code::Internal, "the holder gives another answer than was asked for")
 }
 
-/// Of the one hierarchy of version 2, or of each of version 1.
-fn open_roots(directory: &Path) -> Result<Vec<File>> {
-    let doing = || format!("opening the cgroups in {}", directory.display());
-    let open = |directory: &Path| OpenOptions::new().write(true).open(directory.join(CGROUP_PROCESSES));
-    if let Ok(root) = open(directory) {
-        return Ok(vec![root]);
+/// A cgroup of the holders' own, in the one hierarchy of version 2, or in each of version 1.
+fn open_own_cgroups(directory: &Path) -> Result<Vec<File>> {
+    if directory.join(CGROUP_PROCESSES).exists() {
+        return Ok(vec![open_own_cgroup(directory)?]);
     }
-    let mut roots = Vec::new();
+    let doing = || format!("looking for cgroups in {}", directory.display());
+    let mut own = Vec::new();
     for entry in std::fs::read_dir(directory).context(doing)? {
         let path = entry.context(doing)?.path();
         if path.join(CGROUP_PROCESSES).exists() {
-            roots.push(open(&path).context(doing)?);
+            own.push(open_own_cgroup(&path)?);
         }
     }
-    match roots.is_empty() {
+    match own.is_empty() {
         true => Err(Error::new(Code::InvalidArgument, format!("{} has no cgroups", directory.display()))),
-        false => Ok(roots),
+        false => Ok(own),
     }
+}
+
+fn open_own_cgroup(hierarchy: &Path) -> Result<File> {
+    let path = hierarchy.join(OWN_CGROUP);
+    let doing = || format!("making the cgroup {}", path.display());
+    std::fs::DirBuilder::new().recursive(true).create(&path).context(doing)?;
+    for file in CPUSET_FILES {
+        // In a hierarchy of version 1 a cgroup has neither processors nor memory until it is given them.
+        if let Ok(inherited) = std::fs::read(hierarchy.join(file)) {
+            std::fs::write(path.join(file), inherited).context(doing)?;
+        }
+    }
+    OpenOptions::new().write(true).open(path.join(CGROUP_PROCESSES)).context(doing)
 }
 
 /// Starts a holder that outlives this process, and whoever started that: it is in a session of its own and uses nothing of ours.
@@ -324,12 +338,12 @@ fn start(HolderOptions { root, cgroups, .. }: &HolderOptions, adopts: bool) -> R
         command.arg(ADOPT_ARGUMENT);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let roots = cgroups.as_deref().map_or(Ok(Vec::new()), open_roots)?;
+    let own_cgroups = cgroups.as_deref().map_or(Ok(Vec::new()), open_own_cgroups)?;
     // SAFETY: between fork and exec only setsid(2) and write(2) are called, which are async-signal-safe.
     unsafe {
         command.pre_exec(move || {
-            for root in &roots {
-                rustix::io::write(root, MYSELF)?;
+            for own in &own_cgroups {
+                rustix::io::write(own, MYSELF)?;
             }
             match libc::setsid() {
                 -1 => Err(std::io::Error::last_os_error()),
