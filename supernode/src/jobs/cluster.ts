@@ -15,9 +15,11 @@ export interface Around {
   placed(host: JobHost): JobHost;
   /** What a registry may be shown for a job. */
   credentialFor(job: Job): RegistryCredential | undefined;
+  /** Whether that is not known yet, and hosts would ask in vain. */
+  isHeld(job: Job): boolean;
 }
 
-const NOTHING: Around = { placed: (host) => host, credentialFor: () => undefined };
+const NOTHING: Around = { placed: (host) => host, credentialFor: () => undefined, isHeld: () => false };
 
 /** The cluster as jobs see it. */
 export function clusterOf(control: Control, members: Members, around: Around = NOTHING): JobsCluster {
@@ -38,6 +40,7 @@ export function clusterOf(control: Control, members: Members, around: Around = N
     },
     send: (peer, task, step, job) =>
       control.send(peer, encodeTask(task, step, job, around.credentialFor(job))),
+    isHeld: around.isHeld,
     cancel: (peer, id) => control.send(peer, { message: { case: 'cancelTask', value: { id } } }),
     haveBytes: (peer, origin, layers) =>
       layers.reduce((sum, { digest, sizeBytes }) => {

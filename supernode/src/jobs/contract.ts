@@ -8,6 +8,8 @@ export interface JobEvents {
   /** Gives a host something to do, perhaps once more: it does it once. */
   send(peer: PeerId, task: string, step: Step, job: Job): void;
   cancel(peer: PeerId, task: string): void;
+  /** Hosts are not to be given anything of it yet. */
+  isHeld(): boolean;
   /** A host's part, or the job itself, is not what it was. */
   changed(peer: PeerId | null): void;
   /** A host is further than it was. */

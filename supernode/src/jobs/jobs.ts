@@ -45,6 +45,8 @@ export interface JobsCluster {
   awayHosts(): Iterable<JobHost>;
   send(peer: PeerId, task: string, step: Step, job: Job): void;
   cancel(peer: PeerId, task: string): void;
+  /** Whether hosts are not to be given anything of it yet. */
+  isHeld(job: Job): boolean;
   /** How many of these bytes a host has. */
   haveBytes(peer: PeerId, registry: string, layers: NonNullable<Job['resolved']>['layers']): number;
   findSnapshot(registry: string, root: Digest, platform: string): Job['snapshot'];
@@ -62,8 +64,6 @@ export interface JobsModules {
 }
 
 export interface CreateOptions {
-  /** So many that have not ended are too many. */
-  readonly mostActive?: number;
   /** What is written together with the job, or neither is. */
   with?(id: string): Change[];
 }
@@ -72,7 +72,7 @@ export type JobAction = 'cancel' | 'pause' | 'resume' | 'retry';
 
 const TICK_MS = 250;
 const PAGE = 500;
-/** Jobs that have not ended, at most: a job that nobody can do keeps nobody else from theirs. */
+/** Jobs that have not ended, at most, but for those that are counted apart: a job that nobody can do keeps nobody else from theirs. */
 const MAX_ACTIVE = 1_000;
 /** A request that is made again within so long is the same request. */
 const REQUEST_TTL_MS = 24 * 60 * 60_000;
@@ -103,6 +103,7 @@ export class Jobs implements AsyncDisposable {
   readonly #pace = new Pace(performance.now());
   readonly #mishaps = new WeakMap<JobRun, number>();
   readonly #listeners = new Set<(job: Job) => void>();
+  readonly #apart = new Map<string, number>();
   readonly #writtenAtMs = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
   #pacing: NodeJS.Timeout | undefined;
@@ -138,15 +139,11 @@ export class Jobs implements AsyncDisposable {
    * @throws `busy` while too many have not ended; `already_exists` where that name was given to another request
    */
   async create(spec: JobSpec, by: string, request?: string, options: CreateOptions = {}): Promise<Job> {
-    const { mostActive = MAX_ACTIVE, with: more } = options;
+    const { with: more } = options;
     const { state, clock, log } = this.#modules;
     const known = request === undefined ? undefined : await this.#requested(request, spec);
     if (known !== undefined) return known;
-    if (this.active >= mostActive) {
-      throw new DrakkarError('busy', `${this.active} jobs have not ended yet`, {
-        hint: 'cancel some, or wait: `drakkar jobs` lists them',
-      });
-    }
+    this.#requireRoom(by);
     const resolved = await this.#lastResolved(spec);
     const made = newJob(newId(clock.wallMs()), spec, by, clock.wallMs());
     const job = { ...made, resolved, trace: this.#newTrace() };
@@ -163,6 +160,11 @@ export class Jobs implements AsyncDisposable {
     log.info({ job: job.id, kind: spec.kind, by }, 'a job was made');
     this.#begin(job, []);
     return this.#shown(job);
+  }
+
+  /** Those that this one makes are counted apart from all others: so many that have not ended are too many. */
+  countApart(by: string, most: number): void {
+    this.#apart.set(by, most);
   }
 
   /** @throws `not_found` */
@@ -373,6 +375,20 @@ export class Jobs implements AsyncDisposable {
     }
   }
 
+  /** @throws `busy` */
+  #requireRoom(by: string): void {
+    const most = this.#apart.get(by);
+    let active = 0;
+    for (const [id, { job }] of this.#runs) {
+      const isCounted = most === undefined ? !this.#apart.has(job.createdBy) : job.createdBy === by;
+      if (isCounted && !this.#ended.has(id)) active += 1;
+    }
+    if (active < (most ?? MAX_ACTIVE)) return;
+    throw new DrakkarError('busy', `${active} jobs have not ended yet`, {
+      hint: 'cancel some, or wait: `drakkar jobs` lists them',
+    });
+  }
+
   async #load(job: Job): Promise<JobRun> {
     const rows = (await Array.fromAsync(this.#rows(job.id).all())).map(({ value }) => value);
     return this.#begin(job, rows);
@@ -400,6 +416,7 @@ export class Jobs implements AsyncDisposable {
         cluster.send(...task);
       },
       cancel: cluster.cancel,
+      isHeld: () => cluster.isHeld(job),
       room: () => this.#pace.room(performance.now()),
       ...{ hosts: cluster.hosts, host: cluster.host, awayHosts: cluster.awayHosts },
       changed: (peer) => {

@@ -37,6 +37,8 @@ export class JobRun {
   readonly #running = new Set<PeerId>();
   /** When a work may begin, began or made progress. */
   readonly #sinceMs = new WeakMap<HostWork, number>();
+  /** What hosts are to be given once that may be. */
+  readonly #unsent = new Set<[Step, HostWork]>();
   /** How often hosts were tried for what one of them does for all. */
   readonly #tries = { resolve: new Map<PeerId, number>(), build: new Map<PeerId, number>() };
   /** Since when hosts whose turn it is are away. */
@@ -76,7 +78,9 @@ export class JobRun {
   /** Does what is due. */
   advance(): void {
     const { job } = this;
-    if (isEnded(job)) return;
+    if (isEnded(job) || this.#events.isHeld()) return;
+    for (const [step, work] of this.#unsent) if (work.state === 'running') this.#sendAgain(step, work);
+    this.#unsent.clear();
     const isTimeToLook = this.#clock.evenMs() - this.#lookedAtMs >= LOOK_MS;
     if (isTimeToLook) {
       this.#lookedAtMs = this.#clock.evenMs();
@@ -385,7 +389,8 @@ export class JobRun {
 
   #sendAgain(step: Step, work: HostWork): void {
     this.#sinceMs.set(work, this.#clock.evenMs());
-    this.#events.send(work.peer as PeerId, taskOf(this.job, step, work.task), step, this.job);
+    if (this.#events.isHeld()) this.#unsent.add([step, work]);
+    else this.#events.send(work.peer as PeerId, taskOf(this.job, step, work.task), step, this.job);
   }
 
   #progress(work: HostWork, { phase, doneBytes, totalBytes }: TaskNews & { kind: 'progress' }): void {

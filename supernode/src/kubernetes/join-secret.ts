@@ -18,22 +18,26 @@ export interface JoinSecretModules {
 
 const FIELD_MANAGER = 'drakkar-supernode';
 const LOOK_MS = 5_000;
+/** Somebody may have deleted or changed it. */
+const AGAIN_MS = 60_000;
 
 /** Has a Secret hold what pods of daemons mount to become members, as it is at the moment. Goes on until it is told not to; never throws. */
 export async function keepJoinSecret(modules: JoinSecretModules, signal: AbortSignal): Promise<void> {
   const { api, namespace, name, joining, failed } = modules;
+  let toldAtMs = Number.NEGATIVE_INFINITY;
   for (let told = ''; !signal.aborted; ) {
     const { supernodes, joinToken } = joining();
     const data = { supernodes: encoded(`${supernodes.join('\n')}\n`), joinToken: encoded(joinToken) };
     const now = JSON.stringify(data);
     try {
-      if (now !== told) {
+      if (now !== told || performance.now() - toldAtMs >= AGAIN_MS) {
         const body = { apiVersion: 'v1', kind: 'Secret', metadata: { name }, data };
         await api.request('PATCH', `/api/v1/namespaces/${namespace}/secrets/${name}`, {
           ...{ body, signal, contentType: 'application/apply-patch+yaml' },
           query: { fieldManager: FIELD_MANAGER, force: true },
         });
         told = now;
+        toldAtMs = performance.now();
       }
     } catch (error) {
       if (!signal.aborted) failed(error);

@@ -52,6 +52,8 @@ export class Kubernetes implements Around, AsyncDisposable {
   credentialFor = (job: Job): RegistryCredential | undefined =>
     this.#orders?.credentialFor(job) ?? this.#policies?.credentialFor(job);
 
+  isHeld = (job: Job): boolean => this.#orders?.isHeld(job) ?? false;
+
   /** @throws `invalid_argument` for a kubeconfig that can’t be used */
   async start(modules: KubernetesModules): Promise<void> {
     const { enabled, namespace } = this.#options;

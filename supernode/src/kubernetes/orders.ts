@@ -17,12 +17,17 @@ export const BY = 'kubernetes';
 /** Each image of each ImageSnapshot has one that does not end. */
 const MOST_ACTIVE = 20_000;
 
-const orderSchema = z.object({ owner: z.string(), name: z.string(), job: z.string() });
+const orderSchema = z.object({
+  ...{ owner: z.string(), name: z.string(), job: z.string() },
+  /** A registry is shown something for it. */
+  isPrivate: z.boolean().default(false),
+});
 type Kept = z.output<typeof orderSchema>;
 
 interface Known {
   readonly id: string;
   readonly owner: string;
+  readonly isPrivate: boolean;
   /** As it is at the moment, or was when it ended. */
   job: Job;
 }
@@ -48,10 +53,10 @@ export class Orders implements Fleet, Disposable {
   /** Goes on with what was asked for. */
   static async open(modules: OrdersModules): Promise<Orders> {
     const orders = new Orders(modules);
+    modules.jobs.countApart(BY, MOST_ACTIVE);
     for await (const { id, value } of orders.#kept.all()) {
-      const { owner, name, job } = value;
       try {
-        orders.#know(owner, name, await modules.jobs.get(job));
+        orders.#know(value, await modules.jobs.get(value.job));
       } catch (error) {
         if (!isDrakkarError(error) || error.code !== 'not_found') throw error;
         // It has ended long ago.
@@ -68,12 +73,11 @@ export class Orders implements Fleet, Disposable {
 
   async begin(owner: string, name: string, order: OrderSpec): Promise<void> {
     if (this.#byOwner.get(owner)?.has(name) === true) return;
-    const change = (job: string) => [this.#kept.change(`${owner}/${name}`, { owner, name, job })];
-    const job = await this.#modules.jobs.create(specOf(order), BY, undefined, {
-      mostActive: MOST_ACTIVE,
-      with: change,
-    });
-    this.#know(owner, name, job);
+    const isPrivate = this.#credentialOf(owner, order.image) !== undefined;
+    const kept = { owner, name, isPrivate };
+    const change = (job: string) => [this.#kept.change(`${owner}/${name}`, { ...kept, job })];
+    const job = await this.#modules.jobs.create(specOf(order), BY, undefined, { with: change });
+    this.#know(kept, job);
   }
 
   async end(owner: string, name: string): Promise<void> {
@@ -98,7 +102,13 @@ export class Orders implements Fleet, Disposable {
   credentialFor({ id, spec }: Job): RegistryCredential | undefined {
     const owner = this.#byJob.get(id)?.owner;
     if (owner === undefined || !('image' in spec) || spec.image === undefined) return undefined;
-    return this.#lent.get(owner)?.of(parseReference(spec.image).registry);
+    return this.#credentialOf(owner, spec.image);
+  }
+
+  /** Whether a registry is to be shown something that nobody has said yet since this supernode leads. */
+  isHeld({ id }: Job): boolean {
+    const known = this.#byJob.get(id);
+    return known?.isPrivate === true && !this.#lent.has(known.owner);
   }
 
   *partsOf(owner: string, name: string): Generator<HostPart> {
@@ -129,8 +139,12 @@ export class Orders implements Fleet, Disposable {
     this.#listening[Symbol.dispose]();
   }
 
-  #know(owner: string, name: string, job: Job): void {
-    const known = { id: job.id, owner, job };
+  #credentialOf(owner: string, image: string): RegistryCredential | undefined {
+    return this.#lent.get(owner)?.of(parseReference(image).registry);
+  }
+
+  #know({ owner, name, isPrivate }: Omit<Kept, 'job'>, job: Job): void {
+    const known = { id: job.id, owner, isPrivate, job };
     const mine = this.#byOwner.get(owner) ?? new Map<string, Known>();
     this.#byOwner.set(owner, mine.set(name, known));
     this.#byJob.set(job.id, known);

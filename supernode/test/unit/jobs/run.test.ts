@@ -40,6 +40,7 @@ class World implements JobEvents {
   readonly ended = new Set<string>();
   known: Job['snapshot'] = null;
   mayBuildNow = true;
+  isHeldNow = false;
   nowMs = 0;
   run: JobRun;
 
@@ -90,6 +91,7 @@ class World implements JobEvents {
   hosts = () => this.connected.values();
   host = (peer: PeerId) => this.connected.get(peer);
   awayHosts = () => this.away;
+  isHeld = () => this.isHeldNow;
   haveBytes = (_: PeerId) => 0;
   findSnapshot = () => this.known;
   mayBuild = () => this.mayBuildNow;
@@ -466,6 +468,23 @@ describe('a job', () => {
       world.run.heard(other.peer, 'deliver', other.attempt, { kind: 'done', result: MOVED });
       expect(world.run.job).toMatchObject({ state: 'cancelled', hosts: { succeeded: 2 } });
     });
+  });
+
+  test('gives hosts nothing while it is held, however long, and then what they had before', () => {
+    const spec = { kind: 'preheat', image: IMAGE, stallMs: 10_000 } as const;
+    const world = new World(spec, [{}, {}]);
+    world.advance();
+    const asked = world.tasksNow;
+    expect(asked).toHaveLength(1);
+    world.isHeldNow = true;
+    world.restart();
+    world.advance(60_000);
+    expect(world.tasksNow).toEqual([]);
+    world.isHeldNow = false;
+    world.advance();
+    expect(world.tasksNow).toEqual(asked);
+    world.finish();
+    expect(world.run.job.state).toBe('succeeded');
   });
 
   test('that is paused begins nothing new', () => {
