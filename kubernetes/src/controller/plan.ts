@@ -42,6 +42,8 @@ export interface Plan {
   readonly nextMs: number | undefined;
 }
 
+/** Of what is told of in a status: all has to go into one object. */
+const MAX_SUPERSEDED = 200;
 const FIRST_RETRY_MS = 15_000;
 /** Of a secret nobody tells that it can be used now. */
 const SECRET_AGAIN_MS = 10_000;
@@ -202,8 +204,12 @@ class Planner {
   #evictPrevious(): void {
     const { orders, nowMs, spec, status, isDeleted, keptByOthers } = this.#situation;
     const told = new Set((status.previous ?? []).map((each) => keyOfItem(each)));
-    for (const [key, { image, platform, since, reason }] of this.#previous) {
-      const keptMs = reason === 'Superseded' ? durationMs(spec.retention.previous) : 0;
+    const superseded = [...this.#previous]
+      .filter(([, { reason }]) => reason === 'Superseded')
+      .sort(([, one], [, other]) => one.since.localeCompare(other.since));
+    const kept = new Set(superseded.slice(-MAX_SUPERSEDED).map(([key]) => key));
+    for (const [key, { image, platform, since }] of this.#previous) {
+      const keptMs = kept.has(key) ? durationMs(spec.retention.previous) : 0;
       const untilMs = Date.parse(since) + keptMs;
       if (!isDeleted && untilMs > nowMs) {
         this.#lookAt(untilMs);

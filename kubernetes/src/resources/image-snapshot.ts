@@ -39,19 +39,34 @@ const retentionSchema = z
   .object({
     previous: durationSchema('0s', '8760h')
       .default('1h')
-      .describe('How long nodes keep what a tag has meant before.'),
+      .describe('How long nodes keep what tags have meant before: the last 200 of all, at most.'),
   })
   .prefault({});
 
-export const imageSnapshotSpecSchema = z.object({
-  images: z.array(imageSchema).min(1).max(100).describe('What is to be there.').meta(asSet),
-  platforms: platformsSchema,
-  pullSecrets: pullSecretsSchema,
-  refresh: refreshSchema,
-  retention: retentionSchema,
-  distribution: distributionSchema,
-  suspend: z.boolean().default(false).describe('Nothing is begun while it is so; what is there stays.'),
-});
+/** With the longest of references the status of so many takes two thirds of what etcd takes, 1.5 MiB. */
+const MAX_ITEMS = 300;
+
+export const imageSnapshotSpecSchema = z
+  .object({
+    images: z
+      .array(imageSchema)
+      .min(1)
+      .max(100)
+      .describe(`What is to be there; times platforms, at most ${MAX_ITEMS}.`)
+      .meta(asSet),
+    platforms: platformsSchema,
+    pullSecrets: pullSecretsSchema,
+    refresh: refreshSchema,
+    retention: retentionSchema,
+    distribution: distributionSchema,
+    suspend: z.boolean().default(false).describe('Nothing is begun while it is so; what is there stays.'),
+  })
+  .meta(
+    rules({
+      rule: `!has(self.platforms) || size(self.images) * size(self.platforms) <= ${MAX_ITEMS}`,
+      message: `images times platforms are more than ${MAX_ITEMS}; write them as several`,
+    }),
+  );
 export type ImageSnapshotSpec = z.output<typeof imageSnapshotSpecSchema>;
 
 /** How far one image is, for one platform. */

@@ -96,6 +96,13 @@ describe('what the API server is told of our resources', () => {
     [{ images: ['a'.repeat(513)] }, 'may not be more than 512'],
     [{ images: Array.from({ length: 101 }, (_, index) => `a:${index}`) }, 'must have at most 100 items'],
     [{ images: 'a' }, 'must be of type array'],
+    [
+      {
+        images: Array.from({ length: 61 }, (_, index) => `a:${index}`),
+        platforms: Array.from({ length: 5 }, (_, index) => `linux/a${index}`),
+      },
+      'images times platforms are more than 300; write them as several',
+    ],
     [{ images: ['a'], platforms: ['windows'] }, 'is no platform; write it as linux/amd64'],
     [{ images: ['a'], pullSecrets: [{ name: 'x' }] }, 'namespace'],
     [{ images: ['a'], pullSecrets: [{ namespace: '../x', name: 'x' }] }, 'should match'],

@@ -212,6 +212,17 @@ describe('an ImageSnapshot', () => {
     expect(world.status.previous).toBeUndefined();
   });
 
+  test('keeps no more of what its tags meant before than its status can tell of', () => {
+    const world = new World({ images: ['a'], refresh: { interval: '1m' }, retention: { previous: '720h' } });
+    for (let version = 0; version < 204; version += 1) {
+      world.means.set('a', `${version}`);
+      world.work();
+      world.wait(MINUTE_MS);
+    }
+    expect(world.status.previous).toHaveLength(200);
+    expect(world.asks('evict')).toEqual(['0', '1', '2'].map((version) => pinnedTo(version)));
+  });
+
   test('is looked at once in each round, however often it is asked', () => {
     const world = new World({ images: ['a'], refresh: { interval: '10m' } });
     for (let round = 0; round < 5; round += 1) {
