@@ -80,7 +80,7 @@ export class ImageSnapshots implements AsyncDisposable {
     this.#objects = new Reflector<ImageSnapshot>(api, {
       path: PATH,
       keep: (object) => object,
-      changed: (now, before) => this.#changed(now, before),
+      changed: (now, before, name) => this.#changed(now, before, name),
       failed: (error) => log.warn({ error }, 'ImageSnapshots can’t be followed at the moment'),
     });
     this.#queue = new WorkQueue({
@@ -118,23 +118,22 @@ export class ImageSnapshots implements AsyncDisposable {
     await this.#running;
   }
 
-  #changed(now: ImageSnapshot | undefined, before: ImageSnapshot | undefined): void {
+  #changed(now: ImageSnapshot | undefined, before: ImageSnapshot | undefined, name: string): void {
+    const written = this.#written.get(name);
+    if (now === undefined || !isOlder(now, written)) this.#written.delete(name);
     if (before !== undefined && before.metadata.uid !== now?.metadata.uid) {
       this.#names.delete(before.metadata.uid);
       this.#modules.fleet.forget(before.metadata.uid);
     }
     if (now === undefined) return;
-    const { uid, name } = now.metadata;
-    const written = this.#written.get(name);
-    this.#names.set(uid, name);
-    if (written !== undefined && !isOlder(now, written)) this.#written.delete(name);
+    this.#names.set(now.metadata.uid, name);
     if (!isSameWish(now, before)) this.#queue.add(name);
     // Somebody else may have written over what we say.
     else if (isOlder(written, now) && !isDeepStrictEqual(now.status, before?.status))
       this.#queue.addIn(name, FURTHER_MS);
   }
 
-  /** What we have written is known before it is heard of: else what it says were done once more. */
+  /** What we have written is known before it is heard of: else what it says would be done once more. */
   #known(name: string): ImageSnapshot | undefined {
     const heard = this.#objects.objects.get(name);
     const written = this.#written.get(name);
@@ -148,7 +147,8 @@ export class ImageSnapshots implements AsyncDisposable {
   ): Promise<void> {
     const { name } = object.metadata;
     const written = await applyTo(this.#modules.api, APPLIED, object, what, signal);
-    if (written !== undefined && isOlder(this.#objects.objects.get(name), written))
+    const heard = this.#objects.objects.get(name);
+    if (written !== undefined && heard !== undefined && isOlder(heard, written))
       this.#written.set(name, written);
   }
 

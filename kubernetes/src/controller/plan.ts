@@ -228,7 +228,7 @@ class Planner {
       }
       if (order !== undefined) this.#wanted.add(name);
       if (order !== undefined && !isEnded(order.state)) continue;
-      // What was asked is kept until it is told that it is done: else it were asked again.
+      // What was asked is kept until it is told that it is done: else it would be asked again.
       this.#previous.delete(key);
       this.#lookAt(nowMs);
     }
