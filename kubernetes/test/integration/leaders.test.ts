@@ -6,6 +6,7 @@ import { LEASE } from '../../src/cluster/lease.ts';
 import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const MINUTE_MS = 60_000;
+const QUICK = { durationMs: 3_000, renewDeadlineMs: 2_000, retryMs: 300 };
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
@@ -43,8 +44,9 @@ function elect(lease: string, identity: string, asked: ApiServer, given = LEASE)
   const lead = async (signal: AbortSignal) => {
     times.push(performance.now());
     isLeading = true;
-    await using _ = startControllers(own, fleet);
+    const controllers = startControllers(own, fleet);
     await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await controllers[Symbol.asyncDispose]();
     isLeading = false;
   };
   const election = new LeaderElection(own, { ...options, lead }, given);
@@ -114,6 +116,25 @@ describe('of two that could lead', () => {
     await snapshots.untilGone(...left);
   });
 
+  test('nobody leads while the API server hangs, and one goes on when it does not', async () => {
+    const all = ['one', 'two'].map((identity) => elect('hung', identity, api, QUICK));
+    const leading = () => all.filter(({ isLeading }) => isLeading()).length;
+    await expect.poll(leading, SOON).toBe(1);
+    fleet.isStuck = true;
+    await snapshots.apply('hung', { images: ['hung'] });
+    await expect.poll(() => fleet.asks('build'), SOON).toEqual(['hung']);
+    plane.apiServer.pause(true);
+    fleet.endAll();
+    await expect.poll(leading, SOON).toBe(0);
+    plane.apiServer.pause(false);
+    await snapshots.apply('hung', { images: ['hung', 'other'] });
+    await snapshots.untilReady('hung');
+    expect(leading()).toBe(1);
+    expect(fleet.asks('build')).toEqual(['hung', 'other']);
+    await snapshots.remove('hung');
+    await snapshots.untilGone('hung');
+  });
+
   test('one leads all the time where each answer takes two seconds', async () => {
     await using unruly = await startUnrulyApi(plane);
     unruly.fault = ({ path }) => (path.includes('/leases') ? { kind: 'delay', ms: 2_000 } : undefined);
@@ -124,19 +145,18 @@ describe('of two that could lead', () => {
   });
 
   test('neither leads beside the other where the clock of one is minutes ahead or behind', async () => {
-    const times = { durationMs: 3_000, renewDeadlineMs: 2_000, retryMs: 300 };
     const takeTurns = async (minutes: number) => {
       const skewed = ahead(minutes * MINUTE_MS);
-      const elected = (who: string, asked: ApiServer) => elect(`skew${minutes}`, who, asked, times);
+      const elected = (who: string, asked: ApiServer) => elect(`skew${minutes}`, who, asked, QUICK);
       const first = elected('first', skewed);
       await expect.poll(first.isLeading, SOON).toBe(true);
       const second = elected('second', api);
-      await sleep(1.5 * times.durationMs);
+      await sleep(1.5 * QUICK.durationMs);
       expect([first.isLeading(), second.times]).toEqual([true, []]);
       await first.kill();
       await expect.poll(second.isLeading, SOON).toBe(true);
       const third = elected('third', skewed);
-      await sleep(1.5 * times.durationMs);
+      await sleep(1.5 * QUICK.durationMs);
       expect([second.isLeading(), third.times]).toEqual([true, []]);
       await second.kill();
       await expect.poll(third.isLeading, SOON).toBe(true);
