@@ -16,8 +16,8 @@ const packages = [
   'bench',
 ];
 
-/** Files of a level that run at the same time. End-to-end tests start whole hosts, and mean to have the machine for themselves. */
-const workers: Readonly<Record<string, number>> = { integration: 2, e2e: 2 };
+/** Files of a level that run at the same time. Integration tests wait for most of their time; end-to-end tests start whole hosts. */
+const workers: Readonly<Record<string, number>> = { integration: 3, e2e: 2 };
 
 /** One vitest project per level, so that a level can be run alone: `vitest run --project unit`. */
 export default defineConfig({
