@@ -1,7 +1,11 @@
-/** `npm run bench -- SCENARIO… [--rounds N]`: measures, keeps raw data and plots in bench/results, and says what holds. */
+/**
+ * `npm run bench -- SCENARIO… [--rounds N] [--against PATH]`: measures, keeps raw data and plots in bench/results, and says what holds, and what has become of
+ * earlier results (a file of raw data, or a directory of them).
+ */
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { describeClaim, keepResult, summarise } from './runner/results.ts';
+import { compare, describeDifference } from './runner/compare.ts';
+import { describeClaim, earlierRuns, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
 import { burst } from './scenarios/burst.ts';
@@ -48,16 +52,19 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' } },
+  options: { rounds: { type: 'string', default: '5' }, against: { type: 'string' } },
 });
 const rounds = Number(values.rounds);
 const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
 const unknown = names.find((name) => !(name in SCENARIOS));
 if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
-  process.stderr.write(`usage: npm run bench -- [--rounds N] [${Object.keys(SCENARIOS).join('|')}]…\n`);
+  process.stderr.write(
+    `usage: npm run bench -- [--rounds N] [--against PATH] [${Object.keys(SCENARIOS).join('|')}]…\n`,
+  );
   process.exit(2);
 }
 
+const earlier = values.against === undefined ? undefined : await earlierRuns(values.against);
 for (const name of names) {
   const scenario = SCENARIOS[name];
   if (scenario === undefined) continue;
@@ -68,6 +75,9 @@ for (const name of names) {
   for (const result of await scenario({ rounds, onSample })) {
     await keepResult(result, loadBefore);
     for (const claim of result.claims) console.log(describeClaim(claim));
+    const before = earlier?.get(result.name);
+    for (const difference of before === undefined ? [] : compare(before, result))
+      console.log(describeDifference(difference));
   }
 }
 await summarise();

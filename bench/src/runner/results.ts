@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { ChaosResult } from '../chaos/chaos.ts';
 import { drawBars } from '../plots/bars.ts';
+import type { Measured } from './compare.ts';
 import type { Series } from './samples.ts';
 
 /** A claim that a benchmark shows, or does not. */
@@ -146,6 +147,25 @@ async function chaosSection(names: readonly string[]): Promise<string> {
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ...(await Promise.all(rows)),
   ].join('\n');
+}
+
+const measuredSchema = z.object({
+  name: z.string(),
+  series: z.array(z.object({ name: z.string(), samples: z.array(z.object({ wallMs: z.number() })) })),
+});
+
+/** Raw data of earlier runs, by the names of results. @param path a file of them, or a directory of such files @throws where one is none */
+export async function earlierRuns(path: string): Promise<ReadonlyMap<string, Measured>> {
+  const isDirectory = (await stat(path)).isDirectory();
+  const names = isDirectory ? (await readdir(path)).filter((name) => /\.json$/.test(name)) : [''];
+  const runs = new Map<string, Measured>();
+  for (const name of names.filter((file) => !CHAOS.test(file))) {
+    const file = join(path, name);
+    const { data, error } = measuredSchema.safeParse(JSON.parse(await readFile(file, 'utf8')));
+    if (data === undefined) throw new Error(`${file} is no result of a benchmark: ${z.prettifyError(error)}`);
+    runs.set(data.name, data);
+  }
+  return runs;
 }
 
 export function describeClaim({ what, figure, unit, target, holds }: Claim): string {
