@@ -8,8 +8,14 @@ import { describeDiff } from '../configure/diff.ts';
 import { applyPlan, readConfiguration, type Undone, undoPlan } from '../configure/files.ts';
 import { ALL_REGISTRIES } from '../configure/hosts-toml.ts';
 import { findPlace, type Place, templateOf } from '../configure/places.ts';
-import { CONTAINERD_CONFIG_PATH, type ContainerdVersion, parseContainerdVersion } from '../configure/plan.ts';
+import {
+  CONTAINERD_CONFIG_PATH,
+  type ContainerdVersion,
+  parseContainerdVersion,
+  requireSound,
+} from '../configure/plan.ts';
 import { byEnding, bySystemd, TakeOver } from '../configure/restart.ts';
+import { parseToml, SET_BY } from '../configure/toml-edit.ts';
 import { type Context, showing } from '../context.ts';
 
 type DaemonPlaces = Pick<DaemonStatus, 'mirrorUrl' | 'snapshotterSocket' | 'stateDirectory'>;
@@ -66,6 +72,7 @@ export const commands = [
         if (flags.layers && !flags['dry-run']) await giveAllLayers(context, socket);
         return await undo(context, await configuredIn(place, named), place, flags);
       }
+      if (flags.runtime !== undefined) requireRuntimeName(flags.runtime);
       const address = flags['containerd-address'];
       if (flags.end && address === undefined) refuseEnd();
       const version = await versionOf(flags['containerd-program'] ?? place.program, address, context.signal);
@@ -118,12 +125,16 @@ async function undo(
   const { 'dry-run': isTrial, restart, end, layers } = flags;
   const record = recordOf(configPath);
   const takeOver = await takeOverOf(context, configPath, place, flags);
-  let undone = await undoPlan(record, true);
+  const check = (path: string, text: string) => {
+    if (path === configPath) requireSound(parseToml(text, path), path);
+  };
+  let undone = await undoPlan(record, true, check);
+  if (undone.length === 0) await refuseLostRecord(configPath);
   const isChanged = undone.some(({ path, outcome }) => path === configPath && outcome !== 'left');
   const needsRestart = isChanged || (await takeOver.isDue());
   if (!isTrial) {
     const write = async () => {
-      undone = await undoPlan(record);
+      undone = await undoPlan(record, false, check);
     };
     await takeOver.write(write, needsRestart, context.signal);
   }
@@ -209,6 +220,26 @@ function refuseEnd(): never {
   throw new DrakkarError('invalid_argument', '--end needs --containerd-address', {
     hint: 'so that the right one is ended; without it, --restart asks systemd',
   });
+}
+
+/** @throws `not_found` where something has been set, and nothing says how it was before */
+async function refuseLostRecord(configPath: string): Promise<void> {
+  const text = await readConfiguration(configPath);
+  if (text === undefined || !text.includes(SET_BY)) return;
+  throw new DrakkarError('not_found', `${recordOf(configPath)} is not there, which would say what was set`, {
+    hint: `take out what stands below “${SET_BY}” in ${configPath} by hand`,
+  });
+}
+
+function requireRuntimeName(name: string): void {
+  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) return;
+  throw new DrakkarError(
+    'invalid_argument',
+    `${JSON.stringify(name.slice(0, 100))} is no name of a runtime`,
+    {
+      hint: 'it is what a RuntimeClass has as its handler: small letters, digits and -, at most 63',
+    },
+  );
 }
 
 function refuseHalfUndo(): never {

@@ -100,16 +100,26 @@ export async function applyPlan(files: readonly PlannedFile[], recordPath: strin
   for (const { path, after } of files) await writeWhole(path, after);
 }
 
+/** Looks at what a file would be. @throws where it must not be that */
+export type Check = (path: string, text: string) => void;
+
 /**
  * Brings files back: to the byte where nobody has changed them since, else by taking back what was set.
  *
  * @param isTrial says what would come of it, and changes nothing
+ * @throws as `check` does, before anything is changed
  */
-export async function undoPlan(recordPath: string, isTrial = false): Promise<Undone[]> {
+export async function undoPlan(
+  recordPath: string,
+  isTrial = false,
+  check: Check = () => {},
+): Promise<Undone[]> {
   const record = await readRecord(recordPath);
   if (record === undefined) return [];
   const undone: Undone[] = [];
-  for (const file of record.files) undone.push({ path: file.path, outcome: await undo(file, isTrial) });
+  if (!isTrial) for (const file of record.files) await undo(file, true, check);
+  for (const file of record.files)
+    undone.push({ path: file.path, outcome: await undo(file, isTrial, check) });
   if (isTrial) return undone;
   // What others have put there stays.
   for (const directory of record.directories.toReversed()) await rmdir(directory).catch(() => undefined);
@@ -122,6 +132,7 @@ export async function undoPlan(recordPath: string, isTrial = false): Promise<Und
 async function undo(
   { path, before, written, changes }: ChangedFile,
   isTrial: boolean,
+  check: Check,
 ): Promise<Undone['outcome']> {
   const now = await readConfiguration(path);
   if (now === undefined) return 'left';
@@ -135,6 +146,7 @@ async function undo(
   }
   if (changes.length === 0) return 'left';
   const reverted = revertToml(now, changes);
+  check(path, reverted.text);
   if (reverted.text === now) return reverted.changes.length === 0 ? 'left' : 'partly';
   if (!isTrial) await writeWhole(path, reverted.text);
   return reverted.changes.length === 0 ? 'reverted' : 'partly';

@@ -37,6 +37,8 @@ export const SNAPSHOTTER = 'drakkar';
 /** Source: containerd's own default of `config_path`, which 2.x has. */
 export const HOSTS_DIRECTORY = '/etc/containerd/certs.d';
 
+const UNPACK_CONFIG = ['plugins', 'io.containerd.transfer.v1.local', 'unpack_config'] as const;
+
 const NEWEST = {
   snapshotter: ['plugins', 'io.containerd.cri.v1.images'],
   containers: ['plugins', 'io.containerd.cri.v1.runtime', 'containerd'],
@@ -129,7 +131,7 @@ export function wantedIn(
         key: 'enable_remote_snapshot_annotations',
         value: 'true',
       });
-      const table = ['plugins', 'io.containerd.transfer.v1.local', 'unpack_config'];
+      const table = UNPACK_CONFIG;
       const ours = { platform, snapshotter: SNAPSHOTTER, differ: 'walking' };
       const others = valueAt(document, table) === undefined ? unpackedByDefault(version, platform) : [];
       entries.push(...[...others, ours].map((entry) => ({ table, entry })));
@@ -166,10 +168,23 @@ function runtimeSettings(
       },
     );
   }
-  const usual = valueAt(document, [...containers, 'default_runtime_name']);
+  const configured = valueAt(document, [...containers, 'default_runtime_name']);
+  const usual = typeof configured === 'string' ? configured : DEFAULT_RUNTIME;
+  if (name === usual) {
+    throw new DrakkarError('invalid_argument', `${name} is the runtime of all pods that name none`, {
+      hint: 'give it another name, or leave --runtime out: then all pods use the snapshotter',
+    });
+  }
   const runtimes = [...containers, 'runtimes'];
-  const like = valueAt(document, [...runtimes, typeof usual === 'string' ? usual : DEFAULT_RUNTIME]);
   const table = [...runtimes, name];
+  const known = valueAt(document, table);
+  if (known !== undefined && valueAt(document, [...table, 'snapshotter']) !== SNAPSHOTTER) {
+    throw new DrakkarError('already_exists', `there is a runtime ${name} with another snapshotter`, {
+      hint: 'give it another name; nothing was changed',
+    });
+  }
+  // What somebody has changed of it since is theirs.
+  const like = known ?? valueAt(document, [...runtimes, usual]);
   return [...settingsLike({ runtime_type: RUNTIME_TYPE, ...tableOf(like) }, table), snapshotterOf(table)];
 }
 
@@ -182,6 +197,27 @@ function settingsLike(like: TomlTable, table: readonly string[]): Setting[] {
     if (below === value) return settingsLike(below, [...table, key]);
     return key === 'snapshotter' ? [] : [{ table, key, value }];
   });
+}
+
+/** @throws `unsupported` where something is to use the snapshotter that containerd would not know: it would not begin */
+export function requireSound(document: TomlTable, path: string): void {
+  if (valueAt(document, ['proxy_plugins', SNAPSHOTTER]) !== undefined) return;
+  const format = CRI[formatOf(document, path)] ?? NEWEST;
+  const entries = valueAt(document, UNPACK_CONFIG);
+  const runtimes = tableOf(valueAt(document, [...format.containers, 'runtimes']));
+  const users = [
+    ...[format.snapshotter, NEWEST.snapshotter].map((table) => valueAt(document, table)),
+    ...(Array.isArray(entries) ? entries : []),
+    ...Object.values(runtimes),
+  ];
+  if (!users.some((user) => tableOf(user).snapshotter === SNAPSHOTTER)) return;
+  throw new DrakkarError(
+    'unsupported',
+    `${path} would still name the snapshotter ${SNAPSHOTTER}, which goes`,
+    {
+      hint: 'somebody has changed what was set: name another one there first; nothing was changed',
+    },
+  );
 }
 
 /** The snapshotter that pods use; nothing where none is named. */

@@ -38,6 +38,9 @@ export interface Edited {
   readonly changes: readonly Change[];
 }
 
+/** Above what is added to a text. */
+export const SET_BY = '# Set by `drakkar configure containerd`.';
+
 /** Much more than anybody's configuration has. */
 const MAX_CHARACTERS = 4 * 1024 * 1024;
 
@@ -93,7 +96,7 @@ function editPlain(text: string, { settings, entries }: Wanted, path: string): E
   const blocks = [...added.values(), ...entries.filter((entry) => !hasEntry(before, entry)).map(entryLines)];
   const edited = [...lines];
   if (blocks.length > 0) {
-    const block = ['# Set by `drakkar configure containerd`.', ...blocks.flat()];
+    const block = [SET_BY, ...blocks.flat()];
     if (edited.at(-1) === '') edited.pop();
     edited.push(...block, '');
     changes.push({ kind: 'lines', lines: block });
@@ -165,7 +168,53 @@ function undoLines(lines: string[], block: readonly string[]): boolean {
   }
   const [comments, ...sections] = sectionsOf(block);
   for (const comment of comments ?? []) removeLine(lines, comment, 0, lines.length);
-  return sections.map((section) => undoSection(lines, section)).every(Boolean);
+  const wholes = sections.flatMap(([header = '', ...settings]) =>
+    settings.some((line) => keyOf(line) === WHOLE_BY) ? [headerOf(header) ?? []] : [],
+  );
+  const isOfWhole = (header: string) => {
+    const path = headerOf(header) ?? [];
+    return wholes.some((whole) => isDeepStrictEqual(path.slice(0, whole.length), whole));
+  };
+  return sections
+    .map((section) => {
+      const [header = ''] = section;
+      if (isEntry(header)) return undoEntry(lines, section);
+      return isOfWhole(header) ? undoTable(lines, header) : undoSection(lines, section);
+    })
+    .every(Boolean);
+}
+
+/** A table that says this was made by us as a whole, with those below it: nothing of it is of use alone. */
+const WHOLE_BY = 'runtime_type';
+/** By which a table of an array is told from others. */
+const ENTRY_BY = 'snapshotter';
+
+const isEntry = (header: string): boolean => /^\s*\[\[/.test(header);
+
+/** One of an array is ours as long as it is for the same: it goes as a whole, or stays as it is. */
+function undoEntry(lines: string[], [header = '', ...settings]: readonly string[]): boolean {
+  const named = settings.filter((line) => keyOf(line) === ENTRY_BY);
+  const marks = named.length > 0 ? named : settings;
+  const at = lines.findIndex((line, index) => {
+    const inside = lines.slice(index, endOf(lines, index));
+    return isSameLine(line, header) && marks.every((mark) => inside.some((one) => isSameLine(one, mark)));
+  });
+  if (at === -1) return !lines.some((line) => isSameLine(line, header));
+  lines.splice(at, contentEndOf(lines, at) - at);
+  return true;
+}
+
+function undoTable(lines: string[], header: string): boolean {
+  const at = lines.findIndex((line) => isSameLine(line, header));
+  if (at !== -1) lines.splice(at, contentEndOf(lines, at) - at);
+  return true;
+}
+
+/** Behind the last line of the table whose header stands there; comments that come after it may be of what follows. */
+function contentEndOf(lines: readonly string[], header: number): number {
+  const end = endOf(lines, header);
+  const last = lines.slice(0, end).findLastIndex((line) => !/^\s*(#.*)?$/.test(line));
+  return Math.max(last, header) + 1;
 }
 
 /** Whether what stands there belongs to the table above. */
@@ -190,13 +239,12 @@ function undoSection(lines: string[], [header = '', ...settings]: readonly strin
     const section = lines.slice(at, endOf(lines, at));
     return settings.filter((setting) => !section.some((line) => isSameLine(line, setting))).length;
   };
-  // Tables of an array all have one header.
   const [at] = places.toSorted((one, other) => missing(one) - missing(other));
   if (at === undefined) return true;
   const isWhole = missing(at) === 0;
   for (const setting of settings) removeLine(lines, setting, at + 1, endOf(lines, at));
   const left = lines.slice(at + 1, endOf(lines, at));
-  if (left.every((line) => line.trim() === '')) lines.splice(at, 1);
+  if (left.every((line) => /^\s*(#.*)?$/.test(line))) lines.splice(at, 1);
   return isWhole;
 }
 

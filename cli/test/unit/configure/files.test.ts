@@ -121,9 +121,11 @@ describe('files that are configured', () => {
       'reverted',
       `${original}[b]\n  theirs = true\n`,
     ]);
-    expect(await undone((text) => `${text}  theirs = 1\n`)).toEqual([
-      'reverted',
-      `${original}[[c]]\n  theirs = 1\n`,
+    // One of an array goes as a whole, or not at all.
+    expect(await undone((text) => `${text}  theirs = 1\n`)).toEqual(['reverted', original]);
+    expect(await undone((text) => text.replace('k = "v"', 'k = "w"'))).toEqual([
+      'partly',
+      `${original}[[c]]\n  k = "w"\n`,
     ]);
     expect(await undone((text) => text.replace('# Ours.\n', '').replace('  one', '\tone'))).toEqual([
       'reverted',

@@ -4,9 +4,10 @@ import {
   type ConfigurationWish,
   formatOf,
   parseContainerdVersion,
+  requireSound,
   wantedIn,
 } from '../../../src/configure/plan.ts';
-import { editToml, parseToml } from '../../../src/configure/toml-edit.ts';
+import { editToml, parseToml, revertToml } from '../../../src/configure/toml-edit.ts';
 
 const OLD = { major: 1, minor: 6 };
 const NEW = { major: 2, minor: 4 };
@@ -110,6 +111,61 @@ describe('what containerd is told', () => {
     });
     expect(bare['io.containerd.cri.v1.images']?.snapshotter).toBeUndefined();
     expect(() => configured('version = 2\n', OLD, wanted)).toThrow(failing('unsupported'));
+  });
+
+  test('of a runtime by another name than the usual one, and of none that is somebody else’s', () => {
+    expect(() => configured('version = 3\n', NEW, { runtime: 'runc' })).toThrow(failing('invalid_argument'));
+    const other =
+      '[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lazy]\n  snapshotter = "other"\n';
+    expect(() => configured(`version = 3\n${other}`, NEW, { runtime: 'lazy' })).toThrow(
+      failing('already_exists'),
+    );
+  });
+
+  describe('and of what was set for a runtime, once somebody has changed it,', () => {
+    const USUAL =
+      'version = 3\n[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]\n  runtime_type = "io.containerd.runc.v2"\n  sandboxer = "podsandbox"\n  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]\n    SystemdCgroup = false\n';
+    const edit = (text: string) => {
+      const wanted = wantedIn(parseToml(text, 'c'), NEW, { ...wish, runtime: 'lazy' }, 'c');
+      return editToml(text, wanted, 'c');
+    };
+    const undone = (change: (text: string) => string) => {
+      const { text, changes } = edit(USUAL);
+      return revertToml(change(text), changes);
+    };
+
+    test('that stays as it is when it is set again', () => {
+      const changed = edit(USUAL).text.replace(/(lazy\][^[]*)podsandbox/, '$1shim');
+      expect(changed).toContain('shim');
+      expect(edit(changed).text).toBe(changed);
+    });
+
+    test.each([
+      ['an option', (text: string) => text.replace(/(lazy\.options\][^[]*)false/, '$1true')],
+      ['a setting', (text: string) => text.replace(/(lazy\][^[]*)podsandbox/, '$1shim')],
+      [
+        'an entry of what is unpacked',
+        (text: string) => text.replace('differ = "walking"', 'differ = "other"'),
+      ],
+      ['a key more', (text: string) => `${text}  more = true\n`],
+    ])('all goes with it: %s', (_, change) => {
+      const { text, changes } = undone(change);
+      expect(changes).toEqual([]);
+      expect(text).toBe(USUAL);
+    });
+
+    test('words that somebody has written stay', () => {
+      expect(undone((text) => `${text}# site: our own words\n`).text).toBe(`${USUAL}# site: our own words\n`);
+    });
+
+    test('nothing is left that names a snapshotter which goes', () => {
+      const { text } = undone((before) =>
+        before.replace('[proxy_plugins.drakkar]', '[proxy_plugins.drakkar] #'),
+      );
+      expect(() => requireSound(parseToml(text, 'c'), 'c')).not.toThrow();
+      const left = `${USUAL}[plugins."io.containerd.cri.v1.images"]\n  snapshotter = "drakkar" # mine\n`;
+      expect(() => requireSound(parseToml(left, 'c'), 'c')).toThrow(failing('unsupported'));
+    });
   });
 
   test('the same in the format of 2.4', () => {
