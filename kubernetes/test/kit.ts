@@ -108,8 +108,15 @@ export class MemoryPolicies implements KeptPolicies {
   readonly kept = new Map<string, PolicyRules>();
   readonly wanted: { readonly name: string; readonly image: string; readonly secrets: PullSecrets }[] = [];
   refusal: DrakkarError | undefined;
+  /** How often each was said to be in force. */
+  readonly #times = new Map<string, number>();
+
+  timesOf(name: string): number {
+    return this.#times.get(name) ?? 0;
+  }
 
   async keep(name: string, rules: PolicyRules): Promise<void> {
+    this.#times.set(name, this.timesOf(name) + 1);
     if (this.refusal !== undefined) throw this.refusal;
     this.kept.set(name, rules);
   }
@@ -127,7 +134,7 @@ export class MemoryPolicies implements KeptPolicies {
   }
 
   imagesOf(name: string): string[] {
-    return [...new Set(this.wanted.filter((each) => each.name === name).map(({ image }) => image))].sort();
+    return this.wanted.flatMap((each) => (each.name === name ? [each.image] : [])).sort();
   }
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import {
   type ApiServer,
   type ClusterObject,
@@ -15,6 +16,15 @@ export interface Workload {
   /** That it names itself. */
   readonly pullSecrets: readonly SecretName[];
   readonly serviceAccount: string;
+}
+
+export interface PodImagesModules {
+  readonly api: ApiServer;
+  readonly log: ControllerLog;
+  /** Told of each that has come, gone, or is another than before. */
+  changed(key: string): void;
+  /** A namespace has come, or has other labels. */
+  relabelled(namespace: string): void;
 }
 
 interface PodSpec {
@@ -37,37 +47,45 @@ const WAITING = 'status.phase=Pending';
 
 /** Follows which images pods that wait, and Deployments, are of, and the labels of namespaces. */
 export class PodImages {
-  readonly #workloads: readonly Reflector<Workload>[];
+  readonly #workloads = new Map<ResourcePath, Reflector<Workload>>();
   readonly #namespaces: Reflector<Readonly<Record<string, string>>>;
 
-  /** @param changed told of each that has come, or is of something else than before */
-  constructor(api: ApiServer, log: ControllerLog, changed: (workload: Workload) => void) {
+  constructor({ api, log, changed, relabelled }: PodImagesModules) {
     const follow = (path: ResourcePath, specOf: (object: ClusterObject) => PodSpec, fieldSelector?: string) =>
-      new Reflector<Workload>(api, {
+      this.#workloads.set(
         path,
-        ...(fieldSelector === undefined ? {} : { fieldSelector }),
-        keep: (object) => workloadOf(object, specOf(object)),
-        changed: (now, before) => {
-          if (now !== undefined && now.images.join() !== before?.images.join()) changed(now);
-        },
-        failed: (error) => log.warn({ error, path }, 'what is started can’t be followed at the moment'),
-      });
-    this.#workloads = [
-      follow('/api/v1/pods', (pod) => (pod as Pod).spec ?? {}, WAITING),
-      follow('/apis/apps/v1/deployments', (each) => (each as Deployment).spec?.template?.spec ?? {}),
-    ];
+        new Reflector<Workload>(api, {
+          path,
+          ...(fieldSelector === undefined ? {} : { fieldSelector }),
+          keep: (object) => workloadOf(object, specOf(object)),
+          changed: (now, before, name) => {
+            if (!isDeepStrictEqual(now, before)) changed(`${path} ${name}`);
+          },
+          failed: (error) => log.warn({ error, path }, 'what is started can’t be followed at the moment'),
+        }),
+      );
+    follow('/api/v1/pods', (pod) => (pod as Pod).spec ?? {}, WAITING);
+    follow('/apis/apps/v1/deployments', (each) => (each as Deployment).spec?.template?.spec ?? {});
     this.#namespaces = new Reflector(api, {
       path: '/api/v1/namespaces',
       accept: METADATA_ONLY,
       keep: ({ metadata: { labels = {} } }) => labels,
-      changed: () => {},
+      changed: (now, before, name) => {
+        if (now !== undefined && !isDeepStrictEqual(now, before)) relabelled(name);
+      },
       failed: (error) => log.warn({ error }, 'namespaces can’t be followed at the moment'),
     });
   }
 
-  /** All that there are. */
-  *all(): Generator<Workload> {
-    for (const reflector of this.#workloads) yield* reflector.objects.values();
+  /** Of all that there are. */
+  *keys(): Generator<string> {
+    for (const [path, { objects }] of this.#workloads)
+      for (const name of objects.keys()) yield `${path} ${name}`;
+  }
+
+  get(key: string): Workload | undefined {
+    const [path, name = ''] = key.split(' ');
+    return this.#workloads.get(path as ResourcePath)?.objects.get(name);
   }
 
   labelsOf(namespace: string): Readonly<Record<string, string>> {
@@ -76,7 +94,7 @@ export class PodImages {
 
   /** Goes on until it is told not to; never throws. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#workloads, this.#namespaces].map((each) => each.run(signal)));
+    await Promise.all([...this.#workloads.values(), this.#namespaces].map((each) => each.run(signal)));
   }
 }
 

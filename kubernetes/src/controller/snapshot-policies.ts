@@ -5,7 +5,6 @@ import {
   type ApiServer,
   applyTo,
   type ClusterObject,
-  isNotFound,
   isSameWish,
   Reflector,
   WorkQueue,
@@ -21,8 +20,8 @@ import {
 } from '../resources/index.ts';
 import { conditionsOf, type Said } from './conditions.ts';
 import type { ControllerLog, KeptPolicies, PolicyRules } from './contract.ts';
-import { PodImages, type Workload } from './pod-images.ts';
-import type { SecretName, Secrets } from './secrets.ts';
+import { FromPods } from './from-pods.ts';
+import type { Secrets } from './secrets.ts';
 
 export interface SnapshotPoliciesModules {
   readonly api: ApiServer;
@@ -44,20 +43,17 @@ const APPLIED = {
   fieldManager: 'drakkar-supernode',
 };
 const AT_ONCE = 4;
-/** How often its figures are written. */
-const FIGURES_MS = 30_000;
+/** How often it is looked at though nothing has happened: for its figures, and whether what it says is still so. */
+const AGAIN_MS = 30_000;
+/** Figures are counted among all images that were seen: where there are many policies, one is counted that often, at most. */
+const AGAIN_MS_EACH = 1_000;
 
 /** Has what SnapshotPolicies say be in force, and what pods are about to start be snapshotted where one says so. */
 export class SnapshotPolicies implements AsyncDisposable {
   readonly #modules: SnapshotPoliciesModules;
   readonly #objects: Reflector<SnapshotPolicy>;
   readonly #queue: WorkQueue;
-  /** What is to be looked at of what is started, by namespace and images. */
-  readonly #pods: PodImages;
-  readonly #workloads: WorkQueue;
-  readonly #waiting = new Map<string, Workload>();
-  /** Specs of those that are in force and are for pods. */
-  readonly #forPods = new Map<string, SnapshotPolicySpec>();
+  readonly #fromPods: FromPods;
   readonly #ending = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
 
@@ -76,23 +72,17 @@ export class SnapshotPolicies implements AsyncDisposable {
       failed: (name, error, failures) =>
         log.warn({ snapshotPolicy: name, error, failures }, 'a SnapshotPolicy is to be looked at again'),
     });
-    this.#workloads = new WorkQueue({
-      atOnce: AT_ONCE,
-      work: (key, signal) => this.#want(key, signal),
-      failed: (_, error) => log.warn({ error }, 'images of pods are to be looked at again'),
-    });
-    this.#pods = new PodImages(api, log, (workload) => this.#look(workload));
+    this.#fromPods = new FromPods(modules);
   }
 
   start(): void {
     const { signal } = this.#ending;
-    this.#running = Promise.all([this.#objects.run(signal), this.#pods.run(signal)]);
+    this.#running = Promise.all([this.#objects.run(signal), this.#fromPods.run(signal)]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
-    await this.#queue[Symbol.asyncDispose]();
-    await this.#workloads[Symbol.asyncDispose]();
+    await Promise.all([this.#queue, this.#fromPods].map((each) => each[Symbol.asyncDispose]()));
     await this.#running;
   }
 
@@ -105,7 +95,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     const { api, policies } = this.#modules;
     const object = this.#objects.objects.get(name);
     if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
-      this.#forPods.delete(name);
+      this.#fromPods.forget(name);
       await policies.remove(name);
       if (object !== undefined) await applyTo(api, APPLIED, object, { metadata: {} }, signal);
       return undefined;
@@ -113,86 +103,37 @@ export class SnapshotPolicies implements AsyncDisposable {
     const { finalizers = [] } = object.metadata;
     if (!finalizers.includes(FINALIZER))
       await applyTo(api, APPLIED, object, { metadata: { finalizers: [FINALIZER] } }, signal);
-    const said = await this.#keep(name, object.spec, signal);
+    const said = await this.#keep(name, object, signal);
     const figures = said.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
     await this.#say(object, said, figures, signal);
-    return FIGURES_MS;
+    return Math.max(AGAIN_MS, this.#objects.objects.size * AGAIN_MS_EACH);
   }
 
   /** @returns how it stands */
-  async #keep(name: string, raw: unknown, signal: AbortSignal): Promise<Said> {
+  async #keep(name: string, { metadata, spec: raw }: SnapshotPolicy, signal: AbortSignal): Promise<Said> {
+    const spec = snapshotPolicySpecSchema.safeParse(raw);
+    const said = spec.success
+      ? await this.#bringInForce(name, spec.data, signal)
+      : refusal('InvalidSpec', z.prettifyError(spec.error));
+    if (said.status === 'True' && spec.data?.fromPods !== undefined)
+      this.#fromPods.follow(name, `${metadata.uid} ${metadata.generation}`, spec.data);
+    else this.#fromPods.forget(name);
+    return said;
+  }
+
+  async #bringInForce(name: string, spec: SnapshotPolicySpec, signal: AbortSignal): Promise<Said> {
     const { policies, secrets } = this.#modules;
-    const type = 'Ready';
-    const parsed = snapshotPolicySpecSchema.safeParse(raw);
-    this.#forPods.delete(name);
-    if (!parsed.success)
-      return { type, status: 'False', reason: 'InvalidSpec', message: z.prettifyError(parsed.error) };
-    const spec = parsed.data;
     const pull = await secrets.read(spec.pullSecrets ?? [], signal);
     try {
       await policies.keep(name, rulesOf(spec), pull);
     } catch (error) {
       if (!isDrakkarError(error) || error.code === 'unavailable') throw error;
       const reason = error.code === 'limit_exceeded' ? 'TooMany' : 'InvalidSpec';
-      return { type, status: 'False', reason, message: toDrakkarError(error).message };
+      return refusal(reason, toDrakkarError(error).message);
     }
-    if (spec.suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
-    if (pull.problem !== undefined) return { type, status: 'False', ...pull.problem };
-    if (spec.fromPods !== undefined) {
-      this.#forPods.set(name, spec);
-      for (const workload of this.#pods.all()) this.#look(workload);
-    }
-    return { type, status: 'True', reason: 'InForce', message: 'what it says is done' };
-  }
-
-  #look(workload: Workload): void {
-    if (this.#forPods.size === 0) return;
-    const key = JSON.stringify(workload);
-    this.#waiting.set(key, workload);
-    this.#workloads.add(key);
-  }
-
-  async #want(key: string, signal: AbortSignal): Promise<undefined> {
-    const workload = this.#waiting.get(key);
-    if (workload === undefined) return;
-    for (const [name, spec] of this.#forPods) {
-      if (!this.#isFor(spec, workload.namespace)) continue;
-      const names = [...(spec.pullSecrets ?? []), ...(await this.#secretsOf(spec, workload, signal))];
-      const pull = await this.#modules.secrets.read(names, signal);
-      await this.#modules.policies.want(name, workload.images, pull);
-    }
-    this.#waiting.delete(key);
-  }
-
-  #isFor({ fromPods }: SnapshotPolicySpec, namespace: string): boolean {
-    if (fromPods === undefined) return false;
-    if (fromPods.namespaces !== undefined) return fromPods.namespaces.includes(namespace);
-    const labels = this.#pods.labelsOf(namespace);
-    return Object.entries(fromPods.namespaceSelector ?? {}).every(([name, value]) => labels[name] === value);
-  }
-
-  /** Those of the pod and of its service account, where the policy says that they may be used. */
-  async #secretsOf(
-    { fromPods }: SnapshotPolicySpec,
-    { namespace, pullSecrets, serviceAccount }: Workload,
-    signal: AbortSignal,
-  ): Promise<readonly SecretName[]> {
-    if (fromPods?.serviceAccountPullSecrets !== true) return [];
-    const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}`;
-    try {
-      const account = await this.#modules.api.request<{ imagePullSecrets?: { name?: string }[] }>(
-        'GET',
-        path,
-        { signal },
-      );
-      const more = (account.imagePullSecrets ?? []).flatMap(({ name }) =>
-        name ? [{ namespace, name }] : [],
-      );
-      return [...pullSecrets, ...more];
-    } catch (error) {
-      if (isNotFound(error)) return pullSecrets;
-      throw error;
-    }
+    if (spec.suspend) return refusal('Suspended', 'it is suspended');
+    if (pull.problem !== undefined) return refusal(pull.problem.reason, pull.problem.message);
+    return { type: 'Ready', status: 'True', reason: 'InForce', message: 'what it says is done' };
   }
 
   async #say(
@@ -209,6 +150,10 @@ export class SnapshotPolicies implements AsyncDisposable {
       await applyTo(this.#modules.api, APPLIED, object, { status }, signal);
   }
 }
+
+const refusal = (reason: string, message: string): Said => ({
+  ...{ type: 'Ready', status: 'False', reason, message },
+});
 
 function rulesOf(spec: SnapshotPolicySpec): PolicyRules {
   const { images, triggers, minSizeBytes, atOnce, refresh, retention, distribution, suspend } = spec;

@@ -148,7 +148,8 @@ export class Policies implements Disposable {
   }
 
   /**
-   * Somebody has images that are about to be started: of a policy that is on, and is for them, they are built as if they had been pushed. Kept when it returns.
+   * Somebody has images that are about to be started: of a policy that is on, and is for them, each is built once, as if it had been pushed, and once more
+   * where the policy is another by then. Kept when it returns.
    *
    * @returns those that it is for, by their canonical names
    * @throws 429 while too many wait
@@ -158,8 +159,14 @@ export class Policies implements Disposable {
       const image = canonical(text);
       return image !== undefined && this.of(imageOf(image)).some((policy) => policy.id === id) ? [image] : [];
     });
-    const wants = wanted.map((image) => ({ policy: id, image, platform: null, near: null }));
-    const noted = wanted.map((image) => ({ image, platform: null, isLooked: true }));
+    if (wanted.length === 0) return [];
+    const { changedAtMs } = this.#known.get(id);
+    const begun = wanted.filter((image) => !this.#seen.hasStarted(image, id, changedAtMs));
+    const wants = begun.map((image) => ({ policy: id, image, platform: null, near: null }));
+    const noted = wanted.map((image) => ({
+      ...{ image, platform: null },
+      ...(begun.includes(image) ? { isLooked: true, startsBy: id } : { isLooked: false }),
+    }));
     await this.#queue.want(wants, this.#seen.note(noted, this.#modules.nowMs()));
     return wanted;
   }

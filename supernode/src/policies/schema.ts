@@ -123,5 +123,7 @@ export const seenSchema = z.object({
   platform: z.string().nullable(),
   seenAtMs: z.number(),
   lookedAtMs: z.number(),
+  /** When policies have had it built since it was to be started somewhere, by their ids. */
+  startsAtMs: z.record(z.string(), z.number()).default({}),
 });
 export type SeenImage = z.output<typeof seenSchema>;

@@ -10,12 +10,16 @@ const TTL_MS = 30 * 24 * 60 * 60_000;
 const AGAIN_MS = 10 * 60_000;
 const MAX_SEEN = 10_000;
 const PAGE = 200;
+/** Of an image: beyond so many the one that has looked at it first may look once more. */
+const MAX_POLICIES = 16;
 
 export interface Noted {
   readonly image: string;
   readonly platform: string | null;
   /** Whether a policy has it built now. */
   readonly isLooked: boolean;
+  /** The policy that has it built since it is to be started somewhere. */
+  readonly startsBy?: string;
 }
 
 /** What is to be committed, and what is to be called when it was. */
@@ -24,7 +28,7 @@ export interface Notes {
   done(): void;
 }
 
-type Times = Pick<SeenImage, 'seenAtMs' | 'lookedAtMs'>;
+type Times = Pick<SeenImage, 'seenAtMs' | 'lookedAtMs' | 'startsAtMs'>;
 
 /** Images that somebody has pushed or pulled: the last {@link MAX_SEEN}, each with each platform. */
 export class Seen {
@@ -42,8 +46,7 @@ export class Seen {
     const seen = new Seen(state, log);
     const all: Stored<Times>[] = [];
     for await (const page of seen.pages())
-      for (const { id, revision, value } of page)
-        all.push({ id, revision, value: { seenAtMs: value.seenAtMs, lookedAtMs: value.lookedAtMs } });
+      for (const { id, revision, value } of page) all.push({ id, revision, value: timesOf(value) });
     all.sort((one, other) => one.value.seenAtMs - other.value.seenAtMs);
     for (const { id, value } of all) seen.#times.set(id, value);
     return seen;
@@ -61,15 +64,23 @@ export class Seen {
 
   note(images: readonly Noted[], nowMs: number): Notes {
     const noted = new Map<string, SeenImage>();
-    for (const { image, platform, isLooked } of images) {
+    for (const { image, platform, isLooked, startsBy } of images) {
       const id = idOf(image, platform);
       const known = this.#times.get(id);
       const isRecent = (atMs: number) => nowMs - atMs < AGAIN_MS;
-      if (known && isRecent(known.seenAtMs) && (!isLooked || isRecent(known.lookedAtMs))) continue;
+      const isToldAgain = startsBy === undefined && (!isLooked || (known && isRecent(known.lookedAtMs)));
+      if (known && isRecent(known.seenAtMs) && isToldAgain) continue;
       const lookedAtMs = isLooked ? nowMs : (known?.lookedAtMs ?? nowMs);
-      noted.set(id, { image, platform, seenAtMs: nowMs, lookedAtMs });
+      const startsAtMs = withLast(known?.startsAtMs ?? {}, startsBy, nowMs);
+      noted.set(id, { image, platform, seenAtMs: nowMs, lookedAtMs, startsAtMs });
     }
     return this.#notes(noted, nowMs);
+  }
+
+  /** Whether a policy has had it built since then because it was to be started somewhere. */
+  hasStarted(image: string, policy: string, sinceMs: number): boolean {
+    const atMs = this.#times.get(idOf(image, null))?.startsAtMs[policy];
+    return atMs !== undefined && atMs >= sinceMs;
   }
 
   /** Of those that are looked at again now. */
@@ -88,13 +99,27 @@ export class Seen {
     });
     const done = () => {
       for (const id of forgotten) this.#times.delete(id);
-      for (const [id, { seenAtMs, lookedAtMs }] of noted) {
-        if (this.#times.get(id)?.seenAtMs !== seenAtMs) this.#times.delete(id);
-        this.#times.set(id, { seenAtMs, lookedAtMs });
+      for (const [id, image] of noted) {
+        if (this.#times.get(id)?.seenAtMs !== image.seenAtMs) this.#times.delete(id);
+        this.#times.set(id, timesOf(image));
       }
     };
     return { changes: [...put, ...forgotten.map((id) => this.#documents.change(id, null))], done };
   }
+}
+
+const timesOf = ({ seenAtMs, lookedAtMs, startsAtMs }: Times): Times => ({
+  ...{ seenAtMs, lookedAtMs, startsAtMs },
+});
+
+function withLast(
+  all: Times['startsAtMs'],
+  policy: string | undefined,
+  nowMs: number,
+): Record<string, number> {
+  if (policy === undefined) return all;
+  const others = Object.entries(all).filter(([id]) => id !== policy);
+  return Object.fromEntries([...others, [policy, nowMs] as const].slice(-MAX_POLICIES));
 }
 
 /** Names are longer than keys, and hold what keys don't. */

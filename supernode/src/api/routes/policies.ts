@@ -6,7 +6,8 @@ import type { ApiModules } from '../modules.ts';
 import type { ApiRoutes } from '../server.ts';
 
 const byId = z.object({ id: z.string().regex(ID, 'is no id of a policy') });
-const matching = z.object({ images: z.array(seenSchema) }).meta({ id: 'PolicyMatches' });
+const seen = seenSchema.omit({ startsAtMs: true });
+const matching = z.object({ images: z.array(seen) }).meta({ id: 'PolicyMatches' });
 
 /** What is done for which images. */
 export function policyRoutes(server: ApiRoutes, { policies }: ApiModules): void {

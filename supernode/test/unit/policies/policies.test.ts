@@ -275,6 +275,29 @@ describe('policies', () => {
     await expect.poll(() => jobs.all.length).toBe(2);
   });
 
+  test('build once what is to be started, however often that is said, and once more by what they say then', async () => {
+    const { id } = await policies.create(request({ atOnce: 10 }), 'me');
+    const other = await policies.create(request({ name: 'other', atOnce: 10 }), 'me');
+    const images = ['r.io/team/app:1', `r.io/team/app@sha256:${'1'.repeat(64)}`];
+    const begun = images.map((image) => `build ${image}`);
+    await policies.want(id, images);
+    await have(...begun);
+    for (const job of jobs.active) jobs.end(job);
+    nowMs += 60 * MINUTE_MS;
+    expect(await policies.want(id, images)).toEqual(images);
+    await restart();
+    await policies.want(id, images);
+    await settled();
+    expect(jobs.images).toEqual(begun);
+    await policies.want(other.id, images);
+    await have(...begun, ...begun);
+    for (const job of jobs.active) jobs.end(job);
+    nowMs += MINUTE_MS;
+    await policies.change(id, request({ atOnce: 9 }));
+    await policies.want(id, images);
+    await have(...begun, ...begun, ...begun);
+  });
+
   test('look at tags again when their time has come, and at digests never', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     try {

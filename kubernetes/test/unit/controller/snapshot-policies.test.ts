@@ -1,0 +1,69 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Secrets } from '../../../src/controller/secrets.ts';
+import { SnapshotPolicies } from '../../../src/controller/snapshot-policies.ts';
+import { MemoryPolicies } from '../../kit.ts';
+import { MemoryApi } from './memory-api.ts';
+
+const POLICIES = '/apis/drakkar.dev/v1alpha1/snapshotpolicies';
+const PODS = '/api/v1/pods';
+const NAMESPACES = '/api/v1/namespaces';
+const HOUR_MS = 60 * 60_000;
+
+let api: MemoryApi;
+let policies: MemoryPolicies;
+let controller: SnapshotPolicies;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  api = new MemoryApi();
+  policies = new MemoryPolicies();
+  const log = { info: () => {}, warn: () => {} };
+  controller = new SnapshotPolicies({ api, policies, secrets: new Secrets(api), log });
+  controller.start();
+});
+afterEach(async () => {
+  await controller[Symbol.asyncDispose]();
+  vi.useRealTimers();
+});
+
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+const policy = (name: string, fromPods: object, generation = 1) =>
+  api.put(POLICIES, { name, generation }, { spec: { images: ['**'], fromPods } });
+const pod = (name: string, image: string, more: object = {}, namespace = 'shop') =>
+  api.put(PODS, { name, namespace }, { spec: { containers: [{ image }], ...more } });
+
+describe('images of what is about to be started', () => {
+  test('are wanted once for each that comes or changes, and for each generation of a policy, however often that is looked at', async () => {
+    await pass(0);
+    pod('one', 'a:1');
+    policy('team', { namespaces: ['shop'] });
+    await pass(HOUR_MS);
+    expect(policies.timesOf('team')).toBeGreaterThan(100);
+    expect(policies.imagesOf('team')).toEqual(['a:1']);
+    pod('one', 'a:1', { nodeName: 'somewhere' });
+    await pass(HOUR_MS);
+    expect(policies.imagesOf('team')).toEqual(['a:1']);
+    pod('one', 'a:2');
+    pod('elsewhere', 'b', {}, 'other');
+    await pass(HOUR_MS);
+    expect(policies.imagesOf('team')).toEqual(['a:1', 'a:2']);
+    policy('team', { namespaces: ['other'] }, 2);
+    await pass(HOUR_MS);
+    expect(policies.imagesOf('team')).toEqual(['a:1', 'a:2', 'b']);
+  });
+
+  test('are wanted when a namespace has other labels', async () => {
+    await pass(0);
+    api.put(NAMESPACES, { name: 'shop' });
+    policy('labelled', { namespaceSelector: { team: 'a' } });
+    pod('one', 'a:1');
+    await pass(HOUR_MS);
+    expect(policies.wanted).toEqual([]);
+    api.put(NAMESPACES, { name: 'shop', labels: { team: 'a' } });
+    await pass(0);
+    expect(policies.imagesOf('labelled')).toEqual(['a:1']);
+    api.put(NAMESPACES, { name: 'shop', labels: { team: 'a' } });
+    await pass(HOUR_MS);
+    expect(policies.imagesOf('labelled')).toEqual(['a:1']);
+  });
+});
