@@ -119,6 +119,8 @@ class HttpApiServer implements ApiServer {
   async #send(method: string, path: string, call: Call, signal: AbortSignal): Promise<Response> {
     const { query = {}, body, contentType = 'application/json', accept = 'application/json' } = call;
     const url = new URL(this.#server + path);
+    // What it has made another path of may mean what nobody has asked for.
+    if (!url.href.endsWith(path)) throw new StatusError({ message: `${path} is no path` });
     for (const [name, value] of Object.entries(query))
       if (value !== undefined) url.searchParams.set(name, String(value));
     const { headers, dispatcher } = await this.#credentialsNow();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { remember } from '../bounded.ts';
 import type { ApiServer, ClusterObject } from './contract.ts';
+import { pathOf } from './path.ts';
 
 export interface Happening {
   readonly type: 'Normal' | 'Warning';
@@ -85,11 +86,15 @@ export class Events {
   async #send(namespace: string, event: { readonly metadata: { readonly name: string } }): Promise<void> {
     this.#telling += 1;
     try {
-      await this.#api.request('PATCH', `/api/v1/namespaces/${namespace}/events/${event.metadata.name}`, {
-        body: event,
-        contentType: 'application/apply-patch+yaml',
-        query: { fieldManager: this.#options.component, force: true },
-      });
+      await this.#api.request(
+        'PATCH',
+        pathOf`/api/v1/namespaces/${namespace}/events/${event.metadata.name}`,
+        {
+          body: event,
+          contentType: 'application/apply-patch+yaml',
+          query: { fieldManager: this.#options.component, force: true },
+        },
+      );
     } catch (error) {
       this.#options.failed(error);
     } finally {

@@ -14,6 +14,7 @@ export {
 } from './contract.ts';
 export { Events, type Happening } from './events.ts';
 export { LeaderElection, type LeaseOptions } from './lease.ts';
+export { isSubdomain, pathOf } from './path.ts';
 export { keyOf, METADATA_ONLY, ofOne, Reflector, type ReflectorOptions } from './reflector.ts';
 export { applyTo } from './server-side-apply.ts';
 export { WorkQueue, type WorkQueueOptions } from './work-queue.ts';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ApiServer, type ClusterObject, isConflict, isNotFound } from './contract.ts';
+import { pathOf } from './path.ts';
 
 export interface LeaseOptions {
   readonly namespace: string;
@@ -38,7 +39,8 @@ interface LeaseObject extends ClusterObject {
 export class LeaderElection {
   readonly #api: ApiServer;
   readonly #options: LeaseOptions;
-  readonly #path: string;
+  readonly #leases: string;
+  readonly #lease: string;
   readonly #times: typeof LEASE;
   /** The lease as it was seen last, and when it became so. */
   #seen: { readonly version: string; readonly atMs: number } | undefined;
@@ -50,7 +52,8 @@ export class LeaderElection {
     this.#api = api;
     this.#options = options;
     this.#times = times;
-    this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
+    this.#leases = pathOf`/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases`;
+    this.#lease = pathOf`/apis/coordination.k8s.io/v1/namespaces/${options.namespace}/leases/${options.name}`;
   }
 
   /** Goes on until it is told not to; gives the lease back then. Never throws. */
@@ -101,8 +104,8 @@ export class LeaderElection {
     this.#held = undefined;
     const now = new Date().toISOString().replace('Z', '000Z');
     if (known === undefined) {
-      const body = this.#lease({ acquireTime: now, renewTime: now, leaseTransitions: 0 });
-      this.#held = await this.#api.request('POST', this.#path, {
+      const body = this.#leaseOf({ acquireTime: now, renewTime: now, leaseTransitions: 0 });
+      this.#held = await this.#api.request('POST', this.#leases, {
         body: { ...body, metadata: { name, namespace } },
         signal,
       });
@@ -113,9 +116,9 @@ export class LeaderElection {
     if (!isMine && spec.holderIdentity && !(await this.#mayTake(spec.holderIdentity, known))) return 'others';
     const { acquireTime, leaseTransitions = 0 } = spec;
     const body = isMine
-      ? this.#lease({ acquireTime: acquireTime ?? now, renewTime: now, leaseTransitions })
-      : this.#lease({ acquireTime: now, renewTime: now, leaseTransitions: leaseTransitions + 1 });
-    this.#held = await this.#api.request('PUT', `${this.#path}/${name}`, {
+      ? this.#leaseOf({ acquireTime: acquireTime ?? now, renewTime: now, leaseTransitions })
+      : this.#leaseOf({ acquireTime: now, renewTime: now, leaseTransitions: leaseTransitions + 1 });
+    this.#held = await this.#api.request('PUT', this.#lease, {
       body: { ...body, metadata },
       signal,
     });
@@ -124,7 +127,7 @@ export class LeaderElection {
 
   async #read(signal: AbortSignal): Promise<LeaseObject | undefined> {
     try {
-      const lease = await this.#api.request<LeaseObject>('GET', `${this.#path}/${this.#options.name}`, {
+      const lease = await this.#api.request<LeaseObject>('GET', this.#lease, {
         signal,
       });
       const version = lease.metadata.resourceVersion;
@@ -145,7 +148,7 @@ export class LeaderElection {
     return this.#seen !== undefined && performance.now() - this.#seen.atMs >= lastsMs;
   }
 
-  #lease(more: Omit<NonNullable<LeaseObject['spec']>, 'holderIdentity' | 'leaseDurationSeconds'>) {
+  #leaseOf(more: Omit<NonNullable<LeaseObject['spec']>, 'holderIdentity' | 'leaseDurationSeconds'>) {
     return {
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
@@ -164,7 +167,7 @@ export class LeaderElection {
       const lease = await this.#read(signal);
       if (lease?.spec?.holderIdentity !== this.#options.identity) return;
       const body = { ...lease, spec: { ...lease.spec, holderIdentity: null, leaseDurationSeconds: 1 } };
-      await this.#api.request('PUT', `${this.#path}/${this.#options.name}`, { body, signal });
+      await this.#api.request('PUT', this.#lease, { body, signal });
     } catch {
       // It ends by itself.
     }

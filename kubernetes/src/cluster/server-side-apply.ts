@@ -29,7 +29,7 @@ export async function applyTo<T extends ClusterObject>(
   const body = { apiVersion, kind, metadata, ...(isStatus ? { status: what.status } : {}) };
   const query = { fieldManager, force: true };
   try {
-    return await api.request<T>('PATCH', `${path}/${name}${isStatus ? '/status' : ''}`, {
+    return await api.request<T>('PATCH', `${path}/${encodeURIComponent(name)}${isStatus ? '/status' : ''}`, {
       ...{ body, query, contentType: 'application/apply-patch+yaml', signal },
     });
   } catch (error) {

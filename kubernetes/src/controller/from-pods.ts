@@ -1,8 +1,8 @@
-import { type ApiServer, isNotFound, WorkQueue } from '../cluster/index.ts';
+import { type ApiServer, isNotFound, pathOf, WorkQueue } from '../cluster/index.ts';
 import type { SnapshotPolicySpec } from '../resources/index.ts';
 import type { ControllerLog, KeptPolicies } from './contract.ts';
 import { PodImages, type Workload } from './pod-images.ts';
-import type { SecretName, Secrets } from './secrets.ts';
+import { type SecretName, type Secrets, secretsIn } from './secrets.ts';
 
 export interface FromPodsModules {
   readonly api: ApiServer;
@@ -99,17 +99,14 @@ export class FromPods implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<readonly SecretName[]> {
     if (fromPods?.serviceAccountPullSecrets !== true) return [];
-    const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}`;
+    const path = pathOf`/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}`;
     try {
       const account = await this.#modules.api.request<{ imagePullSecrets?: { name?: string }[] }>(
         'GET',
         path,
         { signal },
       );
-      const more = (account.imagePullSecrets ?? []).flatMap(({ name }) =>
-        name ? [{ namespace, name }] : [],
-      );
-      return [...pullSecrets, ...more];
+      return [...pullSecrets, ...secretsIn(namespace, account.imagePullSecrets)];
     } catch (error) {
       if (isNotFound(error)) return pullSecrets;
       throw error;

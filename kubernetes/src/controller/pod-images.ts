@@ -7,7 +7,7 @@ import {
   type ResourcePath,
 } from '../cluster/index.ts';
 import type { ControllerLog } from './contract.ts';
-import type { SecretName } from './secrets.ts';
+import { type SecretName, secretsIn } from './secrets.ts';
 
 /** What is, or is about to be, started somewhere. */
 export interface Workload {
@@ -104,7 +104,7 @@ function workloadOf({ metadata: { namespace = '' } }: ClusterObject, spec: PodSp
   return {
     namespace,
     images: [...images].sort(),
-    pullSecrets: (spec.imagePullSecrets ?? []).flatMap(({ name }) => (name ? [{ namespace, name }] : [])),
+    pullSecrets: secretsIn(namespace, spec.imagePullSecrets),
     serviceAccount: spec.serviceAccountName ?? 'default',
   };
 }

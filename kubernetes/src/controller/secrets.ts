@@ -6,13 +6,20 @@ import {
   type RegistryCredential,
 } from '@drakkar/protocol';
 import { remember } from '../bounded.ts';
-import { type ApiServer, StatusError } from '../cluster/index.ts';
+import { type ApiServer, isSubdomain, pathOf, StatusError } from '../cluster/index.ts';
 
 /** A secret by its name, as those who want its use name it. */
 export interface SecretName {
   readonly namespace: string;
   readonly name: string;
 }
+
+/** As pods and service accounts name them, in their own namespace; what can be no name is left out. */
+export const secretsIn = (
+  namespace: string,
+  references: readonly { readonly name?: string }[] = [],
+): SecretName[] =>
+  references.flatMap(({ name }) => (name !== undefined && isSubdomain(name) ? [{ namespace, name }] : []));
 
 export interface SecretProblem {
   readonly reason: 'SecretNotFound' | 'SecretForbidden' | 'SecretWrongType' | 'SecretInvalid';
@@ -100,7 +107,7 @@ export class Secrets {
     try {
       const secret = await this.#api.request<Secret>(
         'GET',
-        `/api/v1/namespaces/${namespace}/secrets/${name}`,
+        pathOf`/api/v1/namespaces/${namespace}/secrets/${name}`,
         { signal },
       );
       const type = TYPES[secret.type ?? ''];

@@ -4,6 +4,7 @@ import {
   isNotFound,
   METADATA_ONLY,
   ofOne,
+  pathOf,
   WorkQueue,
 } from '../cluster/index.ts';
 import { GROUP } from '../resources/index.ts';
@@ -76,7 +77,7 @@ export class ToldNodes implements AsyncDisposable {
       nodes.has(node) ? [[labelOf(name), 'ready']] : [],
     );
     const { api } = this.#modules;
-    const path = `/api/v1/nodes/${node}`;
+    const path = pathOf`/api/v1/nodes/${node}`;
     try {
       const { metadata } = await api.request<ClusterObject>('GET', path, {
         accept: ofOne(METADATA_ONLY),

@@ -79,6 +79,11 @@ describe('an API server', () => {
     await expect(unknown.request('GET', MAPS)).rejects.toMatchObject({ code: 403, reason: 'Forbidden' });
   });
 
+  test('is asked for no other path than was said', async () => {
+    for (const name of ['../../kube-system/configmaps/extension-apiserver-authentication', '..', '%2e%2e'])
+      await expect(api.request('GET', `${MAPS}/${name}`)).rejects.toThrow('is no path');
+  });
+
   test('that is not there is said to be away', async () => {
     await plane.apiServer.kill();
     await expect(api.request('GET', MAPS)).rejects.toMatchObject({ code: 0 });

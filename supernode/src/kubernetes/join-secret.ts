@@ -25,6 +25,7 @@ const AGAIN_MS = 60_000;
 export async function keepJoinSecret(modules: JoinSecretModules, signal: AbortSignal): Promise<void> {
   const { api, namespace, name, joining, failed } = modules;
   let toldAtMs = Number.NEGATIVE_INFINITY;
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets/${encodeURIComponent(name)}`;
   for (let told = ''; !signal.aborted; ) {
     const { supernodes, joinToken } = joining();
     const data = { supernodes: encoded(`${supernodes.join('\n')}\n`), joinToken: encoded(joinToken) };
@@ -32,7 +33,7 @@ export async function keepJoinSecret(modules: JoinSecretModules, signal: AbortSi
     try {
       if (now !== told || performance.now() - toldAtMs >= AGAIN_MS) {
         const body = { apiVersion: 'v1', kind: 'Secret', metadata: { name }, data };
-        await api.request('PATCH', `/api/v1/namespaces/${namespace}/secrets/${name}`, {
+        await api.request('PATCH', path, {
           ...{ body, signal, contentType: 'application/apply-patch+yaml' },
           query: { fieldManager: FIELD_MANAGER, force: true },
         });

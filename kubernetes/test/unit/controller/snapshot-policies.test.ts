@@ -66,4 +66,16 @@ describe('images of what is about to be started', () => {
     await pass(HOUR_MS);
     expect(policies.imagesOf('labelled')).toEqual(['a:1']);
   });
+
+  test('leads to no secret of another namespace, however a pod or a service account names one', async () => {
+    const names = ['../../b/secrets/regcred', '..', 'Regcred', 'regcred?x', ''];
+    const imagePullSecrets = names.map((name) => ({ name }));
+    api.hold('/api/v1/namespaces/shop/serviceaccounts/default', { imagePullSecrets });
+    pod('one', 'a:1', { imagePullSecrets: [...imagePullSecrets, { name: 'own' }] });
+    policy('team', { serviceAccountPullSecrets: true });
+    await pass(0);
+    expect(policies.imagesOf('team')).toEqual(['a:1']);
+    const secrets = api.asked.map(({ path }) => path).filter((path) => path.includes('secrets'));
+    expect(secrets).toEqual(['/api/v1/namespaces/shop/secrets/own']);
+  });
 });
