@@ -92,7 +92,8 @@ export interface KeptPolicies {
   /**
    * Has done for images what a policy says; nothing for those that it is not for.
    * @param secrets what registries may be shown for them
+   * @param isAgain also where it was done before: it may not have been possible then
    * @throws `busy` while too much waits
    */
-  want(name: string, images: readonly string[], secrets: PullSecrets): Promise<void>;
+  want(name: string, images: readonly string[], secrets: PullSecrets, isAgain: boolean): Promise<void>;
 }

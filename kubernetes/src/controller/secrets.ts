@@ -5,8 +5,8 @@ import {
   parseDockerConfig,
   type RegistryCredential,
 } from '@drakkar/protocol';
-import { remember } from '../bounded.ts';
 import { type ApiServer, isSubdomain, pathOf, StatusError } from '../cluster/index.ts';
+import { Fresh } from './fresh.ts';
 
 /** A secret by its name, as those who want its use name it. */
 export interface SecretName {
@@ -37,6 +37,11 @@ export class PullSecrets {
     this.problem = problem;
   }
 
+  /** Of these, where there is something else that could not be had. */
+  lacking(problem: SecretProblem | undefined): PullSecrets {
+    return new PullSecrets(this.#configs, this.problem ?? problem);
+  }
+
   /** The first of them that has something for it counts. */
   of(registry: string): RegistryCredential | undefined {
     for (const config of this.#configs) {
@@ -58,7 +63,9 @@ type Read = { readonly config: DockerConfig } | { readonly problem: SecretProble
 const FRESH_MS = 30_000;
 /** and what could not be used is looked at again sooner. */
 const PROBLEM_MS = 5_000;
-const MAX_KEPT = 2_000;
+export const MAX_KEPT = 2_000;
+
+export const lastsMs = (read: object): number => ('problem' in read ? PROBLEM_MS : FRESH_MS);
 
 /** Source: Kubernetes, “Types of Secret”. */
 const TYPES: Readonly<Record<string, { readonly key: string; parse(text: string): DockerConfig }>> = {
@@ -69,7 +76,7 @@ const TYPES: Readonly<Record<string, { readonly key: string; parse(text: string)
 /** Reads secrets that somebody has named, and no others; what they hold is in memory alone. */
 export class Secrets {
   readonly #api: Pick<ApiServer, 'request'>;
-  readonly #kept = new Map<string, { untilMs: number; readonly read: Promise<Read> }>();
+  readonly #fresh = new Fresh<Read>(lastsMs, MAX_KEPT);
 
   constructor(api: Pick<ApiServer, 'request'>) {
     this.#api = api;
@@ -83,20 +90,7 @@ export class Secrets {
   }
 
   async #one(name: SecretName, signal: AbortSignal): Promise<Read> {
-    const key = `${name.namespace}/${name.name}`;
-    const known = this.#kept.get(key);
-    if (known !== undefined && performance.now() < known.untilMs) return await known.read;
-    const read = this.#ask(name, signal);
-    const kept = { untilMs: performance.now() + FRESH_MS, read };
-    remember(this.#kept, key, kept, MAX_KEPT);
-    try {
-      const found = await read;
-      if ('problem' in found) kept.untilMs = performance.now() + PROBLEM_MS;
-      return found;
-    } catch (error) {
-      this.#kept.delete(key);
-      throw error;
-    }
+    return await this.#fresh.get(`${name.namespace}/${name.name}`, () => this.#ask(name, signal));
   }
 
   async #ask({ namespace, name }: SecretName, signal: AbortSignal): Promise<Read> {
@@ -123,14 +117,16 @@ export class Secrets {
         return problem('SecretInvalid', `${type.key} of ${which} is no configuration of Docker’s`);
       }
     } catch (error) {
-      if (!(error instanceof StatusError)) throw error;
-      if (error.code === 404) return problem('SecretNotFound', `there is no secret ${namespace}/${name}`);
-      if (error.code === 403)
-        return problem(
-          'SecretForbidden',
-          `${which} may not be read; give this supernode the right to get it`,
-        );
-      throw error;
+      return { problem: problemOf(error, `secret ${namespace}/${name}`) };
     }
   }
+}
+
+/** Of what is not there, or may not be read. @throws what else has happened */
+export function problemOf(error: unknown, what: string): SecretProblem {
+  const code = error instanceof StatusError ? error.code : undefined;
+  if (code === 404) return { reason: 'SecretNotFound', message: `there is no ${what}` };
+  if (code !== 403) throw error;
+  const message = `the ${what} may not be read; give this supernode the right to get it`;
+  return { reason: 'SecretForbidden', message };
 }

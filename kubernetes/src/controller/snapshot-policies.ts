@@ -103,7 +103,8 @@ export class SnapshotPolicies implements AsyncDisposable {
     const { finalizers = [] } = object.metadata;
     if (!finalizers.includes(FINALIZER))
       await applyTo(api, APPLIED, object, { metadata: { finalizers: [FINALIZER] } }, signal);
-    const said = await this.#keep(name, object, signal);
+    const kept = await this.#keep(name, object, signal);
+    const said = { ...kept, ...(kept.status === 'True' ? this.#fromPods.problemOf(name) : {}) };
     const figures = said.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
     await this.#say(object, said, figures, signal);
     return Math.max(AGAIN_MS, this.#objects.objects.size * AGAIN_MS_EACH);

@@ -52,10 +52,10 @@ export class PoliciesOfKubernetes implements KeptPolicies {
     return { images, pending: this.#policies.pendingOf(known.id) };
   }
 
-  async want(name: string, images: readonly string[], secrets: PullSecrets): Promise<void> {
+  async want(name: string, images: readonly string[], secrets: PullSecrets, isAgain: boolean): Promise<void> {
     const known = this.#find(name);
     if (known === undefined) return;
-    const wanted = await this.#policies.want(known.id, images);
+    const wanted = await this.#policies.want(known.id, images, isAgain);
     for (const image of wanted) this.#lend(known, image, secrets);
   }
 

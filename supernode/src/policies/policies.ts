@@ -151,17 +151,18 @@ export class Policies implements Disposable {
    * Somebody has images that are about to be started: of a policy that is on, and is for them, each is built once, as if it had been pushed, and once more
    * where the policy is another by then. Kept when it returns.
    *
+   * @param isAgain also where that was done
    * @returns those that it is for, by their canonical names
    * @throws 429 while too many wait
    */
-  async want(id: string, images: readonly string[]): Promise<string[]> {
+  async want(id: string, images: readonly string[], isAgain = false): Promise<string[]> {
     const wanted = images.flatMap((text) => {
       const image = canonical(text);
       return image !== undefined && this.of(imageOf(image)).some((policy) => policy.id === id) ? [image] : [];
     });
     if (wanted.length === 0) return [];
     const { changedAtMs } = this.#known.get(id);
-    const begun = wanted.filter((image) => !this.#seen.hasStarted(image, id, changedAtMs));
+    const begun = wanted.filter((image) => isAgain || !this.#seen.hasStarted(image, id, changedAtMs));
     const wants = begun.map((image) => ({ policy: id, image, platform: null, near: null }));
     const noted = wanted.map((image) => ({
       ...{ image, platform: null },

@@ -7,6 +7,11 @@ import {
   type WatchCall,
   type WatchEvent,
 } from '../../../src/cluster/contract.ts';
+import type { Condition, SnapshotPolicyStatus } from '../../../src/resources/index.ts';
+
+interface Said {
+  readonly status: SnapshotPolicyStatus;
+}
 
 /** An API server in memory: lists, watches, and objects that are read by their paths. */
 export class MemoryApi implements ApiServer {
@@ -16,11 +21,13 @@ export class MemoryApi implements ApiServer {
   readonly refusals = new Map<string, number>();
   readonly #lists = new Map<string, Map<string, ClusterObject>>();
   readonly #singles = new Map<string, unknown>();
+  readonly #statuses = new Map<string, Said>();
   readonly #events = new EventEmitter();
   #version = 0;
 
-  async request<T>(method: string, path: string, { signal }: Call = {}): Promise<T> {
+  async request<T>(method: string, path: string, { signal, body }: Call = {}): Promise<T> {
     this.#ask(path, signal);
+    if (path.endsWith('/status')) this.#statuses.set(path, body as Said);
     if (method !== 'GET') return {} as T;
     if (this.#singles.has(path)) return this.#singles.get(path) as T;
     if (path.includes('/namespaces/')) throw new StatusError({ code: 404 });
@@ -33,6 +40,11 @@ export class MemoryApi implements ApiServer {
     opened?.();
     for await (const [event] of on(this.#events, path, { ...(signal === undefined ? {} : { signal }) }))
       yield event;
+  }
+
+  /** The last that was said of one. */
+  conditionOf(path: string, name: string): Condition | undefined {
+    return this.#statuses.get(`${path}/${name}/status`)?.status.conditions?.[0];
   }
 
   isWatched(path: string): boolean {

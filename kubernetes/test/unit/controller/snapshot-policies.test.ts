@@ -78,4 +78,42 @@ describe('images of what is about to be started', () => {
     const secrets = api.asked.map(({ path }) => path).filter((path) => path.includes('secrets'));
     expect(secrets).toEqual(['/api/v1/namespaces/shop/secrets/own']);
   });
+
+  test('are wanted without secrets that may not be read, for each policy, and once more when they may', async () => {
+    const account = '/api/v1/namespaces/shop/serviceaccounts/puller';
+    api.refusals.set(account, 403);
+    pod('one', 'a:1', { serviceAccountName: 'puller' });
+    policy('first', { serviceAccountPullSecrets: true });
+    policy('second', { namespaces: ['shop'] });
+    await pass(HOUR_MS);
+    for (const name of ['first', 'second']) expect(policies.imagesOf(name)).toEqual(['a:1']);
+    expect(api.conditionOf(POLICIES, 'first')).toMatchObject({
+      ...{ status: 'True', reason: 'SecretForbidden' },
+      message: expect.stringContaining('the service account shop/puller may not be read'),
+    });
+    expect(api.conditionOf(POLICIES, 'second')).toMatchObject({ status: 'True', reason: 'InForce' });
+    api.refusals.delete(account);
+    api.hold(account, {});
+    await pass(HOUR_MS);
+    expect(policies.imagesOf('first')).toEqual(['a:1', 'a:1']);
+    expect(api.conditionOf(POLICIES, 'first')).toMatchObject({ status: 'True', reason: 'InForce' });
+    expect(policies.imagesOf('second')).toEqual(['a:1']);
+  });
+
+  test('are not asked about where nothing is started with them any more', async () => {
+    const account = '/api/v1/namespaces/shop/serviceaccounts/default';
+    await pass(0);
+    policy('team', { serviceAccountPullSecrets: true });
+    for (const name of ['one', 'two', 'three']) pod(name, 'a:1');
+    await pass(0);
+    expect(api.timesOf(account)).toBe(1);
+    await pass(HOUR_MS);
+    expect(api.timesOf(account)).toBeGreaterThan(30);
+    for (const name of ['one', 'two', 'three']) api.remove(PODS, { name, namespace: 'shop' });
+    await pass(0);
+    const before = api.timesOf(account);
+    await pass(HOUR_MS);
+    expect(api.timesOf(account)).toBe(before);
+    expect(api.conditionOf(POLICIES, 'team')).toMatchObject({ reason: 'InForce' });
+  });
 });

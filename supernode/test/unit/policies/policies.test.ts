@@ -296,6 +296,9 @@ describe('policies', () => {
     await policies.change(id, request({ atOnce: 9 }));
     await policies.want(id, images);
     await have(...begun, ...begun, ...begun);
+    for (const job of jobs.active) jobs.end(job, 'failed');
+    await policies.want(id, images, true);
+    await have(...begun, ...begun, ...begun, ...begun);
   });
 
   test('look at tags again when their time has come, and at digests never', async () => {
