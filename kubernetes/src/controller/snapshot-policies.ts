@@ -104,6 +104,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     if (!finalizers.includes(FINALIZER))
       await applyTo(api, APPLIED, object, { metadata: { finalizers: [FINALIZER] } }, signal);
     const kept = await this.#keep(name, object, signal);
+    signal.throwIfAborted();
     const said = { ...kept, ...(kept.status === 'True' ? this.#fromPods.problemOf(name) : {}) };
     const figures = said.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
     await this.#say(object, said, figures, signal);
@@ -125,6 +126,7 @@ export class SnapshotPolicies implements AsyncDisposable {
   async #bringInForce(name: string, spec: SnapshotPolicySpec, signal: AbortSignal): Promise<Said> {
     const { policies, secrets } = this.#modules;
     const pull = await secrets.read(spec.pullSecrets ?? [], signal);
+    signal.throwIfAborted();
     try {
       await policies.keep(name, rulesOf(spec), pull);
     } catch (error) {

@@ -129,9 +129,13 @@ export class Kubernetes implements Around, AsyncDisposable {
       for (const host of hosts()) if (host.name === name) jobs.came(this.placed(host));
     });
     const secrets = new Secrets(api);
-    const told = stack.use(new ToldNodes({ api, most: nodeLabels, log }));
-    const snapshots = stack.use(new ImageSnapshots({ api, fleet, secrets, events, nodes, told, log }));
-    const kept = stack.use(new SnapshotPolicies({ api, policies, secrets, log }));
+    const told = new ToldNodes({ api, most: nodeLabels, log });
+    const snapshots = new ImageSnapshots({ api, fleet, secrets, events, nodes, told, log });
+    const kept = new SnapshotPolicies({ api, policies, secrets, log });
+    // At once: another supernode may lead by now.
+    stack.defer(async () => {
+      await Promise.all([kept, snapshots, told].map((each) => each[Symbol.asyncDispose]()));
+    });
     this.#nodes = nodes.objects;
     log.info({}, 'this supernode brings about what is written in the Kubernetes cluster');
     snapshots.start();

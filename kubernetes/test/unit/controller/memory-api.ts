@@ -19,6 +19,8 @@ export class MemoryApi implements ApiServer {
   readonly asked: { readonly path: string; readonly signal: AbortSignal | undefined }[] = [];
   /** By paths that are answered so. */
   readonly refusals = new Map<string, number>();
+  /** By paths that are answered when these have come about. */
+  readonly delays = new Map<string, Promise<void>>();
   readonly #lists = new Map<string, Map<string, ClusterObject>>();
   readonly #singles = new Map<string, unknown>();
   readonly #statuses = new Map<string, Said>();
@@ -27,6 +29,7 @@ export class MemoryApi implements ApiServer {
 
   async request<T>(method: string, path: string, { signal, body }: Call = {}): Promise<T> {
     this.#ask(path, signal);
+    await this.delays.get(path);
     if (path.endsWith('/status')) this.#statuses.set(path, body as Said);
     if (method !== 'GET') return {} as T;
     if (this.#singles.has(path)) return this.#singles.get(path) as T;

@@ -27,8 +27,8 @@ afterEach(async () => {
 });
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
-const policy = (name: string, fromPods: object, generation = 1) =>
-  api.put(POLICIES, { name, generation }, { spec: { images: ['**'], fromPods } });
+const policy = (name: string, fromPods: object, generation = 1, more: object = {}) =>
+  api.put(POLICIES, { name, generation }, { spec: { images: ['**'], fromPods, ...more } });
 const pod = (name: string, image: string, more: object = {}, namespace = 'shop') =>
   api.put(PODS, { name, namespace }, { spec: { containers: [{ image }], ...more } });
 
@@ -115,5 +115,24 @@ describe('images of what is about to be started', () => {
     await pass(HOUR_MS);
     expect(api.timesOf(account)).toBe(before);
     expect(api.conditionOf(POLICIES, 'team')).toMatchObject({ reason: 'InForce' });
+  });
+
+  test('are not wanted where what they wait for is answered after the end', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const [account, secret] = ['serviceaccounts/default', 'secrets/own'].map(
+      (name) => `/api/v1/namespaces/shop/${name}`,
+    ) as [string, string];
+    for (const path of [account, secret]) api.delays.set(path, promise);
+    pod('one', 'a:1');
+    policy('team', { serviceAccountPullSecrets: true });
+    policy('other', {}, 1, { pullSecrets: [{ namespace: 'shop', name: 'own' }] });
+    await pass(0);
+    const ended = controller[Symbol.asyncDispose]();
+    resolve();
+    await ended;
+    expect(api.asked.filter(({ path }) => [account, secret].includes(path))).toHaveLength(2);
+    expect(api.asked.every(({ signal }) => signal?.aborted)).toBe(true);
+    expect(policies.wanted).toEqual([]);
+    expect([...policies.kept.keys()]).toEqual(['team']);
   });
 });
