@@ -135,7 +135,14 @@ test('an image that a pod waits for has a snapshot without anything being writte
   await push('pods/app');
   const image = `${fleet.registry.host}/pods/app:latest`;
   const policy = { images: [`${fleet.registry.host}/pods/*`], fromPods: { namespaces: ['default'] } };
+  const binding = JSON.parse(
+    await plane.kubectl(['get', 'clusterrolebinding', 'drakkar-from-pods', '--output=json']),
+  );
+  await plane.kubectl(['delete', 'clusterrolebinding', 'drakkar-from-pods']);
   await apply('pods', { ...policy, triggers: { push: false, firstPull: false } }, 'SnapshotPolicy');
+  const reason = '--for=jsonpath={.status.conditions[0].reason}=WorkloadsForbidden';
+  await plane.kubectl(['wait', reason, 'snapshotpolicy/pods', '--timeout=60s']);
+  await plane.kubectl(['apply', '--filename', '-'], { input: JSON.stringify(binding) });
   await plane.kubectl(['wait', '--for=condition=Ready', 'snapshotpolicy/pods', '--timeout=60s']);
   const before = await snapshots();
   const labels = { app: 'web' };

@@ -19,6 +19,8 @@ export interface ReflectorOptions<T> {
   keep(object: ClusterObject): T;
   /** Something has come, changed or gone; `undefined` is what it was, or is now. @param key as {@link keyOf} */
   changed(now: T | undefined, before: T | undefined, key: string): void;
+  /** A watch has begun: what is known is so. */
+  followed?(): void;
   /** It goes on trying. */
   failed(error: StatusError): void;
 }
@@ -71,6 +73,7 @@ export class Reflector<T> {
         if (this.#resourceVersion === undefined) await this.#list(signal);
         await this.#watch(signal, () => {
           openedMs = performance.now();
+          this.#options.followed?.();
         });
       } catch (cause) {
         if (signal.aborted) break;

@@ -1,5 +1,6 @@
 import { type ApiServer, WorkQueue } from '../cluster/index.ts';
 import type { SnapshotPolicySpec } from '../resources/index.ts';
+import type { Said } from './conditions.ts';
 import type { ControllerLog, KeptPolicies } from './contract.ts';
 import { PodImages, type Workload } from './pod-images.ts';
 import type { PullSecrets, SecretProblem, Secrets } from './secrets.ts';
@@ -10,6 +11,8 @@ export interface FromPodsModules {
   readonly policies: Pick<KeptPolicies, 'want'>;
   readonly secrets: Secrets;
   readonly log: ControllerLog;
+  /** Something else is to be said of a policy. */
+  changed(policy: string): void;
 }
 
 interface Followed {
@@ -17,6 +20,13 @@ interface Followed {
   readonly spec: SnapshotPolicySpec;
   /** By workloads whose images are asked for without a secret that they name. */
   readonly problems: Map<string, SecretProblem>;
+}
+
+interface Wanting {
+  readonly policy: string;
+  readonly spec: SnapshotPolicySpec;
+  readonly workload: Workload;
+  readonly hadProblem: boolean;
 }
 
 const AT_ONCE = 4;
@@ -27,7 +37,9 @@ const SECRET_AGAIN_MS = 60_000;
 export class FromPods implements AsyncDisposable {
   readonly #modules: FromPodsModules;
   readonly #accounts: ServiceAccounts;
-  readonly #pods: PodImages;
+  /** While there is a policy. */
+  #pods: { readonly images: PodImages; readonly ending: AbortController } | undefined;
+  #running: Promise<void> = Promise.resolve();
   readonly #policies = new Map<string, Followed>();
   /** Of a policy and a workload. */
   readonly #queue: WorkQueue;
@@ -41,7 +53,42 @@ export class FromPods implements AsyncDisposable {
       work: (key, signal) => this.#work(key, signal),
       failed: (key, error) => log.warn({ key, error }, 'images of a workload are to be looked at again'),
     });
-    this.#pods = new PodImages({
+  }
+
+  /** A policy is in force: for each of its generations all that there is is looked at, once. */
+  follow(policy: string, generation: string, spec: SnapshotPolicySpec): void {
+    if (this.#policies.get(policy)?.generation === generation) return;
+    this.#policies.set(policy, { generation, spec, problems: new Map() });
+    this.#pods ??= this.#begin();
+    for (const workload of this.#pods.images.keys()) this.#look(policy, workload);
+  }
+
+  forget(policy: string): void {
+    this.#policies.delete(policy);
+    if (this.#policies.size === 0) this.#end();
+  }
+
+  /** What is to be said of a policy instead of that it is in force. */
+  saidOf(policy: string): Partial<Said> {
+    const problems = this.#policies.get(policy)?.problems;
+    if (problems === undefined) return {};
+    const forbidden = this.#pods?.images.forbidden ?? [];
+    if (forbidden.length > 0) return { status: 'False', ...workloadsForbidden(forbidden) };
+    const [first] = problems.values();
+    if (first === undefined) return {};
+    const message = `images of ${problems.size} workloads are asked for without all of their pull secrets, as ${first.message}`;
+    return { reason: first.reason, message };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#policies.clear();
+    this.#end();
+    await Promise.all([this.#queue[Symbol.asyncDispose](), this.#running]);
+  }
+
+  #begin(): { readonly images: PodImages; readonly ending: AbortController } {
+    const { api, log, changed } = this.#modules;
+    const images = new PodImages({
       ...{ api, log },
       changed: (workload) => {
         for (const [policy, { problems }] of this.#policies) {
@@ -50,36 +97,18 @@ export class FromPods implements AsyncDisposable {
         }
       },
       relabelled: (namespace) => this.#relabelled(namespace),
+      permitted: () => {
+        for (const policy of this.#policies.keys()) changed(policy);
+      },
     });
+    const ending = new AbortController();
+    this.#running = this.#running.then(() => images.run(ending.signal));
+    return { images, ending };
   }
 
-  /** A policy is in force: for each of its generations all that there is is looked at, once. */
-  follow(policy: string, generation: string, spec: SnapshotPolicySpec): void {
-    if (this.#policies.get(policy)?.generation === generation) return;
-    this.#policies.set(policy, { generation, spec, problems: new Map() });
-    for (const workload of this.#pods.keys()) this.#look(policy, workload);
-  }
-
-  forget(policy: string): void {
-    this.#policies.delete(policy);
-  }
-
-  /** Why not all of what a policy wants can be had. */
-  problemOf(policy: string): SecretProblem | undefined {
-    const problems = this.#policies.get(policy)?.problems;
-    const [first] = problems?.values() ?? [];
-    if (problems === undefined || first === undefined) return undefined;
-    const message = `images of ${problems.size} workloads are asked for without all of their pull secrets, as ${first.message}`;
-    return { reason: first.reason, message };
-  }
-
-  /** Goes on until it is told not to; never throws. */
-  async run(signal: AbortSignal): Promise<void> {
-    await this.#pods.run(signal);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#queue[Symbol.asyncDispose]();
+  #end(): void {
+    this.#pods?.ending.abort();
+    this.#pods = undefined;
   }
 
   #look(policy: string, workload: string): void {
@@ -89,8 +118,8 @@ export class FromPods implements AsyncDisposable {
   #relabelled(namespace: string): void {
     for (const [policy, { spec }] of this.#policies) {
       if (spec.fromPods?.namespaceSelector === undefined) continue;
-      for (const key of this.#pods.keys())
-        if (this.#pods.get(key)?.namespace === namespace) this.#look(policy, key);
+      for (const key of this.#pods?.images.keys() ?? [])
+        if (this.#pods?.images.get(key)?.namespace === namespace) this.#look(policy, key);
     }
   }
 
@@ -99,25 +128,22 @@ export class FromPods implements AsyncDisposable {
     const space = key.indexOf(' ');
     const [policy, name] = [key.slice(0, space), key.slice(space + 1)];
     const followed = this.#policies.get(policy);
-    const workload = this.#pods.get(name);
+    const workload = this.#pods?.images.get(name);
     if (followed === undefined) return undefined;
     const { spec, problems } = followed;
     const isFor = workload !== undefined && this.#isFor(spec, workload.namespace);
-    const want = { policy, spec, hadProblem: problems.has(name) };
-    const problem = isFor ? await this.#want(workload, want, signal) : undefined;
+    const hadProblem = problems.has(name);
+    const problem = isFor ? await this.#want({ policy, spec, workload, hadProblem }, signal) : undefined;
+    const hadSome = problems.size > 0;
     if (problem === undefined) problems.delete(name);
     else problems.set(name, problem);
+    if (hadSome !== problems.size > 0) this.#modules.changed(policy);
     return problem === undefined ? undefined : SECRET_AGAIN_MS;
   }
 
   /** @returns why a secret can’t be had for its images */
   async #want(
-    workload: Workload,
-    {
-      policy,
-      spec,
-      hadProblem,
-    }: Pick<Followed, 'spec'> & { readonly policy: string; readonly hadProblem: boolean },
+    { policy, spec, workload, hadProblem }: Wanting,
     signal: AbortSignal,
   ): Promise<SecretProblem | undefined> {
     const pull = await this.#pullFor(spec, workload, signal);
@@ -129,7 +155,7 @@ export class FromPods implements AsyncDisposable {
 
   #isFor({ fromPods }: SnapshotPolicySpec, namespace: string): boolean {
     if (fromPods?.namespaces !== undefined) return fromPods.namespaces.includes(namespace);
-    const labels = this.#pods.labelsOf(namespace);
+    const labels = this.#pods?.images.labelsOf(namespace) ?? {};
     return Object.entries(fromPods?.namespaceSelector ?? {}).every(([name, value]) => labels[name] === value);
   }
 
@@ -146,3 +172,8 @@ export class FromPods implements AsyncDisposable {
     return (await secrets.read(names, signal)).lacking(account.problem);
   }
 }
+
+const workloadsForbidden = (which: readonly string[]): Pick<Said, 'reason' | 'message'> => ({
+  reason: 'WorkloadsForbidden',
+  message: `${which.join(' and ')} may not be followed; bind the ClusterRole drakkar-from-pods to this supernode`,
+});

@@ -5,6 +5,7 @@ import {
   METADATA_ONLY,
   Reflector,
   type ResourcePath,
+  type StatusError,
 } from '../cluster/index.ts';
 import type { ControllerLog } from './contract.ts';
 import { type SecretName, secretsIn } from './secrets.ts';
@@ -25,6 +26,8 @@ export interface PodImagesModules {
   changed(key: string): void;
   /** A namespace has come, or has other labels. */
   relabelled(namespace: string): void;
+  /** Something else is forbidden than before. */
+  permitted(): void;
 }
 
 interface PodSpec {
@@ -41,40 +44,49 @@ interface Deployment extends ClusterObject {
   readonly spec?: { readonly template?: { readonly spec?: PodSpec } };
 }
 
+const PODS = '/api/v1/pods';
+const DEPLOYMENTS = '/apis/apps/v1/deployments';
+const NAMESPACES = '/api/v1/namespaces';
 const MAX_IMAGES = 64;
 /** Pods that are started already have their images. */
 const WAITING = 'status.phase=Pending';
 
 /** Follows which images pods that wait, and Deployments, are of, and the labels of namespaces. */
 export class PodImages {
-  readonly #workloads = new Map<ResourcePath, Reflector<Workload>>();
+  readonly #modules: PodImagesModules;
+  readonly #workloads: ReadonlyMap<ResourcePath, Reflector<Workload>>;
   readonly #namespaces: Reflector<Readonly<Record<string, string>>>;
+  readonly #forbidden = new Set<ResourcePath>();
 
-  constructor({ api, log, changed, relabelled }: PodImagesModules) {
-    const follow = (path: ResourcePath, specOf: (object: ClusterObject) => PodSpec, fieldSelector?: string) =>
-      this.#workloads.set(
-        path,
-        new Reflector<Workload>(api, {
-          path,
-          ...(fieldSelector === undefined ? {} : { fieldSelector }),
-          keep: (object) => workloadOf(object, specOf(object)),
-          changed: (now, before, name) => {
-            if (!isDeepStrictEqual(now, before)) changed(`${path} ${name}`);
-          },
-          failed: (error) => log.warn({ error, path }, 'what is started can’t be followed at the moment'),
-        }),
-      );
-    follow('/api/v1/pods', (pod) => (pod as Pod).spec ?? {}, WAITING);
-    follow('/apis/apps/v1/deployments', (each) => (each as Deployment).spec?.template?.spec ?? {});
+  constructor(modules: PodImagesModules) {
+    const { api, changed, relabelled } = modules;
+    this.#modules = modules;
+    const workloads = (path: ResourcePath, specOf: (object: ClusterObject) => PodSpec) =>
+      new Reflector<Workload>(api, {
+        ...this.#following(path),
+        ...(path === PODS ? { fieldSelector: WAITING } : {}),
+        keep: (object) => workloadOf(object, specOf(object)),
+        changed: (now, before, name) => {
+          if (!isDeepStrictEqual(now, before)) changed(`${path} ${name}`);
+        },
+      });
+    this.#workloads = new Map([
+      [PODS, workloads(PODS, (pod) => (pod as Pod).spec ?? {})],
+      [DEPLOYMENTS, workloads(DEPLOYMENTS, (each) => (each as Deployment).spec?.template?.spec ?? {})],
+    ]);
     this.#namespaces = new Reflector(api, {
-      path: '/api/v1/namespaces',
+      ...this.#following(NAMESPACES),
       accept: METADATA_ONLY,
       keep: ({ metadata: { labels = {} } }) => labels,
       changed: (now, before, name) => {
         if (now !== undefined && !isDeepStrictEqual(now, before)) relabelled(name);
       },
-      failed: (error) => log.warn({ error }, 'namespaces can’t be followed at the moment'),
     });
+  }
+
+  /** What may not be followed. */
+  get forbidden(): string[] {
+    return [...this.#forbidden].map((path) => path.replace(/.*\//, ''));
   }
 
   /** Of all that there are. */
@@ -95,6 +107,22 @@ export class PodImages {
   /** Goes on until it is told not to; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([...this.#workloads.values(), this.#namespaces].map((each) => each.run(signal)));
+  }
+
+  #following(path: ResourcePath) {
+    const { log, permitted } = this.#modules;
+    return {
+      path,
+      followed: () => {
+        if (this.#forbidden.delete(path)) permitted();
+      },
+      failed: (error: StatusError) => {
+        log.warn({ error, path }, 'what is started can’t be followed at the moment');
+        if (error.code !== 403 || this.#forbidden.has(path)) return;
+        this.#forbidden.add(path);
+        permitted();
+      },
+    };
   }
 }
 

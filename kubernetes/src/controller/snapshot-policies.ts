@@ -43,6 +43,8 @@ const APPLIED = {
   fieldManager: 'drakkar-supernode',
 };
 const AT_ONCE = 4;
+/** What many workloads say in a row is one look. */
+const SOON_MS = 1_000;
 /** How often it is looked at though nothing has happened: for its figures, and whether what it says is still so. */
 const AGAIN_MS = 30_000;
 /** Figures are counted among all images that were seen: where there are many policies, one is counted that often, at most. */
@@ -55,7 +57,7 @@ export class SnapshotPolicies implements AsyncDisposable {
   readonly #queue: WorkQueue;
   readonly #fromPods: FromPods;
   readonly #ending = new AbortController();
-  #running: Promise<unknown> = Promise.resolve();
+  #running: Promise<void> = Promise.resolve();
 
   constructor(modules: SnapshotPoliciesModules) {
     const { api, log } = modules;
@@ -72,12 +74,11 @@ export class SnapshotPolicies implements AsyncDisposable {
       failed: (name, error, failures) =>
         log.warn({ snapshotPolicy: name, error, failures }, 'a SnapshotPolicy is to be looked at again'),
     });
-    this.#fromPods = new FromPods(modules);
+    this.#fromPods = new FromPods({ ...modules, changed: (name) => this.#queue.addIn(name, SOON_MS) });
   }
 
   start(): void {
-    const { signal } = this.#ending;
-    this.#running = Promise.all([this.#objects.run(signal), this.#fromPods.run(signal)]);
+    this.#running = this.#objects.run(this.#ending.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -104,9 +105,8 @@ export class SnapshotPolicies implements AsyncDisposable {
     if (!finalizers.includes(FINALIZER))
       await applyTo(api, APPLIED, object, { metadata: { finalizers: [FINALIZER] } }, signal);
     const kept = await this.#keep(name, object, signal);
-    signal.throwIfAborted();
-    const said = { ...kept, ...(kept.status === 'True' ? this.#fromPods.problemOf(name) : {}) };
-    const figures = said.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
+    const said = { ...kept, ...(kept.status === 'True' ? this.#fromPods.saidOf(name) : {}) };
+    const figures = kept.status === 'True' ? await policies.figuresOf(name) : { images: 0, pending: 0 };
     await this.#say(object, said, figures, signal);
     return Math.max(AGAIN_MS, this.#objects.objects.size * AGAIN_MS_EACH);
   }
@@ -117,6 +117,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     const said = spec.success
       ? await this.#bringInForce(name, spec.data, signal)
       : refusal('InvalidSpec', z.prettifyError(spec.error));
+    signal.throwIfAborted();
     if (said.status === 'True' && spec.data?.fromPods !== undefined)
       this.#fromPods.follow(name, `${metadata.uid} ${metadata.generation}`, spec.data);
     else this.#fromPods.forget(name);

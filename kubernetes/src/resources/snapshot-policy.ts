@@ -33,7 +33,7 @@ const fromPodsSchema = z
   })
   .optional()
   .describe(
-    'Images of pods that wait to be started, and of workloads, in these namespaces; of all where none is named.',
+    'Images of pods that wait to be started, whatever has made them, and of Deployments, in these namespaces; of all where none is named.',
   )
   .meta(
     rules({

@@ -135,4 +135,46 @@ describe('images of what is about to be started', () => {
     expect(policies.wanted).toEqual([]);
     expect([...policies.kept.keys()]).toEqual(['team']);
   });
+
+  test('are followed while a policy wants it, and no longer', async () => {
+    const followed = () =>
+      [PODS, '/apis/apps/v1/deployments', NAMESPACES].filter((path) => api.isWatched(path));
+    api.put(POLICIES, { name: 'whole', generation: 1 }, { spec: { images: ['**'] } });
+    await pass(HOUR_MS);
+    expect(policies.timesOf('whole')).toBeGreaterThan(0);
+    expect(followed()).toEqual([]);
+    policy('first', {});
+    policy('second', {});
+    await pass(0);
+    expect(followed()).toHaveLength(3);
+    api.remove(POLICIES, { name: 'first' });
+    await pass(0);
+    expect(followed()).toHaveLength(3);
+    api.remove(POLICIES, { name: 'second' });
+    await pass(0);
+    expect(followed()).toEqual([]);
+    pod('one', 'a:1');
+    policy('third', {});
+    await pass(0);
+    expect(policies.imagesOf('third')).toEqual(['a:1']);
+  });
+
+  test('that may not be followed are said to be so, until they may', async () => {
+    api.refusals.set(PODS, 403);
+    policy('team', {});
+    api.put(POLICIES, { name: 'whole', generation: 1 }, { spec: { images: ['**'] } });
+    const said = async () => {
+      await pass(1_000);
+      return api.conditionOf(POLICIES, 'team');
+    };
+    await expect.poll(said).toMatchObject({
+      ...{ status: 'False', reason: 'WorkloadsForbidden' },
+      message: 'pods may not be followed; bind the ClusterRole drakkar-from-pods to this supernode',
+    });
+    expect(api.conditionOf(POLICIES, 'whole')).toMatchObject({ status: 'True', reason: 'InForce' });
+    pod('one', 'a:1');
+    api.refusals.delete(PODS);
+    await expect.poll(async () => (await said())?.status).toBe('True');
+    expect(policies.imagesOf('team')).toEqual(['a:1']);
+  });
 });
