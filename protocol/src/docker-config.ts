@@ -1,5 +1,6 @@
 import { DrakkarError } from '@drakkar/errors';
 import { z } from 'zod';
+import type { ImageReference } from './reference.ts';
 
 /** Who a registry is to take somebody for. */
 export interface RegistryCredential {
@@ -41,23 +42,77 @@ export function parseDockerAuths(text: string): DockerConfig {
   return parseDockerConfig(`{"auths":${text}}`);
 }
 
-/** What stands there for a registry. Keys are hosts or URLs of any age: `ghcr.io`, `https://ghcr.io`, `https://index.docker.io/v1/`. */
+/** What stands there for a registry as a whole. Keys are hosts or URLs of any age: `ghcr.io`, `https://ghcr.io`, `https://index.docker.io/v1/`. */
 export function findByRegistry<T>(
   map: Readonly<Record<string, T>> | undefined,
   registry: string,
 ): T | undefined {
-  for (const [key, value] of Object.entries(map ?? {})) {
-    const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
-    const name = host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
-    if (name === registry) return value;
-  }
-  return undefined;
+  return Object.entries(map ?? {}).find(([key]) => placeOf(key).host === registry)?.[1];
 }
 
-/** The credential that it holds itself for a registry. */
-export function credentialIn(config: DockerConfig, registry: string): RegistryCredential | undefined {
-  const entry = findByRegistry(config.auths, registry);
-  if (entry === undefined) return undefined;
+/**
+ * The credential that these hold themselves for a repository. Keys are hosts, whose parts may have a `*`, and may go on with how its name begins: the one that is
+ * last in the order of letters counts, which is the longest of those of a host; of the same key, that of the first configuration.
+ * Source: Kubernetes, `pkg/credentialprovider/keyring.go`.
+ */
+export function credentialIn(
+  configs: readonly DockerConfig[],
+  { registry, repository }: Pick<ImageReference, 'registry' | 'repository'>,
+): RegistryCredential | undefined {
+  const found = configs.flatMap(({ auths = {} }) =>
+    Object.entries(auths).flatMap(([key, auth]) => {
+      const { host, path } = placeOf(key);
+      const isFor = hostMatches(host, registry) && `/${repository}`.startsWith(path);
+      const credential = isFor ? credentialOf(auth) : undefined;
+      return credential === undefined ? [] : [{ key: host + path, credential }];
+    }),
+  );
+  return found.sort((one, other) => (one.key < other.key ? 1 : one.key > other.key ? -1 : 0))[0]?.credential;
+}
+
+interface Place {
+  readonly host: string;
+  /** Empty, or with its slash. */
+  readonly path: string;
+}
+
+const DOCKER_HUB: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io']);
+
+function placeOf(key: string): Place {
+  const text = key.replace(/^https?:\/\//, '');
+  const slash = text.indexOf('/');
+  const host = slash < 0 ? text : text.slice(0, slash);
+  // Where the two versions of the API begin is the registry as a whole.
+  const path = slash < 0 ? '' : text.slice(slash).replace(/^\/v[12]\//, '/');
+  return { host: DOCKER_HUB.has(host) ? 'docker.io' : host, path: path === '/' ? '' : path };
+}
+
+function hostMatches(glob: string, host: string): boolean {
+  const [parts, wanted] = [glob.split('.'), host.split('.')];
+  const portOf = (name: string) => /:\d+$/.exec(name)?.[0];
+  return (
+    portOf(glob) === portOf(host) &&
+    parts.length === wanted.length &&
+    parts.every((part, index) => partMatches(part, wanted[index] ?? ''))
+  );
+}
+
+/** In time as its length, however many stars there are. */
+function partMatches(glob: string, text: string): boolean {
+  const [begin = '', ...rest] = glob.split('*');
+  const end = rest.pop();
+  if (end === undefined) return text === begin;
+  if (!text.startsWith(begin)) return false;
+  let at = begin.length;
+  for (const each of rest) {
+    const found = text.indexOf(each, at);
+    if (found < 0) return false;
+    at = found + each.length;
+  }
+  return text.length - end.length >= at && text.endsWith(end);
+}
+
+function credentialOf(entry: z.infer<typeof authSchema>): RegistryCredential | undefined {
   if (entry.identitytoken) return { identityToken: entry.identitytoken };
   if (entry.username && entry.password) return { username: entry.username, password: entry.password };
   if (!entry.auth) return undefined;

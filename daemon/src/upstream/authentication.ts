@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Agents } from './agents.ts';
 import { readLimited } from './body.ts';
 import { type Challenge, preferredChallenge } from './challenge.ts';
-import { storedCredential } from './credentials.ts';
+import { type StoredCredentials, storedCredentials } from './credentials.ts';
 import { BoundedMap } from './lru.ts';
 import type { UpstreamOptions } from './options.ts';
 import { type Answer, discard, exchange, guardRedirect } from './transport.ts';
@@ -47,6 +47,7 @@ const LENT_LIFE_MS = 3_600_000;
 
 interface Question {
   readonly registry: string;
+  readonly repository: string;
   readonly endpoint: URL;
   readonly scope: string;
   readonly caller: Caller;
@@ -59,9 +60,7 @@ export class Authenticator {
   readonly #agents: Agents;
   readonly #challenges = new BoundedMap<string, Challenge>(MAX_REGISTRIES);
   readonly #tokens = new BoundedMap<string, Token>(MAX_TOKENS);
-  readonly #credentials = new BoundedMap<string, { value: RegistryCredential | undefined; atMs: number }>(
-    MAX_REGISTRIES,
-  );
+  readonly #credentials = new BoundedMap<string, { of: StoredCredentials; atMs: number }>(MAX_REGISTRIES);
   readonly #lent = new BoundedMap<string, { header: string; atMs: number }>(MAX_LENT);
 
   readonly #entrusted = new BoundedMap<string, { credential: RegistryCredential; atMs: number }>(MAX_LENT);
@@ -130,11 +129,11 @@ export class Authenticator {
     return authorization === refused ? undefined : authorization;
   }
 
-  async #lentFor({ registry, scope, caller }: Question): Promise<string | undefined> {
+  async #lentFor({ registry, repository, scope, caller }: Question): Promise<string | undefined> {
     const lent = caller === undefined ? this.#lent.get(`${registry} ${scope}`) : undefined;
     if (this.#entrusted.get(`${registry} ${scope}`) !== undefined) return undefined;
     if (lent === undefined || lent.atMs + LENT_LIFE_MS < Date.now()) return undefined;
-    return (await this.#credential(registry)) === undefined ? lent.header : undefined;
+    return (await this.#credential(registry, repository)) === undefined ? lent.header : undefined;
   }
 
   async #meet(challenge: Challenge, question: Question): Promise<string | undefined> {
@@ -147,19 +146,24 @@ export class Authenticator {
     return token?.header;
   }
 
-  async #credentialFor({ registry, scope, caller }: Question): Promise<RegistryCredential | undefined> {
+  async #credentialFor({
+    registry,
+    repository,
+    scope,
+    caller,
+  }: Question): Promise<RegistryCredential | undefined> {
     if (caller === null) return undefined;
     const entrusted = caller === undefined ? this.#entrusted.get(`${registry} ${scope}`) : undefined;
     if (entrusted !== undefined && entrusted.atMs + LENT_LIFE_MS > Date.now()) return entrusted.credential;
-    return await this.#credential(registry);
+    return await this.#credential(registry, repository);
   }
 
-  async #credential(registry: string): Promise<RegistryCredential | undefined> {
+  async #credential(registry: string, repository: string): Promise<RegistryCredential | undefined> {
     const kept = this.#credentials.get(registry);
-    if (kept !== undefined && kept.atMs + CREDENTIAL_LIFE_MS > Date.now()) return kept.value;
-    const value = await storedCredential(registry, this.#options);
-    this.#credentials.set(registry, { value, atMs: Date.now() });
-    return value;
+    if (kept !== undefined && kept.atMs + CREDENTIAL_LIFE_MS > Date.now()) return kept.of(repository);
+    const of = await storedCredentials(registry, this.#options);
+    this.#credentials.set(registry, { of, atMs: Date.now() });
+    return of(repository);
   }
 
   async #fetchToken(

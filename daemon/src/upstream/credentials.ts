@@ -19,23 +19,26 @@ const HUB_KEY = 'https://index.docker.io/v1/';
 /** The user name by which helpers mark a refresh token. Source: docker-credential-helpers. */
 const TOKEN_USER = '<token>';
 
-/** The daemon's own credential for a registry: from the options, else from Docker's configuration; `undefined` for none. */
-export async function storedCredential(
+/** The credential for a repository; `undefined` for none. */
+export type StoredCredentials = (repository: string) => RegistryCredential | undefined;
+
+/** The daemon's own credentials for a registry: from the options, else from Docker's configuration. */
+export async function storedCredentials(
   registry: string,
   options: Pick<UpstreamOptions, 'credentials' | 'dockerConfigFile' | 'credentialHelperTimeoutMs'>,
-): Promise<RegistryCredential | undefined> {
+): Promise<StoredCredentials> {
   const configured = options.credentials[registry];
-  if (configured !== undefined) return configured;
-  if (options.dockerConfigFile === null) return undefined;
+  if (configured !== undefined) return () => configured;
+  if (options.dockerConfigFile === null) return () => undefined;
   const config = await readDockerConfig(options.dockerConfigFile);
-  if (config === undefined) return undefined;
+  if (config === undefined) return () => undefined;
   const key = registry === 'docker.io' ? HUB_KEY : registry;
   const helper = findByRegistry(config.credHelpers, registry) ?? config.credsStore;
   if (helper !== undefined) {
     const found = await askHelper(helper, key, options.credentialHelperTimeoutMs);
-    if (found !== undefined) return found;
+    if (found !== undefined) return () => found;
   }
-  return credentialIn(config, registry);
+  return (repository) => credentialIn([config], { registry, repository });
 }
 
 /** @throws `invalid_argument` for a file that is there and makes no sense */

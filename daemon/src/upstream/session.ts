@@ -95,6 +95,7 @@ export class Session implements Disposable {
     const publicOnly = isElsewhere && (await guardRedirect(endpoint, url, this.options));
     const question = {
       registry,
+      repository,
       endpoint,
       scope: scopeOf(repository, request.actions),
       caller: options.caller,

@@ -374,9 +374,17 @@ describe('credentials', () => {
     });
 
     const file = join(directory.path, 'config.json');
-    await writeFile(file, JSON.stringify({ auths: { [`https://${registry.host}/v1/`]: { auth: basic } } }));
-    using docker = createRegistryClient({ ...HASTY, dockerConfigFile: file });
-    expect((await docker.resolve(name, 'v1')).digest).toBe(image.manifestDigest);
+    const bad = Buffer.from('ada:byron').toString('base64');
+    for (const [key, path] of [
+      [`https://${registry.host}/v1/`, '/public'],
+      [`${registry.host}/private`, ''],
+      [`${registry.host}/private`, '/other'],
+    ] as const) {
+      const auths = { [registry.host + path]: { auth: bad }, [key]: { auth: basic } };
+      await writeFile(file, JSON.stringify({ auths }));
+      using docker = createRegistryClient({ ...HASTY, dockerConfigFile: file });
+      expect((await docker.resolve(name, 'v1')).digest).toBe(image.manifestDigest);
+    }
 
     const helper = join(directory.path, 'docker-credential-test');
     await writeFile(

@@ -1,6 +1,7 @@
 import {
   credentialIn,
   type DockerConfig,
+  type ImageReference,
   parseDockerAuths,
   parseDockerConfig,
   type RegistryCredential,
@@ -42,13 +43,8 @@ export class PullSecrets {
     return new PullSecrets(this.#configs, this.problem ?? problem);
   }
 
-  /** The first of them that has something for it counts. */
-  of(registry: string): RegistryCredential | undefined {
-    for (const config of this.#configs) {
-      const found = credentialIn(config, registry);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+  of(image: Pick<ImageReference, 'registry' | 'repository'>): RegistryCredential | undefined {
+    return credentialIn(this.#configs, image);
   }
 }
 

@@ -147,8 +147,11 @@ describe('the controller of ImageSnapshots', () => {
       await snapshots.untilReady(name);
       const [asked] = fleet.asked.filter(({ spec }) => spec.image === image);
       const lent = fleet.lent.get(asked?.owner ?? '');
-      expect(lent?.of('registry.example')).toEqual({ username: 'me', password: 'secret' });
-      expect(lent?.of('other.example')).toBeUndefined();
+      expect(lent?.of({ registry: 'registry.example', repository: 'a' })).toEqual({
+        username: 'me',
+        password: 'secret',
+      });
+      expect(lent?.of({ registry: 'other.example', repository: 'a' })).toBeUndefined();
       await snapshots.remove(name);
     }
   });

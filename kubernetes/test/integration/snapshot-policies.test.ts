@@ -133,7 +133,9 @@ describe('the controller of SnapshotPolicies', () => {
     await ours.apply('without', { images: ['**'], fromPods: { namespaces: ['private'] } });
     const shown = (name: string) => {
       const secrets = policies.wanted.find((each) => each.name === name)?.secrets;
-      return ['one.example', 'two.example'].map((registry) => secrets?.of(registry)?.username);
+      return ['one.example', 'two.example'].map(
+        (registry) => secrets?.of({ registry, repository: 'a' })?.username,
+      );
     };
     await expect.poll(() => shown('with'), SOON).toEqual(['of-pod', 'of-account']);
     await expect.poll(() => policies.imagesOf('without'), SOON).toHaveLength(1);

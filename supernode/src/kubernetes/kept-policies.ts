@@ -62,9 +62,8 @@ export class PoliciesOfKubernetes implements KeptPolicies {
   /** What a registry may be shown for a job that a policy wanted. */
   credentialFor({ createdBy, spec }: Job): RegistryCredential | undefined {
     if (!('image' in spec) || spec.image === undefined) return undefined;
-    const { registry } = parseReference(spec.image);
     const lent = this.#lent.get(`${createdBy} ${spec.image}`) ?? this.#secrets.get(createdBy);
-    return lent?.of(registry);
+    return lent?.of(parseReference(spec.image));
   }
 
   #lend(policy: Policy, image: string, secrets: PullSecrets): void {

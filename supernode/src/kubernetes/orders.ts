@@ -140,7 +140,7 @@ export class Orders implements Fleet, Disposable {
   }
 
   #credentialOf(owner: string, image: string): RegistryCredential | undefined {
-    return this.#lent.get(owner)?.of(parseReference(image).registry);
+    return this.#lent.get(owner)?.of(parseReference(image));
   }
 
   #know({ owner, name, isPrivate }: Omit<Kept, 'job'>, job: Job): void {
