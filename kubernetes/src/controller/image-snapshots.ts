@@ -249,9 +249,10 @@ export class ImageSnapshots implements AsyncDisposable {
         events.tell(named, { type: 'Normal', reason: type, message });
     }
     const known = new Map(before.images?.map((image) => [`${image.image} ${image.platform}`, image]));
-    for (const { image, platform, phase, reason, message, failures } of status.images ?? []) {
+    for (const { image, platform, phase, reason, message, failures, keep } of status.images ?? []) {
       const last = known.get(`${image} ${platform}`);
-      if (phase === 'Failed' && (last?.phase !== 'Failed' || last.failures !== failures))
+      const isSame = last?.failures === failures && last?.keep?.failures === keep?.failures;
+      if (phase === 'Failed' && (last?.phase !== 'Failed' || !isSame))
         events.tell(named, {
           ...{ type: 'Warning', reason: reason ?? 'Failed' },
           message: `${image} for ${platform}: ${message ?? 'it failed'}`,

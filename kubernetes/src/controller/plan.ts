@@ -110,7 +110,7 @@ class Planner {
     if (secretProblem !== undefined) this.#lookAt(this.#situation.nowMs + SECRET_AGAIN_MS);
     if (secretProblem !== undefined && built.digest === undefined)
       return { ...built, phase: 'Failed', ...secretProblem };
-    return this.#distributed(item, built);
+    return this.#distributed(item, built, known);
   }
 
   #dueOf({ image }: Item): Due {
@@ -122,33 +122,27 @@ class Planner {
 
   /** Its snapshot, and what it means: as of the last time that it was due. */
   #built(item: Item, before: ImageStatus, due: Due): ImageStatus {
-    const { orders, spec, secretProblem, isEdited, nowMs } = this.#situation;
+    const { orders, spec, secretProblem, nowMs } = this.#situation;
     const round = roundOf(due, before.round);
     const isSameRound = before.round === round;
     const failures = isSameRound ? (before.failures ?? 0) : 0;
     const name = nameOf('build', item, round, failures);
     const order = orders.get(name);
-    const { nextAttemptTime, reason: _, message: __, ...rest } = before;
+    const { nextAttemptTime: againTime, reason: _, message: __, ...rest } = before;
     if (order === undefined) {
       // Long done, and forgotten.
       if (isSameRound && before.digest !== undefined && failures === 0)
         return { ...rest, phase: 'Distributing' };
-      const waitsUntilMs = isSameRound && nextAttemptTime !== undefined ? Date.parse(nextAttemptTime) : 0;
-      if (waitsUntilMs > nowMs && !isEdited) {
-        this.#lookAt(waitsUntilMs);
-        return before;
-      }
+      if (isSameRound && this.#waits(againTime)) return before;
       if (spec.suspend || secretProblem !== undefined) return before;
       this.#want(name, { kind: 'build', ...item });
       return { ...rest, round, failures, phase: before.digest === undefined ? 'Resolving' : before.phase };
     }
     this.#wanted.add(name);
     if (order.state === 'failed' || order.state === 'cancelled') {
-      const againMs = nowMs + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
-      this.#lookAt(againMs);
+      const nextAttemptTime = this.#againAfter(failures);
       return {
-        ...{ ...rest, round, failures: failures + 1, phase: 'Failed' },
-        nextAttemptTime: new Date(againMs).toISOString(),
+        ...{ ...rest, round, failures: failures + 1, phase: 'Failed', nextAttemptTime },
         ...whyNot(order),
       };
     }
@@ -158,8 +152,10 @@ class Planner {
     }
     const { root, manifest } = order.resolved;
     if (before.digest !== undefined && before.digest !== root) this.#part(item, before.digest, 'Superseded');
+    const { keep: ___, ...others } = rest;
     return {
-      ...{ ...rest, round, failures: 0, phase: 'Distributing', digest: root, manifest },
+      ...(before.digest === root ? rest : others),
+      ...{ round, failures: 0, phase: 'Distributing', digest: root, manifest },
       ...(order.snapshot === null
         ? {}
         : { snapshot: order.snapshot.layout, sizeBytes: order.snapshot.sizeBytes }),
@@ -168,28 +164,52 @@ class Planner {
   }
 
   /** On the hosts that are to have it. */
-  #distributed(item: Item, built: ImageStatus): ImageStatus {
+  #distributed(item: Item, built: ImageStatus, before: ImageStatus): ImageStatus {
     const { orders, spec } = this.#situation;
-    const { digest } = built;
+    const { digest, keep } = built;
     if (digest === undefined) return built;
-    const isFailing = built.phase === 'Failed';
-    if (spec.distribution.scope === 'None') return isFailing ? built : { ...built, phase: 'Ready' };
+    const isFailing = built.phase === 'Failed' && built.failures !== 0;
+    const { distribution } = spec;
+    if (distribution.scope === 'None') return isFailing ? built : { ...built, phase: 'Ready' };
+    const { platform } = item;
     const image = pinned(item.image, digest);
-    const name = nameOf('keep', image, item.platform, spec.distribution);
+    const failures = keep?.failures ?? 0;
+    const name = nameOf('keep', image, platform, distribution, failures);
     this.#kept.set(keyOfItem(item), name);
     const order = orders.get(name);
     if (order === undefined) {
-      const { platform } = item;
-      this.#want(name, { kind: 'keep', image, platform, distribution: spec.distribution });
+      if (this.#waits(keep?.nextAttemptTime)) {
+        const { reason = 'Failed', message = '' } = before;
+        return isFailing ? built : { ...built, phase: 'Failed', reason, message };
+      }
+      this.#want(name, { kind: 'keep', image, platform, distribution });
       return isFailing ? built : { ...built, phase: 'Distributing' };
     }
     this.#wanted.add(name);
     const { upstream: upstreamBytes, peer: peerBytes } = order.bytes;
     const moved = { ...built, upstreamBytes, peerBytes };
+    if (order.state === 'failed' || order.state === 'cancelled') {
+      const again = { failures: failures + 1, nextAttemptTime: this.#againAfter(failures) };
+      return { ...moved, keep: again, ...(isFailing ? {} : { phase: 'Failed', ...whyNot(order) }) };
+    }
     if (isFailing) return moved;
-    if (order.state === 'failed' || order.state === 'cancelled')
-      return { ...moved, phase: 'Failed', ...whyNot(order) };
     return { ...moved, phase: order.state === 'keeping' ? 'Ready' : 'Distributing' };
+  }
+
+  /** Whether it is to be tried again, and not yet. An edit may have mended it. */
+  #waits(nextAttemptTime: string | undefined): boolean {
+    const { isEdited, nowMs } = this.#situation;
+    const untilMs = Date.parse(nextAttemptTime ?? '');
+    const isLater = untilMs > nowMs && !isEdited;
+    if (isLater) this.#lookAt(untilMs);
+    return isLater;
+  }
+
+  /** @returns when it is tried again that has failed once more */
+  #againAfter(failures: number): string {
+    const againMs = this.#situation.nowMs + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+    this.#lookAt(againMs);
+    return new Date(againMs).toISOString();
   }
 
   /** It was wanted until now. */

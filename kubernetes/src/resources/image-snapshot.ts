@@ -84,6 +84,10 @@ export const imageStatusSchema = z.object({
   round: z.iso.datetime().optional().describe('When it was last due to be looked at.'),
   failures: count.optional().describe('In a row.'),
   nextAttemptTime: z.iso.datetime().optional().describe('When it is tried again.'),
+  keep: z
+    .object({ failures: count, nextAttemptTime: z.iso.datetime() })
+    .optional()
+    .describe('That nodes could not be asked to have it: how often, and when they are asked again.'),
   reason: z.string().optional(),
   message: z.string().optional(),
 });

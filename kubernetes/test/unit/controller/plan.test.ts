@@ -86,13 +86,19 @@ class World {
     }
   }
 
-  /** Hosts do all that they were asked, or can't. */
-  end(how: 'succeeded' | 'failed' = 'succeeded'): void {
+  /** Hosts do all that they were asked. */
+  end(): void {
     for (const [name, order] of this.orders) {
       if (order.state !== 'running') continue;
-      if (how === 'failed') this.orders.set(name, { ...order, state: 'failed', error: ERROR });
-      else this.orders.set(name, { ...order, ...this.#outcomeOf(order.spec) });
+      this.orders.set(name, { ...order, ...this.#outcomeOf(order.spec) });
     }
+  }
+
+  /** What hosts are at comes to nothing. */
+  stop(state: 'failed' | 'cancelled'): void {
+    const error = state === 'failed' ? ERROR : null;
+    for (const [name, order] of this.orders)
+      if (order.state === 'running') this.orders.set(name, { ...order, state, error });
   }
 
   work(): Plan {
@@ -165,7 +171,7 @@ describe('an ImageSnapshot', () => {
     const world = new World({ images: ['a', 'b'] });
     for (let failure = 0; failure < 4; failure += 1) {
       world.settle();
-      world.end('failed');
+      world.stop('failed');
       const { nextMs = 0 } = world.settle();
       expect(world.condition('Resolved')).toMatchObject({ reason: 'ImageNotFound' });
       expect(world.condition('Resolved')?.message).toContain('there is no such tag, and 1 more');
@@ -180,16 +186,48 @@ describe('an ImageSnapshot', () => {
   test('is tried again at once where it is edited', () => {
     const world = new World({ images: ['a'] });
     world.settle();
-    world.end('failed');
+    world.stop('failed');
     world.settle();
     expect(world.asks('build')).toHaveLength(1);
     world.generation += 1;
     world.settle();
     expect(world.asks('build')).toHaveLength(2);
-    world.end('failed');
+    world.stop('failed');
     world.settle();
     expect(world.asks('build')).toHaveLength(2);
   });
+
+  test.each(['failed', 'cancelled'] as const)(
+    'is brought to nodes again, later each time, where that has %s, and at once where it is edited',
+    (state) => {
+      const world = new World({ images: ['a'] });
+      world.settle();
+      world.end();
+      world.settle();
+      for (let failure = 0; failure < 3; failure += 1) {
+        world.stop(state);
+        const { nextMs = 0 } = world.settle();
+        const [image] = world.status.images ?? [];
+        expect(image).toMatchObject({ phase: 'Failed', keep: { failures: failure + 1 } });
+        expect(image?.keep?.nextAttemptTime).toBe(new Date(nextMs).toISOString());
+        expect(world.condition('Ready')?.status).toBe('False');
+        expect(nextMs - world.nowMs).toBe(15_000 * 2 ** failure);
+        world.wait(1_000);
+        world.settle();
+        expect(world.status.images).toMatchObject([{ phase: 'Failed', message: image?.message }]);
+        expect(world.asks('keep')).toHaveLength(failure + 1);
+        world.nowMs = nextMs;
+        world.settle();
+      }
+      world.stop(state);
+      world.settle();
+      world.generation += 1;
+      world.work();
+      expect(world.asks('keep')).toHaveLength(5);
+      expect(world.condition('Ready')?.status).toBe('True');
+      expect(world.asks('build')).toEqual(['a']);
+    },
+  );
 
   test('goes on with what its tag meant before until what it means now is there, and lets that go later', () => {
     const world = new World({ images: ['a'], refresh: { interval: '10m' }, retention: { previous: '30m' } });
@@ -358,7 +396,7 @@ describe('an ImageSnapshot', () => {
         let version = 0;
         for (const each of steps) {
           if (each === 'end') world.end();
-          else if (each === 'fail') world.end('failed');
+          else if (each === 'fail') world.stop('failed');
           else if (each === 'wait') world.wait(4 * MINUTE_MS);
           else if (each === 'suspend' || each === 'resume')
             world.spec = { ...world.spec, suspend: each === 'suspend' };
@@ -378,10 +416,7 @@ describe('an ImageSnapshot', () => {
           world.wait(11 * MINUTE_MS);
         }
         world.work();
-        const failedKeeps = [...world.orders.values()].filter(
-          ({ spec, state }) => spec.kind === 'keep' && state === 'failed',
-        );
-        if (failedKeeps.length === 0) expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+        expect(world.condition('Ready')).toMatchObject({ status: 'True' });
         world.isDeleted = true;
         const plan = world.work();
         expect(plan.previous).toEqual([]);
