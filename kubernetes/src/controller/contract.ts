@@ -53,6 +53,8 @@ export interface Fleet {
   /** It is wanted no longer, and forgotten. */
   end(owner: string, name: string): Promise<void>;
   partsOf(owner: string, name: string): Iterable<HostPart>;
+  /** Of those that are connected. */
+  hostNames(): ReadonlySet<string>;
   /** Whether anybody but an owner wants hosts to have it. */
   isKept(image: string, platform: string, except: string): boolean;
   /** Told whose orders are further than they were. */

@@ -193,7 +193,8 @@ export class ImageSnapshots implements AsyncDisposable {
     const refusal = await this.#order(uid, plan);
     const now = new Date(nowMs).toISOString();
     const partsOf = (order: string) => fleet.partsOf(uid, order);
-    const summary = { spec, before, generation, plan, nodes: nodes.objects, partsOf, now };
+    const hostNames = () => fleet.hostNames();
+    const summary = { spec, before, generation, plan, nodes: nodes.objects, partsOf, hostNames, now };
     const status = summaryOf(summary);
     const isForNodes = !isDeleted && spec.distribution.scope === 'Nodes';
     this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : new Set());

@@ -8,8 +8,10 @@ export interface Item {
   readonly platform: string;
 }
 
+type Labels = Readonly<Record<string, string>>;
+
 /** Nodes by their names, with their labels. */
-export type NodeLabels = ReadonlyMap<string, Readonly<Record<string, string>>>;
+export type NodeLabels = ReadonlyMap<string, Labels>;
 
 const ANY_PLATFORM = 'linux/amd64';
 
@@ -32,10 +34,13 @@ function platformsOf(nodes: NodeLabels): string[] {
 export function chosen({ scope, nodeSelector = {} }: Distribution, nodes: NodeLabels): NodeLabels {
   if (scope !== 'Nodes') return new Map();
   const wanted = Object.entries(nodeSelector);
-  return new Map(
-    nodes.entries().filter(([, labels]) => wanted.every(([name, value]) => labels[name] === value)),
-  );
+  const isWanted = (labels: Labels) => wanted.every(([name, value]) => labels[name] === value);
+  return new Map(nodes.entries().filter(([, labels]) => canHave(labels) && isWanted(labels)));
 }
+
+/** Whether a daemon can be there: not on Windows, nor where there is no machine. Source: Virtual Kubelet, labels of its nodes. */
+const canHave = ({ 'kubernetes.io/os': os = 'linux', type }: Labels): boolean =>
+  os === 'linux' && type !== 'virtual-kubelet';
 
 /** The same image by what it means, whatever its tag comes to mean. @throws `invalid_argument` */
 export function pinned(image: string, digest: string): string {

@@ -12,6 +12,8 @@ export interface SummaryOf {
   readonly nodes: NodeLabels;
   /** How far hosts are with an order. */
   partsOf(order: string): Iterable<HostPart>;
+  /** Of those that are connected. */
+  hostNames(): ReadonlySet<string>;
   readonly now: string;
 }
 
@@ -49,7 +51,7 @@ export function readyNodes({
   plan,
   nodes,
   partsOf,
-}: Omit<SummaryOf, 'before' | 'generation' | 'now'>): Set<string> {
+}: Pick<SummaryOf, 'spec' | 'plan' | 'nodes' | 'partsOf'>): Set<string> {
   const wanted = spec.distribution.scope === 'Nodes' ? chosen(spec.distribution, nodes) : undefined;
   const done = new Map<string, number>();
   for (const image of plan.images) {
@@ -104,13 +106,15 @@ function built(images: readonly ImageStatus[]): Said {
   });
 }
 
-function distributed({ spec, plan, nodes }: SummaryOf, { desired, ready, failed = [] }: Nodes): Said {
+function distributed(of: SummaryOf, { desired, ready, failed = [] }: Nodes): Said {
+  const { spec, plan, nodes } = of;
   const type = 'Distributed';
   const { scope, nodeSelector } = spec.distribution;
   if (scope === 'None')
     return { type, status: 'True', reason: 'NotWanted', message: 'no node is to have it before a pod asks' };
   if (spec.suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
-  if (scope === 'Nodes' && chosen(spec.distribution, nodes).size === 0) {
+  const wanted = chosen(spec.distribution, nodes);
+  if (scope === 'Nodes' && wanted.size === 0) {
     const which = nodeSelector === undefined ? 'there are no nodes' : 'no node has these labels';
     return { type, status: 'False', reason: 'NoNodesMatch', message: which };
   }
@@ -122,7 +126,15 @@ function distributed({ spec, plan, nodes }: SummaryOf, { desired, ready, failed 
     const message = `${counted}; ${failed.length} could not get it, as ${first.name}: ${first.message}`;
     return { type, status: 'False', reason: 'NodesFailed', message };
   }
-  return { type, status: 'False', reason: 'Distributing', message: counted };
+  const message = `${counted}${withoutDaemon(wanted, of.hostNames())}`;
+  return { type, status: 'False', reason: 'Distributing', message };
+}
+
+function withoutDaemon(wanted: NodeLabels, hosts: ReadonlySet<string>): string {
+  const missing = [...wanted.keys()].filter((name) => !hosts.has(name)).sort();
+  if (missing.length === 0) return '';
+  const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
+  return `; no daemon: ${missing.slice(0, MAX_NAMED).join(', ')}${more}`;
 }
 
 function readyOf({ suspend }: ImageSnapshotSpec, said: readonly Said[]): Said {

@@ -60,6 +60,10 @@ export class MemoryFleet implements Fleet {
     for (const host of this.hosts) yield { host, isDone, error: null };
   }
 
+  hostNames(): ReadonlySet<string> {
+    return this.hosts;
+  }
+
   isKept(image: string, platform: string, except: string): boolean {
     return [...this.#orders.values()].some(
       ({ owner, spec }) =>

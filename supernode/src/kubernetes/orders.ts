@@ -2,13 +2,15 @@ import type { Fleet, HostPart, Order, OrderSpec, PullSecrets } from '@drakkar/ku
 import { isDrakkarError, parseReference, type RegistryCredential } from '@drakkar/protocol';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { isEnded, type Job, type JobSpec, type Jobs, jobSpecSchema } from '../jobs/index.ts';
+import { isEnded, type Job, type JobHost, type JobSpec, type Jobs, jobSpecSchema } from '../jobs/index.ts';
 import { Collection, type StateStore } from '../state/index.ts';
 import { targetOf } from './target.ts';
 
 export interface OrdersModules {
   readonly state: StateStore;
   readonly jobs: Jobs;
+  /** Those that are connected. */
+  hosts(): Iterable<Pick<JobHost, 'name'>>;
   readonly log: Logger;
 }
 
@@ -116,6 +118,10 @@ export class Orders implements Fleet, Disposable {
     if (known === undefined) return;
     for (const { name: host, state, error } of this.#modules.jobs.works(known.id))
       yield { host, isDone: state === 'succeeded', error: state === 'failed' ? error : null };
+  }
+
+  hostNames(): ReadonlySet<string> {
+    return new Set(Iterator.from(this.#modules.hosts()).map(({ name }) => name));
   }
 
   isKept(image: string, platform: string, except: string): boolean {

@@ -25,6 +25,8 @@ class World {
     ['one', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64', pool: 'a' }],
     ['two', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64', pool: 'b' }],
   ]);
+  /** Those that have no daemon. */
+  readonly bare = new Set<string>();
   readonly orders = new Map<string, Order & { readonly spec: OrderSpec }>();
   /** All that hosts were ever asked for. */
   readonly asked: OrderSpec[] = [];
@@ -60,7 +62,7 @@ class World {
     for (const name of plan.end) orders.delete(name);
     const parts = (name: string) => {
       const isDone = orders.get(name)?.state === 'keeping';
-      return [...nodes.keys()].map((host) => ({ host, isDone, error: null }));
+      return this.hosts.map((host) => ({ host, isDone, error: null }));
     };
     const now = new Date(nowMs).toISOString();
     const said = summaryOf({
@@ -70,6 +72,7 @@ class World {
       plan,
       nodes,
       partsOf: parts,
+      hostNames: () => new Set(this.hosts),
       now,
     });
     if (isTold) this.status = said;
@@ -111,6 +114,11 @@ class World {
 
   wait(ms: number): void {
     this.nowMs += ms;
+  }
+
+  /** Names of nodes with a daemon. */
+  get hosts(): string[] {
+    return [...this.nodes.keys()].filter((name) => !this.bare.has(name));
   }
 
   condition(type: string) {
@@ -346,6 +354,31 @@ describe('an ImageSnapshot', () => {
     world.nodes.set('four', { ...world.nodes.get('one'), pool: 'c' } as never);
     world.work();
     expect(world.status.nodes).toMatchObject({ desired: 3, ready: 3 });
+  });
+
+  test.each([
+    ['Windows', { 'kubernetes.io/os': 'windows', 'kubernetes.io/arch': 'amd64' }],
+    ['no machine', { 'kubernetes.io/os': 'linux', type: 'virtual-kubelet' }],
+  ])('does not wait for a node with %s', (_, labels) => {
+    const world = new World({ images: ['a'] });
+    world.nodes.set('other', { ...labels, pool: 'a' } as never);
+    world.bare.add('other');
+    world.work();
+    expect(world.status.nodes).toEqual({ desired: 2, ready: 2 });
+    expect(world.condition('Ready')?.status).toBe('True');
+  });
+
+  test('names nodes that no daemon has come from', () => {
+    const world = new World({ images: ['a'] });
+    for (let count = 1; count <= 7; count += 1) {
+      world.nodes.set(`bare-${count}`, { 'kubernetes.io/os': 'linux', pool: 'a' } as never);
+      world.bare.add(`bare-${count}`);
+    }
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({
+      ...{ status: 'False', reason: 'Distributing' },
+      message: '2 of 9 have all of it; no daemon: bare-1, bare-2, bare-3, bare-4, bare-5 and 2 more',
+    });
   });
 
   test.each([
