@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
 import { formatReference, parseReference } from '@drakkar/protocol';
-import type { Distribution, ImageSnapshotSpec } from '../resources/index.ts';
+import type {
+  Distribution,
+  ImageSnapshotSpec,
+  ImageSnapshotStatus,
+  ImageStatus,
+} from '../resources/index.ts';
 
 /** One image, for one platform. */
 export interface Item {
@@ -13,21 +18,41 @@ type Labels = Readonly<Record<string, string>>;
 /** Nodes by their names, with their labels. */
 export type NodeLabels = ReadonlyMap<string, Labels>;
 
+/** Where there are no nodes at all. */
 const ANY_PLATFORM = 'linux/amd64';
 
-/** All that a spec names, in its order: for the platforms of the nodes that are to have it, where it names none. */
-export function itemsOf(spec: ImageSnapshotSpec, nodes: NodeLabels): Item[] {
-  const platforms = spec.platforms ?? platformsOf(chosen(spec.distribution, nodes));
-  return spec.images.flatMap((image) => platforms.map((platform) => ({ image, platform })));
+export interface ItemsOf {
+  readonly spec: ImageSnapshotSpec;
+  /** Its spec is not the one that its status tells of. */
+  readonly isEdited: boolean;
+  readonly status: ImageSnapshotStatus;
+  readonly nodes: NodeLabels;
 }
 
-function platformsOf(nodes: NodeLabels): string[] {
-  const found = new Set<string>();
-  for (const labels of nodes.values()) {
-    const [os, arch] = [labels['kubernetes.io/os'], labels['kubernetes.io/arch']];
-    if (os === 'linux' && arch !== undefined) found.add(`${os}/${arch}`);
-  }
-  return found.size === 0 ? [ANY_PLATFORM] : [...found].sort();
+/** All that a spec names, in its order. */
+export function itemsOf(of: ItemsOf): Item[] {
+  const platforms = of.spec.platforms ?? platformsOf(of);
+  return of.spec.images.flatMap((image) => platforms.map((platform) => ({ image, platform })));
+}
+
+/** Those of the nodes that it is for, and of those that have left since it was edited: others like them may come. */
+function platformsOf({
+  spec: { distribution },
+  isEdited,
+  status: { images = [] },
+  nodes,
+}: ItemsOf): string[] {
+  const platforms = platformsOfNodes(distribution.scope === 'Nodes' ? chosen(distribution, nodes) : nodes);
+  const isKept = ({ digest }: ImageStatus) => platforms.size === 0 || (!isEdited && digest !== undefined);
+  for (const { platform } of images.filter(isKept)) platforms.add(platform);
+  if (platforms.size > 0) return [...platforms].sort();
+  const any = platformsOfNodes(nodes);
+  return any.size === 0 ? [ANY_PLATFORM] : [...any].sort();
+}
+
+function platformsOfNodes(nodes: NodeLabels): Set<string> {
+  const archs = [...nodes.values()].filter(canHave).map((labels) => labels['kubernetes.io/arch']);
+  return new Set(archs.flatMap((arch) => (arch === undefined ? [] : [`linux/${arch}`])));
 }
 
 /** The nodes that a distribution is for; a percentage of them is chosen elsewhere, by lot. */

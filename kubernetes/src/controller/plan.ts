@@ -70,9 +70,9 @@ class Planner {
   }
 
   plan(): Plan {
-    const { spec, nodes, isDeleted, orders } = this.#situation;
+    const { isDeleted, orders } = this.#situation;
     const known = new Map((this.#situation.status.images ?? []).map((each) => [keyOfItem(each), each]));
-    const items = isDeleted ? [] : itemsOf(spec, nodes);
+    const items = isDeleted ? [] : itemsOf(this.#situation);
     const images = items.map((item) => {
       const before = known.get(keyOfItem(item));
       known.delete(keyOfItem(item));

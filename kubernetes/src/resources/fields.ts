@@ -41,7 +41,9 @@ export const platformsSchema = z
   .array(platformSchema)
   .max(10)
   .optional()
-  .describe('Those of the nodes where nothing is said.')
+  .describe(
+    'Those of the nodes where nothing is said: what there is for one stays until an edit, though its nodes leave.',
+  )
   .meta(asSet);
 
 /** @param least and `most` as Go writes durations */

@@ -121,6 +121,10 @@ class World {
     return [...this.nodes.keys()].filter((name) => !this.bare.has(name));
   }
 
+  get platforms(): string[] | undefined {
+    return this.status.images?.map(({ platform }) => platform);
+  }
+
   condition(type: string) {
     return this.status.conditions?.find((condition) => condition.type === type);
   }
@@ -409,7 +413,46 @@ describe('an ImageSnapshot', () => {
     const world = new World({ images: ['a'], platforms: undefined });
     world.nodes.set('arm', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', pool: 'a' });
     world.settle();
-    expect(world.status.images?.map(({ platform }) => platform)).toEqual(['linux/amd64', 'linux/arm64']);
+    expect(world.platforms).toEqual(['linux/amd64', 'linux/arm64']);
+  });
+
+  test('keeps what it has for a platform whose nodes have left, until it is edited', () => {
+    const world = new World({
+      ...{ images: ['a'], platforms: undefined },
+      distribution: { nodeSelector: { pool: 'arm' } },
+    });
+    const arm = { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', pool: 'arm' };
+    world.nodes.set('arm', arm);
+    world.work();
+    // Scaled to nothing, and then with others.
+    world.nodes.delete('arm');
+    world.work();
+    expect(world.platforms).toEqual(['linux/arm64']);
+    world.nodes.set('other', { ...arm, 'kubernetes.io/arch': 'amd64' });
+    world.work();
+    expect(world.platforms).toEqual(['linux/amd64', 'linux/arm64']);
+    expect(world.asks('evict')).toEqual([]);
+    world.generation += 1;
+    world.work();
+    expect(world.platforms).toEqual(['linux/amd64']);
+    expect(world.asks('evict')).toEqual([pinnedTo('a')]);
+  });
+
+  test.each(['None', 'Seeds', 'Nodes'])('is for the platforms that there are with the scope %s', (scope) => {
+    const nodeSelector = scope === 'Nodes' ? { nodeSelector: { pool: 'none' } } : {};
+    const world = new World({
+      images: ['a'],
+      platforms: undefined,
+      distribution: { scope, ...nodeSelector },
+    });
+    world.nodes.clear();
+    world.settle();
+    expect(world.platforms).toEqual(['linux/amd64']);
+    const other = new World({ ...world.spec, platforms: undefined });
+    other.nodes.clear();
+    other.nodes.set('arm', { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', pool: 'a' });
+    other.settle();
+    expect(other.platforms).toEqual(['linux/arm64']);
   });
 
   test('becomes ready, and at last leaves nothing behind, whatever has happened to it', () => {
