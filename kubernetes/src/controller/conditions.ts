@@ -2,8 +2,15 @@ import type { Condition } from '../resources/index.ts';
 
 export type Said = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
+/** What we say of our resources: whatever else is said there is of other controllers. */
+const OWN: ReadonlySet<string> = new Set(['Resolved', 'Built', 'Distributed', 'Ready']);
+
+export const ownConditions = (all: readonly Condition[]): Condition[] =>
+  all.filter(({ type }) => OWN.has(type));
+
 /**
- * What is said now, with the time since which each is so: that of before, where its status is what it was. Those of other controllers stay.
+ * What is said now, with the time since which each is so: that of before, where its status is what it was. What else we have said stays; what others
+ * have is theirs to say.
  * Source: Kubernetes API conventions, “Typical status properties”.
  */
 export function conditionsOf(
@@ -12,7 +19,7 @@ export function conditionsOf(
   generation: number,
   now: string,
 ): Condition[] {
-  const known = new Map(before.map((condition) => [condition.type, condition]));
+  const known = new Map(ownConditions(before).map((condition) => [condition.type, condition]));
   const ours = said.map(({ type, status, reason, message }) => {
     const was = known.get(type);
     known.delete(type);

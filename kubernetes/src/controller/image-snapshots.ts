@@ -24,6 +24,7 @@ import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
+import { ownStatus } from './status.ts';
 import { readyNodes, summaryOf } from './summary.ts';
 import type { ToldNodes } from './told-nodes.ts';
 
@@ -222,12 +223,12 @@ export class ImageSnapshots implements AsyncDisposable {
   }
 
   async #say(object: ImageSnapshot, status: ImageSnapshotStatus, signal: AbortSignal): Promise<void> {
-    if (isDeepStrictEqual(plain(object.status), plain(status))) return;
+    if (isDeepStrictEqual(ownStatus(object.status), ownStatus(status))) return;
     await this.#write(object, { status }, signal);
   }
 
   async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
-    const { conditions = [], ...rest } = object.status ?? {};
+    const { conditions = [], ...rest } = ownStatus(object.status);
     const { generation = 0 } = object.metadata;
     const said = { type: 'Ready', status: 'False', reason: 'InvalidSpec', message } as const;
     const all = conditionsOf(conditions, [said], generation, new Date().toISOString());
@@ -261,6 +262,3 @@ export class ImageSnapshots implements AsyncDisposable {
     }
   }
 }
-
-/** As it would come back: without what is undefined. */
-const plain = (document: unknown): unknown => JSON.parse(JSON.stringify(document ?? {})) as unknown;

@@ -16,6 +16,7 @@ export {
   type ImageSnapshotStatus,
   type ImageStatus,
   imageSnapshotSpecSchema,
+  imageSnapshotStatusSchema,
   type PreviousImage,
 } from './image-snapshot.ts';
 export {

@@ -83,6 +83,28 @@ describe('the controller of ImageSnapshots', () => {
     await snapshots.remove('scribbled');
   });
 
+  test('leaves to other controllers what they say', async () => {
+    await snapshots.apply('shared', { images: ['a'] });
+    await snapshots.untilReady('shared');
+    const scan = async (status: string) => {
+      const lastTransitionTime = new Date().toISOString();
+      const scanned = { type: 'Scanned', status, reason: 'Scan', message: 'as it is', lastTransitionTime };
+      const { apiVersion, kind, metadata } = await snapshots.read('shared');
+      const body = { apiVersion, kind, metadata: { name: metadata.name }, status: { conditions: [scanned] } };
+      const query = { fieldManager: 'scanner' };
+      const contentType = 'application/apply-patch+yaml';
+      // Without force: what somebody else says of it is a conflict.
+      await api.request('PATCH', `${snapshots.path}/shared/status`, { body, query, contentType });
+    };
+    for (const [index, status] of ['True', 'False', 'True'].entries()) {
+      await scan(status);
+      await snapshots.apply('shared', { images: ['a', `b${index}`] });
+      await snapshots.untilReady('shared');
+      expect(await snapshots.condition('shared', 'Scanned')).toMatchObject({ status });
+    }
+    await snapshots.remove('shared');
+  });
+
   test('says why an image is not there, and tries again', async () => {
     fleet.failing.set('a', { code: 'unauthorized', message: 'the registry wants a password' });
     await snapshots.apply('failing', { images: ['a'] });
