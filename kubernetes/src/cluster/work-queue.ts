@@ -24,6 +24,8 @@ export class WorkQueue implements AsyncDisposable {
   readonly #working = new Map<string, Promise<void>>();
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
+  /** What has failed waits until then, unless it is added. */
+  readonly #notBeforeMs = new Map<string, number>();
   readonly #ending = new AbortController();
 
   constructor(options: WorkQueueOptions) {
@@ -43,10 +45,11 @@ export class WorkQueue implements AsyncDisposable {
     this.#begin();
   }
 
-  /** Where it is to be later already, the sooner counts. */
+  /** Where it is to be later already, the sooner counts; what has failed is not tried again sooner for that. */
   addIn(key: string, afterMs: number): void {
     if (this.#ending.signal.aborted) return;
-    const atMs = performance.now() + afterMs;
+    const nowMs = performance.now();
+    const atMs = Math.max(nowMs + afterMs, this.#notBeforeMs.get(key) ?? 0);
     const known = this.#later.get(key);
     if (known !== undefined && known.atMs <= atMs) return;
     this.#cancel(key);
@@ -55,7 +58,7 @@ export class WorkQueue implements AsyncDisposable {
         this.#later.delete(key);
         this.add(key);
       },
-      Math.min(afterMs, MAX_TIMER_MS),
+      Math.min(atMs - nowMs, MAX_TIMER_MS),
     );
     this.#later.set(key, { atMs, timer });
   }
@@ -84,6 +87,7 @@ export class WorkQueue implements AsyncDisposable {
 
   async #work(key: string): Promise<void> {
     const { signal } = this.#ending;
+    this.#notBeforeMs.delete(key);
     try {
       const afterMs = await this.#options.work(key, signal);
       this.#failures.delete(key);
@@ -101,7 +105,10 @@ export class WorkQueue implements AsyncDisposable {
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
     this.#options.failed(key, error, failures);
-    this.addIn(key, delayMs(failures, error instanceof StatusError ? error.retryAfterMs : undefined));
+    const afterMs = delayMs(failures, error instanceof StatusError ? error.retryAfterMs : undefined);
+    this.#cancel(key);
+    this.#notBeforeMs.set(key, performance.now() + afterMs);
+    this.addIn(key, afterMs);
   }
 }
 

@@ -65,6 +65,26 @@ describe('a work queue', () => {
     expect(begun).toHaveLength(8);
   });
 
+  test('tries nothing that has failed sooner because there is news of it, unless it is added', async () => {
+    const { queue, begun, end } = startQueue(1);
+    const putOff = new StatusError({ code: 429, details: { retryAfterSeconds: 60 } });
+    queue.add('a');
+    queue.addIn('a', 200);
+    await end('a', putOff);
+    queue.addIn('a', 500);
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect(begun).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1_001);
+    expect(begun).toHaveLength(2);
+    await end('a', putOff);
+    queue.add('a');
+    expect(begun).toHaveLength(3);
+    await end('a', undefined);
+    queue.addIn('a', 500);
+    await vi.advanceTimersByTimeAsync(501);
+    expect(begun).toHaveLength(4);
+  });
+
   test('looks again when it was told to, or sooner where it is added', async () => {
     const { queue, begun, end } = startQueue(1);
     queue.add('a');
