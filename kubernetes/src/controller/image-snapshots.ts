@@ -24,7 +24,7 @@ import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
-import { ownStatus } from './status.ts';
+import { ownStatus, writeInMs } from './status.ts';
 import { readyNodes, summaryOf } from './summary.ts';
 import type { ToldNodes } from './told-nodes.ts';
 
@@ -67,6 +67,8 @@ export class ImageSnapshots implements AsyncDisposable {
   readonly #names = new Map<string, string>();
   /** As they came back when they were written, until that is heard of. */
   readonly #written = new Map<string, ImageSnapshot>();
+  /** By name: when its status was written. */
+  readonly #writtenAtMs = new Map<string, number>();
   readonly #ending = new AbortController();
   /** Whether it is known which nodes there are; not where it has ended before. */
   readonly #knowsNodes: Promise<boolean>;
@@ -126,7 +128,10 @@ export class ImageSnapshots implements AsyncDisposable {
       this.#names.delete(before.metadata.uid);
       this.#modules.fleet.forget(before.metadata.uid);
     }
-    if (now === undefined) return;
+    if (now === undefined) {
+      this.#writtenAtMs.delete(name);
+      return;
+    }
     this.#names.set(now.metadata.uid, name);
     if (!isSameWish(now, before)) this.#queue.add(name);
     // Somebody else may have written over what we say.
@@ -199,7 +204,7 @@ export class ImageSnapshots implements AsyncDisposable {
     const status = summaryOf(summary);
     const isForNodes = !isDeleted && spec.distribution.scope === 'Nodes';
     this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : new Set());
-    await this.#say(object, status, signal);
+    const againMs = await this.#say(object, status, signal);
     this.#tell(object, before, status);
     if (refusal !== undefined) throw refusal;
     if (isDeleted && plan.previous.length === 0 && fleet.ordersOf(uid).size === 0) {
@@ -207,7 +212,8 @@ export class ImageSnapshots implements AsyncDisposable {
       return undefined;
     }
     if (plan.begin.size > 0 || plan.end.length > 0) return FURTHER_MS;
-    return plan.nextMs === undefined ? undefined : Math.max(0, plan.nextMs - Date.now());
+    const nextMs = plan.nextMs === undefined ? againMs : Math.max(0, plan.nextMs - Date.now());
+    return nextMs === undefined ? undefined : Math.min(nextMs, againMs ?? nextMs);
   }
 
   /** @returns why not all of it could be ordered */
@@ -222,9 +228,20 @@ export class ImageSnapshots implements AsyncDisposable {
     }
   }
 
-  async #say(object: ImageSnapshot, status: ImageSnapshotStatus, signal: AbortSignal): Promise<void> {
-    if (isDeepStrictEqual(ownStatus(object.status), ownStatus(status))) return;
+  /** @returns after how many milliseconds it is to be said, where that is not yet */
+  async #say(
+    object: ImageSnapshot,
+    status: ImageSnapshotStatus,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { name } = object.metadata;
+    const nowMs = performance.now();
+    const sinceMs = nowMs - (this.#writtenAtMs.get(name) ?? Number.NEGATIVE_INFINITY);
+    const inMs = writeInMs(object.status, sinceMs, status);
+    if (inMs !== 0) return inMs;
     await this.#write(object, { status }, signal);
+    if (this.#objects.objects.has(name)) this.#writtenAtMs.set(name, nowMs);
+    return undefined;
   }
 
   async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
