@@ -125,6 +125,10 @@ export class MemoryPolicies implements KeptPolicies {
     this.kept.delete(name);
   }
 
+  async retain(names: Iterable<string>): Promise<void> {
+    for (const name of new Set(this.kept.keys()).difference(new Set(names))) this.kept.delete(name);
+  }
+
   async figuresOf(): Promise<PolicyFigures> {
     return { images: 3, pending: 1 };
   }

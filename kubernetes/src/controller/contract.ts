@@ -39,6 +39,8 @@ export interface HostPart {
 
 /** The hosts of a cluster, and what they are asked to do. Whoever asks for something owns it. */
 export interface Fleet {
+  /** All that something is kept of here. */
+  owners(): Iterable<string>;
   /** What an owner has asked for and not ended, by the names that it was given. */
   ordersOf(owner: string): ReadonlyMap<string, Order>;
   /**
@@ -90,6 +92,8 @@ export interface KeptPolicies {
    */
   keep(name: string, rules: PolicyRules, secrets: PullSecrets): Promise<void>;
   remove(name: string): Promise<void>;
+  /** There are no SnapshotPolicies but these: what was kept of others is removed. */
+  retain(names: Iterable<string>): Promise<void>;
   figuresOf(name: string): Promise<PolicyFigures>;
   /**
    * Has done for images what a policy says; nothing for those that it is not for.

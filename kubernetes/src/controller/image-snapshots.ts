@@ -57,12 +57,17 @@ const FURTHER_MS = 500;
 const NODES_MS = 2_000;
 /** Where there are many, a node that comes changes a number in each: that is written so often, at most. */
 const NODES_MS_EACH = 20;
+/** Those that are gone are looked at together. */
+const ALL = '';
+const NOBODY: ReadonlySet<string> = new Set();
 
 /** Has hosts do what ImageSnapshots say, and says there how far they are. */
 export class ImageSnapshots implements AsyncDisposable {
   readonly #modules: ImageSnapshotsModules;
   readonly #objects: Reflector<ImageSnapshot>;
   readonly #queue: WorkQueue;
+  /** What those have asked for that are gone, all at once. */
+  readonly #orphans: WorkQueue;
   /** By uid, of those that there are. */
   readonly #names = new Map<string, string>();
   /** As they came back when they were written, until that is heard of. */
@@ -92,6 +97,11 @@ export class ImageSnapshots implements AsyncDisposable {
       failed: (name, error, failures) =>
         log.warn({ imageSnapshot: name, error, failures }, 'an ImageSnapshot is to be looked at again'),
     });
+    this.#orphans = new WorkQueue({
+      atOnce: 1,
+      work: () => this.#endOrphans(),
+      failed: (_, error) => log.warn({ error }, 'what ImageSnapshots have asked for that are gone goes on'),
+    });
     this.#listening = fleet.onChange((uid) => {
       const name = this.#names.get(uid);
       if (name !== undefined) this.#queue.addIn(name, FURTHER_MS);
@@ -105,6 +115,8 @@ export class ImageSnapshots implements AsyncDisposable {
 
   start(): void {
     this.#running = this.#objects.run(this.#ending.signal);
+    // Some may have gone while nobody looked.
+    void this.#objects.filled.then(() => this.#orphans.add(ALL));
   }
 
   /** Nodes have come, gone, or other labels. */
@@ -118,6 +130,7 @@ export class ImageSnapshots implements AsyncDisposable {
     this.#listening[Symbol.dispose]();
     this.#ending.abort();
     await this.#queue[Symbol.asyncDispose]();
+    await this.#orphans[Symbol.asyncDispose]();
     await this.#running;
   }
 
@@ -126,10 +139,11 @@ export class ImageSnapshots implements AsyncDisposable {
     if (now === undefined || !isOlder(now, written)) this.#written.delete(name);
     if (before !== undefined && before.metadata.uid !== now?.metadata.uid) {
       this.#names.delete(before.metadata.uid);
-      this.#modules.fleet.forget(before.metadata.uid);
+      this.#orphans.add(ALL);
     }
     if (now === undefined) {
       this.#writtenAtMs.delete(name);
+      this.#modules.told?.ready(name, NOBODY);
       return;
     }
     this.#names.set(now.metadata.uid, name);
@@ -167,9 +181,13 @@ export class ImageSnapshots implements AsyncDisposable {
     const hasFinalizer = object.metadata.finalizers?.includes(FINALIZER) === true;
     if (isDeleted && !hasFinalizer) return undefined;
     const spec = imageSnapshotSpecSchema.safeParse(object.spec);
+    if (!spec.success && isDeleted) {
+      await this.#endAll(object.metadata.uid);
+      await this.#keepFinalizer(object, false, signal);
+      return undefined;
+    }
     if (!spec.success) {
       await this.#sayInvalid(object, z.prettifyError(spec.error), signal);
-      if (isDeleted) await this.#keepFinalizer(object, false, signal);
       return undefined;
     }
     if (!hasFinalizer) await this.#keepFinalizer(object, true, signal);
@@ -202,8 +220,10 @@ export class ImageSnapshots implements AsyncDisposable {
     const hostNames = () => fleet.hostNames();
     const summary = { spec, before, generation, plan, nodes: nodes.objects, partsOf, hostNames, now };
     const status = summaryOf(summary);
-    const isForNodes = !isDeleted && spec.distribution.scope === 'Nodes';
-    this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : new Set());
+    const isGone = !this.#names.has(uid);
+    if (isGone) this.#orphans.add(ALL);
+    const isForNodes = !isGone && !isDeleted && spec.distribution.scope === 'Nodes';
+    this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : NOBODY);
     const againMs = await this.#say(object, status, signal);
     this.#tell(object, before, status);
     if (refusal !== undefined) throw refusal;
@@ -214,6 +234,16 @@ export class ImageSnapshots implements AsyncDisposable {
     if (plan.begin.size > 0 || plan.end.length > 0) return FURTHER_MS;
     const nextMs = plan.nextMs === undefined ? againMs : Math.max(0, plan.nextMs - Date.now());
     return nextMs === undefined ? undefined : Math.min(nextMs, againMs ?? nextMs);
+  }
+
+  async #endOrphans(): Promise<undefined> {
+    for (const owner of this.#modules.fleet.owners()) if (!this.#names.has(owner)) await this.#endAll(owner);
+  }
+
+  async #endAll(owner: string): Promise<void> {
+    const { fleet } = this.#modules;
+    for (const order of [...fleet.ordersOf(owner).keys()]) await fleet.end(owner, order);
+    fleet.forget(owner);
   }
 
   /** @returns why not all of it could be ordered */

@@ -11,6 +11,6 @@ export type {
 export { ImageSnapshots, type ImageSnapshotsModules } from './image-snapshots.ts';
 export type { NodeLabels } from './items.ts';
 export { followNodes } from './nodes.ts';
-export { type PullSecrets, Secrets } from './secrets.ts';
+export { PullSecrets, Secrets } from './secrets.ts';
 export { SnapshotPolicies, type SnapshotPoliciesModules } from './snapshot-policies.ts';
 export { labelOf, ToldNodes } from './told-nodes.ts';

@@ -68,6 +68,9 @@ export class SnapshotPolicies implements AsyncDisposable {
       changed: (now, before, name) => this.#changed(now, before, name),
       failed: (error) => log.warn({ error }, 'SnapshotPolicies can’t be followed at the moment'),
     });
+    void this.#objects.filled
+      .then(() => modules.policies.retain(this.#objects.objects.keys()))
+      .catch((error) => log.warn({ error }, 'policies of SnapshotPolicies that are gone are still in force'));
     this.#queue = new WorkQueue({
       atOnce: AT_ONCE,
       work: (name, signal) => this.#reconcile(name, signal),

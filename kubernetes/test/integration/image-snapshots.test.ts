@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControlPlane, digestNamed, MemoryFleet, type Nodes, startNodes } from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { ApiServer } from '../../src/cluster/index.ts';
+import { type ApiServer, isNotFound } from '../../src/cluster/index.ts';
 import { labelOf } from '../../src/controller/told-nodes.ts';
+import { GROUP } from '../../src/index.ts';
 import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const running = new AsyncDisposableStack();
@@ -35,6 +36,26 @@ afterEach(() => ended[Symbol.asyncDispose]());
 
 const start = () => void ended.use(startControllers(api, fleet));
 const pinned = (text: string) => `docker.io/library/${text}@${digestNamed(text)}`;
+
+async function labelsOf(node: string): Promise<string[]> {
+  const { metadata } = await api.request<{ metadata: { labels: Record<string, string> } }>(
+    'GET',
+    `/api/v1/nodes/${node}`,
+  );
+  return Object.keys(metadata.labels)
+    .filter((label) => label.startsWith(labelOf('')))
+    .sort();
+}
+
+/** It goes, whatever finalizer it has. */
+async function force(name: string): Promise<void> {
+  await snapshots.remove(name);
+  const body = { metadata: { finalizers: null } };
+  const contentType = 'application/merge-patch+json';
+  await api
+    .request('PATCH', `${snapshots.path}/${name}`, { body, contentType })
+    .catch((error: unknown) => expect(isNotFound(error)).toBe(true));
+}
 
 describe('the controller of ImageSnapshots', () => {
   test('brings about what is written, says so, follows edits, and takes away what is deleted', async () => {
@@ -192,15 +213,6 @@ describe('the controller of ImageSnapshots', () => {
   });
 
   test('labels nodes with what they have all of, the first by name, so that schedulers can prefer them', async () => {
-    const labelsOf = async (node: string) => {
-      const { metadata } = await api.request<{ metadata: { labels: Record<string, string> } }>(
-        'GET',
-        `/api/v1/nodes/${node}`,
-      );
-      return Object.keys(metadata.labels)
-        .filter((label) => label.startsWith(labelOf('')))
-        .sort();
-    };
     const names = ['label-a', 'label-b', 'label-c'];
     for (const name of names)
       await snapshots.apply(name, {
@@ -227,6 +239,65 @@ describe('the controller of ImageSnapshots', () => {
     await snapshots.untilReady('taken-over');
     expect([fleet.asks('build').sort(), fleet.asks('keep').length]).toEqual([['a', 'b'], 2]);
     await snapshots.remove('taken-over');
+  });
+
+  test('ends what those have asked for that went while nobody looked', async () => {
+    await snapshots.apply('stays', { images: ['stays'] });
+    await snapshots.apply('forced', { images: ['forced'] });
+    await snapshots.untilReady('stays', 'forced');
+    const ownerOf = async (name: string) => (await snapshots.read(name)).metadata.uid;
+    const [stays, forced] = [await ownerOf('stays'), await ownerOf('forced')];
+    await ended[Symbol.asyncDispose]();
+    ended = new AsyncDisposableStack();
+    await force('forced');
+    expect(fleet.isKept(pinned('forced'), 'linux/amd64', '')).toBe(true);
+    start();
+    await expect.poll(() => [...fleet.owners()], SOON).toEqual([stays]);
+    expect(fleet.isKept(pinned('forced'), 'linux/amd64', '')).toBe(false);
+    expect([...fleet.ordersOf(forced)]).toEqual([]);
+    expect(fleet.isKept(pinned('stays'), 'linux/amd64', '')).toBe(true);
+    await snapshots.remove('stays');
+    await snapshots.untilGone('stays');
+    await expect.poll(() => [...fleet.owners()], SOON).toEqual([]);
+  });
+
+  test('ends what one has asked for whose finalizer somebody has taken off, and its labels', async () => {
+    await snapshots.apply('taken-off', { images: ['a'] });
+    await expect.poll(() => labelsOf('one'), SOON).toEqual([labelOf('taken-off')]);
+    // What it has asked for when it is deleted does not end.
+    fleet.isStuck = true;
+    await force('taken-off');
+    await expect.poll(() => [...fleet.owners()], SOON).toEqual([]);
+    await expect.poll(() => labelsOf('one'), SOON).toEqual([]);
+  });
+
+  test('ends what one has asked for that is deleted with a spec that is none any more', async () => {
+    await snapshots.apply('outdated', { images: ['a'] });
+    await snapshots.untilReady('outdated');
+    await ended[Symbol.asyncDispose]();
+    ended = new AsyncDisposableStack();
+    const [definition, schema] = [`crd/imagesnapshots.${GROUP}`, '/spec/versions/0/schema/openAPIV3Schema'];
+    const before = await plane.kubectl(['get', definition, '--output=json']);
+    const loose = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+    const patch = JSON.stringify([{ op: 'replace', path: schema, value: loose }]);
+    await plane.kubectl(['patch', definition, '--type=json', `--patch=${patch}`]);
+    await expect
+      .poll(
+        () =>
+          snapshots.apply('outdated', { images: ['a', 7] }).then(
+            () => true,
+            () => false,
+          ),
+        SOON,
+      )
+      .toBe(true);
+    const { openAPIV3Schema } = JSON.parse(before).spec.versions[0].schema;
+    const back = JSON.stringify([{ op: 'replace', path: schema, value: openAPIV3Schema }]);
+    await snapshots.remove('outdated');
+    start();
+    await snapshots.untilGone('outdated');
+    expect([...fleet.owners()]).toEqual([]);
+    await plane.kubectl(['patch', definition, '--type=json', `--patch=${back}`]);
   });
 
   test('asks for nothing twice where two are at it at once', async () => {

@@ -3,6 +3,7 @@ import { type ControlPlane, MemoryFleet } from '@drakkar/lab';
 import { DrakkarError } from '@drakkar/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ApiServer } from '../../src/cluster/index.ts';
+import type { PolicyRules } from '../../src/controller/contract.ts';
 import {
   connect,
   MemoryPolicies,
@@ -64,6 +65,15 @@ describe('the controller of SnapshotPolicies', () => {
     await ours.remove('whole');
     await ours.untilGone('whole');
     expect([...policies.kept.keys()]).toEqual([]);
+  });
+
+  test('takes away what is kept of one that went while nobody looked', async () => {
+    await ours.apply('stays', { images: ['**'] });
+    await expect.poll(() => policies.kept.get('stays'), SOON).toBeDefined();
+    await controllers[Symbol.asyncDispose]();
+    policies.kept.set('gone', { ...policies.kept.get('stays') } as PolicyRules);
+    controllers = startControllers(api, new MemoryFleet(), policies);
+    await expect.poll(() => [...policies.kept.keys()], SOON).toEqual(['stays']);
   });
 
   test('says what is wrong with one', async () => {

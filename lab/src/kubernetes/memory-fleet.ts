@@ -30,6 +30,10 @@ export class MemoryFleet implements Fleet {
   readonly #orders = new Map<string, Asked>();
   readonly #listeners = new Set<(owner: string) => void>();
 
+  owners(): Set<string> {
+    return new Set([...this.lent.keys(), ...Iterator.from(this.#orders.values()).map(({ owner }) => owner)]);
+  }
+
   ordersOf(owner: string): ReadonlyMap<string, Order> {
     const mine = [...this.#orders.values()].filter((each) => each.owner === owner);
     return new Map(mine.map(({ name, order }) => [name, order]));

@@ -40,9 +40,14 @@ export class PoliciesOfKubernetes implements KeptPolicies {
 
   async remove(name: string): Promise<void> {
     const known = this.#find(name);
-    if (known === undefined) return;
-    this.#secrets.delete(creatorOf(known));
-    await this.#policies.remove(known.id);
+    if (known !== undefined) await this.#remove(known);
+  }
+
+  async retain(names: Iterable<string>): Promise<void> {
+    const kept = new Set(Iterator.from(names).map(nameOf));
+    const { items } = this.#policies.page({ after: PREFIX, limit: Number.POSITIVE_INFINITY });
+    const isOurs = ({ name, createdBy }: Policy) => name.startsWith(PREFIX) && createdBy === BY;
+    for (const policy of items.filter(isOurs)) if (!kept.has(policy.name)) await this.#remove(policy);
   }
 
   async figuresOf(name: string): Promise<PolicyFigures> {
@@ -64,6 +69,11 @@ export class PoliciesOfKubernetes implements KeptPolicies {
     if (!('image' in spec) || spec.image === undefined) return undefined;
     const lent = this.#lent.get(`${createdBy} ${spec.image}`) ?? this.#secrets.get(createdBy);
     return lent?.of(parseReference(spec.image));
+  }
+
+  async #remove(policy: Policy): Promise<void> {
+    this.#secrets.delete(creatorOf(policy));
+    await this.#policies.remove(policy.id);
   }
 
   #lend(policy: Policy, image: string, secrets: PullSecrets): void {

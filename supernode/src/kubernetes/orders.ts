@@ -68,6 +68,10 @@ export class Orders implements Fleet, Disposable {
     return orders;
   }
 
+  owners(): ReadonlySet<string> {
+    return new Set([...this.#byOwner.keys(), ...this.#lent.keys()]);
+  }
+
   ordersOf(owner: string): ReadonlyMap<string, Order> {
     const all = this.#byOwner.get(owner)?.entries() ?? [].values();
     return new Map(Iterator.from(all).map(([name, { job }]) => [name, orderOf(job)]));
