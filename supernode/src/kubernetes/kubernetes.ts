@@ -9,7 +9,7 @@ import type { StateStore } from '../state/index.ts';
 import { type Joining, keepJoinSecret } from './join-secret.ts';
 import { PoliciesOfKubernetes } from './kept-policies.ts';
 import { onNode } from './node-labels.ts';
-import { Orders } from './orders.ts';
+import { BY, Orders } from './orders.ts';
 import { Succession } from './succession.ts';
 
 export interface KubernetesModules {
@@ -52,7 +52,9 @@ export class Kubernetes implements Around, AsyncDisposable {
   credentialFor = (job: Job): RegistryCredential | undefined =>
     this.#orders?.credentialFor(job) ?? this.#policies?.credentialFor(job);
 
-  isHeld = (job: Job): boolean => this.#orders?.isHeld(job) ?? false;
+  /** Before it is known what was asked for, all of that is. */
+  isHeld = (job: Job): boolean =>
+    this.#orders?.isHeld(job) ?? (this.#options.enabled && job.createdBy === BY);
 
   /** @throws `invalid_argument` for a kubeconfig that can’t be used */
   async start(modules: KubernetesModules): Promise<void> {
