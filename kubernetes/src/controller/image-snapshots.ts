@@ -22,6 +22,7 @@ import {
 import { conditionsOf } from './conditions.ts';
 import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
+import { Orphans } from './orphans.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
 import { ownStatus, writeInMs } from './status.ts';
@@ -57,8 +58,6 @@ const FURTHER_MS = 500;
 const NODES_MS = 2_000;
 /** Where there are many, a node that comes changes a number in each: that is written so often, at most. */
 const NODES_MS_EACH = 20;
-/** Those that are gone are looked at together. */
-const ALL = '';
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** Has hosts do what ImageSnapshots say, and says there how far they are. */
@@ -66,8 +65,7 @@ export class ImageSnapshots implements AsyncDisposable {
   readonly #modules: ImageSnapshotsModules;
   readonly #objects: Reflector<ImageSnapshot>;
   readonly #queue: WorkQueue;
-  /** What those have asked for that are gone, all at once. */
-  readonly #orphans: WorkQueue;
+  readonly #orphans: Orphans;
   /** By uid, of those that there are. */
   readonly #names = new Map<string, string>();
   /** As they came back when they were written, until that is heard of. */
@@ -97,11 +95,7 @@ export class ImageSnapshots implements AsyncDisposable {
       failed: (name, error, failures) =>
         log.warn({ imageSnapshot: name, error, failures }, 'an ImageSnapshot is to be looked at again'),
     });
-    this.#orphans = new WorkQueue({
-      atOnce: 1,
-      work: () => this.#endOrphans(),
-      failed: (_, error) => log.warn({ error }, 'what ImageSnapshots have asked for that are gone goes on'),
-    });
+    this.#orphans = new Orphans({ fleet, isThere: (uid) => this.#names.has(uid), log });
     this.#listening = fleet.onChange((uid) => {
       const name = this.#names.get(uid);
       if (name !== undefined) this.#queue.addIn(name, FURTHER_MS);
@@ -116,7 +110,7 @@ export class ImageSnapshots implements AsyncDisposable {
   start(): void {
     this.#running = this.#objects.run(this.#ending.signal);
     // Some may have gone while nobody looked.
-    void this.#objects.filled.then(() => this.#orphans.add(ALL));
+    void this.#objects.filled.then(() => this.#orphans.look());
   }
 
   /** Nodes have come, gone, or other labels. */
@@ -139,7 +133,7 @@ export class ImageSnapshots implements AsyncDisposable {
     if (now === undefined || !isOlder(now, written)) this.#written.delete(name);
     if (before !== undefined && before.metadata.uid !== now?.metadata.uid) {
       this.#names.delete(before.metadata.uid);
-      this.#orphans.add(ALL);
+      this.#orphans.look();
     }
     if (now === undefined) {
       this.#writtenAtMs.delete(name);
@@ -182,7 +176,7 @@ export class ImageSnapshots implements AsyncDisposable {
     if (isDeleted && !hasFinalizer) return undefined;
     const spec = imageSnapshotSpecSchema.safeParse(object.spec);
     if (!spec.success && isDeleted) {
-      await this.#endAll(object.metadata.uid);
+      await this.#orphans.endAll(object.metadata.uid);
       await this.#keepFinalizer(object, false, signal);
       return undefined;
     }
@@ -221,7 +215,7 @@ export class ImageSnapshots implements AsyncDisposable {
     const summary = { spec, before, generation, plan, nodes: nodes.objects, partsOf, hostNames, now };
     const status = summaryOf(summary);
     const isGone = !this.#names.has(uid);
-    if (isGone) this.#orphans.add(ALL);
+    if (isGone) this.#orphans.look();
     const isForNodes = !isGone && !isDeleted && spec.distribution.scope === 'Nodes';
     this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : NOBODY);
     const againMs = await this.#say(object, status, signal);
@@ -234,16 +228,6 @@ export class ImageSnapshots implements AsyncDisposable {
     if (plan.begin.size > 0 || plan.end.length > 0) return FURTHER_MS;
     const nextMs = plan.nextMs === undefined ? againMs : Math.max(0, plan.nextMs - Date.now());
     return nextMs === undefined ? undefined : Math.min(nextMs, againMs ?? nextMs);
-  }
-
-  async #endOrphans(): Promise<undefined> {
-    for (const owner of this.#modules.fleet.owners()) if (!this.#names.has(owner)) await this.#endAll(owner);
-  }
-
-  async #endAll(owner: string): Promise<void> {
-    const { fleet } = this.#modules;
-    for (const order of [...fleet.ordersOf(owner).keys()]) await fleet.end(owner, order);
-    fleet.forget(owner);
   }
 
   /** @returns why not all of it could be ordered */
