@@ -18,6 +18,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 /** A host that is to be kept in line is tried for ever, and no less often than this. */
 const LAST_KEEP_BACKOFF_MS = 10 * 60_000;
 /** Stalled hosts are looked for no more often than this. */
+/** So long a host is waited for that is to keep something and is away. */
+const KEEP_AWAY_MS = 15_000;
 const LOOK_MS = 250;
 /** What one host does for all is tried on so many before it is given up. */
 const HOSTS_TO_TRY = 3;
@@ -341,7 +343,10 @@ export class JobRun {
     const nowMs = this.#clock.evenMs();
     const sinceMs = this.#missingSinceMs.get(peer) ?? nowMs;
     this.#missingSinceMs.set(peer, sinceMs);
-    return nowMs - sinceMs >= this.job.spec.stallMs;
+    const { spec } = this.job;
+    // Who comes back later gets it then.
+    const isKept = spec.kind === 'preheat' && spec.keep;
+    return nowMs - sinceMs >= (isKept ? Math.min(spec.stallMs, KEEP_AWAY_MS) : spec.stallMs);
   }
 
   #select(): void {

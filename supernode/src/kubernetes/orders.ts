@@ -18,6 +18,8 @@ export interface OrdersModules {
 export const BY = 'kubernetes';
 /** Each image of each ImageSnapshot has one that does not end. */
 const MOST_ACTIVE = 20_000;
+/** Somebody waits for a deletion: a host that is away gives back what it has when it has no room for more. */
+const EVICT_STALL_MS = 15_000;
 
 const orderSchema = z.object({
   ...{ owner: z.string(), name: z.string(), job: z.string() },
@@ -180,7 +182,9 @@ function orderOf({ state, error, resolved, snapshot, bytes }: Job): Order {
 
 function specOf(order: OrderSpec): JobSpec {
   const { image, platform } = order;
-  if (order.kind !== 'keep') return jobSpecSchema.parse({ kind: order.kind, image, platform });
+  if (order.kind === 'build') return jobSpecSchema.parse({ kind: 'build', image, platform });
+  if (order.kind === 'evict')
+    return jobSpecSchema.parse({ kind: 'evict', image, platform, stallMs: EVICT_STALL_MS });
   const { distribution } = order;
   return jobSpecSchema.parse({
     ...{ kind: 'preheat', image, platform, keep: true },

@@ -352,6 +352,19 @@ describe('a job', () => {
     expect(world.run.job).toMatchObject({ state: 'cancelled', reason: 'enough', hosts: { succeeded: 1 } });
   });
 
+  test('that keeps does not wait long for a host that is away, and brings it in line when it is back', () => {
+    const world = new World(preheat({ keep: true }), [{}]);
+    const gone = { peer: 'gone' as PeerId, name: 'gone', labels: {}, roles: [], doesTasks: true };
+    world.away.push(gone);
+    world.finish();
+    expect(world.run.job.state).toBe('running');
+    world.advance(20_000);
+    expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 1, failed: 1 } });
+    world.connect(gone);
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'keeping', hosts: { succeeded: 2 } });
+  });
+
   describe('that keeps', () => {
     const EVERY_MS = 60_000;
     const THERE = { sizeBytes: 60, upstreamBytes: 0, peerBytes: 0 };
