@@ -22,6 +22,7 @@ import {
 import { conditionsOf } from './conditions.ts';
 import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
+import { knownStatus } from './known-status.ts';
 import { Orphans } from './orphans.ts';
 import { type Plan, planOf } from './plan.ts';
 import type { Secrets } from './secrets.ts';
@@ -196,7 +197,7 @@ export class ImageSnapshots implements AsyncDisposable {
   ): Promise<number | undefined> {
     const { fleet, secrets, nodes } = this.#modules;
     const { uid, creationTimestamp, generation = 0 } = object.metadata;
-    const before = object.status ?? {};
+    const before = knownStatus(object.status);
     const nowMs = Date.now();
     const pull = await secrets.read(spec.pullSecrets ?? [], signal);
     const plan = planOf({
@@ -219,7 +220,7 @@ export class ImageSnapshots implements AsyncDisposable {
     const isForNodes = !isGone && !isDeleted && spec.distribution.scope === 'Nodes';
     this.#modules.told?.ready(object.metadata.name, isForNodes ? readyNodes(summary) : NOBODY);
     const againMs = await this.#say(object, status, signal);
-    this.#tell(object, before, status);
+    this.#tell(object, status);
     if (refusal !== undefined) throw refusal;
     if (isDeleted && plan.previous.length === 0 && fleet.ordersOf(uid).size === 0) {
       await this.#keepFinalizer(object, false, signal);
@@ -272,8 +273,9 @@ export class ImageSnapshots implements AsyncDisposable {
   }
 
   /** Of what is not as it was. */
-  #tell(object: ImageSnapshot, before: ImageSnapshotStatus, status: ImageSnapshotStatus): void {
+  #tell(object: ImageSnapshot, status: ImageSnapshotStatus): void {
     const { events } = this.#modules;
+    const before = object.status ?? {};
     const named = { ...object, apiVersion: API_VERSION, kind: IMAGE_SNAPSHOT.kind };
     const was = new Map(before.conditions?.map((condition) => [condition.type, condition]));
     for (const { type, status: now, message } of status.conditions ?? []) {

@@ -46,6 +46,8 @@ export const platformsSchema = z
   )
   .meta(asSet);
 
+export const digestSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
 /** @param least and `most` as Go writes durations */
 export const durationSchema = (least: string, most: string) =>
   z

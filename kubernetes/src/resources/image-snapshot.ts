@@ -1,6 +1,9 @@
+import { parsePlatform, parseReference } from '@drakkar/protocol';
+import { accepts } from '@drakkar/service';
 import { z } from 'zod';
 import {
   conditionsSchema,
+  digestSchema,
   distributionSchema,
   durationSchema,
   imageSchema,
@@ -69,14 +72,17 @@ export const imageSnapshotSpecSchema = z
   );
 export type ImageSnapshotSpec = z.output<typeof imageSnapshotSpecSchema>;
 
+const reference = z.string().refine(accepts(parseReference));
+const platform = z.string().refine(accepts(parsePlatform));
+
 /** How far one image is, for one platform. */
 export const imageStatusSchema = z.object({
-  image: z.string(),
-  platform: z.string(),
+  image: reference,
+  platform,
   phase: z.enum(['Pending', 'Resolving', 'Building', 'Distributing', 'Ready', 'Failed']),
-  digest: z.string().optional().describe('What its reference means.'),
-  manifest: z.string().optional().describe('The manifest for the platform.'),
-  snapshot: z.string().optional().describe('The digest of the snapshot’s layout.'),
+  digest: digestSchema.optional().describe('What its reference means.'),
+  manifest: digestSchema.optional().describe('The manifest for the platform.'),
+  snapshot: digestSchema.optional().describe('The digest of the snapshot’s layout.'),
   sizeBytes: count.optional().describe('Of the snapshot.'),
   upstreamBytes: count.optional().describe('That nodes have read from the registry for it.'),
   peerBytes: count.optional().describe('That nodes have had from each other.'),
@@ -93,9 +99,9 @@ export const imageStatusSchema = z.object({
 });
 export type ImageStatus = z.output<typeof imageStatusSchema>;
 
-const previousSchema = z.object({
-  image: z.string().describe('By its digest.'),
-  platform: z.string(),
+export const previousSchema = z.object({
+  image: reference.refine((text) => text.includes('@')).describe('By its digest.'),
+  platform,
   since: z.iso.datetime().describe('Since when it is wanted no longer.'),
   reason: z
     .enum(['Superseded', 'Removed'])

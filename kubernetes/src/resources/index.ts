@@ -9,7 +9,7 @@ export {
   SNAPSHOT_POLICY,
   VERSION,
 } from './definitions.ts';
-export { type Condition, type Distribution, durationMs } from './fields.ts';
+export { type Condition, conditionSchema, type Distribution, durationMs } from './fields.ts';
 export { generated } from './generated.ts';
 export {
   type ImageSnapshotSpec,
@@ -17,7 +17,9 @@ export {
   type ImageStatus,
   imageSnapshotSpecSchema,
   imageSnapshotStatusSchema,
+  imageStatusSchema,
   type PreviousImage,
+  previousSchema,
 } from './image-snapshot.ts';
 export {
   type SnapshotPolicySpec,

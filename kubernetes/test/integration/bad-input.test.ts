@@ -1,5 +1,6 @@
 import {
   type ControlPlane,
+  digestNamed,
   MemoryFleet,
   type Nodes,
   startNodes,
@@ -97,6 +98,25 @@ describe('what can’t be brought about', () => {
     await make('kubernetes.io/dockerconfigjson', { '.dockerconfigjson': '{"auths":{}}' });
     await snapshots.untilReady('secret');
   });
+});
+
+test('a status that somebody has spoilt is made anew, and stops no deletion', async () => {
+  await snapshots.apply('spoilt', { images: ['a'] });
+  await snapshots.untilReady('spoilt');
+  const previous = { image: '../../etc', platform: 'x', since: '2020-01-01T00:00:00Z', reason: 'Superseded' };
+  const images = [{ image: '../a', platform: 'linux/amd64', phase: 'Ready', digest: digestNamed('a') }];
+  await api.request('PATCH', `${snapshots.path}/spoilt/status`, {
+    body: { status: { images, previous: [previous], ready: '7/7' } },
+    contentType: 'application/merge-patch+json',
+  });
+  await expect
+    .poll(() => snapshots.statusOf('spoilt'), SOON)
+    .toMatchObject({
+      ready: '1/1',
+      images: expect.arrayContaining([expect.objectContaining({ image: 'a', digest: digestNamed('a') })]),
+    });
+  await snapshots.remove('spoilt');
+  await snapshots.untilGone('spoilt');
 });
 
 /** So long as a reference may be. */

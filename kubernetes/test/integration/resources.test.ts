@@ -173,6 +173,14 @@ describe('what the API server is told of our resources', () => {
     expect(await refused('ImageSnapshot', { images: ['a'] })).toBeUndefined();
   });
 
+  test('refuses a status with what is no digest', async () => {
+    await apply('ImageSnapshot', { images: ['debian'] }, 'spoilt');
+    const images = [{ image: 'debian', platform: 'linux/amd64', phase: 'Ready', digest: 'nope' }];
+    const path = `${pathOf('ImageSnapshot', 'spoilt')}/status`;
+    const { body } = await plane.ask('PATCH', path, { status: { images } }, 'application/merge-patch+json');
+    expect((body as { message: string }).message).toContain('status.images[0].digest');
+  });
+
   test('has kubectl show what people want to know', async () => {
     await apply('ImageSnapshot', { images: ['debian'] }, 'shown');
     const status = {
