@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
-import { z } from 'zod';
 import {
   type ApiServer,
   applyTo,
@@ -29,6 +28,7 @@ import type { Secrets } from './secrets.ts';
 import { ownStatus, writeInMs } from './status.ts';
 import { readyNodes, summaryOf } from './summary.ts';
 import type { ToldNodes } from './told-nodes.ts';
+import { whyInvalid } from './why-invalid.ts';
 
 export interface ImageSnapshotsModules {
   readonly api: ApiServer;
@@ -182,7 +182,7 @@ export class ImageSnapshots implements AsyncDisposable {
       return undefined;
     }
     if (!spec.success) {
-      await this.#sayInvalid(object, z.prettifyError(spec.error), signal);
+      await this.#sayInvalid(object, whyInvalid(spec.error, object.spec), signal);
       return undefined;
     }
     if (!hasFinalizer) await this.#keepFinalizer(object, true, signal);

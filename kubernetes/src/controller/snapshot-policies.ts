@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isDrakkarError, toDrakkarError } from '@drakkar/protocol';
-import { z } from 'zod';
 import {
   type ApiServer,
   applyTo,
@@ -22,6 +21,7 @@ import { conditionsOf, type Said } from './conditions.ts';
 import type { ControllerLog, KeptPolicies, PolicyRules } from './contract.ts';
 import { FromPods } from './from-pods.ts';
 import type { Secrets } from './secrets.ts';
+import { whyInvalid } from './why-invalid.ts';
 
 export interface SnapshotPoliciesModules {
   readonly api: ApiServer;
@@ -119,7 +119,7 @@ export class SnapshotPolicies implements AsyncDisposable {
     const spec = snapshotPolicySpecSchema.safeParse(raw);
     const said = spec.success
       ? await this.#bringInForce(name, spec.data, signal)
-      : refusal('InvalidSpec', z.prettifyError(spec.error));
+      : refusal('InvalidSpec', whyInvalid(spec.error, raw));
     signal.throwIfAborted();
     if (said.status === 'True' && spec.data?.fromPods !== undefined)
       this.#fromPods.follow(name, `${metadata.uid} ${metadata.generation}`, spec.data);

@@ -1,4 +1,4 @@
-import { parsePlatform, parseReference } from '@drakkar/protocol';
+import { parsePlatform } from '@drakkar/protocol';
 import { accepts } from '@drakkar/service';
 import { z } from 'zod';
 import { asMap, asSet, rules } from './rules.ts';
@@ -7,20 +7,20 @@ const DNS_LABEL = '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?';
 const MAX_NAME = 253;
 const MAX_LABELS = 64;
 
-/**
- * So much of the grammar of references as the API server can check at a bearable cost; the whole of it is checked where it is read, which a condition tells of.
- */
-const IMAGE = "self.matches('^[A-Za-z0-9][-A-Za-z0-9._:/]*(@sha256:[0-9a-f]{64})?$')";
+const HOST =
+  '([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|\\[[0-9a-fA-F:]+\\])';
+const COMPONENT = '[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*';
+/** The grammar of references but for bounds, which are looked at where one is read: a condition tells of that. */
+const IMAGE = `^(${HOST}(:[0-9]{1,5})?/)?${COMPONENT}(/${COMPONENT})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`;
 
 export const imageSchema = z
   .string()
   .min(1)
   .max(512)
-  .refine(accepts(parseReference), 'is no image reference')
   .describe('An image by its reference: `[REGISTRY/]REPOSITORY[:TAG][@sha256:…]`.')
   .meta(
     rules({
-      rule: IMAGE,
+      rule: `self.matches(r'${IMAGE}')`,
       message: 'is no image reference; write it as [REGISTRY/]REPOSITORY[:TAG][@sha256:…]',
     }),
   );

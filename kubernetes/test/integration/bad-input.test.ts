@@ -69,13 +69,19 @@ describe('what can’t be brought about', () => {
     await nodes.remove('fast');
   });
 
-  test('is said of what only looks like a reference', async () => {
-    await snapshots.apply('unreadable', { images: ['registry.example/UPPER'] });
+  test('is said of what only looks like a reference, beside what is one', async () => {
+    await snapshots.apply('unreadable', { images: ['good', 'registry.example:99999/lower'] });
     await expect
-      .poll(() => snapshots.condition('unreadable', 'Ready'), SOON)
-      .toMatchObject({ status: 'False', reason: 'InvalidSpec', observedGeneration: 1 });
-    expect((await snapshots.condition('unreadable', 'Ready'))?.message).toContain('is no image reference');
-    await snapshots.apply('unreadable', { images: ['registry.example/lower'] });
+      .poll(() => snapshots.statusOf('unreadable'), SOON)
+      .toMatchObject({
+        ready: '1/2',
+        images: [{ phase: 'Ready' }, { phase: 'Failed', reason: 'InvalidReference' }],
+      });
+    const named = 'image reference "registry.example:99999/lower" has an invalid registry';
+    expect(await snapshots.condition('unreadable', 'Resolved')).toMatchObject({
+      ...{ status: 'False', reason: 'InvalidReference', message: expect.stringContaining(named) },
+    });
+    await snapshots.apply('unreadable', { images: ['good', 'registry.example/lower'] });
     await snapshots.untilReady('unreadable');
   });
 

@@ -395,6 +395,19 @@ describe('an ImageSnapshot', () => {
     expect(world.condition('Ready')).toMatchObject({ status: 'False', reason });
   });
 
+  test('goes on with good references where one is none, and names that', () => {
+    const world = new World({ images: ['good', 'Foo/BAR'] });
+    world.work();
+    expect(world.status).toMatchObject({
+      ready: '1/2',
+      images: [{ phase: 'Ready' }, { phase: 'Failed', reason: 'InvalidReference' }],
+    });
+    expect(world.condition('Resolved')).toMatchObject({
+      ...{ status: 'False', reason: 'InvalidReference' },
+      message: 'Foo/BAR for linux/amd64: image reference "Foo/BAR" has an invalid repository',
+    });
+  });
+
   test('says what is wrong with a secret, and asks no registry without it', () => {
     const world = new World({ images: ['a'] });
     world.secretProblem = { reason: 'SecretNotFound', message: 'there is no secret team/registry' };
