@@ -2,8 +2,9 @@ import type { Condition } from '../resources/index.ts';
 
 export type Said = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
+const PARTS = ['Resolved', 'Built', 'Distributed'] as const;
 /** What we say of our resources: whatever else is said there is of other controllers. */
-const OWN: ReadonlySet<string> = new Set(['Resolved', 'Built', 'Distributed', 'Ready']);
+const OWN: ReadonlySet<string> = new Set([...PARTS, 'Ready']);
 
 export const ownConditions = (all: readonly Condition[]): Condition[] =>
   all.filter(({ type }) => OWN.has(type));
@@ -27,4 +28,13 @@ export function conditionsOf(
     return { type, status, reason, message, observedGeneration: generation, lastTransitionTime };
   });
   return [...ours, ...known.values()];
+}
+
+/** Of a spec that can’t be brought about: what was said of another is not known of it. */
+export function invalid(message: string): Said[] {
+  const why = { reason: 'InvalidSpec', message };
+  return [
+    ...PARTS.map((type) => ({ type, status: 'Unknown' as const, ...why })),
+    { type: 'Ready', status: 'False', ...why },
+  ];
 }

@@ -18,7 +18,7 @@ import {
   type ImageSnapshotStatus,
   imageSnapshotSpecSchema,
 } from '../resources/index.ts';
-import { conditionsOf } from './conditions.ts';
+import { conditionsOf, invalid } from './conditions.ts';
 import type { ControllerLog, Fleet } from './contract.ts';
 import type { NodeLabels } from './items.ts';
 import { knownStatus } from './known-status.ts';
@@ -262,8 +262,7 @@ export class ImageSnapshots implements AsyncDisposable {
   async #sayInvalid(object: ImageSnapshot, message: string, signal: AbortSignal): Promise<void> {
     const { conditions = [], ...rest } = ownStatus(object.status);
     const { generation = 0 } = object.metadata;
-    const said = { type: 'Ready', status: 'False', reason: 'InvalidSpec', message } as const;
-    const all = conditionsOf(conditions, [said], generation, new Date().toISOString());
+    const all = conditionsOf(conditions, invalid(message), generation, new Date().toISOString());
     await this.#say(object, { ...rest, observedGeneration: generation, conditions: all }, signal);
   }
 

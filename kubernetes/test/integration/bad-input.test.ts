@@ -85,6 +85,19 @@ describe('what can’t be brought about', () => {
     await snapshots.untilReady('unreadable');
   });
 
+  test('is said of an edit that makes a spec invalid, at each condition', async () => {
+    await snapshots.apply('edited', { images: ['a'] });
+    await snapshots.untilReady('edited');
+    const nodeSelector = { ['x'.repeat(400)]: 'y' };
+    await snapshots.apply('edited', { images: ['a'], distribution: { nodeSelector } });
+    const said = { reason: 'InvalidSpec', observedGeneration: 2 };
+    await expect
+      .poll(() => snapshots.condition('edited', 'Ready'), SOON)
+      .toMatchObject({ status: 'False', ...said });
+    for (const type of ['Resolved', 'Built', 'Distributed'])
+      expect(await snapshots.condition('edited', type)).toMatchObject({ status: 'Unknown', ...said });
+  });
+
   test('is said of a secret of another type, until it is one that can be used', async () => {
     const secrets = '/api/v1/namespaces/default/secrets';
     const make = (type: string, stringData: object) =>
