@@ -106,7 +106,7 @@ class Planner {
       return failed('InvalidSchedule', error);
     }
     const built = this.#built(item, known, due);
-    if (spec.suspend) return { ...built, phase: 'Pending', reason: 'Suspended', message: 'it is suspended' };
+    if (spec.suspend) return suspended(built.digest === known.digest ? known : built);
     if (secretProblem !== undefined) this.#lookAt(this.#situation.nowMs + SECRET_AGAIN_MS);
     if (secretProblem !== undefined && built.digest === undefined)
       return { ...built, phase: 'Failed', ...secretProblem };
@@ -263,6 +263,12 @@ class Planner {
     if (atMs !== undefined) this.#nextMs = Math.min(this.#nextMs ?? atMs, atMs);
   }
 }
+
+/** As far as it was, since nothing is begun. */
+const suspended = (image: ImageStatus): ImageStatus =>
+  image.digest !== undefined || image.phase === 'Failed'
+    ? image
+    : { ...image, phase: 'Pending', reason: 'Suspended', message: 'it is suspended' };
 
 const isEnded = (state: Order['state']): boolean =>
   state === 'succeeded' || state === 'failed' || state === 'cancelled';

@@ -19,6 +19,7 @@ export interface SummaryOf {
 
 const MAX_FAILED = 20;
 const MAX_NAMED = 5;
+const SUSPENDED = { status: 'False', reason: 'Suspended', message: 'it is suspended' } as const;
 
 /** What people are told of an ImageSnapshot. */
 export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
@@ -26,7 +27,7 @@ export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
   const { images, previous } = plan;
   const nodes = nodesOf(of);
   const ready = images.filter(({ phase }) => phase === 'Ready').length;
-  const said = [resolved(images), built(images), distributed(of, nodes)];
+  const said = [resolved(spec, images), built(spec, images), distributed(of, nodes)];
   const refreshed = images
     .map(({ round = '' }) => round)
     .sort()
@@ -68,10 +69,11 @@ export function readyNodes({
   );
 }
 
-/** Those that are to have all of it, and those that do. */
+/** Those that are to have all of it, and those that do: where nobody is asked for it, those of before. */
 function nodesOf(of: SummaryOf): Nodes {
-  const { spec, plan, nodes, partsOf } = of;
+  const { spec, before, plan, nodes, partsOf } = of;
   if (spec.distribution.scope === 'None') return { desired: 0, ready: 0 };
+  if (spec.suspend && before.nodes !== undefined) return before.nodes;
   const isNode = spec.distribution.scope === 'Nodes';
   const wanted = chosen(spec.distribution, nodes);
   const seen = new Set<string>();
@@ -91,16 +93,16 @@ function nodesOf(of: SummaryOf): Nodes {
   return { desired, ready, ...(failed.length === 0 ? {} : { failed }) };
 }
 
-function resolved(images: readonly ImageStatus[]): Said {
-  return progress('Resolved', images, ({ digest }) => digest !== undefined, {
+function resolved(spec: ImageSnapshotSpec, images: readonly ImageStatus[]): Said {
+  return progress('Resolved', spec, images, ({ digest }) => digest !== undefined, {
     done: ['AllResolved', 'it is known what all references mean'],
     open: ['Resolving', 'what do these mean:'],
   });
 }
 
-function built(images: readonly ImageStatus[]): Said {
+function built(spec: ImageSnapshotSpec, images: readonly ImageStatus[]): Said {
   const isBuilt = ({ snapshot, digest }: ImageStatus) => digest !== undefined && snapshot !== undefined;
-  return progress('Built', images, isBuilt, {
+  return progress('Built', spec, images, isBuilt, {
     done: ['AllBuilt', 'the cluster has a snapshot of all images'],
     open: ['Building', 'these have no snapshot yet:'],
   });
@@ -112,7 +114,7 @@ function distributed(of: SummaryOf, { desired, ready, failed = [] }: Nodes): Sai
   const { scope, nodeSelector } = spec.distribution;
   if (scope === 'None')
     return { type, status: 'True', reason: 'NotWanted', message: 'no node is to have it before a pod asks' };
-  if (spec.suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
+  if (spec.suspend) return { type, ...SUSPENDED };
   const wanted = chosen(spec.distribution, nodes);
   if (scope === 'Nodes' && wanted.size === 0) {
     const which = nodeSelector === undefined ? 'there are no nodes' : 'no node has these labels';
@@ -139,7 +141,7 @@ function withoutDaemon(wanted: NodeLabels, hosts: ReadonlySet<string>): string {
 
 function readyOf({ suspend }: ImageSnapshotSpec, said: readonly Said[]): Said {
   const type = 'Ready';
-  if (suspend) return { type, status: 'False', reason: 'Suspended', message: 'it is suspended' };
+  if (suspend) return { type, ...SUSPENDED };
   const missing = said.find(({ status }) => status !== 'True');
   if (missing === undefined) return { type, status: 'True', reason: 'Ready', message: 'all of it is there' };
   return { type, status: 'False', reason: missing.reason, message: missing.message };
@@ -147,6 +149,7 @@ function readyOf({ suspend }: ImageSnapshotSpec, said: readonly Said[]): Said {
 
 function progress(
   type: Condition['type'],
+  { suspend }: ImageSnapshotSpec,
   images: readonly ImageStatus[],
   isDone: (image: ImageStatus) => boolean,
   say: Record<'done' | 'open', readonly [reason: string, message: string]>,
@@ -160,6 +163,7 @@ function progress(
     const message = `${first.image} for ${first.platform}: ${first.message ?? 'it failed'}${more}`;
     return { type, status: 'False', reason: first.reason ?? 'Failed', message };
   }
+  if (suspend) return { type, ...SUSPENDED };
   const names = open.slice(0, MAX_NAMED).map(({ image }) => image);
   const message = `${say.open[1]} ${names.join(', ')}${open.length > MAX_NAMED ? ', …' : ''}`;
   return { type, status: 'False', reason: say.open[0], message };

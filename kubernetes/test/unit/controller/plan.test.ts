@@ -332,11 +332,23 @@ describe('an ImageSnapshot', () => {
     world.work();
     world.spec = { ...world.spec, suspend: true };
     world.work();
-    expect(world.condition('Ready')).toMatchObject({ status: 'False', reason: 'Suspended' });
+    for (const type of ['Ready', 'Distributed'])
+      expect(world.condition(type)).toMatchObject({ status: 'False', reason: 'Suspended' });
+    for (const type of ['Resolved', 'Built']) expect(world.condition(type)?.status).toBe('True');
+    expect(world.status).toMatchObject({ ready: '1/1', nodes: { desired: 2, ready: 2 } });
     expect(world.asks('evict')).toEqual([]);
     world.spec = { ...world.spec, suspend: false };
     world.work();
     expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('that is suspended from the beginning says so', () => {
+    const world = new World({ images: ['a'], suspend: true });
+    world.work();
+    expect(world.status).toMatchObject({ ready: '0/1', images: [{ phase: 'Pending' }] });
+    for (const type of ['Resolved', 'Built', 'Distributed', 'Ready'])
+      expect(world.condition(type)).toMatchObject({ status: 'False', reason: 'Suspended' });
+    expect(world.asked).toEqual([]);
   });
 
   test('that is deleted takes away what only it has kept', () => {
