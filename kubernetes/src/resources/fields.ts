@@ -39,6 +39,7 @@ export const platformSchema = z
 
 export const platformsSchema = z
   .array(platformSchema)
+  .min(1)
   .max(10)
   .optional()
   .describe(
@@ -79,14 +80,16 @@ const nameSchema = z
   .max(MAX_NAME)
   .regex(new RegExp(`^${DNS_LABEL}(\\.${DNS_LABEL})*$`));
 
+export const namespaceSchema = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(new RegExp(`^${DNS_LABEL}$`));
+
 export const pullSecretsSchema = z
   .array(
     z.object({
-      namespace: z
-        .string()
-        .min(1)
-        .max(63)
-        .regex(new RegExp(`^${DNS_LABEL}$`)),
+      namespace: namespaceSchema,
       name: nameSchema,
     }),
   )

@@ -4,6 +4,7 @@ import {
   distributionSchema,
   durationSchema,
   labelsSchema,
+  namespaceSchema,
   pullSecretsSchema,
 } from './fields.ts';
 import { asSet, keepsUnknown, rules } from './rules.ts';
@@ -24,7 +25,7 @@ const globSchema = z
 
 const fromPodsSchema = z
   .object({
-    namespaces: z.array(z.string().min(1).max(63)).max(100).optional().describe('Those alone.').meta(asSet),
+    namespaces: z.array(namespaceSchema).min(1).max(100).optional().describe('Those alone.').meta(asSet),
     namespaceSelector: labelsSchema.optional().describe('Labels that a namespace must have, all of them.'),
     serviceAccountPullSecrets: z
       .boolean()

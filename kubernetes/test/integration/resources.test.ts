@@ -114,6 +114,7 @@ describe('what the API server is told of our resources', () => {
       },
       'images times platforms are more than 300; write them as several',
     ],
+    [{ images: ['a'], platforms: [] }, 'should have at least 1 items'],
     [{ images: ['a'], platforms: ['windows'] }, 'is no platform; write it as linux/amd64'],
     [{ images: ['a'], pullSecrets: [{ name: 'x' }] }, 'namespace'],
     [{ images: ['a'], pullSecrets: [{ namespace: '../x', name: 'x' }] }, 'should match'],
@@ -168,6 +169,8 @@ describe('what the API server is told of our resources', () => {
     [{ images: ['**'], minSizeBytes: -1 }, 'should be greater than or equal to 0'],
     [{ images: ['**'], refresh: {} }, 'refresh.interval: Required value'],
     [{ images: ['**'], retention: { unused: '1m' } }, 'is not between 1h and 87600h'],
+    [{ images: ['**'], fromPods: { namespaces: ['No Such'] } }, 'should match'],
+    [{ images: ['**'], fromPods: { namespaces: [] } }, 'should have at least 1 items'],
     [
       { images: ['**'], fromPods: { namespaces: ['a'], namespaceSelector: { a: 'b' } } },
       'name namespaces, or a selector of them',
