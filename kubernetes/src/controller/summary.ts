@@ -120,6 +120,8 @@ function distributed(of: SummaryOf, { desired, ready, failed = [] }: Nodes): Sai
     const which = nodeSelector === undefined ? 'there are no nodes' : 'no node has these labels';
     return { type, status: 'False', reason: 'NoNodesMatch', message: which };
   }
+  if (scope === 'Seeds' && desired === 0 && isAsked(plan))
+    return { type, status: 'False', reason: 'NoSeeds', message: 'no host has the role seed: swarm.roles' };
   const counted = `${ready} of ${desired} have all of it`;
   if (plan.images.every(({ phase }) => phase === 'Ready') && ready >= desired && desired > 0)
     return { type, status: 'True', reason: 'AllNodesReady', message: counted };
@@ -131,6 +133,9 @@ function distributed(of: SummaryOf, { desired, ready, failed = [] }: Nodes): Sai
   const message = `${counted}${withoutDaemon(wanted, of.hostNames())}`;
   return { type, status: 'False', reason: 'Distributing', message };
 }
+
+/** Whether all that is to be on hosts has been asked of some. */
+const isAsked = ({ images, kept, begin }: Plan): boolean => begin.size === 0 && kept.size === images.length;
 
 function withoutDaemon(wanted: NodeLabels, hosts: ReadonlySet<string>): string {
   const missing = [...wanted.keys()].filter((name) => !hosts.has(name)).sort();

@@ -130,7 +130,7 @@ export const distributionSchema = z
       .min(1)
       .max(100)
       .optional()
-      .describe('So much of the nodes, chosen by lot; all where nothing is said.'),
+      .describe('So much of the nodes, or of the seeds, chosen by lot; all where nothing is said.'),
   })
   .prefault({})
   .describe('Which nodes have it before a pod asks.')

@@ -384,6 +384,20 @@ describe('an ImageSnapshot', () => {
     expect(world.condition('Ready')?.status).toBe('True');
   });
 
+  test('says that there is no seed, until there is one', () => {
+    const world = new World({ images: ['a'], distribution: { scope: 'Seeds' } });
+    for (const name of world.nodes.keys()) world.bare.add(name);
+    world.settle();
+    expect(world.condition('Distributed')?.reason).toBe('Distributing');
+    world.work();
+    expect(world.condition('Ready')).toMatchObject({
+      ...{ status: 'False', reason: 'NoSeeds', message: 'no host has the role seed: swarm.roles' },
+    });
+    world.bare.clear();
+    world.work();
+    expect(world.condition('Ready')?.status).toBe('True');
+  });
+
   test('names nodes that no daemon has come from', () => {
     const world = new World({ images: ['a'] });
     for (let count = 1; count <= 7; count += 1) {
