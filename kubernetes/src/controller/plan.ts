@@ -8,7 +8,7 @@ import {
 } from '../resources/index.ts';
 import type { Order, OrderSpec } from './contract.ts';
 import { type Item, isPinned, itemsOf, type NodeLabels, nameOf, pinned } from './items.ts';
-import { type Due, dueOf, roundOf } from './schedule.ts';
+import { type Due, dueOf, roundOf, scheduleProblem } from './schedule.ts';
 
 /** An ImageSnapshot as it is, and all that is to be known to say what comes next. */
 export interface Situation {
@@ -40,6 +40,8 @@ export interface Plan {
   readonly kept: ReadonlyMap<string, string>;
   /** When to look again though nothing has happened. */
   readonly nextMs: number | undefined;
+  /** Why tags can’t be looked at again as is said, where they can’t. */
+  readonly scheduleProblem: string | undefined;
 }
 
 /** Of what is told of in a status: all has to go into one object. */
@@ -62,10 +64,12 @@ class Planner {
   readonly #begin = new Map<string, OrderSpec>();
   readonly #kept = new Map<string, string>();
   readonly #previous = new Map<string, PreviousImage>();
+  readonly #scheduleProblem: string | undefined;
   #nextMs: number | undefined;
 
   constructor(situation: Situation) {
     this.#situation = situation;
+    this.#scheduleProblem = scheduleProblem(situation.spec.refresh, situation.nowMs);
     for (const each of situation.status.previous ?? []) this.#previous.set(keyOfItem(each), each);
   }
 
@@ -84,28 +88,22 @@ class Planner {
     this.#evictPrevious();
     const end = [...orders.keys()].filter((name) => !this.#wanted.has(name));
     const previous = [...this.#previous.values()];
-    return { begin: this.#begin, end, images, previous, kept: this.#kept, nextMs: this.#nextMs };
+    return {
+      ...{ begin: this.#begin, end, images, previous, kept: this.#kept, nextMs: this.#nextMs },
+      scheduleProblem: this.#scheduleProblem,
+    };
   }
 
   #imageOf(item: Item, before: ImageStatus | undefined): ImageStatus {
     const { spec, secretProblem } = this.#situation;
     const known = before ?? { ...item, phase: 'Pending' as const };
-    const failed = (reason: string, error: unknown): ImageStatus => ({
-      ...known,
-      ...{ phase: 'Failed', reason, message: toDrakkarError(error).message },
-    });
     try {
       parseReference(item.image);
     } catch (error) {
-      return failed('InvalidReference', error);
+      const { message } = toDrakkarError(error);
+      return { ...known, phase: 'Failed', reason: 'InvalidReference', message };
     }
-    let due: Due;
-    try {
-      due = this.#dueOf(item);
-    } catch (error) {
-      return failed('InvalidSchedule', error);
-    }
-    const built = this.#built(item, known, due);
+    const built = this.#built(item, known, this.#dueOf(item));
     if (spec.suspend) return suspended(built.digest === known.digest ? known : built);
     if (secretProblem !== undefined) this.#lookAt(this.#situation.nowMs + SECRET_AGAIN_MS);
     if (secretProblem !== undefined && built.digest === undefined)
@@ -115,7 +113,8 @@ class Planner {
 
   #dueOf({ image }: Item): Due {
     const { spec, madeAtMs, nowMs } = this.#situation;
-    const due = dueOf(isPinned(image) ? undefined : spec.refresh, madeAtMs, nowMs);
+    const isNever = isPinned(image) || this.#scheduleProblem !== undefined;
+    const due = dueOf(isNever ? undefined : spec.refresh, madeAtMs, nowMs);
     this.#lookAt(due.nextMs);
     return due;
   }

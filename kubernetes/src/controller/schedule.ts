@@ -7,6 +7,9 @@ export interface Due {
   readonly nextMs: number | undefined;
 }
 
+/** Four years: so long it may be to the next 29th of February. */
+const LATEST_MS = (4 * 365 + 1) * 24 * 60 * 60_000;
+
 /**
  * When tags are looked at again. It depends on the schedule and the clock alone, so that whoever takes over looks at the same times.
  *
@@ -20,13 +23,28 @@ export function dueOf(refresh: ImageSnapshotSpec['refresh'], sinceMs: number, no
     return { lastMs, nextMs: lastMs + everyMs };
   }
   if (refresh?.cron !== undefined) {
-    const cron = new Cron(refresh.cron, { timezone: 'UTC', paused: true, mode: '5-part' });
+    const cron = cronOf(refresh.cron);
     const [previous] = cron.previousRuns(1, new Date(nowMs + 1));
     const lastMs = Math.max(sinceMs, previous?.getTime() ?? sinceMs);
     return { lastMs, nextMs: cron.nextRun(new Date(nowMs))?.getTime() };
   }
   return { lastMs: sinceMs, nextMs: undefined };
 }
+
+/** Why tags can’t be looked at again as is said, where they can’t. */
+export function scheduleProblem(refresh: ImageSnapshotSpec['refresh'], nowMs: number): string | undefined {
+  if (refresh?.cron === undefined) return undefined;
+  const shown = JSON.stringify(refresh.cron);
+  try {
+    const next = cronOf(refresh.cron).nextRun(new Date(nowMs));
+    if (next !== null && next.getTime() - nowMs <= LATEST_MS) return undefined;
+    return `the schedule ${shown} does not come within four years`;
+  } catch {
+    return `the schedule ${shown} is none; write it as 0 3 * * *`;
+  }
+}
+
+const cronOf = (text: string): Cron => new Cron(text, { timezone: 'UTC', paused: true, mode: '5-part' });
 
 /**
  * The time for which something is looked at: when it was due last, or the next time where it was looked at for that already, by who has a clock that is ahead.

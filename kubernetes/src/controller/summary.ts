@@ -27,7 +27,7 @@ export function summaryOf(of: SummaryOf): ImageSnapshotStatus {
   const { images, previous } = plan;
   const nodes = nodesOf(of);
   const ready = images.filter(({ phase }) => phase === 'Ready').length;
-  const said = [resolved(spec, images), built(spec, images), distributed(of, nodes)];
+  const said = [resolved(spec, plan), built(spec, images), distributed(of, nodes)];
   const refreshed = images
     .map(({ round = '' }) => round)
     .sort()
@@ -93,11 +93,13 @@ function nodesOf(of: SummaryOf): Nodes {
   return { desired, ready, ...(failed.length === 0 ? {} : { failed }) };
 }
 
-function resolved(spec: ImageSnapshotSpec, images: readonly ImageStatus[]): Said {
-  return progress('Resolved', spec, images, ({ digest }) => digest !== undefined, {
+function resolved(spec: ImageSnapshotSpec, { images, scheduleProblem }: Plan): Said {
+  const said = progress('Resolved', spec, images, ({ digest }) => digest !== undefined, {
     done: ['AllResolved', 'it is known what all references mean'],
     open: ['Resolving', 'what do these mean:'],
   });
+  if (said.status !== 'True' || scheduleProblem === undefined) return said;
+  return { type: said.type, status: 'False', reason: 'InvalidSchedule', message: scheduleProblem };
 }
 
 function built(spec: ImageSnapshotSpec, images: readonly ImageStatus[]): Said {

@@ -1,6 +1,7 @@
 import { parsePlatform, parseReference } from '@drakkar/protocol';
 import { accepts } from '@drakkar/service';
 import { z } from 'zod';
+import { CRON } from './cron.ts';
 import {
   conditionsSchema,
   digestSchema,
@@ -19,14 +20,14 @@ const refreshSchema = z
     interval: durationSchema('1m', '720h').optional().describe('So often.'),
     cron: z
       .string()
-      .min(9)
       .max(100)
       .optional()
       .describe('At these times, in UTC: minute, hour, day of the month, month, day of the week.')
       .meta(
         rules({
-          rule: "self.matches('^([^ ]+ ){4}[^ ]+$')",
-          message: 'has not five fields; write it as 0 3 * * *',
+          rule: `self.matches(r'${CRON}')`,
+          message:
+            'is no schedule of minute, hour, day of the month, month and day of the week; write it as 0 3 * * *',
         }),
       ),
   })

@@ -413,7 +413,6 @@ describe('an ImageSnapshot', () => {
 
   test.each([
     [{ images: ['a'], distribution: { nodeSelector: { pool: 'none' } } }, 'Distributed', 'NoNodesMatch'],
-    [{ images: ['a'], refresh: { cron: '99 99 * * *' } }, 'Resolved', 'InvalidSchedule'],
   ])('of %j says at %s that it is %s', (spec, type, reason) => {
     const world = new World(spec);
     world.work();
@@ -432,6 +431,18 @@ describe('an ImageSnapshot', () => {
       ...{ status: 'False', reason: 'InvalidReference' },
       message: 'Foo/BAR for linux/amd64: image reference "Foo/BAR" has an invalid repository',
     });
+  });
+
+  test.each([
+    ['99 99 * * *', 'the schedule "99 99 * * *" is none; write it as 0 3 * * *'],
+    ['0 0 31 2 *', 'the schedule "0 0 31 2 *" does not come within four years'],
+  ])('has its images with the schedule %s, and says that it is none', (cron, message) => {
+    const world = new World({ images: ['a', 'b'], refresh: { cron } });
+    world.work();
+    expect(world.status).toMatchObject({ ready: '2/2', nodes: { ready: 2 } });
+    for (const type of ['Resolved', 'Ready'])
+      expect(world.condition(type)).toMatchObject({ status: 'False', reason: 'InvalidSchedule', message });
+    for (const type of ['Built', 'Distributed']) expect(world.condition(type)?.status).toBe('True');
   });
 
   test('says what is wrong with a secret, and asks no registry without it', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { dueOf } from '../../../src/controller/schedule.ts';
+import { dueOf, scheduleProblem } from '../../../src/controller/schedule.ts';
 
 const at = (text: string) => Date.parse(text);
 const MADE = at('2026-03-01T12:00:30Z');
@@ -33,6 +33,17 @@ describe('tags are looked at again', () => {
   test('not at all by what is no schedule', () => {
     for (const cron of ['99 3 * * *', 'a b c d e', '* * * *', '* * * * * *'])
       expect(() => dueOf({ cron }, MADE, MADE)).toThrow();
+  });
+
+  test('by what comes within four years, as a leap day', () => {
+    const problem = (cron: string) => scheduleProblem({ cron }, MADE);
+    expect(['0 3 * * *', '0 0 29 2 *', '5 4 L JAN MON'].map(problem)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(problem('0 0 30 2 *')).toContain('does not come within four years');
+    expect(problem('x y z a b')).toContain('is none');
   });
 
   test('at the same times whoever asks, and whenever', () => {
