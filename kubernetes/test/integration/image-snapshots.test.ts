@@ -91,6 +91,23 @@ describe('the controller of ImageSnapshots', () => {
     await snapshots.remove('quiet');
   });
 
+  test('does not write each time that bytes have moved', async () => {
+    await snapshots.apply('moving', { images: ['a'] });
+    await snapshots.untilReady('moving');
+    await sleep(1_500);
+    const { metadata } = await snapshots.read('moving');
+    for (let times = 0; times < 8; times += 1) {
+      fleet.move(1_000);
+      await sleep(400);
+    }
+    expect((await snapshots.read('moving')).metadata).toEqual(metadata);
+    // With what is written anyhow it is.
+    await snapshots.apply('moving', { images: ['a', 'b'] });
+    await snapshots.untilReady('moving');
+    expect((await snapshots.statusOf('moving'))?.images?.[0]).toMatchObject({ upstreamBytes: 8_000 });
+    await snapshots.remove('moving');
+  });
+
   test('says again what somebody else has written over', async () => {
     await snapshots.apply('scribbled', { images: ['a'] });
     await snapshots.untilReady('scribbled');

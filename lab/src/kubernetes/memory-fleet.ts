@@ -84,6 +84,15 @@ export class MemoryFleet implements Fleet {
     return this.asked.filter(({ spec }) => spec.kind === kind).map(({ spec }) => spec.image);
   }
 
+  /** So many bytes more have been read for all that is asked for. */
+  move(bytes: number): void {
+    for (const asked of this.#orders.values()) {
+      const { upstream, peer } = asked.order.bytes;
+      asked.order = { ...asked.order, bytes: { upstream: upstream + bytes, peer } };
+      for (const listener of this.#listeners) listener(asked.owner);
+    }
+  }
+
   /** What was not wanted to end does. */
   endAll(): void {
     this.isStuck = false;
