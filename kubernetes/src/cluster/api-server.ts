@@ -22,7 +22,7 @@ export interface ApiServerOptions {
 /** Tokens are read again this often: those of pods are replaced while they run. */
 const CREDENTIALS_MS = 60_000;
 const REQUEST_MS = 60_000;
-/** A watch sends bookmarks each minute: without anything for so long it is dead. */
+/** A watch sends bookmarks each minute where anything happens at all: without one for so long it may be dead, and is begun anew. */
 const SILENCE_MS = 3 * 60_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const MAX_EVENT_BYTES = 8 * 1024 * 1024;
@@ -90,11 +90,14 @@ class HttpApiServer implements ApiServer {
     const ending = new AbortController();
     const silence = setTimeout(() => ending.abort(), SILENCE_MS);
     const both = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]);
+    let isOpen = false;
     try {
       const response = await this.#send('GET', path, { ...call, query: { ...query, watch: true } }, both);
+      isOpen = true;
       opened?.();
       for await (const line of linesOf(response.body ?? [], () => silence.refresh())) yield eventOf(line);
     } catch (cause) {
+      if (isOpen && ending.signal.aborted) return;
       if (cause instanceof StatusError) throw cause;
       throw unreachable(cause);
     } finally {
