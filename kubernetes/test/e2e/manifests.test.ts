@@ -26,6 +26,9 @@ const within = (...args: string[]) => plane.kubectl(['--namespace', 'drakkar', .
 const rolledOut = (what: string) => within('rollout', 'status', what, '--timeout=120s');
 const imageOf = (what: string) =>
   within('get', what, '--output=jsonpath={.spec.template.spec.containers[0].image}');
+/** What new pods need to prove themselves is not waited for: these do nothing. */
+const atOnce = (what: string) =>
+  within('patch', what, '--type=merge', '--patch={"spec":{"minReadySeconds":0}}');
 const podsOf = async (component: string) =>
   (await within('get', 'pods', `--selector=app.kubernetes.io/component=${component}`, '--output=name'))
     .trim()
@@ -73,6 +76,7 @@ describe('the manifests', () => {
   ])('have a $component rolled out, updated and rolled back by the real controllers', async (each) => {
     const { what, component, container, count } = each;
     await plane.kubectl(['apply', '--kustomize', BASE]);
+    await atOnce(what);
     if (what === SUPERNODE) await bindClaim(plane, 'drakkar', 'drakkar-supernode');
     await rolledOut(what);
     const before = await imageOf(what);
@@ -98,8 +102,7 @@ describe('the manifests', () => {
 
   test('for several supernodes have one after the other rolled out, each on a node of its own', async () => {
     await plane.kubectl(['apply', '--kustomize', join(OVERLAYS, 'redis')]);
-    // What a new supernode needs to have its hosts is not waited for: there are none.
-    await within('patch', SUPERNODE, '--type=merge', '--patch={"spec":{"minReadySeconds":0}}');
+    await atOnce(SUPERNODE);
     await rolledOut(SUPERNODE);
     const of = ['get', 'pods', '--selector=app.kubernetes.io/component=supernode'];
     const nodes = () => within(...of, '--output=jsonpath={.items[*].spec.nodeName}');
