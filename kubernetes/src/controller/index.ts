@@ -14,3 +14,4 @@ export { followNodes } from './nodes.ts';
 export { PullSecrets, Secrets } from './secrets.ts';
 export { SnapshotPolicies, type SnapshotPoliciesModules } from './snapshot-policies.ts';
 export { labelOf, ToldNodes } from './told-nodes.ts';
+export { whyInvalid } from './why-invalid.ts';

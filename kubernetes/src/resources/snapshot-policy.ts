@@ -17,10 +17,17 @@ const globSchema = z
   .max(512)
   .describe('`*` stands for a part of a name, `**` for several, `{a,b}` for either.')
   .meta(
-    rules({
-      rule: "self.matches('^[A-Za-z0-9*{][-A-Za-z0-9._:/*{},]*$')",
-      message: 'is no pattern of images; write it as registry.example/team/*, or ** for all',
-    }),
+    rules(
+      {
+        rule: "self.matches('^[A-Za-z0-9*{][-A-Za-z0-9._:/*{},]*$')",
+        message: 'is no pattern of images; write it as registry.example/team/*, or ** for all',
+      },
+      {
+        rule: "self.matches('^([^{}]|[{]([^{}]|[{][^{}]*[}])*[}])*$')",
+        message:
+          'has a brace without its other, or braces more than two deep; write it as registry.example/{a,b}',
+      },
+    ),
   );
 
 const fromPodsSchema = z

@@ -159,7 +159,11 @@ describe('what the API server is told of our resources', () => {
   });
 
   test.each([
-    { images: ['registry.example/team/*', '**/{a,b}:v*'], atOnce: 5, minSizeBytes: 1_000_000 },
+    {
+      images: ['registry.example/team/*', '**/{a,b}:v*', '{a,b-{c,d}}/e'],
+      atOnce: 5,
+      minSizeBytes: 1_000_000,
+    },
     { images: ['**'], fromPods: { namespaces: ['a', 'b'], serviceAccountPullSecrets: true } },
     { images: ['**'], fromPods: { namespaceSelector: { team: 'a' } } },
     {
@@ -175,6 +179,9 @@ describe('what the API server is told of our resources', () => {
   test.each([
     [{ images: [] }, 'should have at least 1 items'],
     [{ images: ['a b'] }, 'is no pattern of images'],
+    [{ images: ['{a,b'] }, 'has a brace without its other'],
+    [{ images: ['a,b}'] }, 'has a brace without its other'],
+    [{ images: ['{a,{b,{c,d}}}'] }, 'braces more than two deep'],
     [{ images: ['**'], atOnce: 0 }, 'should be greater than or equal to 1'],
     [{ images: ['**'], minSizeBytes: -1 }, 'should be greater than or equal to 0'],
     [{ images: ['**'], refresh: {} }, 'refresh.interval: Required value'],

@@ -77,12 +77,21 @@ describe('the controller of SnapshotPolicies', () => {
   });
 
   test('says what is wrong with one', async () => {
-    policies.refusal = new DrakkarError('invalid_argument', 'images.0 is no pattern of images');
-    await ours.apply('wrong', { images: ['a{b'] });
+    policies.refusal = new DrakkarError(
+      'invalid_argument',
+      'spec.images[0]: "a:b:c": is no pattern of images',
+    );
+    await ours.apply('wrong', { images: ['a:b:c'] });
     await expect
       .poll(() => ours.statusOf('wrong'), SOON)
       .toMatchObject({
-        conditions: [{ status: 'False', reason: 'InvalidSpec', message: 'images.0 is no pattern of images' }],
+        conditions: [
+          {
+            status: 'False',
+            reason: 'InvalidSpec',
+            message: 'spec.images[0]: "a:b:c": is no pattern of images',
+          },
+        ],
       });
   });
 

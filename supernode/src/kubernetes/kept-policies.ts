@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { KeptPolicies, PolicyFigures, PolicyRules, PullSecrets } from '@drakkar/kubernetes';
+import {
+  type KeptPolicies,
+  type PolicyFigures,
+  type PolicyRules,
+  type PullSecrets,
+  whyInvalid,
+} from '@drakkar/kubernetes';
 import { DrakkarError, parseReference, type RegistryCredential } from '@drakkar/protocol';
 import type { Job } from '../jobs/index.ts';
 import {
@@ -105,14 +111,13 @@ function requestOf(name: string, rules: PolicyRules): PolicyRequest {
           ...{ content: 'snapshot', parallelism: distribution.parallelism },
           target: targetOf(distribution),
         };
-  const parsed = policyRequest.safeParse({
+  const request = {
     ...{ name: nameOf(name), enabled: isOn, images, distribute, push: false },
     ...{ on: { push: onPush, firstPull: onFirstPull }, ...rest },
-  });
+  };
+  const parsed = policyRequest.safeParse(request);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const at = issue?.path.join('.') ?? '';
-  throw new DrakkarError('invalid_argument', `${at} ${issue?.message ?? 'is not valid'}`);
+  throw new DrakkarError('invalid_argument', whyInvalid(parsed.error, request));
 }
 
 function isSame(policy: Policy, request: PolicyRequest): boolean {

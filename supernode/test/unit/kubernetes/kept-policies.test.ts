@@ -13,13 +13,30 @@ const rules: PolicyRules = {
   ...{ refreshMs: null, keepMs: null, distribution: { scope: 'None', parallelism: 1 } },
 };
 
-test('policies of SnapshotPolicies that went while nobody looked are removed, and no others', async () => {
+async function open() {
   await using stack = new AsyncDisposableStack();
   const state = stack.use(new SqliteState(':memory:'));
   const modules = { state, jobs: new FakeJobs(Date.now).modules, nowMs: Date.now, forgetUnused: () => 0 };
   const policies = stack.use(
     await Policies.open({ ...modules, log: pino({ level: 'silent' }), tracing: new Tracing() }),
   );
+  const opened = stack.move();
+  return { policies, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+test('what is no pattern is refused in a line, with where and what', async () => {
+  await using opened = await open();
+  const kept = new PoliciesOfKubernetes(opened.policies);
+  const images = ['**', '{a,b'];
+  await expect(kept.keep('bad', { ...rules, images }, new PullSecrets([], undefined))).rejects.toMatchObject({
+    ...{ code: 'invalid_argument' },
+    message: expect.stringMatching(/^spec\.images\[1\]: "\{a,b": is no pattern of images; write it as .+$/),
+  });
+});
+
+test('policies of SnapshotPolicies that went while nobody looked are removed, and no others', async () => {
+  await using opened = await open();
+  const { policies } = opened;
   const kept = new PoliciesOfKubernetes(policies);
   const long = 'a.name.that.policies.do.not.have'.repeat(3);
   for (const name of ['stays', long, 'gone', `${long}.gone`])
