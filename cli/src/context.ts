@@ -86,6 +86,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   internal: 1,
   invalid_argument: 2,
   not_found: 3,
+  no_platform: 3,
   unauthorized: 4,
   forbidden: 4,
   unavailable: 5,

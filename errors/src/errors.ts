@@ -5,6 +5,7 @@
  * - `invalid_content`  bytes from a registry, peer or disk are not what they claim to be
  * - `limit_exceeded`   a configured bound would be passed
  * - `not_found`        the thing asked for is in no place that was asked
+ * - `no_platform`      the image is there, but not for the platform asked for
  * - `unauthorized`     a credential is missing or was refused
  * - `forbidden`        known to the other side, not allowed by it or by our configuration
  * - `unavailable`      the other side did not answer, or answered that it cannot now
@@ -21,6 +22,7 @@ export type ErrorCode =
   | 'invalid_content'
   | 'limit_exceeded'
   | 'not_found'
+  | 'no_platform'
   | 'unauthorized'
   | 'forbidden'
   | 'unavailable'
@@ -37,6 +39,7 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   'invalid_content',
   'limit_exceeded',
   'not_found',
+  'no_platform',
   'unauthorized',
   'forbidden',
   'unavailable',

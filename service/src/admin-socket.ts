@@ -15,6 +15,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   invalid_content: 502,
   limit_exceeded: 422,
   not_found: 404,
+  no_platform: 404,
   unauthorized: 401,
   forbidden: 403,
   unavailable: 503,

@@ -1085,7 +1085,7 @@ export interface components {
             /** @description Why the last attempt failed. */
             error: {
                 /** @enum {string} */
-                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
                 hint?: string;
                 message: string;
             } | null;
@@ -1116,7 +1116,7 @@ export interface components {
             /** @description Why the last attempt failed. */
             error: {
                 /** @enum {string} */
-                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
                 hint?: string;
                 message: string;
             } | null;
@@ -1152,7 +1152,7 @@ export interface components {
             endedAtMs: number | null;
             error: {
                 /** @enum {string} */
-                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
                 hint?: string;
                 message: string;
             } | null;
@@ -1215,7 +1215,7 @@ export interface components {
             endedAtMs: number | null;
             error: {
                 /** @enum {string} */
-                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+                code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
                 hint?: string;
                 message: string;
             } | null;
@@ -1919,7 +1919,7 @@ export interface components {
              * @description Stable: for programs.
              * @enum {string}
              */
-            code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+            code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
             detail: string;
             /** @description What a person can do about it. */
             hint?: string;
@@ -1940,7 +1940,7 @@ export interface components {
              * @description Stable: for programs.
              * @enum {string}
              */
-            code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
+            code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
             detail: string;
             /** @description What a person can do about it. */
             hint?: string;

@@ -61,7 +61,7 @@ async function partsOf(image: Image, { store }: EvictModules): Promise<Digest[]>
     const parts = [...manifest.layers, manifest.config].map(({ digest }) => digest);
     return [...new Set([...parts, manifestDigest, rootDigest])];
   } catch (error) {
-    if (error instanceof NotHere || isDrakkarError(error, 'not_found')) return [];
+    if (error instanceof NotHere || isDrakkarError(error, 'no_platform')) return [];
     throw error;
   }
 }

@@ -34,7 +34,7 @@ const MAX_DOCUMENTS = 16;
 /**
  * Follows indexes to the image of a platform.
  * @param fetch where the documents come from
- * @throws `not_found` when no entry fits; `limit_exceeded` for indexes that nest too deep; `invalid_content` for one that
+ * @throws `no_platform` when no entry fits; `limit_exceeded` for indexes that nest too deep; `invalid_content` for one that
  *   holds itself; `unsupported` for schema 1
  */
 export async function findImage(
@@ -94,7 +94,7 @@ export async function findImage(
 
   const found = await visit(root, []);
   if (found !== undefined) return found;
-  throw new DrakkarError('not_found', `${image} has no image for ${formatPlatform(platform)}`, {
+  throw new DrakkarError('no_platform', `${image} has no image for ${formatPlatform(platform)}`, {
     hint: offered.size === 0 ? undefined : `it has ${[...offered].sort().join(', ')}`,
     details: { image },
   });

@@ -274,11 +274,11 @@ const isEnded = (state: Order['state']): boolean =>
 
 const REASONS: Readonly<Record<string, string>> = {
   not_found: 'ImageNotFound',
+  no_platform: 'PlatformNotFound',
   unauthorized: 'RegistryRefuses',
   forbidden: 'RegistryRefuses',
   invalid_argument: 'InvalidImage',
   invalid_content: 'InvalidImage',
-  unsupported: 'PlatformNotFound',
   unavailable: 'RegistryUnavailable',
   timeout: 'RegistryUnavailable',
   no_space: 'NoSpace',

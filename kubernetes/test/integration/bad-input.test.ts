@@ -40,7 +40,7 @@ afterEach(async () => {
 
 describe('what can’t be brought about', () => {
   test('is said of an image that is not made for a platform, beside those that are', async () => {
-    fleet.failing.set('other', { code: 'unsupported', message: 'there is none for linux/amd64' });
+    fleet.failing.set('other', { code: 'no_platform', message: 'there is none for linux/amd64' });
     await snapshots.apply('platform', { images: ['good', 'other'] });
     await expect
       .poll(() => snapshots.statusOf('platform'), SOON)

@@ -19,6 +19,7 @@ const STATUSES: Readonly<Record<ErrorCode, status>> = {
   invalid_content: status.DATA_LOSS,
   limit_exceeded: status.RESOURCE_EXHAUSTED,
   not_found: status.NOT_FOUND,
+  no_platform: status.NOT_FOUND,
   unauthorized: status.UNAUTHENTICATED,
   forbidden: status.PERMISSION_DENIED,
   unavailable: status.UNAVAILABLE,

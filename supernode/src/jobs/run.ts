@@ -11,6 +11,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'invalid_content',
   'limit_exceeded',
   'not_found',
+  'no_platform',
   'unauthorized',
   'forbidden',
   'unsupported',
