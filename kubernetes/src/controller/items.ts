@@ -18,6 +18,7 @@ type Labels = Readonly<Record<string, string>>;
 /** Nodes by their names, with their labels. */
 export type NodeLabels = ReadonlyMap<string, Labels>;
 
+const ARCHITECTURE = 'kubernetes.io/arch';
 /** Where there are no nodes at all. */
 const ANY_PLATFORM = 'linux/amd64';
 
@@ -51,7 +52,7 @@ function platformsOf({
 }
 
 function platformsOfNodes(nodes: NodeLabels): Set<string> {
-  const archs = [...nodes.values()].filter(canHave).map((labels) => labels['kubernetes.io/arch']);
+  const archs = [...nodes.values()].filter(canHave).map((labels) => labels[ARCHITECTURE]);
   return new Set(archs.flatMap((arch) => (arch === undefined ? [] : [`linux/${arch}`])));
 }
 
@@ -61,6 +62,23 @@ export function chosen({ scope, nodeSelector = {} }: Distribution, nodes: NodeLa
   const wanted = Object.entries(nodeSelector);
   const isWanted = (labels: Labels) => wanted.every(([name, value]) => labels[name] === value);
   return new Map(nodes.entries().filter(([, labels]) => canHave(labels) && isWanted(labels)));
+}
+
+/** Whether a node is to have a platform: each its own, unless it is said which all of them are to have. */
+export const isPlatformOf = (
+  { platforms }: Pick<ImageSnapshotSpec, 'platforms'>,
+  platform: string,
+  { [ARCHITECTURE]: arch }: Labels,
+): boolean => platforms !== undefined || arch === undefined || platform === `linux/${arch}`;
+
+/** The nodes that are to have a platform, of those that a spec is for. */
+export function distributionOf(
+  { platforms, distribution }: ImageSnapshotSpec,
+  platform: string,
+): Distribution {
+  if (platforms !== undefined || distribution.scope !== 'Nodes') return distribution;
+  const [, arch = ''] = platform.split('/');
+  return { ...distribution, nodeSelector: { ...distribution.nodeSelector, [ARCHITECTURE]: arch } };
 }
 
 /** Whether a daemon can be there: not on Windows, nor where there is no machine. Source: Virtual Kubelet, labels of its nodes. */

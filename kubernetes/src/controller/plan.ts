@@ -7,7 +7,7 @@ import {
   type PreviousImage,
 } from '../resources/index.ts';
 import type { Order, OrderSpec } from './contract.ts';
-import { type Item, isPinned, itemsOf, type NodeLabels, nameOf, pinned } from './items.ts';
+import { distributionOf, type Item, isPinned, itemsOf, type NodeLabels, nameOf, pinned } from './items.ts';
 import { type Due, dueOf, roundOf, scheduleProblem } from './schedule.ts';
 
 /** An ImageSnapshot as it is, and all that is to be known to say what comes next. */
@@ -168,9 +168,9 @@ class Planner {
     const { digest, keep } = built;
     if (digest === undefined) return built;
     const isFailing = built.phase === 'Failed' && built.failures !== 0;
-    const { distribution } = spec;
-    if (distribution.scope === 'None') return isFailing ? built : { ...built, phase: 'Ready' };
     const { platform } = item;
+    const distribution = distributionOf(spec, platform);
+    if (distribution.scope === 'None') return isFailing ? built : { ...built, phase: 'Ready' };
     const image = pinned(item.image, digest);
     const failures = keep?.failures ?? 0;
     const name = nameOf('keep', image, platform, distribution, failures);

@@ -1,7 +1,7 @@
 import type { Condition, ImageSnapshotSpec, ImageSnapshotStatus, ImageStatus } from '../resources/index.ts';
 import { conditionsOf, type Said } from './conditions.ts';
 import type { HostPart } from './contract.ts';
-import { chosen, type NodeLabels } from './items.ts';
+import { chosen, isPlatformOf, type NodeLabels } from './items.ts';
 import { keyOfItem, type Plan } from './plan.ts';
 
 export interface SummaryOf {
@@ -54,13 +54,18 @@ export function readyNodes({
   partsOf,
 }: Pick<SummaryOf, 'spec' | 'plan' | 'nodes' | 'partsOf'>): Set<string> {
   const wanted = spec.distribution.scope === 'Nodes' ? chosen(spec.distribution, nodes) : undefined;
+  const labelsOf = (host: string) => wanted?.get(host) ?? {};
   const done = new Map<string, number>();
   for (const image of plan.images) {
     const order = plan.kept.get(keyOfItem(image));
     for (const { host, isDone } of order === undefined ? [] : partsOf(order))
-      if (isDone && wanted?.has(host) !== false) done.set(host, (done.get(host) ?? 0) + 1);
+      if (isDone && wanted?.has(host) !== false && isPlatformOf(spec, image.platform, labelsOf(host)))
+        done.set(host, (done.get(host) ?? 0) + 1);
   }
-  const isWhole = ([, count]: [string, number]) => count === plan.images.length;
+  const isWhole = ([host, count]: [string, number]) => {
+    const labels = labelsOf(host);
+    return count === plan.images.filter(({ platform }) => isPlatformOf(spec, platform, labels)).length;
+  };
   return new Set(
     done
       .entries()

@@ -61,8 +61,9 @@ class World {
     }
     for (const name of plan.end) orders.delete(name);
     const parts = (name: string) => {
-      const isDone = orders.get(name)?.state === 'keeping';
-      return this.hosts.map((host) => ({ host, isDone, error: null }));
+      const order = orders.get(name);
+      const isDone = order?.state === 'keeping';
+      return this.#hostsOf(order?.spec).map((host) => ({ host, isDone, error: null }));
     };
     const now = new Date(nowMs).toISOString();
     const said = summaryOf({
@@ -119,6 +120,16 @@ class World {
   /** Names of nodes with a daemon. */
   get hosts(): string[] {
     return [...this.nodes.keys()].filter((name) => !this.bare.has(name));
+  }
+
+  /** Those that have the labels that are asked for. */
+  #hostsOf(order: OrderSpec | undefined): string[] {
+    const selector = (order?.kind === 'keep' ? order.distribution.nodeSelector : undefined) ?? {};
+    const has = (host: string) => {
+      const labels: Readonly<Record<string, string>> = this.nodes.get(host) ?? {};
+      return Object.entries(selector).every(([name, value]) => labels[name] === value);
+    };
+    return this.hosts.filter(has);
   }
 
   get platforms(): string[] | undefined {
@@ -457,6 +468,23 @@ describe('an ImageSnapshot', () => {
     world.secretProblem = undefined;
     world.work();
     expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+  });
+
+  test('has each node have its own platform, unless it names some for all', () => {
+    const other = { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'arm64', pool: 'a' };
+    const selectors = (world: World) =>
+      world.asked.flatMap((order) => (order.kind === 'keep' ? [order.distribution.nodeSelector] : []));
+    const world = new World({ images: ['a'], platforms: undefined });
+    world.nodes.set('other', other);
+    world.work();
+    expect(selectors(world)).toEqual([{ 'kubernetes.io/arch': 'amd64' }, { 'kubernetes.io/arch': 'arm64' }]);
+    expect(world.condition('Ready')).toMatchObject({ status: 'True' });
+    expect(world.status.nodes).toEqual({ desired: 3, ready: 3 });
+    const named = new World({ images: ['a'], platforms: ['linux/amd64', 'linux/arm64'] });
+    named.nodes.set('other', other);
+    named.work();
+    expect(selectors(named)).toEqual([undefined, undefined]);
+    expect(named.status.nodes).toEqual({ desired: 3, ready: 3 });
   });
 
   test('is for the platforms of its nodes where it names none', () => {
