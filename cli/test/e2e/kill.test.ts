@@ -164,7 +164,7 @@ describe.skipIf(!isRoot)(`killed at any moment (needs root; DRAKKAR_TEST_SEED=${
 
     test.each(SCENARIOS)('$victim during $operation (built before: $built)', async (scenario) => {
       chance = chanceOf([seed, backing, scenario.victim, scenario.operation].join());
-      const kills = process.env.CI === 'true' ? Math.ceil(scenario.kills / 4) : KILLS_AT_HAND;
+      const kills = process.env.CI === 'true' ? Math.ceil(scenario.kills / 8) : KILLS_AT_HAND;
       let durationMs = await measure(host, scenario);
       let hits = 0;
       for (let tries = 0; hits < kills && tries < kills * TRIES_PER_KILL; tries += 1) {

@@ -14,7 +14,7 @@ const MAIN = join(import.meta.dirname, '../../src/main.js');
 const isRoot = process.getuid?.() === 0;
 const seed = process.env.DRAKKAR_TEST_SEED ?? String(Date.now());
 /** Set DRAKKAR_KILLS to 200 to have as many as may be: it takes some minutes. */
-const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 12 : 6));
+const KILLS = Number(process.env.DRAKKAR_KILLS ?? (process.env.CI === 'true' ? 8 : 4));
 const CALLERS = 4;
 /** What a caller does, in turns, to one of its jobs: of age 0 the newest. */
 const ACTIONS = [
