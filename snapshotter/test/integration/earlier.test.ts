@@ -72,7 +72,10 @@ it.each([false, true])(
 it.each([false, true])(
   'odd layers are, too, each upon the one before; read by starts: %s',
   async (isRead) => {
-    const cases = CORPUS.filter(({ expect: wanted }) => wanted === 'same');
+    // Each in one of both ways.
+    const cases = CORPUS.filter(({ expect: wanted }) => wanted === 'same').filter(
+      (_, index) => index % 2 === Number(isRead),
+    );
     const versions = cases.map(({ layers }) => layers.map(({ tar }) => tar));
     const results = await compareVersions(versions, { isRead });
     expect(results.every(({ dictionaryFailure }) => dictionaryFailure === null)).toBe(true);
