@@ -134,7 +134,7 @@ async function undo(
   const needsRestart = isChanged || (await takeOver.isDue());
   if (!isTrial) {
     const write = async () => {
-      undone = await undoPlan(record, false, check);
+      undone = await undoPlan(record);
     };
     await takeOver.write(write, needsRestart, context.signal);
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Daemon } from '@drakkar/daemon';
-import { DrakkarError } from '@drakkar/errors';
+import { isDrakkarError } from '@drakkar/errors';
 import { defineCommand } from '../command-line/command.ts';
 
 /** `drakkar daemon`: the per-host daemon, until it is told to end. */
@@ -42,7 +42,7 @@ async function inTurn(config: Config, signal: AbortSignal): Promise<Daemon> {
     try {
       return await start(config, signal);
     } catch (error) {
-      if (!(error instanceof DrakkarError) || error.code !== 'busy') throw error;
+      if (!isDrakkarError(error, 'busy')) throw error;
       await delay(TURN_POLL_MS, undefined, { signal });
     }
   }

@@ -107,7 +107,7 @@ export type Check = (path: string, text: string) => void;
  * Brings files back: to the byte where nobody has changed them since, else by taking back what was set.
  *
  * @param isTrial says what would come of it, and changes nothing
- * @throws as `check` does, before anything is changed
+ * @throws as `check` does, where what comes before it may have been changed: try it first
  */
 export async function undoPlan(
   recordPath: string,
@@ -117,7 +117,6 @@ export async function undoPlan(
   const record = await readRecord(recordPath);
   if (record === undefined) return [];
   const undone: Undone[] = [];
-  if (!isTrial) for (const file of record.files) await undo(file, true, check);
   for (const file of record.files)
     undone.push({ path: file.path, outcome: await undo(file, isTrial, check) });
   if (isTrial) return undone;

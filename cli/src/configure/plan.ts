@@ -1,6 +1,6 @@
 import { DrakkarError } from '@drakkar/errors';
 import type { TomlTable, TomlValue } from 'smol-toml';
-import { type ArrayEntry, type Setting, valueAt, type Wanted } from './toml-edit.ts';
+import { type ArrayEntry, isTable, type Setting, valueAt, type Wanted } from './toml-edit.ts';
 
 /** What containerd says that it is. */
 export interface ContainerdVersion {
@@ -188,13 +188,11 @@ function runtimeSettings(
   return [...settingsLike({ runtime_type: RUNTIME_TYPE, ...tableOf(like) }, table), snapshotterOf(table)];
 }
 
-const tableOf = (value: TomlValue | undefined): TomlTable =>
-  typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date) ? value : {};
+const tableOf = (value: TomlValue | undefined): TomlTable => (isTable(value) ? value : {});
 
 function settingsLike(like: TomlTable, table: readonly string[]): Setting[] {
   return Object.entries(like).flatMap(([key, value]) => {
-    const below = tableOf(value);
-    if (below === value) return settingsLike(below, [...table, key]);
+    if (isTable(value)) return settingsLike(value, [...table, key]);
     return key === 'snapshotter' ? [] : [{ table, key, value }];
   });
 }

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { DrakkarError, errnoOf } from '@drakkar/errors';
+import { DrakkarError, type ErrorCode } from '@drakkar/errors';
 import { isThere } from './files.ts';
 
 const run = promisify(execFile);
@@ -17,27 +17,23 @@ export interface Restarter {
   restart(signal: AbortSignal): Promise<void>;
 }
 
-const RESTART_HINT = 'restart it yourself; the configuration is written';
-
-/** @param units the first that is active is restarted */
+/** @param units the first that is active is restarted @throws `unsupported` where systemd can't be asked */
 export const bySystemd = (units: readonly string[]): Restarter => ({
   async restart() {
-    try {
-      const { stdout } = await run('systemctl', [
-        'list-units',
-        '--plain',
-        '--no-legend',
-        '--state=active',
-        ...units.map((unit) => `${unit}.service`),
-      ]);
-      const [active = units[0] ?? ''] = stdout.split(/\s/);
-      await run('systemctl', ['restart', active]);
-    } catch (cause) {
-      const code = errnoOf(cause) === 'ENOENT' ? 'unsupported' : 'unavailable';
-      throw new DrakkarError(code, 'containerd could not be restarted', { hint: RESTART_HINT, cause });
-    }
+    const services = units.map((unit) => `${unit}.service`);
+    const list = ['list-units', '--plain', '--no-legend', '--state=active', ...services];
+    const { stdout } = await run('systemctl', list).catch(notRestarted('unsupported'));
+    const [active] = stdout.split(/\s/).filter(Boolean);
+    await run('systemctl', ['restart', active ?? services[0] ?? '']).catch(notRestarted('unavailable'));
   },
 });
+
+const notRestarted = (code: ErrorCode) => (cause: unknown) => {
+  throw new DrakkarError(code, 'containerd could not be restarted', {
+    hint: 'restart it yourself',
+    cause,
+  });
+};
 
 /**
  * By ending the containerd at a socket, which what has started it starts again.

@@ -301,7 +301,7 @@ const assignment = (key: string, value: TomlValue): string => stringify({ [key]:
 
 const bareOrQuoted = (key: string): string => (/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key));
 
-const isTable = (value: TomlValue | undefined): value is TomlTable =>
+export const isTable = (value: TomlValue | undefined): value is TomlTable =>
   typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
 
 export function valueAt(root: TomlTable, path: readonly string[]): TomlValue | undefined {
