@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type ControlPlane, startControlPlane } from '@drakkar/lab';
+import { type ControlPlane, MemoryFleet, startControlPlane } from '@drakkar/lab';
 import type { DrakkarError } from '@drakkar/protocol';
 import { expect } from 'vitest';
 import {
@@ -166,6 +166,13 @@ export function startControllers(
     await following;
   });
   return stack;
+}
+
+/** One that has these hosts, and does all that it is asked. */
+export function fleetOf(...hosts: readonly string[]): MemoryFleet {
+  const fleet = new MemoryFleet();
+  for (const host of hosts) fleet.hosts.add(host);
+  return fleet;
 }
 
 export const connect = (kubeconfig: string): ApiServer => connectApiServer({ kubeconfig, context: null });

@@ -3,7 +3,7 @@ import {
   type ApiFault,
   type ApiRequest,
   type ControlPlane,
-  MemoryFleet,
+  type MemoryFleet,
   startNodes,
   startUnrulyApi,
   type UnrulyApi,
@@ -12,6 +12,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type ApiServer, isNotFound, StatusError } from '../../src/cluster/index.ts';
 import {
   connect,
+  fleetOf,
   imageSnapshotsOf,
   MemoryPolicies,
   SOON,
@@ -43,8 +44,7 @@ beforeAll(async () => {
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(async () => {
   unruly = await startUnrulyApi(plane);
-  fleet = new MemoryFleet();
-  for (const host of ['one', 'two']) fleet.hosts.add(host);
+  fleet = fleetOf('one', 'two');
   policies = new MemoryPolicies();
 });
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import {
   type ControlPlane,
   digestNamed,
-  MemoryFleet,
+  type MemoryFleet,
   type Nodes,
   startNodes,
   startUnrulyApi,
@@ -9,7 +9,7 @@ import {
 } from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ApiServer } from '../../src/cluster/index.ts';
-import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
+import { connect, fleetOf, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
@@ -29,8 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(() => {
-  fleet = new MemoryFleet();
-  fleet.hosts.add('one');
+  fleet = fleetOf('one');
   controllers = startControllers(connect(unruly.kubeconfig), fleet);
 });
 afterEach(async () => {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, digestNamed, MemoryFleet, type Nodes, startNodes } from '@drakkar/lab';
+import { type ControlPlane, digestNamed, type MemoryFleet, type Nodes, startNodes } from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiServer, isNotFound } from '../../src/cluster/index.ts';
 import { labelOf } from '../../src/controller/told-nodes.ts';
 import { GROUP } from '../../src/index.ts';
-import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
+import { connect, fleetOf, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const running = new AsyncDisposableStack();
 let plane: ControlPlane;
@@ -28,8 +28,7 @@ beforeAll(async () => {
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(async () => {
   ended = new AsyncDisposableStack();
-  fleet = new MemoryFleet();
-  for (const host of ['one', 'two']) fleet.hosts.add(host);
+  fleet = fleetOf('one', 'two');
   start();
 });
 afterEach(() => ended[Symbol.asyncDispose]());

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, MemoryFleet, startNodes, startUnrulyApi } from '@drakkar/lab';
+import { type ControlPlane, type MemoryFleet, startNodes, startUnrulyApi } from '@drakkar/lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type ApiServer, LeaderElection, StatusError } from '../../src/cluster/index.ts';
 import { LEASE } from '../../src/cluster/lease.ts';
-import { connect, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
+import { connect, fleetOf, imageSnapshotsOf, SOON, startControllers, startOurPlane } from '../kit.ts';
 
 const MINUTE_MS = 60_000;
 const QUICK = { durationMs: 3_000, renewDeadlineMs: 2_000, retryMs: 300 };
@@ -24,8 +24,7 @@ beforeAll(async () => {
 afterAll(() => running[Symbol.asyncDispose]());
 beforeEach(() => {
   ended = new AsyncDisposableStack();
-  fleet = new MemoryFleet();
-  for (const host of ['one', 'two']) fleet.hosts.add(host);
+  fleet = fleetOf('one', 'two');
 });
 afterEach(() => ended[Symbol.asyncDispose]());
 
