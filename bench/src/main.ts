@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- SCENARIO… [--rounds N] [--against PATH]`: measures, keeps raw data and plots in bench/results, and says what holds, and what has become of
- * earlier results (a file of raw data, or a directory of them).
+ * `npm run bench -- SCENARIO… [--rounds N] [--quick] [--against PATH]`: measures, keeps raw data and plots in bench/results, and says what holds, and what has
+ * become of earlier results (a file of raw data, or a directory of them).
  */
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -52,14 +52,19 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, against: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    against: { type: 'string' },
+  },
 });
-const rounds = Number(values.rounds);
+const isQuick = values.quick;
+const rounds = Number(values.rounds ?? (isQuick ? 1 : 5));
 const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
 const unknown = names.find((name) => !(name in SCENARIOS));
 if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
   process.stderr.write(
-    `usage: npm run bench -- [--rounds N] [--against PATH] [${Object.keys(SCENARIOS).join('|')}]…\n`,
+    `usage: npm run bench -- [--rounds N] [--quick] [--against PATH] [${Object.keys(SCENARIOS).join('|')}]…\n`,
   );
   process.exit(2);
 }
@@ -72,7 +77,7 @@ for (const name of names) {
   const onSample = (contender: string, round: number, { wallMs }: { wallMs: number }) => {
     process.stderr.write(`${name} ${round + 1}: ${contender} ${wallMs.toFixed(1)} ms\n`);
   };
-  for (const result of await scenario({ rounds, onSample })) {
+  for (const result of await scenario({ rounds, isQuick, onSample })) {
     await keepResult(result, loadBefore);
     for (const claim of result.claims) console.log(describeClaim(claim));
     const before = earlier?.get(result.name);

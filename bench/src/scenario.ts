@@ -4,6 +4,8 @@ import type { Sample } from './runner/samples.ts';
 export interface ScenarioOptions {
   /** Runs of each contender: at least 5 for a figure that is quoted. */
   readonly rounds: number;
+  /** Whether it shall show that it works, in a minute: on the smallest input and with the fewest repetitions that make sense. */
+  readonly isQuick: boolean;
   readonly onSample: (name: string, round: number, sample: Sample) => void;
 }
 
