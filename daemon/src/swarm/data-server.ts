@@ -20,6 +20,7 @@ import type { Log } from '../snapshots/modules.ts';
 import { BufferPool } from './buffers.ts';
 import { type PeerCertificate, peerOf } from './certificate.ts';
 import { CIPHERS } from './piece-connection.ts';
+import { Slots } from './slots.ts';
 import type { Standing } from './standing.ts';
 
 /** A blob of which this host has pieces. */
@@ -60,8 +61,6 @@ const MAX_REQUEST_BYTES = MAX_PIECE_BYTES;
 const MAX_CONNECTIONS = 2048;
 /** So that nobody, known or not, keeps all others out. */
 const CONNECTIONS_OF_ONE_ADDRESS = 256;
-/** Of one peer, in service and waiting. */
-const REQUESTS_OF_ONE_PEER = 8;
 const HEADERS_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 /** Who takes less than this leaves its slot. */
@@ -197,7 +196,7 @@ async function answer(
     const range = rangeOf(wanted, offered);
     const asked = { peer, blob: wanted.blob.digest, first: wanted.first, last: wanted.last };
     currentSpan()?.set(asked);
-    using _slot = await slots.take(peer, response);
+    using _slot = await slotOf(slots, peer, response);
     if (response.destroyed) return;
     await send(response, peer, offered, range, modules.rate);
     modules.log.debug(asked, 'a peer was given pieces');
@@ -315,57 +314,13 @@ class Tally<Key> {
   }
 }
 
-/** Serves so many at a time; as many more wait in the order in which they came. */
-class Slots {
-  readonly #limit: number;
-  readonly #pressed: (isPressed: boolean) => void;
-  readonly #waiting: (() => void)[] = [];
-  readonly #ofPeer = new Tally<PeerId>();
-  #isPressed = false;
-  taken = 0;
-
-  constructor(limit: number, pressed: (isPressed: boolean) => void) {
-    this.#limit = limit;
-    this.#pressed = pressed;
-  }
-
-  /** @throws `busy` where too many wait */
-  async take(peer: PeerId, response: ServerResponse): Promise<Disposable> {
-    if (this.#ofPeer.of(peer) >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.#limit) {
-      throw new DrakkarError('busy', 'too many requests wait already');
-    }
-    this.#ofPeer.add(peer);
-    if (this.taken < this.#limit) {
-      this.taken += 1;
-    } else {
-      const turn = Promise.withResolvers<void>();
-      this.#waiting.push(turn.resolve);
-      this.#press();
-      response.once('close', turn.resolve);
-      await turn.promise;
-      response.off('close', turn.resolve);
-      const index = this.#waiting.indexOf(turn.resolve);
-      // Who left while it waited was given no slot.
-      if (index >= 0) {
-        this.#waiting.splice(index, 1);
-        this.taken += 1;
-      }
-    }
-    return { [Symbol.dispose]: () => this.#give(peer) };
-  }
-
-  #give(peer: PeerId): void {
-    this.#ofPeer.remove(peer);
-    const next = this.taken > this.#limit ? undefined : this.#waiting.shift();
-    if (next === undefined) this.taken -= 1;
-    else next();
-    this.#press();
-  }
-
-  #press(): void {
-    const isPressed = this.#waiting.length > (this.#isPressed ? 0 : this.#limit / 2);
-    if (isPressed === this.#isPressed) return;
-    this.#isPressed = isPressed;
-    this.#pressed(isPressed);
-  }
+/** Waits for a slot, for as long as somebody waits for the response. @throws `busy` where too many wait */
+async function slotOf(slots: Slots, peer: PeerId, response: ServerResponse): Promise<Disposable> {
+  const turn = Promise.withResolvers<void>();
+  const request = { peer, begin: turn.resolve };
+  if (!slots.take(request)) throw new DrakkarError('busy', 'too many requests wait already');
+  response.once('close', turn.resolve);
+  await turn.promise;
+  response.off('close', turn.resolve);
+  return { [Symbol.dispose]: () => slots.give(request) };
 }

@@ -598,6 +598,7 @@ export class Exchange implements HaveEvents {
   async #serve(session: HaveSession): Promise<void> {
     const { peer } = session;
     const isOnly = this.#sessions.size === 0;
+    session.begin(this.blob.cut.pieceCount, this);
     this.#sessions.set(peer, session);
     this.#modules.conversations.open += 1;
     // Who comes for the first time is given time to pass something on.
@@ -612,7 +613,7 @@ export class Exchange implements HaveEvents {
     session.announce(this.#known(isOnly ? here : here.filter((piece) => !this.#seed.isHeldBack(piece))));
     this.#show();
     try {
-      await session.run(this.blob.cut.pieceCount, this);
+      await session.run();
     } catch (cause) {
       const error = toDrakkarError(cause, 'unavailable');
       if (error.code === 'invalid_content') this.#shunned.add(peer);

@@ -12,6 +12,7 @@ import {
   toDrakkarError,
 } from '@drakkar/protocol';
 import { Channel, FEATURES, type PeerStream, PROTOCOL_VERSION } from '@drakkar/wire';
+import { Announcements } from './announcements.ts';
 
 /** The first message of either side, checked. */
 export interface HaveOpening {
@@ -39,19 +40,15 @@ export interface HaveEvents {
 const MESSAGE_BYTES = 256 * 1024;
 const PIECES_OF_ONE_MESSAGE = 4096;
 const OPENING_MS = 2_000;
-/** What is gained close together is said together. */
-const ANNOUNCE_MS = 5;
-/**
- * Who knows of so many pieces that it lacks, from all whom it talks to, can wait for news of more: a message costs as much as a tenth of a
- * piece.
- */
-const ENOUGH = 48;
-const ENOUGH_OF_ONE = 2;
-/** For each conversation: so all others together hear something 25 times a second, however many they are and about however many blobs. */
-const LAZY_MS = 40;
-/** Well below the time after which a seed that hears nothing shows everybody everything. */
-const MOST_LAZY_MS = 500;
 const SHA256_BYTES = 32;
+const NO_HASH = new Uint8Array(SHA256_BYTES);
+
+/** About the pieces of one blob. */
+interface Talk {
+  readonly pieceCount: number;
+  readonly events: HaveEvents;
+  readonly announcements: Announcements;
+}
 
 /** What two peers tell each other about one blob: which pieces they have, and whether they serve each other at the moment. */
 export class HaveSession {
@@ -62,15 +59,13 @@ export class HaveSession {
   /** When it last said that it has gained something, or was sent something. */
   activeAtMs = performance.now();
   readonly #channel: Channel<typeof HaveMessageSchema, typeof HaveMessageSchema>;
-  readonly #told = new Set<number>();
   readonly #theirs = new Map<number, KnownPiece>();
-  #waiting: KnownPiece[] = [];
-  /** Pieces that it was told of and lacks. */
-  readonly #lacking = new Set<number>();
+  /** What the pieces hash to that wait to be said. */
+  readonly #hashes = new Map<number, Uint8Array>();
+  #talk: Talk | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** When the timer fires. */
   #dueAtMs = 0;
-  #events: HaveEvents | undefined;
 
   constructor({ stream, peer }: PeerStream) {
     this.peer = peer;
@@ -139,9 +134,16 @@ export class HaveSession {
     return opening;
   }
 
-  /** Listens until the end. @throws `invalid_content` for what no peer says; `unavailable` */
-  async run(pieceCount: number, events: HaveEvents): Promise<void> {
-    this.#events = events;
+  /** Both sides have opened: they tell each other of the pieces of a blob from now on. */
+  begin(pieceCount: number, events: HaveEvents): void {
+    this.#talk = { pieceCount, events, announcements: new Announcements(pieceCount) };
+  }
+
+  /** Listens until the end, once it has begun. @throws `invalid_content` for what no peer says; `unavailable` */
+  async run(): Promise<void> {
+    const talk = this.#talk;
+    if (talk === undefined) throw new DrakkarError('internal', 'the session has not begun');
+    const { pieceCount, events } = talk;
     for (;;) {
       const received = await this.#channel.receive();
       if (received === undefined) return;
@@ -156,7 +158,9 @@ export class HaveSession {
           piece,
           sha256: sha256.slice(at * SHA256_BYTES, (at + 1) * SHA256_BYTES),
         }));
-        this.#learn(pieces);
+        for (const known of pieces) this.#theirs.set(known.piece, known);
+        talk.announcements.heard(index);
+        this.#schedule(talk);
         this.touch();
         events.pieces(this, pieces);
       } else if (message.case === 'choke') {
@@ -167,16 +171,12 @@ export class HaveSession {
     }
   }
 
-  /** Tells of pieces that have not been told of: of the first ones at once. */
+  /** Tells of pieces that have not been told of: of the first ones at once. Once it has begun. */
   announce(pieces: readonly KnownPiece[]): void {
-    const isFirst = this.#told.size === 0;
-    for (const known of pieces) {
-      if (this.#told.has(known.piece)) continue;
-      this.#told.add(known.piece);
-      this.#waiting.push(known);
-    }
-    if (isFirst) this.#flush();
-    else this.#schedule();
+    if (this.#talk === undefined) return;
+    for (const { piece, sha256 } of pieces) this.#hashes.set(piece, sha256);
+    this.#talk.announcements.add(pieces.map(({ piece }) => piece));
+    this.#schedule(this.#talk);
   }
 
   choke(choked: boolean): void {
@@ -193,49 +193,30 @@ export class HaveSession {
     this.#channel.abort(toDrakkarError(cause, 'unavailable'));
   }
 
-  #learn(pieces: readonly KnownPiece[]): void {
-    for (const known of pieces) {
-      this.#lacking.delete(known.piece);
-      this.#theirs.set(known.piece, known);
+  #schedule({ announcements, events }: Talk): void {
+    const delayMs = announcements.delayMs(events.conversations);
+    if (delayMs === undefined) return;
+    if (delayMs === 0) {
+      this.#flush(announcements);
+      return;
     }
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#waiting.length === 0) return;
-    const delayMs = this.#delayMs();
     const dueAtMs = performance.now() + delayMs;
     if (this.#timer !== undefined && dueAtMs >= this.#dueAtMs) return;
     clearTimeout(this.#timer);
     this.#dueAtMs = dueAtMs;
-    this.#timer = setTimeout(() => this.#flush(), delayMs);
+    this.#timer = setTimeout(() => this.#flush(announcements), delayMs);
   }
 
-  /** How soon what waits is to be said. */
-  #delayMs(): number {
-    const conversations = this.#events?.conversations ?? 1;
-    const enough = Math.max(ENOUGH_OF_ONE, Math.ceil(ENOUGH / conversations));
-    const isHungry =
-      this.#lacking.size < enough && this.#waiting.some(({ piece }) => !this.#theirs.has(piece));
-    return isHungry ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * conversations);
-  }
-
-  #flush(): void {
+  #flush(announcements: Announcements): void {
+    clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const { piece } of this.#waiting) if (!this.#theirs.has(piece)) this.#lacking.add(piece);
-    for (let at = 0; at < this.#waiting.length; at += PIECES_OF_ONE_MESSAGE) {
-      const part = this.#waiting.slice(at, at + PIECES_OF_ONE_MESSAGE);
-      this.#channel.send({
-        message: {
-          case: 'pieces',
-          value: {
-            index: part.map(({ piece }) => piece),
-            sha256: Buffer.concat(part.map(({ sha256 }) => sha256)),
-          },
-        },
-      });
+    const said = announcements.take();
+    for (let at = 0; at < said.length; at += PIECES_OF_ONE_MESSAGE) {
+      const part = said.slice(at, at + PIECES_OF_ONE_MESSAGE);
+      const sha256 = Buffer.concat(part.map((piece) => this.#hashes.get(piece) ?? NO_HASH));
+      this.#channel.send({ message: { case: 'pieces', value: { index: part, sha256 } } });
     }
-    this.#waiting = [];
+    this.#hashes.clear();
   }
 }
 

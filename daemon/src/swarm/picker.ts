@@ -1,5 +1,6 @@
 import { chanceOf, numberOf, type PeerId } from '@drakkar/protocol';
 import { byUrgency, type Urgency } from '../urgency.ts';
+import { lowestBit, PieceSet } from './piece-set.ts';
 
 /** A piece may be asked of so many parents at the same time when nothing else is left to ask for. */
 const ENDGAME_REQUESTS = 2;
@@ -17,12 +18,15 @@ const ENDGAME_REQUESTS = 2;
  */
 export class PiecePicker {
   readonly pieceCount: number;
-  readonly #have: Uint8Array;
-  readonly #parents = new Map<PeerId, Uint8Array>();
+  readonly #have: PieceSet;
+  readonly #parents = new Map<PeerId, PieceSet>();
   /** How many parents have each piece. */
   readonly #copies: Uint16Array;
-  readonly #requests = new Map<number, Set<PeerId>>();
-  readonly #order: Uint32Array;
+  /** Who has been asked for each piece; {@link #asked} has the same pieces. */
+  readonly #requests = new Map<number, PeerId[]>();
+  readonly #asked: PieceSet;
+  /** The place of each piece in this host's own order. */
+  readonly #rank: Uint32Array;
   /** Missing pieces that somebody wants, each once and in the order of asking. */
   readonly #wanted = byUrgency(() => new Set<number>());
   readonly #hedged = new Set<number>();
@@ -30,7 +34,7 @@ export class PiecePicker {
   /** How far away each peer is that takes part. */
   readonly #distances = new Map<PeerId, number>();
   /** By distance: which pieces are this host's to bring from there; `null` for all, where nobody is nearer. */
-  readonly #shares = new Map<number, Uint8Array | null>();
+  readonly #shares = new Map<number, PieceSet | null>();
   readonly #isSelective: boolean;
   #missing: number;
 
@@ -42,9 +46,10 @@ export class PiecePicker {
     this.#isSelective = isSelective;
     this.#self = numberOf(self);
     this.pieceCount = pieceCount;
-    this.#have = new Uint8Array(pieceCount);
+    this.#have = new PieceSet(pieceCount);
+    this.#asked = new PieceSet(pieceCount);
     this.#copies = new Uint16Array(pieceCount);
-    this.#order = shuffled(pieceCount, this.#self);
+    this.#rank = shuffled(pieceCount, this.#self);
     this.#missing = pieceCount;
     for (const piece of have) this.arrived(piece);
   }
@@ -54,7 +59,7 @@ export class PiecePicker {
   }
 
   has(piece: number): boolean {
-    return this.#have[piece] === 1;
+    return this.#have.has(piece);
   }
 
   /** A peer takes part, and is so far away. */
@@ -70,37 +75,25 @@ export class PiecePicker {
 
   /** A parent has these pieces, too. Pieces that there are not are left out. */
   parentHas(parent: PeerId, pieces: Iterable<number>): void {
-    const known = this.#parents.get(parent) ?? new Uint8Array(this.pieceCount);
+    const known = this.#parents.get(parent) ?? new PieceSet(this.pieceCount);
     this.#parents.set(parent, known);
-    for (const piece of pieces) {
-      if (known[piece] !== 0) continue;
-      known[piece] = 1;
-      this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
-    }
+    for (const piece of pieces) if (known.add(piece)) this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
   }
 
   parentGone(parent: PeerId): void {
     const known = this.#parents.get(parent);
     if (known === undefined) return;
     this.#parents.delete(parent);
-    for (let piece = 0; piece < this.pieceCount; piece += 1) {
-      if (known[piece] === 1) this.#copies[piece] = (this.#copies[piece] ?? 1) - 1;
-    }
-    for (const [piece, parents] of this.#requests) {
-      if (parents.delete(parent) && parents.size === 0) this.#requests.delete(piece);
-    }
+    for (const piece of known) this.#copies[piece] = (this.#copies[piece] ?? 1) - 1;
+    for (const piece of this.#requests.keys()) this.failed(piece, parent);
   }
 
   /** How many pieces of a parent are missing here, and to be fetched. */
   usefulPieces(parent: PeerId): number {
     const known = this.#parents.get(parent);
     if (known === undefined) return 0;
-    if (this.#isSelective) return this.#inOrder().filter((piece) => known[piece] === 1).length;
-    let useful = 0;
-    for (let piece = 0; piece < this.pieceCount; piece += 1) {
-      if (known[piece] === 1 && this.#have[piece] === 0) useful += 1;
-    }
-    return useful;
+    if (this.#isSelective) return this.#inOrder().filter((piece) => known.has(piece)).length;
+    return known.countWithout(this.#have);
   }
 
   /** A reader waits for it. @returns whether that is new */
@@ -130,10 +123,7 @@ export class PiecePicker {
 
   /** Nobody wants these any more. */
   drop(pieces: readonly number[]): void {
-    for (const piece of pieces) {
-      for (const wanted of Object.values(this.#wanted)) wanted.delete(piece);
-      this.#hedged.delete(piece);
-    }
+    for (const piece of pieces) this.#forget(piece);
   }
 
   /** Urgent pieces that nobody has been asked for. */
@@ -143,7 +133,7 @@ export class PiecePicker {
 
   /** Whether somebody has been asked for it. */
   isAsked(piece: number): boolean {
-    return this.#requests.has(piece);
+    return this.#asked.has(piece);
   }
 
   isUrgent(piece: number): boolean {
@@ -152,23 +142,25 @@ export class PiecePicker {
 
   /** Whether a parent is known to have it. */
   hasOf(parent: PeerId, piece: number): boolean {
-    return this.#parents.get(parent)?.[piece] === 1;
+    return this.#parents.get(parent)?.has(piece) === true;
   }
 
   /** Missing pieces that nobody wants and somebody has, the rarest first. */
   rest(): number[] {
-    const left = [...this.#order].filter(
-      (piece) => !this.has(piece) && !this.isAsked(piece) && !this.#isWanted(piece),
-    );
     const copies = (piece: number) => this.#copies[piece] ?? 0;
-    return left.filter((piece) => copies(piece) > 0).sort((one, other) => copies(one) - copies(other));
+    const rank = (piece: number) => this.#rank[piece] ?? 0;
+    return Array.from({ length: this.pieceCount }, (_, piece) => piece)
+      .filter(
+        (piece) => copies(piece) > 0 && !this.has(piece) && !this.isAsked(piece) && !this.#isWanted(piece),
+      )
+      .sort((one, other) => copies(one) - copies(other) || rank(one) - rank(other));
   }
 
   /** The first missing piece from `from` on that nobody has been asked for, which counts as asked of `parent` from now on. */
   claim(parent: PeerId, from = 0): number | undefined {
     for (let piece = from; piece < this.pieceCount; piece += 1) {
-      if (this.#have[piece] === 1 || this.#requests.has(piece)) continue;
-      this.#requests.set(piece, new Set([parent]));
+      if (this.has(piece) || this.isAsked(piece)) continue;
+      this.ask(parent, piece);
       return piece;
     }
     return undefined;
@@ -176,22 +168,24 @@ export class PiecePicker {
 
   /** Counts as asked of the parent, too, whoever else was. */
   ask(parent: PeerId, piece: number): void {
-    this.#requests.set(piece, (this.#requests.get(piece) ?? new Set()).add(parent));
+    const asked = this.#requests.get(piece);
+    if (asked === undefined) this.#requests.set(piece, [parent]);
+    else if (!asked.includes(parent)) asked.push(parent);
+    this.#asked.add(piece);
   }
 
   /** Asks the parent for this very piece, too, if it could be {@link pick}ed. */
   take(parent: PeerId, piece: number, isPatient = true): boolean {
-    const isFree = piece < this.pieceCount && this.#have[piece] === 0 && !this.#requests.has(piece);
-    if (!isFree || (this.#isSelective && !this.#isWanted(piece)) || this.#parents.get(parent)?.[piece] !== 1)
-      return false;
+    const isFree = this.hasOf(parent, piece) && !this.has(piece) && !this.isAsked(piece);
+    if (!isFree || (this.#isSelective && !this.#isWanted(piece))) return false;
     if (isPatient && !this.#isOurs(this.#shareOf(parent), piece)) return false;
-    this.#requests.set(piece, new Set([parent]));
+    this.ask(parent, piece);
     return true;
   }
 
   /** A request takes too long: another parent may be asked as well. */
   hedge(piece: number): void {
-    if (this.#requests.has(piece)) this.#hedged.add(piece);
+    if (this.isAsked(piece)) this.#hedged.add(piece);
   }
 
   /**
@@ -202,15 +196,12 @@ export class PiecePicker {
     const known = this.#parents.get(parent);
     if (known === undefined) return undefined;
     const share = isPatient ? this.#shareOf(parent) : null;
-    const isOurs = (piece: number) => this.#isOurs(share, piece);
-    const fresh = (piece: number) =>
-      known[piece] === 1 && this.#have[piece] === 0 && !this.#requests.has(piece) && isOurs(piece);
+    const isFresh = (piece: number) =>
+      known.has(piece) && !this.has(piece) && !this.isAsked(piece) && this.#isOurs(share, piece);
     const piece =
-      this.#first(this.#wanted.urgent, fresh) ??
-      this.#first(this.#wanted.soon, fresh) ??
-      this.#first(this.#wanted.rest, fresh) ??
-      (this.#isSelective ? undefined : this.#rarest(fresh)) ??
-      this.#again(parent, known, isOurs);
+      this.#firstWanted(isFresh) ??
+      (this.#isSelective ? undefined : this.#rarest(known, share)) ??
+      this.#again(parent, known, share);
     if (piece === undefined) return undefined;
     this.ask(parent, piece);
     return piece;
@@ -218,25 +209,39 @@ export class PiecePicker {
 
   /** A request came to nothing: the piece may be asked for again. */
   failed(piece: number, parent: PeerId): void {
-    const parents = this.#requests.get(piece);
-    if (parents?.delete(parent) && parents.size === 0) this.#requests.delete(piece);
+    const asked = this.#requests.get(piece);
+    const at = asked?.indexOf(parent) ?? -1;
+    if (asked === undefined || at < 0) return;
+    asked.splice(at, 1);
+    if (asked.length === 0) this.#answered(piece);
   }
 
   /** The piece is here. @returns the parents that were asked for it, too */
   arrived(piece: number): PeerId[] {
-    const asked = [...(this.#requests.get(piece) ?? [])];
-    this.#requests.delete(piece);
-    this.drop([piece]);
-    if (piece < this.pieceCount && this.#have[piece] === 0) {
-      this.#have[piece] = 1;
-      this.#missing -= 1;
-    }
+    const asked = this.#requests.get(piece) ?? [];
+    this.#answered(piece);
+    this.#forget(piece);
+    if (piece < this.pieceCount && this.#have.add(piece)) this.#missing -= 1;
     return asked;
   }
 
   /** Whether others are nearer than this parent: it is asked for a share alone. */
   isFar(parent: PeerId): boolean {
     return this.#shareOf(parent) !== null;
+  }
+
+  #forget(piece: number): void {
+    const { urgent, soon, rest } = this.#wanted;
+    urgent.delete(piece);
+    soon.delete(piece);
+    rest.delete(piece);
+    this.#hedged.delete(piece);
+  }
+
+  /** Nobody is asked for it any more. */
+  #answered(piece: number): void {
+    this.#requests.delete(piece);
+    this.#asked.delete(piece);
   }
 
   #inOrder(): number[] {
@@ -249,12 +254,12 @@ export class PiecePicker {
     return urgent.has(piece) || soon.has(piece) || rest.has(piece);
   }
 
-  #isOurs(share: Uint8Array | null, piece: number): boolean {
-    return share === null || share[piece] === 1 || this.isUrgent(piece);
+  #isOurs(share: PieceSet | null, piece: number): boolean {
+    return share === null || share.has(piece) || this.isUrgent(piece);
   }
 
   /** What this host is to bring from as far away as this parent is. */
-  #shareOf(parent: PeerId): Uint8Array | null {
+  #shareOf(parent: PeerId): PieceSet | null {
     const distance = this.#distances.get(parent) ?? 0;
     const known = this.#shares.get(distance);
     if (known !== undefined) return known;
@@ -263,15 +268,17 @@ export class PiecePicker {
     return share;
   }
 
-  #drawShare(distance: number): Uint8Array | null {
+  #drawShare(distance: number): PieceSet | null {
     const nearer = [...this.#distances]
       .filter(([, other]) => other < distance)
       .map(([peer]) => numberOf(peer));
     if (nearer.length === 0) return null;
-    return Uint8Array.from({ length: this.pieceCount }, (_, piece) => {
+    const share = new PieceSet(this.pieceCount);
+    for (let piece = 0; piece < this.pieceCount; piece += 1) {
       const lot = chanceOf(this.#self, piece);
-      return nearer.every((other) => chanceOf(other, piece) <= lot) ? 1 : 0;
-    });
+      if (nearer.every((other) => chanceOf(other, piece) <= lot)) share.add(piece);
+    }
+    return share;
   }
 
   #first(pieces: Iterable<number>, fits: (piece: number) => boolean): number | undefined {
@@ -279,29 +286,44 @@ export class PiecePicker {
     return undefined;
   }
 
-  #rarest(fits: (piece: number) => boolean): number | undefined {
+  #firstWanted(fits: (piece: number) => boolean): number | undefined {
+    const { urgent, soon, rest } = this.#wanted;
+    return this.#first(urgent, fits) ?? this.#first(soon, fits) ?? this.#first(rest, fits);
+  }
+
+  /** Of those that a parent has, are missing, and nobody was asked for. */
+  #rarest(known: PieceSet, share: PieceSet | null): number | undefined {
     let best: number | undefined;
     let fewest = Number.POSITIVE_INFINITY;
-    for (const piece of this.#order) {
-      const copies = this.#copies[piece] ?? 0;
-      if (copies >= fewest || !fits(piece)) continue;
-      best = piece;
-      fewest = copies;
+    let first = Number.POSITIVE_INFINITY;
+    const [has, have, asked, ours] = [known.words, this.#have.words, this.#asked.words, share?.words];
+    for (let index = 0; index < has.length; index += 1) {
+      let left = (has[index] ?? 0) & ~((have[index] ?? 0) | (asked[index] ?? 0));
+      if (ours !== undefined) left &= ours[index] ?? 0;
+      for (; left !== 0; left &= left - 1) {
+        const piece = (index << 5) | lowestBit(left);
+        const copies = this.#copies[piece] ?? 0;
+        const rank = this.#rank[piece] ?? 0;
+        if (copies > fewest || (copies === fewest && rank > first)) continue;
+        best = piece;
+        fewest = copies;
+        first = rank;
+      }
     }
     return best;
   }
 
   /** A piece that was asked of another parent: one that is late, or any once every missing piece has been asked for. */
-  #again(parent: PeerId, known: Uint8Array, isOurs: (piece: number) => boolean): number | undefined {
+  #again(parent: PeerId, known: PieceSet, share: PieceSet | null): number | undefined {
     const fits = (piece: number) => {
-      const parents = this.#requests.get(piece);
+      const asked = this.#requests.get(piece);
       return (
-        known[piece] === 1 &&
-        parents !== undefined &&
-        parents.size < ENDGAME_REQUESTS &&
-        !parents.has(parent) &&
-        this.#have[piece] === 0 &&
-        isOurs(piece)
+        known.has(piece) &&
+        asked !== undefined &&
+        asked.length < ENDGAME_REQUESTS &&
+        !asked.includes(parent) &&
+        !this.has(piece) &&
+        this.#isOurs(share, piece)
       );
     };
     const isEnd = !this.#isSelective && this.#requests.size >= this.#missing;
@@ -309,7 +331,7 @@ export class PiecePicker {
   }
 }
 
-/** 0…count−1 in an order that follows from the seed. Source: Fisher–Yates, with a linear congruential generator. */
+/** The place of each of 0…count−1 in an order that follows from the seed. Source: Fisher–Yates, with a linear congruential generator. */
 function shuffled(count: number, seed: number): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, index) => index);
   let state = (seed ^ 0x9e3779b9) >>> 0;
@@ -318,5 +340,7 @@ function shuffled(count: number, seed: number): Uint32Array {
     const other = Math.floor((state / 2 ** 32) * (index + 1));
     [order[index], order[other]] = [order[other] ?? 0, order[index] ?? 0];
   }
-  return order;
+  const places = new Uint32Array(count);
+  for (const [place, value] of order.entries()) places[value] = place;
+  return places;
 }

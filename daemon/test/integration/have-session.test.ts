@@ -17,18 +17,20 @@ async function startPair() {
   const arrived = Promise.withResolvers<HaveSession>();
   await listener.handle(HAVE_PROTOCOL, async (stream) => {
     const session = new HaveSession(stream);
-    arrived.resolve(session);
-    await session.run(PIECES, {
+    session.begin(PIECES, {
       conversations: 1,
       pieces: (_, pieces) => heard.push(pieces.map(({ piece }) => piece)),
       choked: () => {},
     });
+    arrived.resolve(session);
+    await session.run();
   });
   const heard: number[][] = [];
   const at = [{ host: '127.0.0.1', port: listener.port }];
   const stream = await caller.open(listener.peer, at, HAVE_PROTOCOL, AbortSignal.timeout(10_000));
   const teller = new HaveSession(stream);
-  void teller.run(PIECES, { conversations: NEIGHBOURS, pieces: () => {}, choked: () => {} }).catch(() => {});
+  teller.begin(PIECES, { conversations: NEIGHBOURS, pieces: () => {}, choked: () => {} });
+  void teller.run().catch(() => {});
   // The stream is there for the other side with the first message.
   teller.choke(false);
   const running = stack.move();

@@ -90,7 +90,7 @@ describe('a stream about a blob', () => {
       const session = new HaveSession(stream);
       try {
         await session.opening();
-        await session.run(PIECES, {
+        session.begin(PIECES, {
           conversations: 1,
           pieces: (_, known) => {
             for (const { piece, sha256 } of known) {
@@ -100,6 +100,7 @@ describe('a stream about a blob', () => {
           },
           choked: () => {},
         });
+        await session.run();
         ended.resolve(undefined);
       } catch (error) {
         ended.resolve(error as DrakkarError);

@@ -74,8 +74,9 @@ export async function startLiar(
     const { membership } = standing;
     session.open({ blob: name, sizeBytes, membership, grant: '', dataAddress: address, labels: {} });
     const sha256 = rawOf(digestOf('a lie'));
+    session.begin(pieces, { conversations: 1, pieces: () => {}, choked: () => {} });
     session.announce(Array.from({ length: pieces }, (_, piece) => ({ piece, sha256 })));
-    await session.run(pieces, { conversations: 1, pieces: () => {}, choked: () => {} });
+    await session.run();
   });
   link.start();
   while (!link.isUp) await new Promise((resolve) => setTimeout(resolve, 5));
