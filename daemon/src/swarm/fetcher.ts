@@ -6,16 +6,16 @@ import {
   type ErrorCode,
   type HostPort,
   lengthOf,
-  MAX_PIECE_BYTES,
   type PeerId,
   toDrakkarError,
 } from '@drakkar/protocol';
 import { inTraceOf, type Span } from '@drakkar/service';
+import { AskedParent, Asking, UNKNOWN_MS_PER_MIB } from './asking.ts';
 import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';
 import type { PiecePicker } from './picker.ts';
-import { type MemoryBudget, Throughput } from './rate.ts';
+import type { MemoryBudget } from './rate.ts';
 
 /** A blob, and how it is cut. */
 export interface BlobShape {
@@ -45,22 +45,17 @@ export interface FetcherModules {
   failed(error: unknown): void;
 }
 
-interface Parent {
-  readonly peer: PeerId;
+class Parent extends AskedParent {
   readonly address: HostPort;
   /** What it says that each piece hashes to. */
-  readonly claims: Map<number, Uint8Array>;
-  readonly throughput: Throughput;
+  readonly claims = new Map<number, Uint8Array>();
   /** All that it has sent. */
-  takenBytes: number;
-  requests: number;
-  failures: number;
-  /** Answers in a row that it is busy. */
-  refusals: number;
-  isChoking: boolean;
-  /** When it last began to choke. */
-  chokingSinceMs: number;
-  restsUntilMs: number;
+  takenBytes = 0;
+
+  constructor(peer: PeerId, address: HostPort) {
+    super(peer);
+    this.address = address;
+  }
 }
 
 interface Request {
@@ -80,89 +75,49 @@ interface Arriving {
   filled: number;
 }
 
-const REQUESTS = 16;
-/**
- * Of one parent at a time: the next request is on its way when the first is answered. Of a slow one, whose link others share, and of one
- * that nothing is known of, no more than one: what it was asked for could come from elsewhere sooner.
- */
-const REQUESTS_OF_FAST_PARENT = 4;
-const REQUESTS_OF_PARENT = 2;
-const REQUESTS_OF_SLOW_PARENT = 1;
-/** A parent is slow that takes this long for a piece: the way there and back is short against it. */
-const SLOW_MS = 250;
-/** A request shall take about this long, so that asking costs little and slots change hands. */
-const REQUEST_MS = 40;
-const PIECES_OF_ONE_REQUEST = 4;
-/** Beyond its limit a parent is asked for what a reader waits for: so much is not behind what nobody waits for. */
-const URGENT_REQUESTS_OF_PARENT = 2;
-/** The same for all parents together. */
-const URGENT_REQUESTS = 8;
-/** What is thought of a parent of which nothing is known: 8 Mbit/s. */
-const UNKNOWN_MS_PER_MIB = 1_000;
-const HEDGE_AFTER = 2;
 const LEAVE_AFTER = 8;
 /** Whoever gives this much is not left, however fast it was before. */
 const SLOWEST_BYTES_PER_MS = 2 ** 20 / (UNKNOWN_MS_PER_MIB * LEAVE_AFTER);
-const MIN_HEDGE_MS = 300;
 const MIN_LEAVE_MS = 1_500;
-const MAX_FAILURES = 4;
-const MAX_REFUSALS = 40;
 /** Who fails like this once is of no use. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'timeout']);
-const BUSY_REST_MS = 150;
-const FAILURE_REST_MS = 400;
 const RETRY_MS = 50;
 /** Who is asked by too many at once has time for more by then. */
 const CHOKE_PATIENCE_MS = 5_000;
-/** Who could ask for nothing for so long asks for what peers that are nearer were to bring. */
-const PATIENCE_MS = 3_000;
 
-/** Gets the missing pieces of one blob from its parents: whom to ask for what, how much at a time, and for how long to wait. */
+/** Gets the missing pieces of one blob from its parents: {@link Asking} says whom to ask for what, this does, and waits no longer than is of use. */
 export class PieceFetcher {
   readonly #blob: BlobShape;
   readonly #picker: PiecePicker;
   readonly #modules: FetcherModules;
-  readonly #parents = new Map<PeerId, Parent>();
+  readonly #asking: Asking<Parent>;
   readonly #requests = new Set<Request>();
   #retry: NodeJS.Timeout | undefined;
-  /** Since when parents have what is missing here, and nobody is asked for anything. */
-  #idleSinceMs: number | undefined;
   #isEnded = false;
 
   constructor(blob: BlobShape, picker: PiecePicker, modules: FetcherModules) {
     this.#blob = blob;
     this.#picker = picker;
+    this.#asking = new Asking(blob.cut, picker);
     this.#modules = modules;
   }
 
   /** Whether anything comes or may come from a parent. */
   get isHopeful(): boolean {
     if (this.#requests.size > 0) return true;
-    for (const { peer, isChoking } of this.#parents.values()) {
+    for (const { peer, isChoking } of this.#asking.parents.values()) {
       if (!isChoking && this.#picker.usefulPieces(peer) > 0) return true;
     }
     return false;
   }
 
   addParent(peer: PeerId, address: HostPort): void {
-    if (this.#parents.has(peer)) return;
-    this.#parents.set(peer, {
-      peer,
-      address,
-      claims: new Map(),
-      throughput: new Throughput(),
-      takenBytes: 0,
-      requests: 0,
-      failures: 0,
-      refusals: 0,
-      isChoking: false,
-      chokingSinceMs: 0,
-      restsUntilMs: 0,
-    });
+    const { parents } = this.#asking;
+    if (!parents.has(peer)) parents.set(peer, new Parent(peer, address));
   }
 
   parentHas(peer: PeerId, pieces: readonly KnownPiece[]): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#asking.parents.get(peer);
     if (parent === undefined) return;
     for (const { piece, sha256 } of pieces) {
       const trusted = this.#blob.cut.sha256(piece);
@@ -181,15 +136,14 @@ export class PieceFetcher {
   }
 
   choked(peer: PeerId, isChoking: boolean): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#asking.parents.get(peer);
     if (parent === undefined) return;
-    if (isChoking && !parent.isChoking) parent.chokingSinceMs = performance.now();
-    parent.isChoking = isChoking;
+    parent.choked(isChoking, performance.now());
     if (!isChoking) this.schedule();
   }
 
   removeParent(peer: PeerId): void {
-    if (!this.#parents.delete(peer)) return;
+    if (!this.#asking.parents.delete(peer)) return;
     this.#picker.parentGone(peer);
     for (const { parent, abort } of this.#requests) {
       if (parent.peer === peer) abort.abort(new DrakkarError('cancelled', 'the peer has gone'));
@@ -218,7 +172,7 @@ export class PieceFetcher {
   /** Whether a parent is known to have it, and gives something or has only just begun to choke. */
   mayGive(piece: number): boolean {
     const soonMs = performance.now() - CHOKE_PATIENCE_MS;
-    return this.#parents
+    return this.#asking.parents
       .values()
       .some(
         ({ peer, isChoking, chokingSinceMs }) =>
@@ -228,78 +182,14 @@ export class PieceFetcher {
 
   /** Asks whom it may for what it can. */
   schedule(): void {
-    if (this.#isEnded || this.#picker.missing === 0) return;
-    const nowMs = performance.now();
-    this.#askUrgent(nowMs);
-    const isPatient = this.#idleSinceMs === undefined || nowMs - this.#idleSinceMs < PATIENCE_MS;
-    const isWaiting = this.#askInTurn(nowMs, isPatient);
-    if (isPatient) this.#idleSinceMs = this.#isIdle ? (this.#idleSinceMs ?? nowMs) : undefined;
-    if (isWaiting || this.#idleSinceMs !== undefined) this.#scheduleLater();
-  }
-
-  /** @returns whether more could be asked for after a while */
-  #askInTurn(nowMs: number, isPatient: boolean): boolean {
-    let isWaiting = false;
-    for (let asked = true; asked; ) {
-      asked = false;
-      // One request each in turn, so that parents share the work.
-      for (const parent of this.#parents.values()) {
-        if (this.#requests.size >= REQUESTS) return false;
-        if (parent.isChoking || parent.requests >= this.#requestsOf(parent)) continue;
-        if (parent.restsUntilMs > nowMs) {
-          isWaiting = true;
-          continue;
-        }
-        const pieces = this.#pick(parent, isPatient);
-        if (pieces.length === 0) continue;
-        if (!this.#modules.budget.take(this.#bytesOf(pieces), this.#requests.size === 0)) {
-          for (const piece of pieces) this.#picker.failed(piece, parent.peer);
-          return true;
-        }
-        this.#ask(parent, pieces);
-        asked = true;
-      }
-    }
-    return isWaiting;
-  }
-
-  /** What a reader waits for, at once, of the parent that is likely to have it here first. */
-  #askUrgent(nowMs: number): void {
-    for (const piece of this.#picker.unaskedUrgent) {
-      if (this.#requests.size >= REQUESTS + URGENT_REQUESTS) return;
-      const parent = this.#quickestFor(piece, nowMs);
-      if (parent === undefined || !this.#picker.take(parent.peer, piece)) continue;
-      const isToo = (next: number) => this.#picker.isUrgent(next) && this.#picker.take(parent.peer, next);
-      const pieces = this.#extended(piece, PIECES_OF_ONE_REQUEST, isToo);
-      this.#modules.budget.take(this.#bytesOf(pieces), true);
-      this.#ask(parent, pieces);
-    }
-  }
-
-  #quickestFor(piece: number, nowMs: number): Parent | undefined {
-    const waitMs = ({ requests, throughput }: Parent) =>
-      (requests + 1) * (throughput.expectMs(this.#blob.cut.longestPieceBytes) ?? UNKNOWN_MS_PER_MIB);
-    return [...this.#parents.values()]
-      .filter((parent) => {
-        const { peer, isChoking, restsUntilMs, requests } = parent;
-        const hasRoom = requests < this.#requestsOf(parent) + URGENT_REQUESTS_OF_PARENT;
-        return !isChoking && hasRoom && restsUntilMs <= nowMs && this.#picker.hasOf(peer, piece);
-      })
-      .reduce<Parent | undefined>(
-        (best, parent) => (best === undefined || waitMs(parent) < waitMs(best) ? parent : best),
-        undefined,
-      );
-  }
-
-  get #isIdle(): boolean {
-    if (this.#requests.size > 0) return false;
-    return this.#parents.keys().some((peer) => this.#picker.usefulPieces(peer) > 0);
-  }
-
-  #requestsOf({ throughput }: Parent): number {
-    const pieceMs = throughput.expectMs(this.#blob.cut.longestPieceBytes);
-    if (pieceMs === undefined || pieceMs > SLOW_MS) return REQUESTS_OF_SLOW_PARENT;
-    return pieceMs < REQUEST_MS ? REQUESTS_OF_FAST_PARENT : REQUESTS_OF_PARENT;
+    if (this.#isEnded) return;
+    const isWaiting = this.#asking.schedule(performance.now(), (parent, pieces, canWait) => {
+      const bytes = this.#asking.bytesOf(pieces);
+      if (!this.#modules.budget.take(bytes, !canWait || this.#requests.size === 0)) return false;
+      this.#ask(parent, pieces, bytes);
+      return true;
+    });
+    if (isWaiting) this.#scheduleLater();
   }
 
   #scheduleLater(): void {
@@ -309,67 +199,40 @@ export class PieceFetcher {
     }, RETRY_MS);
   }
 
-  #pick(parent: Parent, isPatient: boolean): number[] {
-    const first = this.#picker.pick(parent.peer, isPatient);
-    if (first === undefined) return [];
-    const pieceMs = parent.throughput.expectMs(this.#blob.cut.longestPieceBytes) ?? REQUEST_MS;
-    const wanted = Math.min(PIECES_OF_ONE_REQUEST, Math.floor(REQUEST_MS / pieceMs));
-    return this.#extended(first, wanted, (next) => this.#picker.take(parent.peer, next, isPatient));
-  }
-
-  /** A piece and those behind it, as far as one answer holds them. */
-  #extended(first: number, wanted: number, isToo: (next: number) => boolean): number[] {
-    const { cut } = this.#blob;
-    const pieces = [first];
-    for (let next = first + 1; pieces.length < wanted; next += 1) {
-      if (cut.end(next) - cut.start(first) > MAX_PIECE_BYTES || !isToo(next)) break;
-      pieces.push(next);
-    }
-    return pieces;
-  }
-
-  #bytesOf(pieces: readonly number[]): number {
-    return pieces.reduce((sum, piece) => sum + lengthOf(this.#blob.cut, piece), 0);
-  }
-
-  #ask(parent: Parent, pieces: number[]): void {
+  #ask(parent: Parent, pieces: number[], bytes: number): void {
     // Whatever has led here: a piece that came for another download, say.
-    void inTraceOf(this.#modules.span(), () => this.#request(parent, pieces));
+    void inTraceOf(this.#modules.span(), () => this.#request(parent, pieces, bytes));
   }
 
-  async #request(parent: Parent, pieces: number[]): Promise<void> {
+  async #request(parent: Parent, pieces: number[], bytes: number): Promise<void> {
     const request = { parent, pieces, abort: new AbortController(), isReceived: false };
-    const bytes = this.#bytesOf(pieces);
     this.#requests.add(request);
-    parent.requests += 1;
+    this.#asking.began(parent);
     try {
       // Our own limit is no slowness of the parent's.
       await this.#modules.pass(bytes, request.abort.signal);
       await this.#receiveInTime(request, bytes);
-      parent.failures = 0;
-      parent.refusals = 0;
+      parent.answered();
     } catch (cause) {
       this.#judge(parent, toDrakkarError(request.abort.signal.aborted ? request.abort.signal.reason : cause));
     } finally {
       this.#modules.budget.give(bytes);
       this.#requests.delete(request);
-      parent.requests -= 1;
-      for (const piece of pieces) this.#picker.failed(piece, parent.peer);
+      this.#asking.ended(parent, pieces);
       this.schedule();
     }
   }
 
   async #receiveInTime(request: Request, bytes: number): Promise<void> {
     const { parent, pieces, abort } = request;
-    const expectedMs = parent.throughput.expectMs(bytes) ?? (bytes / 2 ** 20) * UNKNOWN_MS_PER_MIB;
     const hedge = setTimeout(
       () => {
         for (const piece of pieces) this.#picker.hedge(piece);
         this.schedule();
       },
-      Math.max(MIN_HEDGE_MS, HEDGE_AFTER * expectedMs),
+      this.#asking.hedgeAfterMs(parent, bytes),
     );
-    const patienceMs = Math.max(MIN_LEAVE_MS, LEAVE_AFTER * expectedMs);
+    const patienceMs = Math.max(MIN_LEAVE_MS, LEAVE_AFTER * this.#asking.expectMs(parent, bytes));
     let before = parent.takenBytes;
     const leave = setInterval(() => {
       // Slower than it was at first, as who has a rate to keep is: others are asked meanwhile, and it goes on.
@@ -451,8 +314,7 @@ export class PieceFetcher {
     } else {
       try {
         await deliver(piece, buffer.subarray(0, length), sha256, parent.peer);
-        // Those that are near do bring something.
-        if (!this.#picker.isFar(parent.peer)) this.#idleSinceMs = undefined;
+        this.#asking.gained(parent);
       } catch (error) {
         failed(error);
         throw error;
@@ -462,19 +324,15 @@ export class PieceFetcher {
   }
 
   #judge(parent: Parent, error: DrakkarError): void {
-    if (this.#isEnded || error.code === 'cancelled' || !this.#parents.has(parent.peer)) return;
+    if (this.#isEnded || error.code === 'cancelled' || !this.#asking.parents.has(parent.peer)) return;
     const nowMs = performance.now();
     if (error instanceof WrongPiece) {
       this.#modules.lost(parent.peer, error.piece);
     } else if (error.code === 'busy') {
-      parent.refusals += 1;
-      parent.restsUntilMs = nowMs + BUSY_REST_MS * (1 + Math.random());
-      if (parent.refusals >= MAX_REFUSALS) this.#modules.lost(parent.peer);
+      if (parent.refused(nowMs, Math.random())) this.#modules.lost(parent.peer);
     } else {
       this.#modules.stalled();
-      parent.failures += 1;
-      parent.restsUntilMs = nowMs + FAILURE_REST_MS * 2 ** parent.failures;
-      if (FINAL.has(error.code) || parent.failures >= MAX_FAILURES) this.#modules.lost(parent.peer);
+      if (parent.failed(nowMs) || FINAL.has(error.code)) this.#modules.lost(parent.peer);
     }
   }
 }
