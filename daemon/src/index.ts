@@ -28,7 +28,11 @@ export {
   type Wish,
 } from './native.ts';
 export { type Helper, keepHelper, nativeProgram, startHelper } from './native-process.ts';
+export { Announcements } from './swarm/announcements.ts';
+export { AskedParent, Asking } from './swarm/asking.ts';
+export { EXCHANGE_DEFAULTS, SWARM_PEER_DEFAULTS } from './swarm/options.ts';
 export { PiecePicker } from './swarm/picker.ts';
+export { type SlotRequest, Slots } from './swarm/slots.ts';
 export { SuperSeed } from './swarm/super-seed.ts';
 
 /** The parts of the swarm, loaded when somebody needs them: a command that reads the configuration does not wait for libp2p. */

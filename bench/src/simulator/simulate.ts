@@ -1,30 +1,40 @@
-import { PiecePicker, SuperSeed } from '@drakkar/daemon';
+import { createHash } from 'node:crypto';
+import { SWARM_PEER_DEFAULTS } from '@drakkar/daemon';
 import {
   blobKeyOf,
+  type Cut,
   digestOf,
   distance,
   type Labels,
-  LOCALITY_LABELS,
   type PeerId,
   peerIdFromRaw,
 } from '@drakkar/protocol';
-import { type Advice, type BlobSize, Swarm, type SwarmOptions } from '@drakkar/supernode';
+import { type BlobSize, SWARM_DEFAULTS, Swarm, type SwarmOptions } from '@drakkar/supernode';
 import { Events } from './events.ts';
+import { type Nature, type Said, SimulatedHost, type World } from './host.ts';
+import { Link } from './links.ts';
 
 /** A distribution of one blob to hosts that want it, in a world of links alone. */
 export interface Scene {
   readonly hosts: number;
   readonly pieces: number;
   readonly pieceBytes: number;
-  /** Of each host's link, in each direction, and of the registry's. */
+  /** Of each host's link, in each direction. */
   readonly linkBytesPerSecond: number;
-  readonly latencyMs: number;
-  /** From one host's arrival to the next. */
-  readonly arrivalMs: number;
+  readonly registryBytesPerSecond?: number;
+  /** One way, between hosts that are so far from each other: 0 for those of one place, and so on. */
+  readonly latencyMs: (distance: number) => number;
+  /** When each host begins to want the blob. */
+  readonly arrivesAtMs?: (host: number) => number;
   readonly labels?: (host: number) => Labels;
-  /** When each host dies, if it does. */
+  /** When each host dies, after its arrival, if it does. */
   readonly diesAtMs?: (host: number) => number | undefined;
+  readonly nature?: (host: number) => Partial<Nature>;
+  /** Of what is between the values of a label: between racks, between zones. In each direction, for each value. */
+  readonly trunks?: { readonly label: string; readonly bytesPerSecond: number };
+  readonly uploadSlots?: number;
   readonly swarm?: Partial<SwarmOptions>;
+  readonly seed?: number;
   readonly untilMs: number;
 }
 
@@ -33,304 +43,258 @@ export interface Outcome {
   readonly finishedMs: readonly (number | undefined)[];
   readonly originBytes: number;
   readonly mostUploads: number;
-  /** Between hosts that share no place. */
-  readonly farBytes: number;
+  /** What hosts gave each other, by how far away from each other they are. */
+  readonly bytesByDistance: readonly number[];
+  /** What came into each place from elsewhere, by label and value, as in `zone=a`. */
+  readonly bytesInto: ReadonlyMap<string, number>;
+  readonly messages: { readonly toSupernode: number; readonly fromSupernode: number };
+  /** CPU that the supernode's decisions took here. */
+  readonly supernodeMs: number;
+  readonly simulatedMs: number;
+  readonly events: number;
 }
 
-const UPLOAD_SLOTS = 8;
-const DOWNLOADS = 12;
-const DOWNLOADS_OF_ONE_PARENT = 2;
-const SHOWN_AHEAD = 4;
-const ADVICE_MS = 50;
-const HEARTBEAT_MS = 4_000;
-const RELEASE_MS = 1_000;
-
-interface SimulatedHost {
-  readonly peer: PeerId;
-  readonly index: number;
-  readonly arrivedMs: number;
-  readonly labels: Labels;
-  readonly picker: PiecePicker;
-  readonly seed: SuperSeed;
-  /** When a child last gained something. */
-  newsAtMs: number;
-  parents: SimulatedHost[];
-  readonly children: Set<SimulatedHost>;
-  readonly downloadsFrom: Map<PeerId, number>;
-  uploads: number;
-  downloads: number;
-  reading: boolean;
-  isOrigin: boolean;
-  finishedMs: number | undefined;
-  isDead: boolean;
-}
+/** As the supernode's own, but for the grouping of advice. */
+const ADVICE_MS = 10;
+const EXPIRY_MS = 1_000;
 
 /** Runs the supernode's and the daemons' pure cores against each other. The same scene gives the same outcome. */
 export function simulate(scene: Scene): Outcome {
   return new Simulation(scene).run();
 }
 
-class Simulation {
+class Simulation implements World {
+  readonly events = new Events();
+  readonly cut: Cut;
+  readonly registry: Link;
+  readonly uploadSlots: number;
   readonly #scene: Scene;
-  readonly #events = new Events();
   readonly #swarm: Swarm;
+  readonly #blob: BlobSize;
   readonly #hosts = new Map<PeerId, SimulatedHost>();
   readonly #all: SimulatedHost[] = [];
-  readonly #blob: BlobSize;
-  #originBytes = 0;
+  readonly #trunks = new Map<string, { readonly up: Link; readonly down: Link }>();
+  readonly #bytesByDistance: number[] = [];
+  readonly #bytesInto = new Map<string, number>();
+  readonly #places: readonly string[];
+  #left: number;
+  #random: number;
   #mostUploads = 0;
-  #farBytes = 0;
-  #registryReaders = 0;
+  #isAdvising = false;
+  #toSupernode = 0;
+  #fromSupernode = 0;
+  #supernodeMs = 0;
 
   constructor(scene: Scene) {
     this.#scene = scene;
+    this.#places = scene.swarm?.localityLabels ?? SWARM_DEFAULTS.localityLabels;
     this.#swarm = new Swarm(scene.swarm);
+    this.uploadSlots = scene.uploadSlots ?? SWARM_PEER_DEFAULTS.limits.uploadSlots;
+    this.#left = scene.hosts;
+    this.#random = scene.seed ?? 1;
+    this.registry = new Link(scene.registryBytesPerSecond ?? scene.linkBytesPerSecond);
+    this.cut = evenCut(scene);
     this.#blob = {
       name: { digest: digestOf('blob'), origin: 'simulated' },
-      sizeBytes: scene.pieces * scene.pieceBytes,
+      sizeBytes: this.cut.sizeBytes,
       pieces: scene.pieces,
     };
   }
 
   run(): Outcome {
-    for (let index = 0; index < this.#scene.hosts; index += 1) {
-      this.#events.after(index * this.#scene.arrivalMs, () => this.#arrive(index));
+    const { hosts, arrivesAtMs = () => 0, untilMs } = this.#scene;
+    for (let index = 0; index < hosts; index += 1) {
+      this.events.after(arrivesAtMs(index), () => this.#arrive(index));
     }
-    this.#every(ADVICE_MS, () => {
-      for (const peer of this.#swarm.expire(this.#events.nowMs)) this.#hosts.delete(peer);
-      for (const advice of this.#swarm.advise(this.#events.nowMs)) this.#follow(advice);
-    });
-    this.#every(HEARTBEAT_MS, () => {
-      for (const host of this.#all) {
-        if (!host.isDead) this.#swarm.heartbeat(host.peer, host.uploads, this.#events.nowMs);
-      }
-    });
-    this.#every(RELEASE_MS / 4, () => {
-      for (const host of this.#all) {
-        if (host.seed.heldBack === 0 || this.#events.nowMs - host.newsAtMs < RELEASE_MS) continue;
-        this.#announce(host, host.seed.release());
-      }
-    });
-    const isOver = () =>
-      this.#all.length === this.#scene.hosts &&
-      this.#all.every(({ finishedMs, isDead }) => finishedMs !== undefined || isDead);
-    this.#events.run(isOver, this.#scene.untilMs);
+    this.events.every(EXPIRY_MS, () => this.#ask(() => void this.#swarm.expire(this.events.nowMs)));
+    this.events.run(() => this.#left === 0, untilMs);
     return {
       finishedMs: this.#all.map(({ finishedMs }) => finishedMs),
-      originBytes: this.#originBytes,
+      originBytes: this.registry.sentBytes,
       mostUploads: this.#mostUploads,
-      farBytes: this.#farBytes,
+      bytesByDistance: this.#bytesByDistance,
+      bytesInto: this.#bytesInto,
+      messages: { toSupernode: this.#toSupernode, fromSupernode: this.#fromSupernode },
+      supernodeMs: this.#supernodeMs,
+      simulatedMs: this.events.nowMs,
+      events: this.events.count,
     };
   }
 
-  #every(periodMs: number, happen: () => void): void {
-    const again = () => {
-      happen();
-      this.#events.after(periodMs, again);
-    };
-    this.#events.after(0, again);
+  latencyMs(one: SimulatedHost, other: SimulatedHost): number {
+    return this.#scene.latencyMs(this.#distance(one, other));
+  }
+
+  path(from: SimulatedHost, to: SimulatedHost): readonly Link[] {
+    this.#mostUploads = Math.max(this.#mostUploads, from.slots.taken);
+    const { trunks } = this.#scene;
+    if (trunks === undefined) return [from.up, to.down];
+    const placeOf = ({ nature }: SimulatedHost) => nature.labels[trunks.label] ?? '';
+    const [here, there] = [placeOf(from), placeOf(to)];
+    if (here === there) return [from.up, to.down];
+    return [from.up, this.#trunkOf(here).up, this.#trunkOf(there).down, to.down];
+  }
+
+  /** Source: the mixing function of SplitMix32. */
+  chance(): number {
+    this.#random = (this.#random + 0x9e3779b9) | 0;
+    let mixed = this.#random ^ (this.#random >>> 16);
+    mixed = Math.imul(mixed, 0x21f0aaad);
+    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
+    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
+  }
+
+  tell(host: SimulatedHost, said: Said): void {
+    this.#toSupernode += 1;
+    this.events.after(this.#toSupernodeMs, () => {
+      if (!this.#hosts.has(host.peer)) return;
+      this.#ask(() => this.#hear(host.peer, said));
+      this.#adviseSoon();
+    });
+  }
+
+  moved(from: SimulatedHost, to: SimulatedHost, bytes: number): void {
+    const away = this.#distance(from, to);
+    this.#bytesByDistance[away] = (this.#bytesByDistance[away] ?? 0) + bytes;
+    for (const label of this.#places.slice(0, away)) {
+      const value = to.nature.labels[label];
+      if (value === undefined || value === from.nature.labels[label]) continue;
+      const place = `${label}=${value}`;
+      this.#bytesInto.set(place, (this.#bytesInto.get(place) ?? 0) + bytes);
+    }
+  }
+
+  finished(): void {
+    this.#left -= 1;
+  }
+
+  get #toSupernodeMs(): number {
+    return this.#scene.latencyMs(this.#places.length);
+  }
+
+  #distance(one: SimulatedHost, other: SimulatedHost): number {
+    return distance(one.nature.labels, other.nature.labels, this.#places);
+  }
+
+  #trunkOf(place: string): { readonly up: Link; readonly down: Link } {
+    const known = this.#trunks.get(place);
+    if (known !== undefined) return known;
+    const { bytesPerSecond = 0 } = this.#scene.trunks ?? {};
+    const trunk = { up: new Link(bytesPerSecond), down: new Link(bytesPerSecond) };
+    this.#trunks.set(place, trunk);
+    return trunk;
   }
 
   #arrive(index: number): void {
-    const raw = Buffer.alloc(32);
-    raw.writeUInt32BE(index + 1);
-    const peer = peerIdFromRaw(raw);
-    const host: SimulatedHost = {
+    const { labels, linkBytesPerSecond, nature, diesAtMs } = this.#scene;
+    const peer = peerIdFromRaw(
+      createHash('sha256')
+        .update(`${this.#scene.seed ?? 1} ${index}`)
+        .digest(),
+    );
+    const host = new SimulatedHost(
       peer,
       index,
-      arrivedMs: this.#events.nowMs,
-      labels: this.#scene.labels?.(index) ?? {},
-      picker: new PiecePicker(this.#scene.pieces, [], peer),
-      seed: new SuperSeed(this.#scene.pieces, SHOWN_AHEAD),
-      newsAtMs: this.#events.nowMs,
-      parents: [],
-      children: new Set(),
-      downloadsFrom: new Map(),
-      uploads: 0,
-      downloads: 0,
-      reading: false,
-      isOrigin: false,
-      finishedMs: undefined,
-      isDead: false,
-    };
-    this.#hosts.set(peer, host);
-    this.#all.push(host);
-    this.#swarm.join(
       {
-        peer,
-        name: `host-${index}`,
-        dataAddress: '',
-        controlAddresses: [],
-        labels: host.labels,
-        uploadSlots: UPLOAD_SLOTS,
-        roles: [],
-        doesTasks: false,
+        labels: labels?.(index) ?? {},
+        bytesPerSecond: linkBytesPerSecond,
+        isEvil: false,
+        ...nature?.(index),
       },
-      this.#events.nowMs,
+      this,
     );
-    this.#swarm.want(peer, this.#blob, 0, this.#events.nowMs);
-    const diesAtMs = this.#scene.diesAtMs?.(index);
-    if (diesAtMs !== undefined) this.#events.after(diesAtMs, () => this.#die(host));
+    this.#all[index] = host;
+    this.events.after(this.#toSupernodeMs, () => this.#join(host));
+    const dies = diesAtMs?.(index);
+    if (dies !== undefined) this.events.after(dies, () => this.#die(host));
+  }
+
+  #join(host: SimulatedHost): void {
+    if (host.isDead) return;
+    const { peer, nature, index } = host;
+    this.#hosts.set(peer, host);
+    const { nowMs } = this.events;
+    this.#toSupernode += 2;
+    this.#ask(() => {
+      const uploadSlots = host.slots.limit;
+      const rest = { dataAddress: '', controlAddresses: [], roles: [], doesTasks: false };
+      this.#swarm.join({ peer, name: `host-${index}`, labels: nature.labels, uploadSlots, ...rest }, nowMs);
+      this.#swarm.want(peer, this.#blob, 0, nowMs);
+    });
+    this.#adviseSoon();
+    this.events.after(SWARM_DEFAULTS.heartbeatMs, () => this.#beat(host));
+  }
+
+  #beat(host: SimulatedHost): void {
+    if (host.isDead) return;
+    this.#toSupernode += 1;
+    const { taken } = host.slots;
+    this.#ask(() => this.#swarm.heartbeat(host.peer, taken, this.events.nowMs));
+    this.events.after(SWARM_DEFAULTS.heartbeatMs, () => this.#beat(host));
   }
 
   #die(host: SimulatedHost): void {
-    host.isDead = true;
-    for (const child of host.children) {
-      child.picker.parentGone(host.peer);
-      child.picker.leave(host.peer);
-      child.parents = child.parents.filter((parent) => parent !== host);
-    }
-    for (const parent of host.parents) {
-      parent.children.delete(host);
-      parent.seed.leave(host.peer);
-      parent.picker.leave(host.peer);
-      this.#show(parent);
-    }
-    for (const other of this.#all) this.#fetch(other);
-  }
-
-  #follow({ to, parents, origin }: Advice): void {
-    const host = this.#hosts.get(to);
-    if (host === undefined || host.isDead) return;
-    const named = parents.flatMap(({ peer }) => this.#hosts.get(peer) ?? []).filter(({ isDead }) => !isDead);
-    for (const gone of host.parents.filter((parent) => !named.includes(parent))) {
-      host.picker.parentGone(gone.peer);
-      host.picker.leave(gone.peer);
-      gone.children.delete(host);
-      gone.seed.leave(host.peer);
-    }
-    const fresh = named.filter((parent) => !host.parents.includes(parent));
-    host.parents = named;
-    for (const parent of fresh) this.#meet(host, parent);
-    host.isOrigin = origin;
-    if (origin) this.#readUpstream(host);
-    this.#fetch(host);
-  }
-
-  #meet(child: SimulatedHost, parent: SimulatedHost): void {
-    parent.children.add(child);
-    const away = distance(child.labels, parent.labels);
-    parent.seed.enter(child.peer, away);
-    parent.picker.enter(child.peer, away);
-    child.picker.enter(parent.peer, away);
-    const pieces = this.#piecesOf(parent);
-    child.picker.parentHas(
-      parent.peer,
-      pieces.filter((piece) => !parent.seed.isHeldBack(piece)),
-    );
-    parent.seed.seenAt(child.peer, this.#piecesOf(child));
-    parent.newsAtMs = this.#events.nowMs;
-    this.#show(parent);
-  }
-
-  #piecesOf(host: SimulatedHost): number[] {
-    return Array.from({ length: this.#scene.pieces }, (_, piece) => piece).filter((piece) =>
-      host.picker.has(piece),
-    );
-  }
-
-  /** What all children of a parent may know. */
-  #announce(parent: SimulatedHost, pieces: readonly number[]): void {
-    if (pieces.length === 0) return;
-    for (const child of parent.children) {
-      this.#events.after(this.#scene.latencyMs, () => {
-        child.picker.parentHas(parent.peer, pieces);
-        this.#fetch(child);
-      });
-    }
-  }
-
-  /** What a parent shows anew, to those whom its super-seeding names. */
-  #show(parent: SimulatedHost): void {
-    for (const [peer, pieces] of parent.seed.next()) {
-      const child = this.#hosts.get(peer);
-      if (child === undefined) continue;
-      this.#events.after(this.#scene.latencyMs, () => {
-        child.picker.parentHas(parent.peer, pieces);
-        this.#fetch(child);
-      });
-    }
-  }
-
-  #readUpstream(host: SimulatedHost): void {
-    if (host.reading || host.isDead || !host.isOrigin) return;
-    const piece = Array.from({ length: this.#scene.pieces }, (_, index) => index).find(
-      (index) => !host.picker.has(index),
-    );
-    if (piece === undefined) return;
-    host.reading = true;
-    this.#registryReaders += 1;
-    const ms = (this.#scene.pieceBytes * this.#registryReaders * 1000) / this.#scene.linkBytesPerSecond;
-    this.#events.after(ms, () => {
-      host.reading = false;
-      this.#registryReaders -= 1;
-      if (host.isDead) return;
-      this.#originBytes += this.#scene.pieceBytes;
-      const have = this.#scene.pieces - host.picker.missing + 1;
-      this.#swarm.originProgress(
-        host.peer,
-        blobKeyOf(this.#blob.name),
-        have * this.#scene.pieceBytes,
-        this.#events.nowMs,
-      );
-      host.seed.gained([piece]);
-      this.#gain(host, piece, false);
-      this.#readUpstream(host);
+    if (host.isWanting) this.#left -= 1;
+    host.die();
+    this.events.after(this.#toSupernodeMs, () => {
+      this.#hosts.delete(host.peer);
+      this.#ask(() => this.#swarm.leave(host.peer));
+      this.#adviseSoon();
     });
   }
 
-  #gain(host: SimulatedHost, piece: number, isForAll: boolean): void {
-    if (host.picker.has(piece)) return;
-    host.picker.arrived(piece);
-    this.#swarm.have(host.peer, this.#blob, this.#scene.pieces - host.picker.missing, this.#events.nowMs);
-    if (host.picker.missing === 0) host.finishedMs = this.#events.nowMs - host.arrivedMs;
-    if (isForAll) this.#announce(host, [piece]);
-    for (const parent of host.parents) {
-      parent.seed.seenAt(host.peer, [piece]);
-      parent.newsAtMs = this.#events.nowMs;
-      this.#show(parent);
-    }
-    this.#show(host);
-  }
-
-  #fetch(host: SimulatedHost): void {
-    if (host.isDead || host.picker.missing === 0) return;
-    for (const parent of host.parents) {
-      while (
-        host.downloads < DOWNLOADS &&
-        parent.uploads < UPLOAD_SLOTS &&
-        !parent.isDead &&
-        (host.downloadsFrom.get(parent.peer) ?? 0) < DOWNLOADS_OF_ONE_PARENT
-      ) {
-        const piece = host.picker.pick(parent.peer);
-        if (piece === undefined) break;
-        this.#transfer(host, parent, piece);
-      }
+  #hear(peer: PeerId, said: Said): void {
+    const { nowMs } = this.events;
+    const key = blobKeyOf(this.#blob.name);
+    switch (said.kind) {
+      case 'have':
+        this.#swarm.have(peer, this.#blob, said.pieces, nowMs);
+        break;
+      case 'originProgress':
+        this.#swarm.originProgress(peer, key, said.bytes, nowMs);
+        break;
+      case 'useless':
+        this.#swarm.useless(peer, said.peer, key, nowMs);
+        break;
+      case 'report':
+        this.#swarm.report(peer, said.peer, key, nowMs);
+        break;
     }
   }
 
-  #transfer(child: SimulatedHost, parent: SimulatedHost, piece: number): void {
-    const count = (delta: number) => {
-      child.downloads += delta;
-      parent.uploads += delta;
-      child.downloadsFrom.set(parent.peer, (child.downloadsFrom.get(parent.peer) ?? 0) + delta);
-    };
-    count(1);
-    this.#mostUploads = Math.max(this.#mostUploads, parent.uploads);
-    const sharers = Math.max(parent.uploads, child.downloads + (child.reading ? 1 : 0));
-    const ms =
-      this.#scene.latencyMs + (this.#scene.pieceBytes * sharers * 1000) / this.#scene.linkBytesPerSecond;
-    this.#events.after(ms, () => {
-      count(-1);
-      if (child.isDead) return;
-      if (parent.isDead) child.picker.failed(piece, parent.peer);
-      else {
-        if (distance(child.labels, parent.labels) === LOCALITY_LABELS.length)
-          this.#farBytes += this.#scene.pieceBytes;
-        this.#gain(child, piece, true);
+  #adviseSoon(): void {
+    if (this.#isAdvising) return;
+    this.#isAdvising = true;
+    this.events.after(ADVICE_MS, () => {
+      this.#isAdvising = false;
+      const advices = this.#ask(() => this.#swarm.advise(this.events.nowMs));
+      this.#fromSupernode += advices.length;
+      for (const { to, parents, origin } of advices) {
+        const named = parents.flatMap(({ peer }) => this.#hosts.get(peer) ?? []);
+        this.events.after(this.#toSupernodeMs, () => this.#hosts.get(to)?.advise(named, origin));
       }
-      this.#fetch(child);
-      for (const other of parent.children) this.#fetch(other);
+      if (this.#swarm.isStale || this.#swarm.isWaiting) this.#adviseSoon();
     });
   }
+
+  /** The supernode does something. */
+  #ask<Answer>(work: () => Answer): Answer {
+    const startedMs = performance.now();
+    const answer = work();
+    this.#supernodeMs += performance.now() - startedMs;
+    return answer;
+  }
+}
+
+function evenCut({ pieces, pieceBytes }: Scene): Cut {
+  const sizeBytes = pieces * pieceBytes;
+  return {
+    sizeBytes,
+    pieceCount: pieces,
+    longestPieceBytes: pieceBytes,
+    start: (piece) => Math.min(piece * pieceBytes, sizeBytes),
+    end: (piece) => Math.min((piece + 1) * pieceBytes, sizeBytes),
+    pieceAt: (offset) => Math.floor(offset / pieceBytes),
+    sha256: () => undefined,
+  };
 }

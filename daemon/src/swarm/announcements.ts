@@ -16,7 +16,8 @@ const MOST_LAZY_MS = 500;
 /** What one peer is to be told of the pieces of a blob, and how soon. Pure state. */
 export class Announcements {
   readonly #told: PieceSet;
-  readonly #theirs: PieceSet;
+  /** What it has said that it has. */
+  readonly theirs: PieceSet;
   #waiting: number[] = [];
   /** The same pieces as {@link #waiting}. */
   readonly #unsaid: PieceSet;
@@ -28,7 +29,7 @@ export class Announcements {
 
   constructor(pieceCount: number) {
     this.#told = new PieceSet(pieceCount);
-    this.#theirs = new PieceSet(pieceCount);
+    this.theirs = new PieceSet(pieceCount);
     this.#unsaid = new PieceSet(pieceCount);
   }
 
@@ -38,14 +39,14 @@ export class Announcements {
       if (!this.#told.add(piece)) continue;
       this.#waiting.push(piece);
       this.#unsaid.add(piece);
-      if (!this.#theirs.has(piece)) this.#wanted += 1;
+      if (!this.theirs.has(piece)) this.#wanted += 1;
     }
   }
 
   /** It says that it has these. */
   heard(pieces: Iterable<number>): void {
     for (const piece of pieces) {
-      if (!this.#theirs.add(piece) || !this.#told.has(piece)) continue;
+      if (!this.theirs.add(piece) || !this.#told.has(piece)) continue;
       if (this.#unsaid.has(piece)) this.#wanted -= 1;
       else this.#lacking -= 1;
     }

@@ -19,6 +19,7 @@ import { authorizationOf, type OfferedBlob } from './data-server.ts';
 import { type BlobShape, PieceFetcher } from './fetcher.ts';
 import type { HaveEvents, HaveSession, KnownPiece } from './have-session.ts';
 import { Introductions, type IntroductionsModules } from './introductions.ts';
+import { EXCHANGE_DEFAULTS } from './options.ts';
 import { PiecePicker } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
 import { SuperSeed } from './super-seed.ts';
@@ -65,8 +66,13 @@ export interface ExchangeModules extends IntroductionsModules {
   pieceReceived(peer: PeerId, bytes: number): void;
 }
 
-const SESSIONS = 64;
-const SHOWN_AHEAD = 4;
+const {
+  sessions: SESSIONS,
+  shownAhead: SHOWN_AHEAD,
+  releaseMs: RELEASE_MS,
+  progressPatienceMs: PROGRESS_PATIENCE_MS,
+  originToldMs: ORIGIN_TOLD_MS,
+} = EXCHANGE_DEFAULTS;
 /** Pieces after one that a reader waits for. */
 const READ_AHEAD = 4;
 /** So long nobody waits for a supernode that is away. */
@@ -77,16 +83,10 @@ const SEEKING_PATIENCE_MS = 15_000;
 const ANSWER_PATIENCE_MS = 1_000;
 /** Whoever was asked for the blob has answered by then. */
 const ACQUAINTANCE_PATIENCE_MS = 1_000;
-/** Without a piece for so long, whoever may read upstream is not believed in any more. */
-const PROGRESS_PATIENCE_MS = 20_000;
 const POLL_MS = 100;
-/** When nobody has said anything new for so long, everybody is shown everything. */
-const RELEASE_MS = 1_000;
 /** A child that neither gains nor takes anything for so long may open another stream. */
 const SESSION_IDLE_MS = 120_000;
 const HANG_UP_MS = 500;
-/** Of small pieces many come in a second; progress is told no more often than this. */
-const ORIGIN_TOLD_MS = 100;
 /** Who wants single pieces asks so many acquaintances before the supernode has said whom to ask. */
 const ASKED_AT_ONCE = 4;
 /** A peer that has something has said so by then. */

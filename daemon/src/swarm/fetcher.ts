@@ -14,6 +14,7 @@ import { AskedParent, Asking, UNKNOWN_MS_PER_MIB } from './asking.ts';
 import type { BufferPool } from './buffers.ts';
 import type { DataClient } from './data-client.ts';
 import type { KnownPiece } from './have-session.ts';
+import { EXCHANGE_DEFAULTS } from './options.ts';
 import type { PiecePicker } from './picker.ts';
 import type { MemoryBudget } from './rate.ts';
 
@@ -81,7 +82,6 @@ const SLOWEST_BYTES_PER_MS = 2 ** 20 / (UNKNOWN_MS_PER_MIB * LEAVE_AFTER);
 const MIN_LEAVE_MS = 1_500;
 /** Who fails like this once is of no use. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthorized', 'not_found', 'timeout']);
-const RETRY_MS = 50;
 /** Who is asked by too many at once has time for more by then. */
 const CHOKE_PATIENCE_MS = 5_000;
 
@@ -196,7 +196,7 @@ export class PieceFetcher {
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined;
       this.schedule();
-    }, RETRY_MS);
+    }, EXCHANGE_DEFAULTS.retryMs);
   }
 
   #ask(parent: Parent, pieces: number[], bytes: number): void {

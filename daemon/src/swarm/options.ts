@@ -23,3 +23,20 @@ export const SWARM_PEER_DEFAULTS = {
     memoryBytes: 512 * 1024 * 1024,
   },
 } as const;
+
+/** How a host deals with others about one blob. */
+export const EXCHANGE_DEFAULTS = {
+  /** Streams at a time. */
+  sessions: 64,
+  /** Pieces that one child may be shown before any of them has been passed on. */
+  shownAhead: 4,
+  /** When nobody has said anything new for so long, everybody is shown everything. */
+  releaseMs: 1_000,
+  /** Without a piece for so long, whoever may read upstream is not believed in any more. */
+  progressPatienceMs: 20_000,
+  /** Of small pieces many come in a second; progress is told the supernode no more often than this. */
+  haveIntervalMs: 500,
+  originToldMs: 100,
+  /** When to ask again whom nothing could be asked of. */
+  retryMs: 50,
+};

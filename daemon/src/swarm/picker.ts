@@ -19,7 +19,7 @@ const ENDGAME_REQUESTS = 2;
 export class PiecePicker {
   readonly pieceCount: number;
   readonly #have: PieceSet;
-  readonly #parents = new Map<PeerId, PieceSet>();
+  readonly #parents = new Map<PeerId, ParentPieces>();
   /** How many parents have each piece. */
   readonly #copies: Uint16Array;
   /** Who has been asked for each piece; {@link #asked} has the same pieces. */
@@ -37,6 +37,8 @@ export class PiecePicker {
   readonly #shares = new Map<number, PieceSet | null>();
   readonly #isSelective: boolean;
   #missing: number;
+  /** Changes whenever there may be something to ask a parent for that there was not. */
+  #turn = 0;
 
   /**
    * @param self who this is: others come to the same shares, and ask for pieces in another order
@@ -66,31 +68,37 @@ export class PiecePicker {
   enter(peer: PeerId, distance: number): void {
     this.#distances.set(peer, distance);
     this.#shares.clear();
+    this.#turn += 1;
   }
 
   leave(peer: PeerId): void {
     this.#distances.delete(peer);
     this.#shares.clear();
+    this.#turn += 1;
   }
 
   /** A parent has these pieces, too. Pieces that there are not are left out. */
   parentHas(parent: PeerId, pieces: Iterable<number>): void {
-    const known = this.#parents.get(parent) ?? new PieceSet(this.pieceCount);
+    const known = this.#parents.get(parent) ?? { pieces: new PieceSet(this.pieceCount), emptyAtTurn: -1 };
     this.#parents.set(parent, known);
-    for (const piece of pieces) if (known.add(piece)) this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
+    for (const piece of pieces) {
+      if (!known.pieces.add(piece)) continue;
+      this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
+      known.emptyAtTurn = -1;
+    }
   }
 
   parentGone(parent: PeerId): void {
     const known = this.#parents.get(parent);
     if (known === undefined) return;
     this.#parents.delete(parent);
-    for (const piece of known) this.#copies[piece] = (this.#copies[piece] ?? 1) - 1;
+    for (const piece of known.pieces) this.#copies[piece] = (this.#copies[piece] ?? 1) - 1;
     for (const piece of this.#requests.keys()) this.failed(piece, parent);
   }
 
   /** How many pieces of a parent are missing here, and to be fetched. */
   usefulPieces(parent: PeerId): number {
-    const known = this.#parents.get(parent);
+    const known = this.#parents.get(parent)?.pieces;
     if (known === undefined) return 0;
     if (this.#isSelective) return this.#inOrder().filter((piece) => known.has(piece)).length;
     return known.countWithout(this.#have);
@@ -119,6 +127,7 @@ export class PiecePicker {
       if (urgency !== 'rest') rest.delete(piece);
       this.#wanted[urgency].add(piece);
     }
+    this.#turn += 1;
   }
 
   /** Nobody wants these any more. */
@@ -142,7 +151,7 @@ export class PiecePicker {
 
   /** Whether a parent is known to have it. */
   hasOf(parent: PeerId, piece: number): boolean {
-    return this.#parents.get(parent)?.has(piece) === true;
+    return this.#parents.get(parent)?.pieces.has(piece) === true;
   }
 
   /** Missing pieces that nobody wants and somebody has, the rarest first. */
@@ -172,6 +181,7 @@ export class PiecePicker {
     if (asked === undefined) this.#requests.set(piece, [parent]);
     else if (!asked.includes(parent)) asked.push(parent);
     this.#asked.add(piece);
+    if (this.#isEnd) this.#turn += 1;
   }
 
   /** Asks the parent for this very piece, too, if it could be {@link pick}ed. */
@@ -185,7 +195,9 @@ export class PiecePicker {
 
   /** A request takes too long: another parent may be asked as well. */
   hedge(piece: number): void {
-    if (this.isAsked(piece)) this.#hedged.add(piece);
+    if (!this.isAsked(piece)) return;
+    this.#hedged.add(piece);
+    this.#turn += 1;
   }
 
   /**
@@ -193,8 +205,10 @@ export class PiecePicker {
    * @param isPatient whether the pieces that others are to bring are left to them
    */
   pick(parent: PeerId, isPatient = true): number | undefined {
-    const known = this.#parents.get(parent);
-    if (known === undefined) return undefined;
+    const parentPieces = this.#parents.get(parent);
+    if (parentPieces === undefined || (isPatient && parentPieces.emptyAtTurn === this.#turn))
+      return undefined;
+    const known = parentPieces.pieces;
     const share = isPatient ? this.#shareOf(parent) : null;
     const isFresh = (piece: number) =>
       known.has(piece) && !this.has(piece) && !this.isAsked(piece) && this.#isOurs(share, piece);
@@ -202,7 +216,11 @@ export class PiecePicker {
       this.#firstWanted(isFresh) ??
       (this.#isSelective ? undefined : this.#rarest(known, share)) ??
       this.#again(parent, known, share);
-    if (piece === undefined) return undefined;
+    if (piece === undefined) {
+      // What is asked twice changes with every request.
+      if (isPatient && !this.#isEnd) parentPieces.emptyAtTurn = this.#turn;
+      return undefined;
+    }
     this.ask(parent, piece);
     return piece;
   }
@@ -214,6 +232,7 @@ export class PiecePicker {
     if (asked === undefined || at < 0) return;
     asked.splice(at, 1);
     if (asked.length === 0) this.#answered(piece);
+    this.#turn += 1;
   }
 
   /** The piece is here. @returns the parents that were asked for it, too */
@@ -222,6 +241,7 @@ export class PiecePicker {
     this.#answered(piece);
     this.#forget(piece);
     if (piece < this.pieceCount && this.#have.add(piece)) this.#missing -= 1;
+    if (this.#isEnd) this.#turn += 1;
     return asked;
   }
 
@@ -326,9 +346,21 @@ export class PiecePicker {
         this.#isOurs(share, piece)
       );
     };
-    const isEnd = !this.#isSelective && this.#requests.size >= this.#missing;
-    return this.#first(this.#hedged, fits) ?? (isEnd ? this.#first(this.#requests.keys(), fits) : undefined);
+    return (
+      this.#first(this.#hedged, fits) ?? (this.#isEnd ? this.#first(this.#requests.keys(), fits) : undefined)
+    );
   }
+
+  /** Whether every missing piece has been asked for. */
+  get #isEnd(): boolean {
+    return !this.#isSelective && this.#requests.size >= this.#missing;
+  }
+}
+
+/** What a parent has, and the turn at which there was nothing to ask it for. */
+interface ParentPieces {
+  readonly pieces: PieceSet;
+  emptyAtTurn: number;
 }
 
 /** The place of each of 0…count−1 in an order that follows from the seed. Source: Fisher–Yates, with a linear congruential generator. */

@@ -12,7 +12,7 @@ export interface SlotRequest {
 
 /** Serves so many requests at a time; as many more wait in the order in which they came. Pure state. */
 export class Slots {
-  readonly #limit: number;
+  readonly limit: number;
   readonly #pressed: (isPressed: boolean) => void;
   readonly #waiting: SlotRequest[] = [];
   readonly #ofPeer = new Map<PeerId, number>();
@@ -21,7 +21,7 @@ export class Slots {
 
   /** @param pressed whether requests wait, when that changes */
   constructor(limit: number, pressed: (isPressed: boolean) => void) {
-    this.#limit = limit;
+    this.limit = limit;
     this.#pressed = pressed;
   }
 
@@ -32,9 +32,9 @@ export class Slots {
   /** Begins at once, or when others have given back theirs. @returns false where too many wait already */
   take(request: SlotRequest): boolean {
     const ofPeer = this.#ofPeer.get(request.peer) ?? 0;
-    if (ofPeer >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.#limit) return false;
+    if (ofPeer >= REQUESTS_OF_ONE_PEER || this.#waiting.length >= this.limit) return false;
     this.#ofPeer.set(request.peer, ofPeer + 1);
-    if (this.#taken < this.#limit) {
+    if (this.#taken < this.limit) {
       this.#taken += 1;
       request.begin();
     } else {
@@ -64,7 +64,7 @@ export class Slots {
   }
 
   #press(): void {
-    const isPressed = this.#waiting.length > (this.#isPressed ? 0 : this.#limit / 2);
+    const isPressed = this.#waiting.length > (this.#isPressed ? 0 : this.limit / 2);
     if (isPressed === this.#isPressed) return;
     this.#isPressed = isPressed;
     this.#pressed(isPressed);

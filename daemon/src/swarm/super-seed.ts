@@ -32,6 +32,11 @@ export class SuperSeed {
     return this.#heldBack.size;
   }
 
+  /** Whether all that is held back has left us. */
+  get isSpread(): boolean {
+    return this.#unshown.size === 0 && this.#shownTo.size === 0;
+  }
+
   isHeldBack(piece: number): boolean {
     return this.#heldBack.has(piece);
   }
@@ -81,6 +86,7 @@ export class SuperSeed {
   /** What to show to whom now, besides what has been shown. */
   next(): Map<PeerId, number[]> {
     const shown = new Map<PeerId, number[]>();
+    if (this.#unshown.size === 0) return shown;
     const reach = this.#reach();
     for (;;) {
       const child = this.#leastShown(reach);

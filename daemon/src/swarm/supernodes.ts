@@ -24,6 +24,7 @@ import {
   FEATURE_TASKS,
 } from '@drakkar/wire';
 import type { Log } from '../snapshots/modules.ts';
+import { EXCHANGE_DEFAULTS } from './options.ts';
 import type { Standing } from './standing.ts';
 import {
   type FromDaemonInit,
@@ -105,8 +106,7 @@ interface Known {
   readonly isConfigured: boolean;
 }
 
-/** Progress is told no more often than this. */
-const HAVE_INTERVAL_MS = 500;
+const { haveIntervalMs: HAVE_INTERVAL_MS } = EXCHANGE_DEFAULTS;
 
 /**
  * The supernodes of the cluster as if they were one. All of them are told what is here; what is wanted, and what a name means, one is asked, whose it
