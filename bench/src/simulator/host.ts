@@ -48,7 +48,7 @@ export interface Nature {
 const {
   sessions: SESSIONS,
   shownAhead,
-  releaseMs,
+  releaseLookMs,
   haveIntervalMs,
   originToldMs,
   retryMs,
@@ -114,7 +114,6 @@ export class SimulatedHost {
   #mayReadUpstream = false;
   #reading: Flow | undefined;
   #upstreamBytes = 0;
-  #newsAtMs: number;
   #progressAtMs: number;
   #haveToldAtMs = Number.NEGATIVE_INFINITY;
   #originToldAtMs = Number.NEGATIVE_INFINITY;
@@ -133,7 +132,6 @@ export class SimulatedHost {
     this.#asking = new Asking(cut, this.#picker);
     this.slots = new Slots(world.uploadSlots, (isPressed) => this.#choke(isPressed));
     this.arrivedMs = events.nowMs;
-    this.#newsAtMs = events.nowMs;
     this.#progressAtMs = events.nowMs;
     this.#watchProgress();
   }
@@ -191,8 +189,8 @@ export class SimulatedHost {
     const announcements = new Announcements(cut.pieceCount);
     const session = { other, announcements, dueAtMs: Number.POSITIVE_INFINITY };
     this.#sessions.set(other.peer, session);
-    this.#newsAtMs = events.nowMs;
     const away = distance(this.nature.labels, other.nature.labels);
+    this.#seed?.stir(events.nowMs);
     this.#seed?.enter(other.peer, away);
     this.#picker.enter(other.peer, away);
     if (this.isWanting) this.#adopt(other);
@@ -261,7 +259,7 @@ export class SimulatedHost {
     this.#say(session);
     if (this.#asking.parents.has(from.peer)) this.#picker.parentHas(from.peer, pieces);
     if (this.#seed !== undefined) {
-      if (this.#seed.seenAt(from.peer, pieces) > 0) this.#newsAtMs = this.#world.events.nowMs;
+      if (this.#seed.seenAt(from.peer, pieces) > 0) this.#seed.stir(this.#world.events.nowMs);
       this.#show();
     }
     this.#schedule();
@@ -287,7 +285,7 @@ export class SimulatedHost {
   #holdBack(piece: number): void {
     const { cut, events } = this.#world;
     if (this.#seed === undefined) {
-      this.#seed = new SuperSeed(cut.pieceCount, shownAhead);
+      this.#seed = new SuperSeed(cut.pieceCount, shownAhead, events.nowMs);
       for (const { other, announcements } of this.#sessions.values()) {
         this.#seed.enter(other.peer, distance(this.nature.labels, other.nature.labels));
         this.#seed.seenAt(other.peer, announcements.theirs);
@@ -298,21 +296,15 @@ export class SimulatedHost {
     this.#isReleasing = true;
     const look = () => {
       if (this.isDead) return;
-      if (this.slots.taken >= Math.min(this.slots.limit / 2, this.#sessions.size))
-        this.#newsAtMs = events.nowMs;
-      const isIdle =
-        this.#picker.missing === 0 &&
-        this.#seed?.isSpread === true &&
-        this.slots.taken < Math.min(this.slots.limit / 2, this.#sessions.size);
-      if ((!isIdle && events.nowMs - this.#newsAtMs < releaseMs) || this.#sessions.size === 0) {
-        events.after(releaseMs / 4, look);
+      if (this.#seed?.mayRelease(events.nowMs, this.slots.taken, this.slots.limit) !== true) {
+        events.after(releaseLookMs, look);
         return;
       }
       const released = this.#seed?.release() ?? [];
       for (const session of this.#sessions.values()) this.#announce(session, released);
       this.#isReleasing = false;
     };
-    events.after(releaseMs / 4, look);
+    events.after(releaseLookMs, look);
   }
 
   get #idleMs(): number {

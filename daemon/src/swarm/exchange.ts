@@ -60,6 +60,8 @@ export interface ExchangeModules extends IntroductionsModules {
   readonly labels: Labels;
   /** Members that may be asked when no supernode says whom to ask. */
   acquaintances(): Iterable<readonly [PeerId, readonly HostPort[]]>;
+  /** Requests of peers about whatever blob, of so many as may be. */
+  readonly serving: { readonly uploads: number; readonly uploadSlots: number };
   /** Streams about all blobs, which each exchange counts. */
   readonly conversations: { open: number };
   sent(bytes: number): void;
@@ -69,7 +71,7 @@ export interface ExchangeModules extends IntroductionsModules {
 const {
   sessions: SESSIONS,
   shownAhead: SHOWN_AHEAD,
-  releaseMs: RELEASE_MS,
+  releaseLookMs: RELEASE_LOOK_MS,
   progressPatienceMs: PROGRESS_PATIENCE_MS,
   originToldMs: ORIGIN_TOLD_MS,
 } = EXCHANGE_DEFAULTS;
@@ -137,7 +139,6 @@ export class Exchange implements HaveEvents {
   #askedAcquaintancesAtMs = 0;
   #upstreamBytes = 0;
   #originToldAtMs = 0;
-  #newsAtMs = performance.now();
   #release: NodeJS.Timeout | undefined;
   /** Nothing is wanted for now. */
   #isResting = false;
@@ -159,7 +160,7 @@ export class Exchange implements HaveEvents {
     });
     const { cut } = blob;
     this.#isCutByTable = isCutByTable(cut);
-    this.#seed = new SuperSeed(cut.pieceCount, SHOWN_AHEAD);
+    this.#seed = new SuperSeed(cut.pieceCount, SHOWN_AHEAD, performance.now());
     const have = this.#here;
     this.#picker = new PiecePicker(cut.pieceCount, have, modules.self, this.#isCutByTable);
     // Who has all of it shows it with care, as who reads it from the registry does.
@@ -357,18 +358,12 @@ export class Exchange implements HaveEvents {
 
   advise(advice: SupernodeAdvice): void {
     this.#advice = advice;
-    for (const [peer, session] of this.#sessions) {
-      if (this.#isParent(peer)) this.#adopt(session);
-      else this.#fetcher?.removeParent(peer);
-    }
     for (const { peer, controlAddresses } of advice.candidates) this.#meet(peer, controlAddresses);
     this.#changed.step();
   }
 
   /** The supernode came or went. */
   linkChanged(): void {
-    // Without a supernode whoever has a stream with us may be a parent.
-    if (!this.#modules.link.isUp) for (const session of this.#sessions.values()) this.#adopt(session);
     this.#meetAcquaintances();
     this.#changed.step();
   }
@@ -422,7 +417,7 @@ export class Exchange implements HaveEvents {
       session.peer,
       pieces.map(({ piece }) => piece),
     );
-    if (spread > 0) this.#newsAtMs = performance.now();
+    if (spread > 0) this.#seed.stir(performance.now());
     this.#partIfDone(session);
     this.#show();
     this.#changed.step();
@@ -476,12 +471,13 @@ export class Exchange implements HaveEvents {
   /** Pieces that nobody else is known to have. */
   #holdBack(pieces: readonly number[]): void {
     this.#seed.gained(pieces);
-    this.#release ??= setInterval(() => this.#releaseWhatNobodyPassesOn(), RELEASE_MS / 4);
+    this.#release ??= setInterval(() => this.#releaseWhatIsOfNoUse(), RELEASE_LOOK_MS);
     this.#release.unref();
   }
 
-  #releaseWhatNobodyPassesOn(): void {
-    if (performance.now() - this.#newsAtMs < RELEASE_MS || this.#sessions.size === 0) return;
+  #releaseWhatIsOfNoUse(): void {
+    const { uploads, uploadSlots } = this.#modules.serving;
+    if (!this.#seed.mayRelease(performance.now(), uploads, uploadSlots)) return;
     const known = this.#known(this.#seed.release());
     for (const session of this.#sessions.values()) session.announce(known);
     clearInterval(this.#release);
@@ -552,11 +548,9 @@ export class Exchange implements HaveEvents {
     for (const [peer, addresses] of known) this.#meet(peer, addresses, true);
   }
 
+  /** Whoever has a stream with this host may be asked: the supernode has named it, or has named this host to it. */
   #isParent(peer: PeerId): boolean {
-    if (this.#shunned.has(peer) || this.#modules.standing.isRevoked(peer)) return false;
-    // Who can give no wrong bytes may be asked whether the supernode has named it or not.
-    if (this.#isCutByTable || this.#isAlone) return true;
-    return this.#advice?.candidates.some((candidate) => candidate.peer === peer) === true;
+    return !this.#shunned.has(peer) && !this.#modules.standing.isRevoked(peer);
   }
 
   #adopt(session: HaveSession): void {
@@ -602,7 +596,7 @@ export class Exchange implements HaveEvents {
     this.#sessions.set(peer, session);
     this.#modules.conversations.open += 1;
     // Who comes for the first time is given time to pass something on.
-    if (!this.#met.has(peer)) this.#newsAtMs = performance.now();
+    if (!this.#met.has(peer)) this.#seed.stir(performance.now());
     this.#met.add(peer);
     const away = distance(this.#modules.labels, session.labels, this.#modules.link.localityLabels);
     this.#seed.enter(peer, away);

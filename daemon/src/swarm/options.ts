@@ -30,8 +30,8 @@ export const EXCHANGE_DEFAULTS = {
   sessions: 64,
   /** Pieces that one child may be shown before any of them has been passed on. */
   shownAhead: 4,
-  /** When nobody has said anything new for so long, everybody is shown everything. */
-  releaseMs: 1_000,
+  /** Whether what is held back is of use is looked at this often. */
+  releaseLookMs: 250,
   /** Without a piece for so long, whoever may read upstream is not believed in any more. */
   progressPatienceMs: 20_000,
   /** Of small pieces many come in a second; progress is told the supernode no more often than this. */

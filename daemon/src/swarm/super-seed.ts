@@ -1,5 +1,8 @@
 import type { PeerId } from '@drakkar/protocol';
 
+/** When nobody has said anything new for so long, everybody is shown everything. */
+const RELEASE_MS = 1_000;
+
 /**
  * Which pieces a parent shows to which child, while it is the only one that has them. Each is shown to one child, and to nobody else:
  * the others get it from there. So a fresh blob leaves its only holder about once, whose link is the one that all wait for. Pure
@@ -7,8 +10,8 @@ import type { PeerId } from '@drakkar/protocol';
  *
  * Children that are near are shown all, where there are several: those that are farther get it from them, each piece once.
  *
- * A child is shown no more than a few pieces that nobody has passed on: who takes and does not give waits. Where nothing is passed on
- * any more, {@link release} lets everybody know everything.
+ * A child is shown no more than a few pieces that nobody has passed on: who takes and does not give waits. Where {@link mayRelease} says
+ * that this is of no use any more, {@link release} lets everybody know everything.
  */
 export class SuperSeed {
   readonly #shownTo = new Map<number, PeerId>();
@@ -20,9 +23,12 @@ export class SuperSeed {
   /** In the order in which they came: what was shown to a child that has left goes to the next. */
   readonly #unshown = new Set<number>();
   readonly #ahead: number;
+  /** When there was last something new: a newcomer, a piece that has left us, a link that is full. */
+  #newsAtMs: number;
 
   /** @param ahead pieces that one child may be shown before any of them has been passed on */
-  constructor(pieceCount: number, ahead: number) {
+  constructor(pieceCount: number, ahead: number, nowMs: number) {
+    this.#newsAtMs = nowMs;
     this.#spread = new Uint8Array(pieceCount);
     this.#ahead = ahead;
   }
@@ -30,11 +36,6 @@ export class SuperSeed {
   /** Pieces that are shown, but for {@link next}, to nobody. */
   get heldBack(): number {
     return this.#heldBack.size;
-  }
-
-  /** Whether all that is held back has left us. */
-  get isSpread(): boolean {
-    return this.#unshown.size === 0 && this.#shownTo.size === 0;
   }
 
   isHeldBack(piece: number): boolean {
@@ -101,7 +102,26 @@ export class SuperSeed {
     }
   }
 
-  /** Nobody passes anything on: everybody may know everything. @returns what was held back */
+  /** Whoever was shown something is given time to pass it on. */
+  stir(nowMs: number): void {
+    this.#newsAtMs = nowMs;
+  }
+
+  /**
+   * Whether holding back is of no use: all pieces have left us, or nobody passes on anything, and there is room on the link for more. To be
+   * asked again and again.
+   * @param uploads requests that are being served, of so many as may be
+   */
+  mayRelease(nowMs: number, uploads: number, slots: number): boolean {
+    const children = this.#children.size;
+    if (children === 0 || this.#heldBack.size === 0) return false;
+    // Pieces that take long to leave come long after to whoever is to pass them on.
+    if (uploads >= Math.min(slots / 2, children)) this.#newsAtMs = nowMs;
+    else if (this.#unshown.size === 0 && this.#shownTo.size === 0) return true;
+    return nowMs - this.#newsAtMs >= RELEASE_MS;
+  }
+
+  /** Everybody may know everything. @returns what was held back */
   release(): number[] {
     const held = [...this.#heldBack];
     this.#heldBack.clear();

@@ -198,6 +198,12 @@ export async function startSwarmPeer(
     log: modules.log,
     acquaintances: () => swarm.acquaintances(),
     conversations: { open: 0 },
+    serving: {
+      get uploads() {
+        return server.uploads;
+      },
+      uploadSlots: limits.uploadSlots,
+    },
     sent: (bytes) => {
       figures.sentBytes += bytes;
     },

@@ -36,7 +36,7 @@ export interface SwarmOptions {
 }
 
 export const SWARM_DEFAULTS: SwarmOptions = {
-  candidates: 16,
+  candidates: 8,
   origins: 1,
   leasesAtOnce: 2,
   leaseSpreadMs: 200,

@@ -308,7 +308,10 @@ export class Swarm {
     for (const parent of part.parents) {
       const children = swarm.children.get(parent) ?? new Set<PeerId>();
       swarm.children.set(parent, children.add(child));
-      if (part.named.size < MAX_NAMED) part.named.add(parent);
+      // Both ask each other once they have met.
+      name(part, parent);
+      const other = swarm.parts.get(parent);
+      if (other !== undefined) name(other, child);
     }
     if (part.parents.length < this.#options.candidates) swarm.hungry.add(child);
     else swarm.hungry.delete(child);
@@ -528,6 +531,10 @@ export class Swarm {
 
 /** Of one child: more than it ever deals with. */
 const MAX_NAMED = 512;
+
+function name(part: Part, peer: PeerId): void {
+  if (part.named.size < MAX_NAMED) part.named.add(peer);
+}
 
 const loadOf = ({ uploads, uploadSlots }: Host): number => uploads / Math.max(1, uploadSlots);
 

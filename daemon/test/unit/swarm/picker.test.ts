@@ -216,7 +216,7 @@ describe('beside picking', () => {
 
 describe('super-seeding', () => {
   test('shows each piece to one child, and goes on when it was passed on', () => {
-    const seed = new SuperSeed(6, 2);
+    const seed = new SuperSeed(6, 2, 0);
     for (const child of [A, B]) seed.enter(child);
     seed.gained(upTo(6));
     const shown = seed.next();
@@ -230,7 +230,7 @@ describe('super-seeding', () => {
   });
 
   test('does not wait for others where there are none', () => {
-    const seed = new SuperSeed(3, 1);
+    const seed = new SuperSeed(3, 1, 0);
     seed.enter(A);
     seed.gained([0, 1]);
     expect(seed.next()).toEqual(new Map([[A, [0]]]));
@@ -239,7 +239,7 @@ describe('super-seeding', () => {
   });
 
   test('shows everybody everything when nobody passes anything on', () => {
-    const seed = new SuperSeed(4, 1);
+    const seed = new SuperSeed(4, 1, 0);
     for (const child of [A, B]) seed.enter(child);
     seed.gained(upTo(4));
     seed.next();
@@ -256,7 +256,7 @@ describe('super-seeding', () => {
     });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 100 }), (events) => {
-        const seed = new SuperSeed(10, 100);
+        const seed = new SuperSeed(10, 100, 0);
         const here = new Set<PeerId>();
         const shownTo = new Map<number, PeerId>();
         const seen = new Set<number>();
