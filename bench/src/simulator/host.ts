@@ -360,7 +360,8 @@ export class SimulatedHost {
       this.#holdBack(piece);
       this.#show();
     } else {
-      for (const session of this.#sessions.values()) this.#announce(session, [piece]);
+      const pieces = [piece];
+      for (const session of this.#sessions.values()) this.#announce(session, pieces);
     }
     if (this.finishedMs !== undefined) this.#partFromSeeds();
   }

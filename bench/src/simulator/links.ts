@@ -2,6 +2,8 @@ import type { Events } from './events.ts';
 
 /** Flows that end within so long of what was foreseen are not foreseen anew. */
 const TOLERANCE_MS = 0.5;
+/** Who is held back elsewhere shows when others have been given more. */
+const PASSES = 2;
 /** A link of more flows than this takes no notice of each that comes and goes. */
 const CROWD = 64;
 
@@ -25,19 +27,17 @@ export class Link {
       this.share = this.bytesPerMs / Math.max(1, size);
       return;
     }
-    let left = this.bytesPerMs;
-    let count = size;
-    let share = left / count;
-    for (let pass = 0; pass < 2; pass += 1) {
-      left = this.bytesPerMs;
-      count = size;
+    let share = this.bytesPerMs / size;
+    for (let pass = 0; pass < PASSES; pass += 1) {
+      let left = this.bytesPerMs;
+      let count = size;
       for (const flow of this.flows) {
         const elsewhere = flow.shareBut(this);
         if (elsewhere >= share) continue;
         left -= elsewhere;
         count -= 1;
       }
-      if (count === 0) return;
+      if (count === 0 || count === size) break;
       share = left / count;
     }
     this.share = share;

@@ -44,7 +44,9 @@ describe('a simulated swarm', () => {
     const labels = (host: number) => ({ rack: `rack-${host % racks}` });
     const { finishedMs, bytesByDistance } = simulate(scene(racks * hosts, { labels }));
     expect(finishedMs.every((ms) => ms !== undefined)).toBe(true);
-    expect((bytesByDistance[LOCALITY_LABELS.length] ?? 0) / (64 * MEBIBYTE) / (racks - 1)).toBeLessThan(hosts > 16 ? 2 : 1.3);
+    expect((bytesByDistance[LOCALITY_LABELS.length] ?? 0) / (64 * MEBIBYTE) / (racks - 1)).toBeLessThan(
+      hosts > 16 ? 2 : 1.3,
+    );
   });
 
   test('survives whoever dies, the reader of the registry as well', () => {

@@ -238,14 +238,30 @@ describe('super-seeding', () => {
     expect(seed.next()).toEqual(new Map([[A, [1]]]));
   });
 
-  test('shows everybody everything when nobody passes anything on', () => {
+  test('shows everybody everything when nobody passes anything on, though there is room on the link', () => {
     const seed = new SuperSeed(4, 1, 0);
     for (const child of [A, B]) seed.enter(child);
     seed.gained(upTo(4));
     seed.next();
+    expect(seed.mayRelease(5_000, 2, 8)).toBe(false);
+    expect(seed.mayRelease(5_500, 1, 8)).toBe(false);
+    expect(seed.mayRelease(6_000, 1, 8)).toBe(true);
     expect(seed.release().sort()).toEqual([0, 1, 2, 3]);
     expect(seed.heldBack).toBe(0);
     expect(seed.next().size).toBe(0);
+  });
+
+  test('holds nothing back once all of it has left', () => {
+    const seed = new SuperSeed(2, 1, 0);
+    for (const child of [A, B]) seed.enter(child);
+    seed.gained(upTo(2));
+    seed.next();
+    expect(seed.mayRelease(10, 0, 8)).toBe(false);
+    seed.seenAt(A, [0, 1]);
+    seed.seenAt(B, [0, 1]);
+    expect(seed.mayRelease(10, 0, 8)).toBe(true);
+    seed.release();
+    expect(seed.mayRelease(10, 0, 8)).toBe(false);
   });
 
   test('whoever comes and goes, every piece is shown to somebody who is there, or at somebody', () => {
