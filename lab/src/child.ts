@@ -62,3 +62,13 @@ export async function untilReady(
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+/** Whether a server answers, whatever it says. @param status what alone counts, where given */
+export const answersAt = (url: string, status?: number): Promise<boolean> =>
+  fetch(url).then(
+    async (answer) => {
+      await answer.body?.cancel();
+      return status === undefined || answer.status === status;
+    },
+    () => false,
+  );

@@ -224,10 +224,14 @@ async function mountShort(line: string): Promise<void> {
   await run(program, [...words, shortened.join(',')], { cwd: directory });
 }
 
-/** Has whoever is given this as `hostsDirectory` speak plain HTTP with a registry. */
-export async function writePlainHosts(hostsDirectory: string, registry: string): Promise<void> {
+/** Has whoever is given this as `hostsDirectory` speak plain HTTP with a registry. @param mirrorUrl who is asked first */
+export async function writePlainHosts(
+  hostsDirectory: string,
+  registry: string,
+  mirrorUrl?: string,
+): Promise<void> {
   const url = `http://${registry}`;
-  const text = `server = "${url}"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`;
+  const text = `server = "${url}"\n[host."${mirrorUrl ?? url}"]\n  capabilities = ["pull", "resolve"]\n`;
   await mkdir(join(hostsDirectory, registry), { recursive: true });
   await writeFile(join(hostsDirectory, registry, 'hosts.toml'), text);
 }

@@ -1,6 +1,6 @@
 import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startChild, untilReady } from './child.ts';
+import { answersAt, startChild, untilReady } from './child.ts';
 import { freePort } from './ports.ts';
 import { temporaryDirectory } from './temporary.ts';
 
@@ -49,12 +49,7 @@ export async function startWebServer(options: WebServerOptions = {}): Promise<We
   const url = `http://127.0.0.1:${port}`;
   const begin = async () => {
     const child = startChild('nginx', ['-e', errors, '-c', config]);
-    await untilReady(child, 'nginx', () =>
-      fetch(url).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await untilReady(child, 'nginx', () => answersAt(url));
     return child;
   };
   let child = await begin();

@@ -3,22 +3,17 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ADMIN_SOCKET_NAME, AdminClient } from '@drakkar/client';
-import { type RedisServer, type Registry, type RegistryOptions, startRegistry } from '@drakkar/lab';
+import type { RedisServer, Registry } from '@drakkar/lab';
 import { nativeSocketOf, startHelperIn } from '../runner/helper.ts';
 import { eachOf } from '../runner/parallel.ts';
+import { type Ground, type GroundOptions, startGround } from './ground.ts';
 import { ENTRY, type Member, memberOf } from './member.ts';
-import { type Network, type Place, startNetwork } from './network.ts';
+import type { Network, Place } from './network.ts';
 import { type FleetSupernode, startSupernodes } from './supernodes.ts';
 
-export interface FleetOptions {
-  readonly hosts: number;
-  /** Bits per second of each link, each way, the registry's too. */
-  readonly rate?: number;
-  /** Hosts of the second half are in a second rack behind a link of this rate. */
-  readonly thinRate?: number;
-  /** In namespaces of their own; else all on loopback, which needs no root. */
-  readonly namespaces?: boolean;
-  readonly registry?: RegistryOptions;
+export interface FleetOptions extends GroundOptions {
+  /** Where it shall stand, and what stands there stays when the fleet has gone; a ground of its own when absent. */
+  readonly ground?: Ground;
   /** Hosts can mount snapshots: each has a native helper beside its daemon. Needs root. */
   readonly volumes?: boolean;
   /** Further settings of every daemon's configuration, asked for whenever it starts. */
@@ -64,28 +59,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(DIRECTORY, 'drakkar-fleet-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const { rate, thinRate } = options;
-  const network = options.namespaces
-    ? stack.use(await startNetwork(thinRate === undefined ? {} : { racks: 2, thinRate }))
-    : undefined;
-  const registryPlace = await network?.add({ rate });
-  const registry = stack.use(
-    await startRegistry({
-      ...options.registry,
-      ...(registryPlace === undefined
-        ? {}
-        : { address: registryPlace.address, within: registryPlace.within }),
-    }),
-  );
+  const ground = options.ground ?? stack.use(await startGround(options));
+  const { network, registry, registryPlace } = ground;
   const { supernodes: count = 1, supernode: settings } = options;
   const { all: supernodes, redis } = await startSupernodes({ directory, network, count, settings }, stack);
   const [supernode] = supernodes;
   const { supernode: address, supernodes: addresses, joinToken } = await supernode.client.joinToken();
   const hosts = await Promise.all(
-    Array.from({ length: options.hosts }, async (_, index) => {
-      const isFar = thinRate !== undefined && index >= options.hosts / 2;
-      const place = await network?.add({ rate, rack: isFar ? 1 : 0 });
-      const rack = isFar ? 'b' : 'a';
+    ground.hosts.map(async ({ place, rack }, index) => {
       const diskBytes = options.diskBytes?.(index);
       if (diskBytes !== undefined) stack.use(await mountDisk(homeOf(directory, index), diskBytes));
       if (options.volumes) stack.use(await startHelperIn(homeOf(directory, index)));

@@ -11,6 +11,14 @@ export interface NetworkOptions {
   readonly thinRate?: number;
 }
 
+export interface PlaceOptions {
+  /** Bits per second, each way; the machine's own speed when absent. */
+  readonly rate?: number | undefined;
+  /** How long a packet may wait for the link, each way; 50 ms when absent. */
+  readonly queueMs?: number | undefined;
+  readonly rack?: number | undefined;
+}
+
 /** A host's place in the network: a namespace with one address. */
 export interface Place {
   readonly name: string;
@@ -29,8 +37,7 @@ export interface Place {
 
 /** Hosts on one machine: namespaces on bridges, with links of their own rates. */
 export interface Network extends AsyncDisposable {
-  /** @param rate bits per second, each way; the machine's own speed when absent */
-  add(options?: { readonly rate?: number | undefined; readonly rack?: number | undefined }): Promise<Place>;
+  add(options?: PlaceOptions): Promise<Place>;
   /** Bytes that went over the link between the racks, both ways; 0 where there is one rack. */
   thinBytes(): Promise<number>;
   /** Where this process is, as the hosts see it. */
@@ -42,6 +49,8 @@ export interface Network extends AsyncDisposable {
  * segments of 23 KB: with small ones two cores do little but take packets from one host to the next.
  */
 const SETTINGS = ['net.ipv4.tcp_congestion_control=cubic', 'net.ipv4.tcp_min_tso_segs=16'];
+
+const QUEUE_MS = 50;
 
 /** Source: RFC 5771, section 3. */
 const MULTICAST = '224.0.0.0/4';
@@ -88,7 +97,7 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
   const running = stack.move();
   return {
     ownAddress,
-    async add({ rate, rack = 0 } = {}) {
+    async add({ rate, queueMs, rack = 0 } = {}) {
       places += 1;
       const name = `${id}n${places}`;
       const address = `${subnet}.${places + 1}`;
@@ -103,8 +112,8 @@ export async function startNetwork({ racks = 1, thinRate }: NetworkOptions = {})
       await ip('-n', name, 'route', 'add', MULTICAST, 'dev', 'eth0');
       for (const setting of SETTINGS) await run('ip', ['netns', 'exec', name, 'sysctl', '-qw', setting]);
       if (rate !== undefined) {
-        await limit(outer, rate);
-        await limit('eth0', rate, name);
+        await limit(outer, rate, { queueMs });
+        await limit('eth0', rate, { queueMs, namespace: name });
       }
       return {
         name,
@@ -133,8 +142,15 @@ async function ip(...args: string[]): Promise<void> {
   await run('ip', args);
 }
 
-/** A queue of 50 ms and bursts of a few packets, as a switch has them. */
-async function limit(device: string, rate: number, namespace?: string): Promise<void> {
+/** A queue and bursts of a few packets, as a switch has them. */
+async function limit(
+  device: string,
+  rate: number,
+  {
+    queueMs = QUEUE_MS,
+    namespace,
+  }: { readonly queueMs?: number | undefined; readonly namespace?: string } = {},
+): Promise<void> {
   const within = namespace === undefined ? [] : ['-n', namespace];
   const burst = Math.max(16_000, Math.round(rate / 8 / 250) * 2);
   await run('tc', [
@@ -150,7 +166,7 @@ async function limit(device: string, rate: number, namespace?: string): Promise<
     'burst',
     `${burst}`,
     'latency',
-    '50ms',
+    `${queueMs}ms`,
   ]);
 }
 

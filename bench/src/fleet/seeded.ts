@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BuildResult, BuildSnapshotRequest, SnapshotSummary } from '@drakkar/client';
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from './fleet.ts';
+import { holdsWithin, untilJoined } from './until.ts';
 
 export interface SeededOptions extends Pick<FleetOptions, 'rate' | 'namespaces'> {
   /** Settings of the seed's daemon's configuration. */
@@ -19,7 +20,6 @@ export interface SeededFleet extends AsyncDisposable {
 const DEADLINE_MS = 300_000;
 /** After the last block has come: all is synced and hashed. Some volumes are retired only when they are next mounted. */
 const RETIRE_MS = 3_000;
-const LOOK_MS = 50;
 /** What is told at once has arrived. */
 const TOLD_MS = 500;
 /** Manifests and configs may stay where an image has been: they are small. */
@@ -38,10 +38,7 @@ export async function startSeededFleet({
   );
   const [seed, ...clients] = fleet.hosts;
   if (seed === undefined) throw new Error('a fleet without hosts');
-  for (const { client } of fleet.hosts) {
-    const isUp = async () => (await client.status()).swarm?.supernode.up === true;
-    if (!(await holdsWithin(DEADLINE_MS, isUp))) throw new Error('a host did not reach its supernode');
-  }
+  await untilJoined(fleet);
   const running = stack.move();
   return { fleet, seed, clients, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
@@ -103,10 +100,4 @@ export async function emptyHost({ client }: FleetHost): Promise<void> {
   }
   const left = (await client.blobs()).filter(({ presentBytes }) => presentBytes > SMALL_BYTES);
   if (left.length > 0) throw new Error(`a host that should be empty has ${left[0]?.digest}`);
-}
-
-async function holdsWithin(deadlineMs: number, holds: () => Promise<boolean>): Promise<boolean> {
-  for (const endMs = performance.now() + deadlineMs; performance.now() < endMs; await sleep(LOOK_MS))
-    if (await holds()) return true;
-  return false;
 }

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { appendFile, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   buildContainerd2,
@@ -13,8 +12,10 @@ import {
   pushImage,
   startContainerd,
   transferImage,
+  writePlainHosts,
 } from '@drakkar/lab';
-import { type Digest, Digester } from '@drakkar/protocol';
+import type { Digest } from '@drakkar/protocol';
+import { freshLayers } from '../runner/fresh-layers.ts';
 import type { Fleet, FleetHost } from './fleet.ts';
 
 /** What a fleet is given, fresh each time, and how a host gets it. */
@@ -61,11 +62,7 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
   for (const host of hosts) {
     const { mirrorUrl } = await host.client.status();
     const hostsDirectory = join(directory, `hosts-${host.index}`);
-    await mkdir(join(hostsDirectory, registry.host), { recursive: true });
-    await writeFile(
-      join(hostsDirectory, registry.host, 'hosts.toml'),
-      `server = "${registry.url}"\n[host."${mirrorUrl}"]\n  capabilities = ["pull", "resolve"]\n`,
-    );
+    await writePlainHosts(hostsDirectory, registry.host, mirrorUrl);
     const { place } = host;
     if (place === undefined) throw new Error('a host without a place');
     const containerd = stack.use(await startContainerd({ programs, within: place.within }));
@@ -74,9 +71,7 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
   const running = stack.move();
   return {
     async push(round) {
-      const fresh = await Promise.all(
-        layers.map((layer, index) => freshLayer(layer, join(directory, `layer-${index}`))),
-      );
+      const fresh = await freshLayers(layers, directory);
       const repository = `bench/image-${round}`;
       await pushImage(registry.url, imageOf({ layers: fresh.map(layerOfFile) }), {
         repository,
@@ -97,19 +92,4 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-/**
- * The same files under another digest: an empty member with a number of its own at the end, which unpacking leaves out.
- * Source: RFC 1952, sections 2.2 and 2.3.1.1.
- */
-async function freshLayer(layer: DebianLayer, path: string): Promise<DebianLayer> {
-  await copyFile(layer.path, path);
-  const number = randomBytes(16);
-  const head = Buffer.from([0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, number.length, 0]);
-  const emptyAndSums = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-  await appendFile(path, Buffer.concat([head, number, emptyAndSums]));
-  const digester = new Digester();
-  for await (const part of createReadStream(path)) digester.update(part as Buffer);
-  return { ...layer, path, digest: digester.digest(), sizeBytes: digester.sizeBytes };
 }

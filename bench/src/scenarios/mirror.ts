@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
+  answersAt,
   freePort,
   imageOf,
   layerOfFile,
@@ -92,12 +93,7 @@ async function startNginx(directory: string): Promise<AsyncDisposable & { readon
   );
   const child = startChild('nginx', ['-e', `${directory}/nginx.log`, '-c', config]);
   const url = `http://127.0.0.1:${port}`;
-  await untilReady(child, 'nginx', () =>
-    fetch(url).then(
-      () => true,
-      () => false,
-    ),
-  );
+  await untilReady(child, 'nginx', () => answersAt(url));
   return { url, [Symbol.asyncDispose]: () => child.stop() };
 }
 

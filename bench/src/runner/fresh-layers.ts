@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { appendFile, copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type DebianLayer, type ImageLayer, layerOf, shellFiles, tarArchive } from '@drakkar/lab';
+import { Digester } from '@drakkar/protocol';
+
+/** What a container of {@link smallLayers} may run. */
+export const SMALL_COMMAND = ['/bin/sh', '-c', 'echo ready'];
+
+/** Layers with the same files under digests that nobody has seen. @param directory where they are made: over those of before */
+export function freshLayers(layers: readonly DebianLayer[], directory: string): Promise<DebianLayer[]> {
+  return Promise.all(layers.map((layer, index) => freshLayer(layer, join(directory, `layer-${index}`))));
+}
+
+/**
+ * An empty member with a number of its own at the end, which unpacking leaves out.
+ * Source: RFC 1952, sections 2.2 and 2.3.1.1.
+ */
+async function freshLayer(layer: DebianLayer, path: string): Promise<DebianLayer> {
+  await copyFile(layer.path, path);
+  const number = randomBytes(16);
+  const head = Buffer.from([0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, number.length, 0]);
+  const emptyAndSums = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  await appendFile(path, Buffer.concat([head, number, emptyAndSums]));
+  const digester = new Digester();
+  for await (const part of createReadStream(path)) digester.update(part as Buffer);
+  return { ...layer, path, digest: digester.digest(), sizeBytes: digester.sizeBytes };
+}
+
+/** A shell, and some layers of random bytes, one file each: an image that nobody has seen, and that runs. */
+export function smallLayers(count: number, layerBytes: number): ImageLayer[] {
+  const mark = randomBytes(16).toString('hex');
+  const shell = layerOf(tarArchive([...shellFiles(), { name: 'mark', data: mark }]));
+  const others = Array.from({ length: count }, (_, index) =>
+    layerOf(tarArchive([{ name: `data-${index}`, data: randomBytes(layerBytes) }]), { compression: 'none' }),
+  );
+  return [shell, ...others];
+}
