@@ -4,9 +4,18 @@
  * - `scenarios/` what is measured, each contender in turn
  * - `runner/`    samples, processes, results
  * - `plots/`     SVG
+ * - `comparisons/` what others use instead, and how to add more of it
  *
  * @packageDocumentation
  */
+export {
+  type ComparedImage,
+  type Contender,
+  type Host,
+  type Prepared,
+  type Site,
+  Unavailable,
+} from './comparisons/contender.ts';
 export { drawBars } from './plots/bars.ts';
 export { atLeast, atMost, type Claim, type Result } from './runner/results.ts';
 export { median, ratio, type Sample, type Series, takeSamples } from './runner/samples.ts';

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- SCENARIO… [--rounds N] [--quick] [--against PATH]`: measures, keeps raw data and plots in bench/results, and says what holds, and what has
+ * `npm run bench -- SCENARIO… [--rounds N] [--quick] [--against PATH] [--contender PATH]…`: measures, keeps raw data and plots in bench/results, and says what holds, and what has
  * become of earlier results (a file of raw data, or a directory of them).
  */
 import { loadavg } from 'node:os';
@@ -10,6 +10,7 @@ import type { Scenario } from './scenario.ts';
 import { build } from './scenarios/build.ts';
 import { burst } from './scenarios/burst.ts';
 import { coldStart } from './scenarios/cold-start.ts';
+import { compare as compareContenders } from './scenarios/compare.ts';
 import { consoleFrames } from './scenarios/console.ts';
 import { control } from './scenarios/control.ts';
 import { cri } from './scenarios/cri.ts';
@@ -48,6 +49,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   burst,
   snapshots,
   cri,
+  compare: compareContenders,
 };
 
 const { values, positionals } = parseArgs({
@@ -56,6 +58,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     against: { type: 'string' },
+    contender: { type: 'string', multiple: true, default: [] },
   },
 });
 const isQuick = values.quick;
@@ -64,7 +67,7 @@ const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
 const unknown = names.find((name) => !(name in SCENARIOS));
 if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
   process.stderr.write(
-    `usage: npm run bench -- [--rounds N] [--quick] [--against PATH] [${Object.keys(SCENARIOS).join('|')}]…\n`,
+    `usage: npm run bench -- [--rounds N] [--quick] [--against PATH] [--contender PATH]… [${Object.keys(SCENARIOS).join('|')}]…\n`,
   );
   process.exit(2);
 }
@@ -77,7 +80,7 @@ for (const name of names) {
   const onSample = (contender: string, round: number, { wallMs }: { wallMs: number }) => {
     process.stderr.write(`${name} ${round + 1}: ${contender} ${wallMs.toFixed(1)} ms\n`);
   };
-  for (const result of await scenario({ rounds, isQuick, onSample })) {
+  for (const result of await scenario({ rounds, isQuick, onSample, contenders: values.contender })) {
     await keepResult(result, loadBefore);
     for (const claim of result.claims) console.log(describeClaim(claim));
     const before = earlier?.get(result.name);

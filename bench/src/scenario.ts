@@ -6,6 +6,8 @@ export interface ScenarioOptions {
   readonly rounds: number;
   /** Whether it shall show that it works, in a minute: on the smallest input and with the fewest repetitions that make sense. */
   readonly isQuick: boolean;
+  /** Modules of contenders that others have written, for the comparison. */
+  readonly contenders?: readonly string[];
   readonly onSample: (name: string, round: number, sample: Sample) => void;
 }
 

@@ -28,6 +28,7 @@ export * from './redis.ts';
 export * from './registry.ts';
 export * from './schemathesis.ts';
 export * from './shell.ts';
+export * from './spegel.ts';
 export * from './tar.ts';
 export * from './temporary.ts';
 export * from './token-server.ts';

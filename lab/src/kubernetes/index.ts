@@ -1,4 +1,5 @@
 /** A real Kubernetes control plane. */
+export { Authority } from './certificates.ts';
 export { bindClaim } from './claims.ts';
 export {
   type ControlPlane,
