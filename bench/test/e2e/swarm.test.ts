@@ -180,6 +180,22 @@ describe.concurrent('a swarm', () => {
   );
 
   test(
+    'costs the registry one pull, though its supernode goes for good on the way',
+    withFleet({ hosts: 3, daemon: () => SLOW }, async (fleet) => {
+      const pushed = await push(fleet, 32);
+      const pulls = await inTheMiddleOf(fleet.hosts[0] as FleetHost, 4 * MEBIBYTE, () =>
+        fleet.hosts.map((host) => pull(host, pushed)),
+      );
+      await fleet.supernode.kill('SIGKILL');
+      const results = await Promise.all(pulls);
+      const upstream = results.reduce((sum, { receipt }) => sum + receipt.upstreamBytes, 0);
+      // What two had begun to read at the end may come twice.
+      expect(upstream).toBeLessThan(1.2 * pushed.sizeBytes);
+      for (const host of fleet.hosts) await requireRight(host.stateDirectory, pushed.layers);
+    }),
+  );
+
+  test(
     'lets nobody wait for a supernode that is away, and asks whom it knows',
     withFleet({ hosts: 3 }, async (fleet) => {
       const [first, second, third] = fleet.hosts as [FleetHost, FleetHost, FleetHost];

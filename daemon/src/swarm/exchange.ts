@@ -521,9 +521,12 @@ export class Exchange implements HaveEvents {
     const { link } = this.#modules;
     const nowMs = performance.now();
     if (this.#isAlone) {
+      // Whom the supernode has let read it goes on when that is away: the others get it from here, and need not read it as well.
+      if (this.#advice?.upstream === true) return true;
       if (this.isHopeful) return nowMs - this.#peerProgressAtMs > PROGRESS_PATIENCE_MS;
-      const wantedMs = nowMs - this.#wantedSinceMs;
-      const patienceMs = link.isUp ? wantedMs : Math.min(link.downMs, wantedMs);
+      // Who has everything that its peers have waits for what one of them is reading; a single piece may be none of that.
+      const sinceMs = this.#isCutByTable ? this.#wantedSinceMs : this.#peerProgressAtMs;
+      const patienceMs = Math.min(link.isUp ? Number.POSITIVE_INFINITY : link.downMs, nowMs - sinceMs);
       if (patienceMs >= SUPERNODE_PATIENCE_MS) return true;
       const asked = this.#askedAcquaintancesAtMs;
       // Who is being asked may have it.
