@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { compare, describeDifference } from './runner/compare.ts';
 import { describeClaim, earlierRuns, keepResult, summarise } from './runner/results.ts';
 import type { Scenario } from './scenario.ts';
+import { autonomy } from './scenarios/autonomy.ts';
 import { build } from './scenarios/build.ts';
 import { burst } from './scenarios/burst.ts';
 import { coldStart } from './scenarios/cold-start.ts';
@@ -21,11 +22,15 @@ import { jobs } from './scenarios/jobs.ts';
 import { kubernetes } from './scenarios/kubernetes.ts';
 import { memory } from './scenarios/memory.ts';
 import { mirror } from './scenarios/mirror.ts';
+import { mirrorCrowd } from './scenarios/mirror-crowd.ts';
+import { mixed } from './scenarios/mixed.ts';
 import { read } from './scenarios/read.ts';
 import { snapshots } from './scenarios/snapshots.ts';
 import { start } from './scenarios/start.ts';
+import { supernodeLoss } from './scenarios/supernode-loss.ts';
 import { supernodes } from './scenarios/supernodes.ts';
 import { update } from './scenarios/update.ts';
+import { updateWave } from './scenarios/update-wave.ts';
 import { webhooks } from './scenarios/webhooks.ts';
 import { wire } from './scenarios/wire.ts';
 
@@ -50,6 +55,11 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   snapshots,
   cri,
   compare: compareContenders,
+  'mirror-crowd': mirrorCrowd,
+  mixed,
+  'update-wave': updateWave,
+  autonomy,
+  'supernode-loss': supernodeLoss,
 };
 
 const { values, positionals } = parseArgs({

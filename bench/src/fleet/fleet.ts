@@ -121,7 +121,7 @@ async function hostOf(
   await mkdir(stateDirectory, { recursive: true });
   const file = join(home, 'config.yaml');
   const configure = () => {
-    const { swarm = {}, native = {}, ...more } = options.daemon?.(index) ?? {};
+    const { swarm = {}, native = {}, registries = {}, ...more } = options.daemon?.(index) ?? {};
     return writeFile(
       file,
       JSON.stringify({
@@ -129,7 +129,7 @@ async function hostOf(
         log: { level: 'warn' },
         mirror: { port: 0 },
         metrics: { port: 0 },
-        registries: { plainHttp: [options.registry], dockerConfigFile: null },
+        registries: { plainHttp: [options.registry], dockerConfigFile: null, ...registries },
         native: { socket: nativeSocketOf(home), ...native },
         swarm: {
           ...options.join,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type DebianLayer, type ImageLayer, layerOf, shellFiles, tarArchive } from '@drakkar/lab';
 import { Digester } from '@drakkar/protocol';
 
-/** What a container of {@link smallLayers} may run. */
+/** What a container of {@link smallImage} may run. */
 export const SMALL_COMMAND = ['/bin/sh', '-c', 'echo ready'];
 
 /** Layers with the same files under digests that nobody has seen. @param directory where they are made: over those of before */
@@ -28,12 +28,22 @@ async function freshLayer(layer: DebianLayer, path: string): Promise<DebianLayer
   return { ...layer, path, digest: digester.digest(), sizeBytes: digester.sizeBytes };
 }
 
-/** A shell, and some layers of random bytes, one file each: an image that nobody has seen, and that runs. */
-export function smallLayers(count: number, layerBytes: number): ImageLayer[] {
+/** Layers of an image that nobody has seen, and that runs. */
+export interface SmallImage {
+  readonly layers: readonly ImageLayer[];
+  /** What it has beside a shell: random bytes, by their names. */
+  readonly files: ReadonlyMap<string, Buffer>;
+}
+
+/** A shell, and some layers of one file each. */
+export function smallImage(count: number, layerBytes: number): SmallImage {
   const mark = randomBytes(16).toString('hex');
   const shell = layerOf(tarArchive([...shellFiles(), { name: 'mark', data: mark }]));
-  const others = Array.from({ length: count }, (_, index) =>
-    layerOf(tarArchive([{ name: `data-${index}`, data: randomBytes(layerBytes) }]), { compression: 'none' }),
+  const files = new Map(
+    Array.from({ length: count }, (_, index) => [`data-${index}`, randomBytes(layerBytes)] as const),
   );
-  return [shell, ...others];
+  const others = [...files].map(([name, data]) =>
+    layerOf(tarArchive([{ name, data }]), { compression: 'none' }),
+  );
+  return { layers: [shell, ...others], files };
 }

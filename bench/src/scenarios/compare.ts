@@ -12,7 +12,7 @@ import {
 } from '../comparisons/contender.ts';
 import { drakkar } from '../comparisons/drakkar.ts';
 import { type Ground, startGround } from '../fleet/ground.ts';
-import { freshLayers, SMALL_COMMAND, smallLayers } from '../runner/fresh-layers.ts';
+import { freshLayers, SMALL_COMMAND, smallImage } from '../runner/fresh-layers.ts';
 import { pushLayers } from '../runner/images.ts';
 import { atMost, type Claim, type Result } from '../runner/results.ts';
 import { medianOf, type Series } from '../runner/samples.ts';
@@ -130,8 +130,8 @@ async function imagesOf(
   let images = 0;
   return async () => {
     images += 1;
-    const layers: ImageLayer[] = isQuick
-      ? smallLayers(SMALL.layers, SMALL.layerBytes)
+    const layers: readonly ImageLayer[] = isQuick
+      ? smallImage(SMALL.layers, SMALL.layerBytes).layers
       : (await freshLayers(debian, directory)).map(layerOfFile);
     const repository = `bench/compared-${images}`;
     const command = isQuick ? SMALL_COMMAND : COMMAND;

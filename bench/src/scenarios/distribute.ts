@@ -129,6 +129,23 @@ const HERDS: readonly Herd[] = [
       },
     ],
   },
+  {
+    name: 'distribute-16',
+    title: '200 MB to 16 hosts at once, links of 50 Mbit/s',
+    fleet: { hosts: 16, rate: 50e6, namespaces: true },
+    targets: [
+      {
+        what: '16 hosts, 50 Mbit/s: slowest, against size ÷ link rate',
+        of: ({ slowest }) => slowest,
+        target: 1.2,
+      },
+      {
+        what: '16 hosts: bytes that the registry gave, against the size',
+        of: ({ upstream }) => upstream,
+        target: 1.02,
+      },
+    ],
+  },
 ];
 
 /** Something fresh to a fleet of which nobody has it, each host and the registry behind a link of its own. */
