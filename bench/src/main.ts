@@ -26,6 +26,7 @@ import { mirrorCrowd } from './scenarios/mirror-crowd.ts';
 import { mixed } from './scenarios/mixed.ts';
 import { read } from './scenarios/read.ts';
 import { snapshots } from './scenarios/snapshots.ts';
+import { soak } from './scenarios/soak.ts';
 import { start } from './scenarios/start.ts';
 import { supernodeLoss } from './scenarios/supernode-loss.ts';
 import { supernodes } from './scenarios/supernodes.ts';
@@ -60,6 +61,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'update-wave': updateWave,
   autonomy,
   'supernode-loss': supernodeLoss,
+  soak,
 };
 
 const { values, positionals } = parseArgs({

@@ -32,6 +32,8 @@ export interface FleetHost extends Member {
   readonly index: number;
   readonly client: AdminClient;
   readonly stateDirectory: string;
+  /** Of its native helper, where it has one. */
+  readonly helperPid: number | undefined;
   /** The argument list that runs the `drakkar` command against this host's daemon. */
   command(args: readonly string[]): string[];
 }
@@ -69,14 +71,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     ground.hosts.map(async ({ place, rack }, index) => {
       const diskBytes = options.diskBytes?.(index);
       if (diskBytes !== undefined) stack.use(await mountDisk(homeOf(directory, index), diskBytes));
-      if (options.volumes) stack.use(await startHelperIn(homeOf(directory, index)));
+      const helper = options.volumes ? stack.use(await startHelperIn(homeOf(directory, index))) : undefined;
       const member = await hostOf(directory, index, place, {
         ...options,
         join: { supernode: [address, ...addresses.filter((other) => other !== address)], joinToken },
         registry: registry.host,
         rack,
       });
-      return member;
+      return Object.assign(member, { helperPid: helper?.pid });
     }),
   );
   stack.defer(async () => void (await Promise.all(hosts.map((host) => host.kill('SIGTERM')))));
@@ -115,7 +117,7 @@ async function hostOf(
     readonly registry: string;
     readonly rack: string;
   },
-): Promise<FleetHost> {
+): Promise<Omit<FleetHost, 'helperPid'>> {
   const home = homeOf(directory, index);
   const stateDirectory = join(home, STATE);
   await mkdir(stateDirectory, { recursive: true });

@@ -8,7 +8,7 @@ const START_DEADLINE_MS = 30_000;
 export const nativeSocketOf = (home: string): string => join(home, 'native.sock');
 
 /** The native helper of a host whose daemon keeps its state in `HOME/state`. When it is disposed, everything that it has mounted goes. */
-export async function startHelperIn(home: string): Promise<AsyncDisposable> {
+export async function startHelperIn(home: string): Promise<AsyncDisposable & { readonly pid: number }> {
   const state = join(home, 'state');
   const content = join(state, 'volumes');
   const socket = nativeSocketOf(home);
@@ -22,6 +22,7 @@ export async function startHelperIn(home: string): Promise<AsyncDisposable> {
     signal: AbortSignal.timeout(START_DEADLINE_MS),
   });
   return {
+    pid: helper.pid,
     async [Symbol.asyncDispose]() {
       await using asked = nativeHelper(socket);
       await unmountAll(asked).finally(() => helper[Symbol.asyncDispose]());

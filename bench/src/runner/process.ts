@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 
 /** Kernel clock ticks a second: 100 on every architecture that Linux runs Node on (USER_HZ). */
 const TICK_MS = 10;
@@ -12,15 +12,41 @@ export async function cpuMsOf(pid: number): Promise<number> {
   return ticks * TICK_MS;
 }
 
+/** What a process and all its descendants hold. */
+export interface Held {
+  readonly rssBytes: number;
+  readonly fds: number;
+  readonly threads: number;
+}
+
+/** Now. Source: proc(5). */
+export async function heldByTree(pid: number): Promise<Held> {
+  const fds = (await readdir(`/proc/${pid}/fd`).catch(() => [])).length;
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+([0-9]+)`, 'm').exec(status)?.[1] ?? 0);
+  let held = { rssBytes: field('VmRSS') * 1024, fds, threads: field('Threads') };
+  for (const child of await childrenOf(pid)) {
+    const { rssBytes, fds, threads } = await heldByTree(child);
+    held = { rssBytes: held.rssBytes + rssBytes, fds: held.fds + fds, threads: held.threads + threads };
+  }
+  return held;
+}
+
 /** Resident bytes of a process and all its descendants now. */
 export async function treeRssBytes(pid: number): Promise<number> {
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
   const own = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
   const kibibytes = Number(/^VmRSS:\s+([0-9]+) kB$/m.exec(own)?.[1] ?? 0);
   let total = kibibytes * 1024;
-  for (const child of children.split(' ').filter((text) => text !== ''))
-    total += await treeRssBytes(Number(child));
+  for (const child of await childrenOf(pid)) total += await treeRssBytes(child);
   return total;
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return children
+    .split(' ')
+    .filter((text) => text !== '')
+    .map(Number);
 }
 
 const SAMPLE_INTERVAL_MS = 20;
