@@ -25,7 +25,9 @@ export async function buildSpegel(): Promise<string> {
     });
     return join(directory, PROGRAM);
   } catch (error) {
-    throw new Error(`no ${PROGRAM} on the path, and Go could not build ${MODULE}@${VERSION}`, {
+    const { stderr = '', message } = error as Error & { readonly stderr?: string };
+    const why = stderr.trim().split('\n').at(-1)?.trim() || message;
+    throw new Error(`no ${PROGRAM} on the path, and Go could not build ${MODULE}@${VERSION}: ${why}`, {
       cause: error,
     });
   }
