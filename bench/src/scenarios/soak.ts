@@ -38,6 +38,7 @@ const QUICK: typeof FULL = {
   quotaBytes: 80 * MEBIBYTE,
 };
 const PAUSE_MS = 300;
+const MOST_MOUNTED = 4;
 /** Of the median, over the second half. */
 const MOST_GROWTH_PERCENT = 5;
 const VITALS: readonly Vital[] = ['memory', 'fds', 'threads', 'disk'];
@@ -47,7 +48,7 @@ const SHARES = { pull: 0.5, start: 0.35, remove: 0.1, restart: 0.05 } as const;
 type Deed = keyof typeof SHARES;
 
 const METHOD = [
-  'Each of four hosts does one thing after another: it pulls an image and hashes what is on its disk, starts one and compares all of its files, or takes a snapshot away. Two of them end their daemons now and then, half of the times by SIGKILL, and begin them again.',
+  'Each of four hosts does one thing after another: it pulls an image and hashes what is on its disk, starts one and compares all of its files, or takes a snapshot away; when more than four are mounted, all are unmounted. Two of them end their daemons now and then, half of the times by SIGKILL, and begin them again.',
   'Which image, by Zipf’s law: the newest is wanted most. New ones are pushed all the time, and stores hold much less than all of them.',
   'Of a daemon that is never ended, of its native helper and of the supernode memory, open files and threads are looked at, with those of all processes that they have begun, and the disk that they use. What grows is the slope after Theil and Sen over the second half, times its length, against the median there.',
 ].join(' ');
@@ -174,6 +175,7 @@ const DEEDS: Readonly<
     } finally {
       await client.endStart(id);
     }
+    await unmountMany(client);
   },
   async remove({ client }, _, random) {
     const snapshots = await client.snapshots();
@@ -187,3 +189,10 @@ const DEEDS: Readonly<
     await host.start();
   },
 };
+
+/** What is mounted keeps its room: as a node does, takes away mounts that nobody uses when there are many. */
+async function unmountMany(client: FleetHost['client']): Promise<void> {
+  const mounted = (await client.snapshots()).filter(({ path }) => path !== null);
+  if (mounted.length <= MOST_MOUNTED) return;
+  for (const { manifestDigest } of mounted) await client.umountSnapshot(manifestDigest);
+}
