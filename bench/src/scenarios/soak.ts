@@ -39,6 +39,8 @@ const QUICK: typeof FULL = {
 };
 const PAUSE_MS = 300;
 const MOST_MOUNTED = 4;
+/** Characters of what a daemon has said, where something failed there. */
+const LAST_WORDS = 4_000;
 /** Of the median, over the second half. */
 const MOST_GROWTH_PERCENT = 5;
 const VITALS: readonly Vital[] = ['memory', 'fds', 'threads', 'disk'];
@@ -53,11 +55,24 @@ const METHOD = [
   'Of a daemon that is never ended, of its native helper and of the supernode memory, open files and threads are looked at, with those of all processes that they have begun, and the disk that they use. What grows is the slope after Theil and Sen over the second half, times its length, against the median there.',
 ].join(' ');
 
+interface Failure {
+  readonly deed: Deed;
+  readonly host: number;
+  readonly message: string;
+  /** The last that its daemon has said. */
+  readonly words: string;
+}
+
+/** Ends it all at once: what failed may be tried again. */
+class WrongBytes extends Error {
+  override readonly name = 'WrongBytes';
+}
+
 interface SoakImage extends SmallImage {
   readonly reference: string;
 }
 
-/** Half an hour of everything: nothing may grow, be wrong or fail. */
+/** Half an hour of everything: nothing may grow or fail. @throws where a byte is wrong */
 export const soak: Scenario = async ({ isQuick, onSample }) => {
   const input = isQuick ? QUICK : FULL;
   await using fleet = await startFleet({
@@ -71,6 +86,7 @@ export const soak: Scenario = async ({ isQuick, onSample }) => {
   const ending = new AbortController();
   const watching = watchVitals(patientsOf(fleet), input.everyMs, ending.signal);
   const samples: Record<Deed, Sample[]> = { pull: [], start: [], remove: [], restart: [] };
+  const failures: Failure[] = [];
   const endMs = performance.now() + input.forMs;
   const working = fleet.hosts.map(async (host, index) => {
     const random = chance(`soak ${index}`);
@@ -80,9 +96,18 @@ export const soak: Scenario = async ({ isQuick, onSample }) => {
       const image = images[pick(shares, random())];
       if (image === undefined) throw new RangeError('there is no such image');
       const startedMs = performance.now();
-      await DEEDS[deed](host, image, random).catch((cause: Error) => {
-        throw new Error(`${deed} on host ${index}: ${cause.message}`, { cause });
-      });
+      try {
+        await DEEDS[deed](host, image, random);
+      } catch (error) {
+        if (error instanceof WrongBytes) throw error;
+        failures.push({
+          deed,
+          host: index,
+          message: error instanceof Error ? error.message : String(error),
+          words: host.output().slice(-LAST_WORDS),
+        });
+        continue;
+      }
       const sample = { wallMs: performance.now() - startedMs };
       samples[deed].push(sample);
       if (deed === 'restart') onSample(`restart of host ${index}`, samples.restart.length - 1, sample);
@@ -113,9 +138,16 @@ export const soak: Scenario = async ({ isQuick, onSample }) => {
         { name: 'drakkar, start', samples: samples.start },
         { name: 'drakkar, removal', samples: samples.remove },
       ],
-      input: { hosts: HOSTS, ...input, restarts: samples.restart.length, shares: SHARES, vitals },
-      // Within seconds everything grows.
-      claims: isQuick ? [] : vitals.flatMap(claimsOf),
+      input: { hosts: HOSTS, ...input, restarts: samples.restart.length, shares: SHARES, failures, vitals },
+      claims: [
+        ...(Object.keys(SHARES) as Deed[]).map((deed) => {
+          const failed = failures.filter((failure) => failure.deed === deed).length;
+          const share = failed / Math.max(1, failed + samples[deed].length);
+          return atMost(`soak: of all that hosts did, ${deed}, what failed`, 100 * share, '%', 0);
+        }),
+        // Within seconds everything grows.
+        ...(isQuick ? [] : vitals.flatMap(claimsOf)),
+      ],
     },
   ];
 };
@@ -152,7 +184,7 @@ function nextDeed(number: number, mayRestart: boolean): Deed {
   return deed === 'restart' && !mayRestart ? 'pull' : deed;
 }
 
-/** Each throws where something is wrong. */
+/** @throws `WrongBytes` */
 const DEEDS: Readonly<
   Record<Deed, (host: FleetHost, image: SoakImage, random: () => number) => Promise<void>>
 > = {
@@ -164,14 +196,15 @@ const DEEDS: Readonly<
         if (errnoOf(error) === 'ENOENT') return true;
         throw error;
       });
-      if (!right) throw new Error(`${digest} is something else`);
+      if (!right) throw new WrongBytes(`${digest} is something else`);
     }
   },
   async start({ client }, { reference, files }) {
     const { id, rootfs } = await client.start({ image: reference });
     try {
       for (const [name, data] of files)
-        if (!data.equals(await readFile(join(rootfs, name)))) throw new Error(`${name} is something else`);
+        if (!data.equals(await readFile(join(rootfs, name))))
+          throw new WrongBytes(`${name} is something else`);
     } finally {
       await client.endStart(id);
     }
