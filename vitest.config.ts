@@ -5,6 +5,7 @@ const packages = [
   'protocol',
   'service',
   'wire',
+  'plots',
   'client',
   'containerd',
   'snapshotter',

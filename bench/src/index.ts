@@ -2,8 +2,7 @@
  * Benchmarks: programs with a name, an input, raw results and a plot. `npm run bench -- NAME` runs one.
  *
  * - `scenarios/` what is measured, each contender in turn
- * - `runner/`    samples, processes, results
- * - `plots/`     SVG
+ * - `runner/`    samples, processes, results and their plots
  * - `comparisons/` what others use instead, and how to add more of it
  *
  * @packageDocumentation
@@ -16,7 +15,6 @@ export {
   type Site,
   Unavailable,
 } from './comparisons/contender.ts';
-export { drawBars } from './plots/bars.ts';
-export { atLeast, atMost, type Claim, type Result } from './runner/results.ts';
+export { atLeast, atMost, type Claim, type Plot, type Result } from './runner/results.ts';
 export { median, ratio, type Sample, type Series, takeSamples } from './runner/samples.ts';
 export type { Scenario, ScenarioOptions } from './scenario.ts';

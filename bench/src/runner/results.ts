@@ -1,9 +1,9 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { bars, type DistributionPlot, distribution, type LinesPlot, lines } from '@drakkar/plots';
 import { z } from 'zod';
 import type { ChaosResult } from '../chaos/chaos.ts';
-import { drawBars } from '../plots/bars.ts';
 import type { Measured } from './compare.ts';
 import type { Series } from './samples.ts';
 
@@ -26,6 +26,11 @@ export function atLeast(what: string, figure: number, unit: Claim['unit'], targe
   return { what, figure, unit, target, holds: figure >= target };
 }
 
+/** A plot beside the bars of what was sampled. */
+export type Plot =
+  | ({ readonly kind: 'lines' } & LinesPlot)
+  | ({ readonly kind: 'distribution' } & DistributionPlot);
+
 export interface Result {
   /** File name in bench/results. */
   readonly name: string;
@@ -36,6 +41,8 @@ export interface Result {
   readonly claims: readonly Claim[];
   /** What was measured on: the image, its size. */
   readonly input: Readonly<Record<string, unknown>>;
+  /** By what follows the result's name in that of their files. */
+  readonly plots?: Readonly<Record<string, Plot>>;
 }
 
 const RESULTS = join(import.meta.dirname, '../../results');
@@ -54,7 +61,37 @@ export async function keepResult(result: Result, loadBefore: number): Promise<vo
   };
   const document = { measuredAt: new Date().toISOString(), machine, ...result };
   await writeFile(join(RESULTS, `${result.name}.json`), `${JSON.stringify(document, undefined, 2)}\n`);
-  await writeFile(join(RESULTS, `${result.name}.svg`), drawBars(result.title, result.series));
+  for (const [name, svg] of await drawPlots(result)) await writeFile(join(RESULTS, name), svg);
+}
+
+const SECOND_MS = 1_000;
+
+/** The plots of a result by the names of their files: of its samples as bars, and those that it has itself. */
+async function drawPlots({
+  name,
+  title,
+  series,
+  plots = {},
+}: Pick<Result, 'name' | 'title' | 'series' | 'plots'>): Promise<Map<string, string>> {
+  const walls = series.map((one) => one.samples.map(({ wallMs }) => wallMs));
+  const isLong = walls.flat().some((wallMs) => wallMs >= SECOND_MS);
+  const drawn = new Map<string, string>();
+  if (walls.flat().length > 0) {
+    const svg = await bars({
+      title,
+      axis: { title: 'time', unit: isLong ? 's' : 'ms' },
+      series: walls.map((values, index) => ({
+        name: series[index]?.name ?? '',
+        values: isLong ? values.map((wallMs) => wallMs / SECOND_MS) : values,
+      })),
+    });
+    drawn.set(`${name}.svg`, svg);
+  }
+  for (const [suffix, plot] of Object.entries(plots)) {
+    const svg = plot.kind === 'lines' ? await lines(plot) : await distribution(plot);
+    drawn.set(`${name}-${suffix}.svg`, svg);
+  }
+  return drawn;
 }
 
 const documentSchema = z.object({
