@@ -7,11 +7,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-
-interface Count {
-  passed: number;
-  failed: number;
-}
+import { type Count, conclude, run } from './run.ts';
 
 const vitestReport = z.object({
   numPassedTests: z.number(),
@@ -21,23 +17,6 @@ const vitestReport = z.object({
 });
 
 const root = join(import.meta.dirname, '..');
-
-/** Runs a command with its output shown, and kept where `keep` says so. */
-function run(command: string, args: string[], keep: boolean): Promise<{ ok: boolean; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      cwd: root,
-      stdio: ['ignore', keep ? 'pipe' : 'inherit', 'inherit'],
-    });
-    let output = '';
-    child.stdout?.on('data', (bytes) => {
-      output += bytes;
-      process.stdout.write(bytes);
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ ok: code === 0, output }));
-  });
-}
 
 async function checks(): Promise<Count> {
   const { ok } = await run('scripts/check', [], false);
@@ -84,7 +63,4 @@ const selection = process.argv.slice(2);
 if (selection.length === 0) makeAhead();
 const counts =
   selection.length > 0 ? [await vitest(selection)] : [await checks(), await cargo(), await vitest([])];
-const passed = counts.reduce((total, count) => total + count.passed, 0);
-const failed = counts.reduce((total, count) => total + count.failed, 0);
-console.log(`\n${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+conclude(counts);

@@ -1,103 +1,89 @@
-/**
- * `npm run bench -- SCENARIO… [--rounds N] [--quick] [--against PATH] [--contender PATH]…`: measures, keeps raw data and plots in bench/results, and says what holds, and what has
- * become of earlier results (a file of raw data, or a directory of them).
- */
-import { loadavg } from 'node:os';
+/** `npm run bench`: measures, keeps raw data and plots, and says what holds, and what has become of earlier results. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { compare, describeDifference } from './runner/compare.ts';
-import { describeClaim, earlierRuns, keepResult, summarise } from './runner/results.ts';
-import type { Scenario } from './scenario.ts';
-import { autonomy } from './scenarios/autonomy.ts';
-import { build } from './scenarios/build.ts';
-import { burst } from './scenarios/burst.ts';
-import { coldStart } from './scenarios/cold-start.ts';
-import { compare as compareContenders } from './scenarios/compare.ts';
-import { consoleFrames } from './scenarios/console.ts';
-import { control } from './scenarios/control.ts';
-import { cri } from './scenarios/cri.ts';
-import { distribute } from './scenarios/distribute.ts';
-import { fill } from './scenarios/fill.ts';
-import { idle } from './scenarios/idle.ts';
-import { jobs } from './scenarios/jobs.ts';
-import { kubernetes } from './scenarios/kubernetes.ts';
-import { memory } from './scenarios/memory.ts';
-import { mirror } from './scenarios/mirror.ts';
-import { mirrorCrowd } from './scenarios/mirror-crowd.ts';
-import { mixed } from './scenarios/mixed.ts';
-import { read } from './scenarios/read.ts';
-import { snapshots } from './scenarios/snapshots.ts';
-import { soak } from './scenarios/soak.ts';
-import { start } from './scenarios/start.ts';
-import { supernodeLoss } from './scenarios/supernode-loss.ts';
-import { supernodes } from './scenarios/supernodes.ts';
-import { update } from './scenarios/update.ts';
-import { updateWave } from './scenarios/update-wave.ts';
-import { webhooks } from './scenarios/webhooks.ts';
-import { wire } from './scenarios/wire.ts';
+import { BENCHMARKS } from './benchmarks.ts';
+import { drawAgain, writePage } from './runner/page.ts';
+import { earlierRuns, RESULTS } from './runner/results.ts';
+import { runAll } from './runner/run.ts';
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  build,
-  memory,
-  start,
-  mirror,
-  distribute,
-  wire,
-  control,
-  jobs,
-  supernode: async (options) => [...(await supernodes(options)), ...(await webhooks(options))],
-  console: consoleFrames,
-  kubernetes,
-  idle,
-  'cold-start': coldStart,
-  update,
-  read,
-  fill,
-  burst,
-  snapshots,
-  cri,
-  compare: compareContenders,
-  'mirror-crowd': mirrorCrowd,
-  mixed,
-  'update-wave': updateWave,
-  autonomy,
-  'supernode-loss': supernodeLoss,
-  soak,
-};
+const QUICK_RESULTS = join(RESULTS, 'quick');
+const ROUNDS = 5;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    against: { type: 'string' },
-    contender: { type: 'string', multiple: true, default: [] },
-  },
-});
-const isQuick = values.quick;
-const rounds = Number(values.rounds ?? (isQuick ? 1 : 5));
-const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
-const unknown = names.find((name) => !(name in SCENARIOS));
-if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
-  process.stderr.write(
-    `usage: npm run bench -- [--rounds N] [--quick] [--against PATH] [--contender PATH]… [${Object.keys(SCENARIOS).join('|')}]…\n`,
-  );
+const USAGE = `usage: npm run bench -- [NAME…] [options]
+
+Runs benchmarks, all when none is named, and keeps raw data, plots and a page that shows them. Most need root.
+
+  --quick           small inputs and one round: shows in minutes that all of them work, and says nothing of speed
+  --rounds N        runs of each contender; ${ROUNDS} when absent, of what takes long fewer
+  --against PATH    says what became better or worse: raw data of an earlier run, one file or a directory
+  --output DIR      where results are kept; bench/results when absent, bench/results/quick of quick ones
+  --contender PATH  a module of a contender more for compare; as often as there are
+  --page            runs nothing: draws plots and page again from the raw data that are there
+  --help
+
+${Object.entries(BENCHMARKS)
+  .map(([name, { about }]) => `  ${name.padEnd(16)}  ${about}`)
+  .join('\n')}
+
+The last line is “N passed, N failed”: benchmarks that were measured, and those that were not, or not right. A target that
+is missed is a result, not a failure.
+`;
+
+function fail(why: string): never {
+  process.stderr.write(`${why}\n\n${USAGE}`);
   process.exit(2);
 }
 
-const earlier = values.against === undefined ? undefined : await earlierRuns(values.against);
-for (const name of names) {
-  const scenario = SCENARIOS[name];
-  if (scenario === undefined) continue;
-  const loadBefore = loadavg()[0] ?? 0;
-  const onSample = (contender: string, round: number, { wallMs }: { wallMs: number }) => {
-    process.stderr.write(`${name} ${round + 1}: ${contender} ${wallMs.toFixed(1)} ms\n`);
-  };
-  for (const result of await scenario({ rounds, isQuick, onSample, contenders: values.contender })) {
-    await keepResult(result, loadBefore);
-    for (const claim of result.claims) console.log(describeClaim(claim));
-    const before = earlier?.get(result.name);
-    for (const difference of before === undefined ? [] : compare(before, result))
-      console.log(describeDifference(difference));
+function argumentsOf() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: 'string' },
+        quick: { type: 'boolean', default: false },
+        against: { type: 'string' },
+        output: { type: 'string' },
+        contender: { type: 'string', multiple: true, default: [] },
+        page: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
   }
 }
-await summarise();
+
+const { values, positionals } = argumentsOf();
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit();
+}
+const isQuick = values.quick;
+const rounds = Number(values.rounds ?? (isQuick ? 1 : ROUNDS));
+if (!Number.isInteger(rounds) || rounds < 1) fail(`${values.rounds} is no number of rounds`);
+const unknown = positionals.find((name) => !Object.hasOwn(BENCHMARKS, name));
+if (unknown !== undefined) fail(`there is no benchmark ${unknown}`);
+const directory = values.output ?? (isQuick ? QUICK_RESULTS : RESULTS);
+const earlier = values.against === undefined ? undefined : await earlierRuns(values.against);
+
+if (values.page) {
+  await drawAgain(directory);
+  await writePage(directory);
+  process.exit();
+}
+// What an earlier quick run has left would seem to be of this one.
+if (isQuick && values.output === undefined) await rm(directory, { recursive: true, force: true });
+const selected = Object.entries(BENCHMARKS).filter(
+  ([name]) => positionals.length === 0 || positionals.includes(name),
+);
+const { passed, failed } = await runAll(selected, {
+  rounds,
+  isQuick,
+  directory,
+  earlier,
+  contenders: values.contender,
+});
+console.log(`\n${passed} passed, ${failed} failed`);
+// Whatever a benchmark that failed has left open must not keep this process.
+process.exit(failed > 0 ? 1 : 0);

@@ -1,6 +1,7 @@
 /** `npm run chaos -- [--kills N] [--backend fanotify|fuse] [--backing auto|file|loop]`: kills everything, and keeps what came of it in bench/results. */
 import { parseArgs } from 'node:util';
-import { keepChaos, summarise } from '../runner/results.ts';
+import { writePage } from '../runner/page.ts';
+import { keepChaos, RESULTS } from '../runner/results.ts';
 import { runChaos } from './chaos.ts';
 
 const { values } = parseArgs({
@@ -29,7 +30,7 @@ const result = await runChaos({
     ),
 });
 await keepChaos(result);
-await summarise();
+await writePage(RESULTS);
 const isRight = result.wrong.length + result.failed.length === 0 && result.isContainerAlive;
 console.log(
   `${isRight ? 'right' : 'WRONG'}: ${JSON.stringify(result.kills)} killed; of ${result.reads} reads ${result.wrong.length} wrong and ${result.failed.length} failed`,

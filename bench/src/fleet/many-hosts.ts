@@ -7,7 +7,9 @@ import { type Fleet, startFleet } from './fleet.ts';
 export const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
 const CROWDS = 4;
 const NICENESS = 19;
+/** After all have joined. */
 const SETTLE_MS = 10_000;
+const SETTLE_MS_OF_HOST = 10;
 
 /** A supernode to which so many hosts are connected that are nothing but their links; everything ends with the stack. */
 export async function startManyHosts(hosts: number, stack: AsyncDisposableStack): Promise<Fleet> {
@@ -23,6 +25,6 @@ export async function startManyHosts(hosts: number, stack: AsyncDisposableStack)
     stack.use(new Crowd({ ...fleet.join, hosts: hosts / CROWDS, directory }, NICENESS)),
   );
   await Promise.all(crowds.map((crowd) => crowd.next()));
-  await sleep(SETTLE_MS);
+  await sleep(Math.min(SETTLE_MS, hosts * SETTLE_MS_OF_HOST));
   return fleet;
 }

@@ -3,6 +3,8 @@ import { median } from './samples.ts';
 /** What of a result is compared. */
 export interface Measured {
   readonly name: string;
+  /** Of a smaller input: it is compared with its like only. */
+  readonly isQuick?: boolean;
   readonly series: readonly {
     readonly name: string;
     readonly samples: readonly { readonly wallMs: number }[];
@@ -28,6 +30,7 @@ const CONFIDENCE = 0.95;
  * ours, in the same run, where there is any. Two medians differ where the intervals do not meet in which they lie by the order of their samples.
  */
 export function compare(before: Measured, now: Measured): Difference[] {
+  if ((before.isQuick ?? false) !== (now.isQuick ?? false)) return [];
   const [unitBefore, unitNow] = [unitOf(before, now), unitOf(now, before)];
   return now.series.flatMap(({ name, samples }) => {
     const earlier = before.series.find((series) => series.name === name);

@@ -1,10 +1,12 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { release } from 'node:os';
 import { join } from 'node:path';
-import { bars, type DistributionPlot, distribution, type LinesPlot, lines } from '@drakkar/plots';
+import type { DistributionPlot, LinesPlot } from '@drakkar/plots';
 import { z } from 'zod';
 import type { ChaosResult } from '../chaos/chaos.ts';
 import type { Measured } from './compare.ts';
+import { drawPlots } from './draw.ts';
+import type { Facts } from './facts.ts';
 import type { Series } from './samples.ts';
 
 /** A claim that a benchmark shows, or does not. */
@@ -14,6 +16,8 @@ export interface Claim {
   readonly unit: '×' | 'ms' | 's' | 'MiB' | 'MB/s' | '%';
   readonly target: number;
   readonly holds: boolean;
+  /** It is not about speed: where it does not hold, something is wrong, on whatever machine and input. */
+  readonly isAboutCorrectness?: boolean;
 }
 
 /** A figure that must not pass a target. */
@@ -26,6 +30,11 @@ export function atLeast(what: string, figure: number, unit: Claim['unit'], targe
   return { what, figure, unit, target, holds: figure >= target };
 }
 
+/** A share that must be all, or what was measured is wrong. */
+export function all(what: string, share: number): Claim {
+  return { ...atLeast(what, share, '×', 1), isAboutCorrectness: true };
+}
+
 /** A plot beside the bars of what was sampled. */
 export type Plot =
   | ({ readonly kind: 'lines' } & LinesPlot)
@@ -35,9 +44,11 @@ export interface Result {
   /** File name in bench/results. */
   readonly name: string;
   readonly title: string;
-  /** How it was measured, in plain sentences. */
+  /** How it was measured, and what was done before to warm up, in plain sentences. */
   readonly method?: string;
   readonly series: readonly Series[];
+  /** The series that others are set against; the first that is not ours where some are, when absent. */
+  readonly baseline?: string;
   readonly claims: readonly Claim[];
   /** What was measured on: the image, its size. */
   readonly input: Readonly<Record<string, unknown>>;
@@ -45,84 +56,36 @@ export interface Result {
   readonly plots?: Readonly<Record<string, Plot>>;
 }
 
-const RESULTS = join(import.meta.dirname, '../../results');
+/** What is committed. */
+export const RESULTS = join(import.meta.dirname, '../../results');
 
-/** Keeps raw data and plot. */
-export async function keepResult(result: Result, loadBefore: number): Promise<void> {
-  await mkdir(RESULTS, { recursive: true });
-  const machine = {
-    kernel: release(),
-    cores: cpus().length,
-    cpu: cpus()[0]?.model ?? 'unknown',
-    memoryBytes: totalmem(),
-    node: process.version,
-    loadBefore,
-    loadAfter: loadavg()[0],
+/** Files of raw data that {@link keepChaos} writes. */
+export const CHAOS = /^chaos-.*\.json$/;
+
+export interface Circumstances extends Facts {
+  /** Of the form that says nothing of speed. */
+  readonly isQuick: boolean;
+  readonly rounds: number;
+  readonly loadBefore: number;
+  readonly loadAfter: number;
+}
+
+/** Keeps raw data and plots. */
+export async function keepResult(
+  directory: string,
+  result: Result,
+  { machine, loadBefore, loadAfter, ...circumstances }: Circumstances,
+): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const document = {
+    measuredAt: new Date().toISOString(),
+    machine: { ...machine, loadBefore, loadAfter },
+    ...circumstances,
+    ...result,
   };
-  const document = { measuredAt: new Date().toISOString(), machine, ...result };
-  await writeFile(join(RESULTS, `${result.name}.json`), `${JSON.stringify(document, undefined, 2)}\n`);
-  for (const [name, svg] of await drawPlots(result)) await writeFile(join(RESULTS, name), svg);
+  await writeFile(join(directory, `${result.name}.json`), `${JSON.stringify(document, undefined, 2)}\n`);
+  for (const [name, svg] of await drawPlots(result)) await writeFile(join(directory, name), svg);
 }
-
-const SECOND_MS = 1_000;
-
-/** The plots of a result by the names of their files: of its samples as bars, and those that it has itself. */
-async function drawPlots({
-  name,
-  title,
-  series,
-  plots = {},
-}: Pick<Result, 'name' | 'title' | 'series' | 'plots'>): Promise<Map<string, string>> {
-  const walls = series.map((one) => one.samples.map(({ wallMs }) => wallMs));
-  const isLong = walls.flat().some((wallMs) => wallMs >= SECOND_MS);
-  const drawn = new Map<string, string>();
-  if (walls.flat().length > 0) {
-    const svg = await bars({
-      title,
-      axis: { title: 'time', unit: isLong ? 's' : 'ms' },
-      series: walls.map((values, index) => ({
-        name: series[index]?.name ?? '',
-        values: isLong ? values.map((wallMs) => wallMs / SECOND_MS) : values,
-      })),
-    });
-    drawn.set(`${name}.svg`, svg);
-  }
-  for (const [suffix, plot] of Object.entries(plots)) {
-    const svg = plot.kind === 'lines' ? await lines(plot) : await distribution(plot);
-    drawn.set(`${name}-${suffix}.svg`, svg);
-  }
-  return drawn;
-}
-
-const documentSchema = z.object({
-  name: z.string(),
-  title: z.string(),
-  method: z.string().optional(),
-  measuredAt: z.string(),
-  claims: z.array(
-    z.object({
-      what: z.string(),
-      figure: z.number(),
-      unit: z.string(),
-      target: z.number(),
-      holds: z.boolean(),
-    }),
-  ),
-});
-
-const chaosSchema = z.object({
-  measuredAt: z.string(),
-  backend: z.string(),
-  backing: z.string(),
-  kills: z.record(z.string(), z.number()),
-  reads: z.number(),
-  wrong: z.array(z.unknown()),
-  failed: z.array(z.unknown()),
-  longestReadMs: z.number(),
-  isContainerAlive: z.boolean(),
-});
-
-const CHAOS = /^chaos-.*\.json$/;
 
 /** Keeps what came of killing everything. */
 export async function keepChaos(result: ChaosResult): Promise<void> {
@@ -131,63 +94,9 @@ export async function keepChaos(result: ChaosResult): Promise<void> {
   await writeFile(join(RESULTS, name), `${JSON.stringify(document, undefined, 2)}\n`);
 }
 
-/** bench/results/README.md: every claim of every result that is kept, with its plot. */
-export async function summarise(): Promise<void> {
-  const names = (await readdir(RESULTS)).filter((name) => name.endsWith('.json')).sort();
-  const head =
-    '# Results\n\nWritten by `npm run bench` and `npm run chaos`. Ratios are of medians, contenders in turn in one run on one machine.';
-  const sections = names.filter((name) => !CHAOS.test(name)).map(sectionOf);
-  const chaos = await chaosSection(names.filter((name) => CHAOS.test(name)));
-  const text = [head, chaos, ...(await Promise.all(sections))].join('\n\n');
-  await writeFile(join(RESULTS, 'README.md'), `${text}\n`);
-}
-
-async function readDocument<Document>(name: string, schema: z.ZodType<Document>): Promise<Document> {
-  return schema.parse(JSON.parse(await readFile(join(RESULTS, name), 'utf8')));
-}
-
-async function sectionOf(name: string): Promise<string> {
-  const result = await readDocument(name, documentSchema);
-  const rows = result.claims.map(
-    ({ what, figure, unit, target, holds }) =>
-      `| ${what} | ${figure.toFixed(2)} ${unit} | ${target} ${unit} | ${holds ? 'holds' : 'missed'} |`,
-  );
-  return [
-    `## ${result.title}`,
-    '',
-    ...(result.method === undefined ? [] : [result.method, '']),
-    '| what | median | target | |',
-    '| --- | --- | --- | --- |',
-    ...rows,
-    '',
-    `![${result.title}](${result.name}.svg)`,
-    '',
-    `Raw data: [${name}](${name}), ${result.measuredAt.slice(0, 10)}.`,
-  ].join('\n');
-}
-
-async function chaosSection(names: readonly string[]): Promise<string> {
-  const rows = names.map(async (name) => {
-    const { measuredAt, backend, backing, kills, reads, wrong, failed, longestReadMs, isContainerAlive } =
-      await readDocument(name, chaosSchema);
-    const killed = Object.values(kills).reduce((sum, count) => sum + count, 0);
-    const longest = `${(longestReadMs / 1000).toFixed(1)} s`;
-    const raw = `[${name}](${name}), ${measuredAt.slice(0, 10)}`;
-    return `| ${backend}, ${backing} | ${killed} | ${reads} | ${wrong.length} | ${failed.length} | ${longest} | ${isContainerAlive ? 'goes on' : 'died'} | ${raw} |`;
-  });
-  return [
-    '## Killed while others read',
-    '',
-    'Workers, holders, daemons, seeds, peers and the supernode are killed at random moments, while readers compare every byte of a lazy volume.',
-    '',
-    '| backend, backing | killed | reads | wrong | failed | longest read | a container meanwhile | raw data |',
-    '| --- | --- | --- | --- | --- | --- | --- | --- |',
-    ...(await Promise.all(rows)),
-  ].join('\n');
-}
-
 const measuredSchema = z.object({
   name: z.string(),
+  isQuick: z.boolean().default(false),
   series: z.array(z.object({ name: z.string(), samples: z.array(z.object({ wallMs: z.number() })) })),
 });
 
@@ -205,7 +114,20 @@ export async function earlierRuns(path: string): Promise<ReadonlyMap<string, Mea
   return runs;
 }
 
-export function describeClaim({ what, figure, unit, target, holds }: Claim): string {
+/** What of a result cannot be: a figure that is no number, or bytes that are not all there. */
+export function wrongIn({ claims }: Result): readonly Claim[] {
+  return claims.filter(
+    ({ figure, holds, isAboutCorrectness }) =>
+      !Number.isFinite(figure) || (isAboutCorrectness === true && !holds),
+  );
+}
+
+/** @param isQuick nothing is said of what speed does not show */
+export function describeClaim(
+  { what, figure, unit, target, holds, isAboutCorrectness = false }: Claim,
+  isQuick = false,
+): string {
   const shown = unit === '×' ? `${figure.toFixed(2)} ×` : `${figure.toFixed(1)} ${unit}`;
+  if (isQuick && !isAboutCorrectness) return `  ${what}: ${shown}`;
   return `${holds ? '✓' : '✗'} ${what}: ${shown} (target ${target} ${unit})`;
 }

@@ -11,14 +11,19 @@ import { OWN_FILE, pushRelated, type RelatedImage, SHARED_PACKAGES } from '../ru
 import { atMost, type Result } from '../runner/results.ts';
 import { type Contender, median, ratio, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
+import { TARGETS } from '../targets.ts';
 
-const IMAGES = 8;
-const CONTAINERS = 500;
+const FULL: Size = { images: 8, containers: 500 };
+const QUICK: Size = { images: 2, containers: 16 };
 /** Begun and not ready, at the same time. */
 const AT_A_TIME = 8;
 const COMMAND = ['/bin/cat', `/${OWN_FILE}`];
 const MAX_ROUNDS = 3;
-const MOUNT_TARGET_S = 30;
+
+interface Size {
+  readonly images: number;
+  readonly containers: number;
+}
 
 /** Gives a root file system of one of the images. */
 type Prepare = (image: number) => Promise<Rootfs>;
@@ -43,7 +48,9 @@ const CONTAINERS_METHOD =
   'runc starts a container from the same bundle on each root file system; it prints a file and ends. They come after the root file systems alone, so that what those read is known, and from the second round on what the containers read. The time is that of all, to their ends.';
 
 /** Five hundred containers at once on an empty host. */
-export const burst: Scenario = async ({ rounds, onSample }) => {
+export const burst: Scenario = async ({ rounds, isQuick, onSample }) => {
+  const size = isQuick ? QUICK : FULL;
+  const { containers: count } = size;
   const directory = await mkdtemp('/var/tmp/drakkar-burst-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -51,7 +58,7 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const { fleet, seed, clients } = seeded;
   const [host] = clients;
   if (host === undefined) throw new Error('a fleet without clients');
-  const images = await pushRelated(fleet.registry, IMAGES);
+  const images = await pushRelated(fleet.registry, size.images);
   for (const { reference } of images) await seedSnapshot(seeded, reference);
   const kept = [...(await programFiles(['runc'])), seed.stateDirectory, fleet.registry.directory];
   const settle = () => dropCaches(kept);
@@ -66,14 +73,13 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
     void (await runner.run(`bench-${process.pid}-${runs}-${container}`, rootfs, COMMAND));
   const measure = (use: Use) =>
     takeSamples(
-      places.map((place) => contenderOf(place, use, () => (runs += 1))),
+      places.map((place) => contenderOf(place, use, size, () => (runs += 1))),
       Math.min(rounds, MAX_ROUNDS),
       onSample,
     );
   const input = {
     packages: SHARED_PACKAGES,
-    images: IMAGES,
-    containers: CONTAINERS,
+    ...size,
     atATime: AT_A_TIME,
     command: COMMAND,
   };
@@ -88,21 +94,21 @@ export const burst: Scenario = async ({ rounds, onSample }) => {
   const results: Result[] = [
     {
       name: 'burst-mounts',
-      title: `${CONTAINERS} root file systems of ${IMAGES} images, each with one file read`,
+      title: `${count} root file systems of ${size.images} images, each with one file read`,
       method: METHOD,
       series: mounts,
       input,
-      claims: [atMost(`${CONTAINERS} root file systems, cold`, mountMs / 1000, 's', MOUNT_TARGET_S)],
+      claims: [atMost(`${count} root file systems, cold`, mountMs / 1000, 's', TARGETS.mounts.figure)],
     },
     {
       name: 'burst-containers',
-      title: `${CONTAINERS} containers of ${IMAGES} images`,
+      title: `${count} containers of ${size.images} images`,
       method: `${METHOD} ${CONTAINERS_METHOD}`,
       series: containers,
       input,
       claims: [
         atMost(
-          `${CONTAINERS} containers, cold, against unpacked overlayfs`,
+          `${count} containers, cold, against unpacked overlayfs`,
           ratio(started, unpacked, ({ wallMs }) => wallMs),
           '×',
           1.3,
@@ -150,7 +156,12 @@ async function unpackedPlace(
   };
 }
 
-function contenderOf({ name, empty, prepare }: Place, use: Use, onBegin: () => void): Contender {
+function contenderOf(
+  { name, empty, prepare }: Place,
+  use: Use,
+  { images, containers }: Size,
+  onBegin: () => void,
+): Contender {
   return {
     name,
     async measure() {
@@ -159,10 +170,10 @@ function contenderOf({ name, empty, prepare }: Place, use: Use, onBegin: () => v
       await using mounted = new AsyncDisposableStack();
       const startedMs = performance.now();
       await eachOf(
-        Array.from({ length: CONTAINERS }, (_, index) => index),
+        Array.from({ length: containers }, (_, index) => index),
         AT_A_TIME,
         async (container) => {
-          const rootfs = mounted.use(await prepare(container % IMAGES));
+          const rootfs = mounted.use(await prepare(container % images));
           await use(rootfs.path, container);
         },
       );

@@ -7,15 +7,33 @@ import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
+import { TARGETS } from '../targets.ts';
 
-const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
 const CROWDS = 4;
-const LOAD_SECONDS = 20;
 /** Of all hosts together: with what follows from them, half of the decisions that a core shall make. */
 const PACED_WANTS_PER_SECOND = 2_500;
 
+interface Size {
+  readonly hosts: number;
+  readonly loadSeconds: number;
+  /** After all have joined. */
+  readonly settleMs: number;
+}
+
+const FULL: Size = {
+  hosts: Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000),
+  loadSeconds: 20,
+  settleMs: 10_000,
+};
+const QUICK: Size = { hosts: 200, loadSeconds: 2, settleMs: 1_000 };
+
+const METHOD =
+  'Four processes full of hosts that are nothing but their links connect to one supernode on the same machine. First every host asks for images as fast as it is answered, then all together at a given rate; then the supernode is begun again. Joining is what warms up.';
+
 /** A supernode with ten thousand real connections: what a host costs it, how fast it answers, how fast all are back. */
-export const control: Scenario = async ({ onSample }) => {
+export const control: Scenario = async ({ isQuick, onSample }) => {
+  const size = isQuick ? QUICK : FULL;
+  const { hosts } = size;
   await using fleet = await startFleet({ hosts: 0 });
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp('/var/tmp/drakkar-crowd-');
@@ -24,34 +42,35 @@ export const control: Scenario = async ({ onSample }) => {
   const idleRss = await treeRssBytes(pid);
   const startedMs = performance.now();
   const crowds = Array.from({ length: CROWDS }, () =>
-    stack.use(new Crowd({ ...fleet.join, hosts: HOSTS / CROWDS, directory })),
+    stack.use(new Crowd({ ...fleet.join, hosts: hosts / CROWDS, directory })),
   );
   await Promise.all(crowds.map((crowd) => crowd.next()));
   const joinedMs = performance.now() - startedMs;
   onSample('all joined', 0, { wallMs: joinedMs });
-  await sleep(10_000);
-  const rssOfHost = ((await treeRssBytes(pid)) - idleRss) / HOSTS / 1024;
+  await sleep(size.settleMs);
+  const rssOfHost = ((await treeRssBytes(pid)) - idleRss) / hosts / 1024;
 
-  const saturated = await load(fleet, crowds, 0);
-  const paced = await load(fleet, crowds, (HOSTS * LAYERS * 1000) / PACED_WANTS_PER_SECOND);
+  const saturated = await load(fleet, crowds, size.loadSeconds, 0);
+  const paced = await load(fleet, crowds, size.loadSeconds, (hosts * LAYERS * 1000) / PACED_WANTS_PER_SECOND);
 
   await fleet.supernode.kill('SIGTERM');
   await sleep(2_000);
   await fleet.supernode.start();
   const restartedMs = performance.now();
-  await untilAllAreUp(fleet);
+  await untilAllAreUp(fleet, hosts);
   const backMs = performance.now() - restartedMs;
   onSample('all back', 0, { wallMs: backMs });
   const result: Result = {
-    name: `control-${HOSTS}`,
-    title: `A supernode with ${HOSTS} connections`,
+    name: `control-${hosts}`,
+    title: `A supernode with ${hosts} connections`,
+    method: METHOD,
     series: [
       { name: 'all joined', samples: [{ wallMs: joinedMs }] },
       { name: 'all back after a restart', samples: [{ wallMs: backMs }] },
     ],
     input: {
-      hosts: HOSTS,
-      loadSeconds: LOAD_SECONDS,
+      hosts,
+      loadSeconds: size.loadSeconds,
       decisions: 'announcements that hosts made, and choices that they were told',
       saturated,
       paced,
@@ -62,9 +81,9 @@ export const control: Scenario = async ({ onSample }) => {
         'supernode: decisions in a second of CPU / 20,000',
         decisionsPerCpuSecond(saturated) / 20_000,
         '×',
-        1,
+        TARGETS.decisions.figure,
       ),
-      atMost('supernode: memory of a host (KiB / 192)', rssOfHost / 192, '×', 1),
+      atMost('supernode: memory of a host (KiB / 192)', rssOfHost / 192, '×', TARGETS.hostMemory.figure),
       atMost(
         `supernode: from a want to its answer, p99, at ${PACED_WANTS_PER_SECOND} wants a second`,
         paced.p99Ms,
@@ -88,10 +107,10 @@ interface Load {
 }
 
 /** Every host asks for images, and pauses in between. */
-async function load(fleet: Fleet, crowds: readonly Crowd[], pauseMs: number): Promise<Load> {
+async function load(fleet: Fleet, crowds: readonly Crowd[], seconds: number, pauseMs: number): Promise<Load> {
   const { pid } = fleet.supernode;
   const before = { cpuMs: await cpuMsOf(pid), ...(await countersOf(fleet)) };
-  const reports = await Promise.all(crowds.map((crowd) => crowd.order(`ask ${LOAD_SECONDS} ${pauseMs}`)));
+  const reports = await Promise.all(crowds.map((crowd) => crowd.order(`ask ${seconds} ${pauseMs}`)));
   const after = { cpuMs: await cpuMsOf(pid), ...(await countersOf(fleet)) };
   const answers = reports.flatMap(({ answerMs }) => answerMs);
   return {
@@ -115,9 +134,9 @@ async function countersOf(fleet: Fleet): Promise<{ announcements: number; choice
   return { announcements: counter('announcements'), choices: counter('decisions') };
 }
 
-async function untilAllAreUp(fleet: Fleet): Promise<void> {
+async function untilAllAreUp(fleet: Fleet, hosts: number): Promise<void> {
   for (const endMs = Date.now() + 300_000; Date.now() < endMs; await sleep(100)) {
-    if ((await fleet.supernode.client.status()).hosts === HOSTS) return;
+    if ((await fleet.supernode.client.status()).hosts === hosts) return;
   }
   throw new Error('not all hosts came back within five minutes');
 }

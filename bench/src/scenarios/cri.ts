@@ -19,14 +19,20 @@ import { type Contender, medianOf, ratio, takeSamples } from '../runner/samples.
 import type { Scenario, ScenarioOptions } from '../scenario.ts';
 
 const RATE = 1e9;
-const PACKAGES = ['python3', 'python3-numpy'];
-const COMMAND = ['python3', '-c', 'import numpy; print(numpy.arange(9).sum(), flush=True)'];
+const SUBJECT = {
+  packages: ['python3', 'python3-numpy'],
+  command: ['python3', '-c', 'import numpy; print(numpy.arange(9).sum(), flush=True)'],
+} as const;
+const QUICK_SUBJECT = {
+  packages: ['python3'],
+  command: ['python3', '-c', 'print("ready", flush=True)'],
+} as const;
 const PROGRAMS = ['runc', 'ctr', 'containerd', 'containerd-shim-runc-v2'];
 const START_TARGET_MS = 1000;
 const FASTER_TARGET = 8;
 
-const IMAGES = 8;
-const CONTAINERS = 200;
+const FULL: CrowdSize = { images: 8, containers: 200 };
+const QUICK: CrowdSize = { images: 2, containers: 8 };
 const MAX_ROUNDS = 3;
 const CROWD_TARGET = 1.3;
 const LOOK_MS = 20;
@@ -46,7 +52,7 @@ const START_METHOD = [
 ].join(' ');
 
 const CROWD_METHOD = [
-  `In eight pods, one an image, which are there before, ${CONTAINERS} containers are created and started at once, and print a file; counted is the time until all have ended.`,
+  'In pods, one an image, which are there before, all containers are created and started at once, and print a file; counted is the time until all have ended.',
   'The images have the layers of Debian with Python in common, and a layer of 8 MiB each for itself.',
   'With overlayfs everything is pulled and unpacked before. With Drakkar the host has nothing: the time begins with the pulls. Nothing is completed in the background.',
   'What starts of the images read the cluster knows from the second round on. All caches are dropped before, but those of running programs, the registry and the seed.',
@@ -54,6 +60,11 @@ const CROWD_METHOD = [
 
 /** Pods through the runtime interface of a stock containerd. */
 export const cri: Scenario = async (options) => [await starts(options), await crowd(options)];
+
+interface CrowdSize {
+  readonly images: number;
+  readonly containers: number;
+}
 
 /** A fleet whose client has a containerd of each kind. */
 interface Stage extends AsyncDisposable {
@@ -95,14 +106,15 @@ async function setStage(settings: Readonly<Record<string, object>> = {}): Promis
   };
 }
 
-async function starts({ rounds, onSample }: ScenarioOptions): Promise<Result> {
+async function starts({ rounds, isQuick, onSample }: ScenarioOptions): Promise<Result> {
+  const { packages, command } = isQuick ? QUICK_SUBJECT : SUBJECT;
   await using stage = await setStage();
   const { seeded, host, overlayfs, drakkar, settle } = stage;
   let images = 0;
   let image = '';
   const makeImage = async () => {
     images += 1;
-    const pushed = await pushDebian(seeded.fleet.registry, PACKAGES, COMMAND, `pod-${images}`);
+    const pushed = await pushDebian(seeded.fleet.registry, packages, command, `pod-${images}`);
     await seedSnapshot(seeded, pushed.reference);
     image = pushed.reference;
     return pushed;
@@ -137,15 +149,15 @@ async function starts({ rounds, onSample }: ScenarioOptions): Promise<Result> {
       },
     },
   ];
-  for (const { measure } of contenders) await measure(0);
+  if (!isQuick) for (const { measure } of contenders) await measure(0);
   const series = await takeSamples(contenders, rounds, onSample);
   const wallMs = (name: string) => medianOf(series, name, (sample) => sample.wallMs);
   return {
     name: 'cri-start',
-    title: `A pod over 1 Gbit/s, from its sandbox to its first output: ${PACKAGES.join(', ')}`,
+    title: `A pod over 1 Gbit/s, from its sandbox to its first output: ${packages.join(', ')}`,
     method: START_METHOD,
     series,
-    input: { ...input, rate: RATE, command: COMMAND },
+    input: { ...input, rate: RATE, command },
     claims: [FIRST_EVER, COLD].flatMap((name) => [
       atMost(`${name}: beyond the sandbox`, wallMs(name), 'ms', START_TARGET_MS),
       atLeast(`${name}: times faster than overlayfs`, wallMs(OVERLAYFS) / wallMs(name), '×', FASTER_TARGET),
@@ -169,10 +181,11 @@ async function startPod({ cri: client, logDirectory }: PodHost, image: string): 
   return wallMs;
 }
 
-async function crowd({ rounds, onSample }: ScenarioOptions): Promise<Result> {
+async function crowd({ rounds, isQuick, onSample }: ScenarioOptions): Promise<Result> {
+  const size = isQuick ? QUICK : FULL;
   await using stage = await setStage({ volumes: { background: 'off' } });
   const { seeded, host, overlayfs, drakkar, settle } = stage;
-  const images = (await pushRelated(seeded.fleet.registry, IMAGES)).map(({ reference }) => reference);
+  const images = (await pushRelated(seeded.fleet.registry, size.images)).map(({ reference }) => reference);
   for (const image of images) await seedSnapshot(seeded, image);
   const pull = async (podHost: PodHost) => {
     await Promise.all(images.map((image) => podHost.cri.pull(image)));
@@ -183,14 +196,14 @@ async function crowd({ rounds, onSample }: ScenarioOptions): Promise<Result> {
       name: 'overlayfs, unpacked',
       async measure() {
         await settle();
-        return { wallMs: await startCrowd(overlayfs, images, async () => {}) };
+        return { wallMs: await startCrowd(overlayfs, size, images, async () => {}) };
       },
     },
     {
       name: COLD,
       async measure() {
         await settle();
-        const wallMs = await startCrowd(drakkar, images, () => pull(drakkar));
+        const wallMs = await startCrowd(drakkar, size, images, () => pull(drakkar));
         await expectGiven(host);
         await drakkar.forget(images);
         await emptyHost(host);
@@ -203,13 +216,13 @@ async function crowd({ rounds, onSample }: ScenarioOptions): Promise<Result> {
   if (unpacked === undefined || started === undefined) throw new Error('two contenders make two series');
   return {
     name: 'cri-crowd',
-    title: `${CONTAINERS} containers of ${IMAGES} images through containerd, at once`,
+    title: `${size.containers} containers of ${size.images} images through containerd, at once`,
     method: CROWD_METHOD,
     series,
-    input: { packages: SHARED_PACKAGES, images: IMAGES, containers: CONTAINERS, rate: RATE },
+    input: { packages: SHARED_PACKAGES, ...size, rate: RATE },
     claims: [
       atMost(
-        `${CONTAINERS} containers on an empty host, against unpacked overlayfs`,
+        `${size.containers} containers on an empty host, against unpacked overlayfs`,
         ratio(started, unpacked, ({ wallMs }) => wallMs),
         '×',
         CROWD_TARGET,
@@ -221,6 +234,7 @@ async function crowd({ rounds, onSample }: ScenarioOptions): Promise<Result> {
 /** Milliseconds from the first pull to the end of the last container. */
 async function startCrowd(
   { cri: client, logDirectory }: PodHost,
+  { containers }: CrowdSize,
   images: readonly string[],
   pull: () => Promise<void>,
 ): Promise<number> {
@@ -232,7 +246,7 @@ async function startCrowd(
   const startedMs = performance.now();
   await pull();
   await Promise.all(
-    Array.from({ length: CONTAINERS }, async (_, index) => {
+    Array.from({ length: containers }, async (_, index) => {
       const { image, pod } = crowdPods[index % crowdPods.length] ?? {};
       if (image === undefined || pod === undefined) throw new Error('a crowd without pods');
       await client.startContainer(pod, { name: `c-${index}`, image, command: ['/bin/cat', `/${OWN_FILE}`] });
@@ -240,7 +254,8 @@ async function startCrowd(
   );
   const signal = AbortSignal.timeout(CROWD_MS);
   for (const { pod } of crowdPods)
-    while ((await client.ended(pod)) < CONTAINERS / IMAGES) await delay(LOOK_MS, undefined, { signal });
+    while ((await client.ended(pod)) < containers / images.length)
+      await delay(LOOK_MS, undefined, { signal });
   const wallMs = performance.now() - startedMs;
   for (const { pod } of crowdPods) await client.removePod(pod);
   return wallMs;

@@ -22,14 +22,19 @@ import { atLeast, type Claim, type Result } from '../runner/results.ts';
 import { medianOf, type Series, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const PACKAGES = ['python3', 'python3-numpy'];
 const BIG_FILE = 'big';
-const BIG_BYTES = 256 * 1024 ** 2;
+const FULL: Size = { packages: ['python3', 'python3-numpy'], bigBytes: 256 * 1024 ** 2, walks: 5 };
+const QUICK: Size = { packages: ['python3'], bigBytes: 16 * 1024 ** 2, walks: 1 };
 /** Behind the big file, and longer than what is read ahead of it; nobody reads it, so that something is missing and their device stays marked. */
 const UNREAD_FILE = 'unread';
 const UNREAD_BYTES = 32 * 1024 ** 2;
-/** Of the tree, so that one sample takes long enough. */
-const WALKS = 5;
+
+interface Size {
+  readonly packages: readonly string[];
+  readonly bigBytes: number;
+  /** Of the tree, so that one sample takes long enough. */
+  readonly walks: number;
+}
 
 interface Workload {
   readonly name: string;
@@ -62,32 +67,32 @@ const fio =
 const sequential = { pattern: 'read', engine: 'psync', blockBytes: 128 * 1024 } as const;
 const random = { pattern: 'randread', engine: 'psync', blockBytes: 4096 } as const;
 
-const WORKLOADS: readonly Workload[] = [
-  { name: 'sequential', title: 'sequential reads', read: fio({ ...sequential, readBytes: 32 * BIG_BYTES }) },
-  { name: 'random', title: 'random 4 KiB reads', read: fio({ ...random, readBytes: 4 * BIG_BYTES }) },
+const workloadsOf = ({ bigBytes, walks }: Size): readonly Workload[] => [
+  { name: 'sequential', title: 'sequential reads', read: fio({ ...sequential, readBytes: 32 * bigBytes }) },
+  { name: 'random', title: 'random 4 KiB reads', read: fio({ ...random, readBytes: 4 * bigBytes }) },
   {
     name: 'mmap',
     title: 'random 4 KiB reads through mmap',
-    read: fio({ ...random, engine: 'mmap', readBytes: 4 * BIG_BYTES }),
+    read: fio({ ...random, engine: 'mmap', readBytes: 4 * bigBytes }),
   },
-  { name: 'stat', title: 'stat of all files', read: walk('find "$1" -xdev -printf %s') },
-  { name: 'readdir', title: 'all directories', read: walk('find "$1" -xdev') },
+  { name: 'stat', title: 'stat of all files', read: walk(walks, 'find "$1" -xdev -printf %s') },
+  { name: 'readdir', title: 'all directories', read: walk(walks, 'find "$1" -xdev') },
   {
     name: 'sequential-disk',
     title: 'sequential reads from the disk',
     isCold: true,
-    read: fio({ ...sequential, readBytes: BIG_BYTES }),
+    read: fio({ ...sequential, readBytes: bigBytes }),
   },
   {
     name: 'random-disk',
     title: 'random 4 KiB reads from the disk',
     isCold: true,
-    read: fio({ ...random, readBytes: BIG_BYTES / 4 }),
+    read: fio({ ...random, readBytes: bigBytes / 4 }),
   },
 ];
 
-function walk(command: string): Workload['read'] {
-  const script = `for walk in $(seq ${WALKS}); do ${command} > /dev/null; done`;
+function walk(walks: number, command: string): Workload['read'] {
+  const script = `for walk in $(seq ${walks}); do ${command} > /dev/null; done`;
   return async (rootfs) => {
     const startedMs = performance.now();
     await promisify(execFile)('sh', ['-euc', script, 'sh', rootfs]);
@@ -102,12 +107,13 @@ const METHOD = [
 ].join(' ');
 
 /** Reads of a container's root file system, against overlayfs over the same tree. */
-export const read: Scenario = async ({ rounds, onSample }) => {
+export const read: Scenario = async ({ rounds, isQuick, onSample }) => {
+  const size = isQuick ? QUICK : FULL;
   const directory = await mkdtemp('/var/tmp/drakkar-read-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const registry = stack.use(await startRegistry());
-  const image = await makeImage();
+  const image = await makeImage(size);
   await pushImage(registry.url, image, { repository: 'bench/read', tag: 'latest' });
   const reference = `${registry.host}/bench/read:latest`;
   const readers: Reader[] = [];
@@ -137,14 +143,15 @@ export const read: Scenario = async ({ rounds, onSample }) => {
     if (snapshot?.residency === 1) throw new Error('nothing is missing, so that nothing is marked');
   }
   const results: Result[] = [];
-  for (const workload of WORKLOADS) results.push(await measure(workload, readers, rounds, onSample));
+  for (const workload of workloadsOf(size))
+    results.push(await measure(workload, size, readers, rounds, onSample));
   return results;
 };
 
-async function makeImage(): Promise<Image> {
-  const { layers } = await debianImage({ packages: PACKAGES });
+async function makeImage({ packages, bigBytes }: Size): Promise<Image> {
+  const { layers } = await debianImage({ packages });
   const big = tarArchive([
-    { name: BIG_FILE, data: noise(BIG_BYTES, 'read') },
+    { name: BIG_FILE, data: noise(bigBytes, 'read') },
     { name: UNREAD_FILE, data: noise(UNREAD_BYTES, 'unread') },
   ]);
   return imageOf({ layers: [...layers.map(layerOfFile), layerOf(big, { compression: 'none' })] });
@@ -168,6 +175,7 @@ async function readAll(rootfs: string): Promise<void> {
 
 async function measure(
   { name, title, isCold = false, read: readFrom }: Workload,
+  { packages, bigBytes }: Size,
   readers: readonly Reader[],
   rounds: number,
   onSample: Parameters<Scenario>[0]['onSample'],
@@ -189,7 +197,7 @@ async function measure(
     title: `A container’s files: ${title}`,
     method: METHOD,
     series,
-    input: { packages: PACKAGES, bigFileBytes: BIG_BYTES, isCold },
+    input: { packages, bigFileBytes: bigBytes, isCold },
     claims: isCold
       ? [markedClaim(title, series)]
       : readers.slice(1).map((reader) => claimOf(title, reader, series)),

@@ -27,6 +27,7 @@ const run = promisify(execFile);
 const LAYERS = 8;
 /** Of each call, in a round of one snapshotter. */
 const CALLS = 200;
+const QUICK_CALLS = 10;
 const TARGET = 1.5;
 
 const OVERLAYFS = 'overlayfs';
@@ -46,13 +47,14 @@ interface Place {
 }
 
 const METHOD = [
-  `A program of Go with containerd’s own client prepares a snapshot upon an image of ${LAYERS} layers, asks for its mounts, and removes it, ${CALLS} times in each round; nothing is mounted.`,
+  `A program of Go with containerd’s own client prepares a snapshot upon an image of ${LAYERS} layers, asks for its mounts, and removes it, as many times in each round as stands in the raw data; nothing is mounted.`,
   'Containerd’s overlayfs snapshotter is served by a program of its own at a socket of the same kind. Both are asked in turn, and keep what they know on the same disk.',
   'Drakkar is asked twice: upon layers that lie in directories, as with overlayfs, and upon those of an image that was not unpacked, which is mounted already.',
 ].join(' ');
 
 /** What a snapshotter's calls take. */
-export const snapshots: Scenario = async ({ rounds, onSample }) => {
+export const snapshots: Scenario = async ({ rounds, isQuick, onSample }) => {
+  const calls = isQuick ? QUICK_CALLS : CALLS;
   const [program, overlayfs] = [await buildSnapshotterCalls(), await buildOverlayfsSnapshotter()];
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp('/var/tmp/drakkar-snapshots-');
@@ -79,7 +81,7 @@ export const snapshots: Scenario = async ({ rounds, onSample }) => {
   const samples = new Map<string, number[]>();
   for (let round = -1; round < rounds; round += 1) {
     for (const place of places) {
-      const taken = await callsOf(program, place);
+      const taken = await callsOf(program, place, calls);
       for (const kind of KINDS) {
         // The first round warms up.
         if (round === -1) continue;
@@ -91,10 +93,14 @@ export const snapshots: Scenario = async ({ rounds, onSample }) => {
       }
     }
   }
-  return KINDS.map((kind) => resultOf(kind, samples));
+  return KINDS.map((kind) => resultOf(kind, samples, calls));
 };
 
-function resultOf(kind: (typeof KINDS)[number], samples: ReadonlyMap<string, readonly number[]>): Result {
+function resultOf(
+  kind: (typeof KINDS)[number],
+  samples: ReadonlyMap<string, readonly number[]>,
+  calls: number,
+): Result {
   const series = [OVERLAYFS, DIRECTORIES, IMAGE].map((name) =>
     seriesOf(name, samples.get(`${kind}: ${name}`) ?? []),
   );
@@ -105,7 +111,7 @@ function resultOf(kind: (typeof KINDS)[number], samples: ReadonlyMap<string, rea
     title: `${call} of a snapshot upon ${LAYERS} layers`,
     method: METHOD,
     series,
-    input: { layers: LAYERS, calls: CALLS },
+    input: { layers: LAYERS, calls },
     claims: [DIRECTORIES, IMAGE].map((name) =>
       atMost(`${call}, p50, against overlayfs: ${name}`, p50(name) / p50(OVERLAYFS), '×', TARGET),
     ),
@@ -117,8 +123,8 @@ const seriesOf = (name: string, takenMs: readonly number[]): Series => ({
   samples: takenMs.map((wallMs) => ({ wallMs })),
 });
 
-async function callsOf(program: string, { socket, parent }: Place): Promise<Calls> {
-  const { stdout } = await run(program, [socket, parent, `${CALLS}`]);
+async function callsOf(program: string, { socket, parent }: Place, calls: number): Promise<Calls> {
+  const { stdout } = await run(program, [socket, parent, `${calls}`]);
   const nanoseconds = JSON.parse(stdout) as Calls;
   const milliseconds = KINDS.map((kind) => [kind, nanoseconds[kind].map((taken) => taken / 1e6)]);
   return Object.fromEntries(milliseconds) as Calls;

@@ -11,10 +11,13 @@ import { atMost, type Result } from '../runner/results.ts';
 import { type Moved, medianOf, takeSamples } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const PACKAGES = ['python3', 'python3-numpy'];
 const COMMAND = ['python3', '-c', 'print("ready", flush=True)'];
-/** What the package has that another version of it changes: all of it. */
-const CHANGED = 'usr/lib/python3/dist-packages/numpy';
+/** What is changed is what a package has that another version of it changes: all of it. */
+const FULL = {
+  packages: ['python3', 'python3-numpy'],
+  changed: 'usr/lib/python3/dist-packages/numpy',
+} as const;
+const QUICK = { packages: ['python3'], changed: 'usr/lib/python3.11/asyncio' } as const;
 const RATE = 1e9;
 const MAX_ROUNDS = 5;
 const MEBIBYTE = 1024 ** 2;
@@ -26,7 +29,8 @@ const METHOD = [
 ].join(' ');
 
 /** A host that has run an image runs the next version of it. */
-export const update: Scenario = async ({ rounds, onSample }) => {
+export const update: Scenario = async ({ rounds, isQuick, onSample }) => {
+  const subject = isQuick ? QUICK : FULL;
   const directory = await mkdtemp('/var/tmp/drakkar-update-');
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -35,10 +39,10 @@ export const update: Scenario = async ({ rounds, onSample }) => {
   const [host] = seeded.clients;
   if (host === undefined) throw new Error('a fleet without clients');
   const containerd = stack.use(await startContainerd({ within: placeOf(host).within }));
-  const { layers } = await debianImage({ packages: PACKAGES });
+  const { layers } = await debianImage({ packages: subject.packages });
   const [top] = layers.slice(-1);
   if (top === undefined) throw new Error('an image without layers');
-  const { layer, ...changed } = await changeLayer(top, CHANGED, join(directory, 'changed'));
+  const { layer, ...changed } = await changeLayer(top, subject.changed, join(directory, 'changed'));
   const push = (tag: string, all: typeof layers) =>
     pushLayers(fleet.registry, all.map(layerOfFile), { repository: 'bench/update', tag, command: COMMAND });
   const first = await push('v1', layers);
@@ -99,7 +103,7 @@ export const update: Scenario = async ({ rounds, onSample }) => {
     title: `From one version to the next, ${Math.round(changed.changedBytes / MEBIBYTE)} MiB changed, over 1 Gbit/s`,
     method: METHOD,
     series,
-    input: { first, second, changed: CHANGED, ...changed, rate: RATE },
+    input: { first, second, changed: subject.changed, ...changed, rate: RATE },
     claims: [
       atMost(
         'update: moved to start v2, against the changed bytes',
