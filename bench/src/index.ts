@@ -15,6 +15,6 @@ export {
   type Site,
   Unavailable,
 } from './comparisons/contender.ts';
-export { atLeast, atMost, type Claim, type Plot, type Result } from './runner/results.ts';
+export { all, atLeast, atMost, type Claim, type Plot, type Result } from './runner/results.ts';
 export { median, ratio, type Sample, type Series, takeSamples } from './runner/samples.ts';
 export type { Scenario, ScenarioOptions } from './scenario.ts';

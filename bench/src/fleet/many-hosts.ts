@@ -5,6 +5,8 @@ import { type Fleet, startFleet } from './fleet.ts';
 
 /** How many there are unless somebody wants it quicker. */
 export const HOSTS = Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000);
+/** In the quick form of a benchmark. */
+export const QUICK_HOSTS = 60;
 const CROWDS = 4;
 const NICENESS = 19;
 /** After all have joined. */

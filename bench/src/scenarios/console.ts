@@ -1,5 +1,5 @@
 import { chromium, type Page } from 'playwright-core';
-import { HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
+import { HOSTS, QUICK_HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
 import { atMost, type Result } from '../runner/results.ts';
 import { quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
@@ -8,7 +8,6 @@ const CHROMIUM = '/usr/bin/chromium';
 const FEWER = 1_000;
 /** How long each page is looked at. */
 const LOOK_MS = 6_000;
-const QUICK_HOSTS = 200;
 const QUICK_LOOK_MS = 500;
 
 const METHOD = [

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LAYERS } from '../fleet/crowd-orders.ts';
 import { Crowd } from '../fleet/crowd-process.ts';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
+import { HOSTS, QUICK_HOSTS } from '../fleet/many-hosts.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { atLeast, atMost, type Result } from '../runner/results.ts';
 import { quantile } from '../runner/samples.ts';
@@ -21,11 +22,11 @@ interface Size {
 }
 
 const FULL: Size = {
-  hosts: Number(process.env.DRAKKAR_BENCH_HOSTS ?? 10_000),
+  hosts: HOSTS,
   loadSeconds: 20,
   settleMs: 10_000,
 };
-const QUICK: Size = { hosts: 200, loadSeconds: 2, settleMs: 1_000 };
+const QUICK: Size = { hosts: QUICK_HOSTS, loadSeconds: 2, settleMs: 1_000 };
 
 const METHOD =
   'Four processes full of hosts that are nothing but their links connect to one supernode on the same machine. First every host asks for images as fast as it is answered, then all together at a given rate; then the supernode is begun again. Joining is what warms up.';

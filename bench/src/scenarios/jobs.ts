@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JobDocument, SupernodeClient } from '@drakkar/client';
 import { TASK_BYTES } from '../fleet/crowd-orders.ts';
-import { HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
+import { HOSTS, QUICK_HOSTS, startManyHosts } from '../fleet/many-hosts.ts';
 import { cpuMsOf, treeRssBytes } from '../runner/process.ts';
 import { all, atMost, type Result } from '../runner/results.ts';
 import { quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
-const QUICK_HOSTS = 200;
 /** Jobs over all hosts, one after the other. */
 const JOBS = 3;
 const POLL_MS = 25;
@@ -28,7 +27,7 @@ interface Answer {
 export const jobs: Scenario = async ({ isQuick, onSample }) => {
   const hosts = isQuick ? QUICK_HOSTS : HOSTS;
   const count = isQuick ? 1 : JOBS;
-  const parallelism = Math.ceil(hosts / 5);
+  const parallelism = isQuick ? hosts : Math.ceil(hosts / 5);
   await using stack = new AsyncDisposableStack();
   const fleet = await startManyHosts(hosts, stack);
   const { pid, client } = fleet.supernode;
