@@ -113,13 +113,14 @@ export function figuresShowing(
 }
 
 function targetRow(target: Target, documents: readonly Document[]): string {
-  const { what, bound, figure, unit, shownBy } = target;
+  const { what, bound, figure, unit, shownBy, whyMissed } = target;
   const aim = `${bound} ${format(figure)} ${unit}`;
   const figures = figuresShowing(target, documents);
   if (figures.length === 0) return `| ${what} | ${aim} | – | not measured yet | |`;
   const seen = bound === 'at most' ? Math.max(...figures) : Math.min(...figures);
   const holds = bound === 'at most' ? seen <= figure : seen >= figure;
-  const missed = `**missed by ${format(Math.abs(seen - figure))} ${unit}**`;
+  const by = `**missed by ${format(Math.abs(seen - figure))} ${unit}**`;
+  const missed = whyMissed === undefined ? by : `${by}: ${whyMissed}`;
   const raw = [...new Set(shownBy.map(({ result }) => `[${result}](${result}.json)`))].join(', ');
   return `| ${what} | ${aim} | ${format(seen)} ${unit} | ${holds ? 'holds' : missed} | ${raw} |`;
 }
