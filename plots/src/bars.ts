@@ -63,7 +63,7 @@ export async function bars({ title, axis, series }: BarsPlot): Promise<string> {
     type: 'quantitative',
     title: axisTitle(axis),
     axis: { tickCount: 6 },
-    scale: { domain: [0, most > 0 ? most * SPACE_FOR_FIGURE : 1], nice: false },
+    scale: { domain: [0, most > 0 ? most * SPACE_FOR_FIGURE : 1], nice: false, clamp: true },
   });
   return await toSvg(title, {
     height: { step: Math.max(BAR_HEIGHT, lines * LINE_HEIGHT) + ROW_PADDING },

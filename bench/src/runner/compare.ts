@@ -5,6 +5,8 @@ export interface Measured {
   readonly name: string;
   /** Of a smaller input: it is compared with its like only. */
   readonly isQuick?: boolean;
+  /** What is not ours and was measured beside; see {@link baselinesOf}. */
+  readonly baseline?: string | undefined;
   readonly series: readonly {
     readonly name: string;
     readonly samples: readonly { readonly wallMs: number }[];
@@ -41,12 +43,24 @@ export function compare(before: Measured, now: Measured): Difference[] {
   });
 }
 
-/** The median of the first of both runs that is not ours; 1 where there is none. */
-function unitOf({ series }: Measured, other: Measured): number {
-  const isUnit = ({ name, samples }: Measured['series'][number]) =>
-    !name.startsWith('drakkar') && samples.length >= LEAST_SAMPLES;
-  const names = new Set(other.series.filter(isUnit).map(({ name }) => name));
-  const found = series.find((each) => isUnit(each) && names.has(each.name));
+/** The series that others are set against: the one that a result names, or those that are not ours where some are. */
+export function baselinesOf<Series extends { readonly name: string }>({
+  series,
+  baseline,
+}: {
+  readonly series: readonly Series[];
+  readonly baseline?: string | undefined;
+}): Series[] {
+  const isOurs = ({ name }: Series) => name.startsWith('drakkar');
+  if (baseline !== undefined) return series.filter(({ name }) => name === baseline);
+  return series.some(isOurs) ? series.filter((each) => !isOurs(each)) : [];
+}
+
+/** The median of the first baseline of both runs; 1 where there is none. */
+function unitOf(run: Measured, other: Measured): number {
+  const unitsOf = (of: Measured) => baselinesOf(of).filter(({ samples }) => samples.length >= LEAST_SAMPLES);
+  const names = new Set(unitsOf(other).map(({ name }) => name));
+  const found = unitsOf(run).find(({ name }) => names.has(name));
   return found === undefined ? 1 : median(found.samples.map(({ wallMs }) => wallMs));
 }
 

@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { TARGETS, type Target } from '../targets.ts';
-import { intervalOf } from './compare.ts';
+import { baselinesOf, intervalOf } from './compare.ts';
 import { drawPlots } from './draw.ts';
 import { CHAOS, type Plot } from './results.ts';
 import { median } from './samples.ts';
@@ -155,10 +155,7 @@ function sectionOf(document: Document): string[] {
 
 /** The time of each series: its median, where that lies, and what it is of the baseline's. */
 function seriesTable({ series, baseline }: Document): string[] {
-  const anyOurs = series.some(({ name }) => name.startsWith('drakkar'));
-  const base = series.find(({ name }) =>
-    baseline === undefined ? anyOurs && !name.startsWith('drakkar') : name === baseline,
-  );
+  const [base] = baselinesOf({ series, baseline });
   const wallsOf = ({ samples }: Document['series'][number]) => samples.map(({ wallMs }) => wallMs);
   const rows = series
     .filter(({ samples }) => samples.length > 0)

@@ -97,6 +97,7 @@ export async function keepChaos(result: ChaosResult): Promise<void> {
 const measuredSchema = z.object({
   name: z.string(),
   isQuick: z.boolean().default(false),
+  baseline: z.string().optional(),
   series: z.array(z.object({ name: z.string(), samples: z.array(z.object({ wallMs: z.number() })) })),
 });
 

@@ -68,7 +68,6 @@ export const supernodes: Scenario = async ({ rounds, isQuick, onSample }) => {
     name: 'supernodes',
     title: `${sizeBytes / 1e6} MB to ${hosts} hosts at once, links of 100 Mbit/s, two supernodes`,
     method: METHOD,
-    baseline: 'slowest host, undisturbed',
     series: [
       { name: 'slowest host, undisturbed', samples: slowest(runs.undisturbed) },
       { name: 'slowest host, its supernode killed', samples: slowest(runs.killed) },

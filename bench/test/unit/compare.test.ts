@@ -26,6 +26,12 @@ describe('two runs of a benchmark', () => {
     ]);
   });
 
+  test('are compared by the clock where there is nothing beside', () => {
+    const before = run(series('slowest host', 100, 100, 100, 100, 100, 100));
+    const slower = run(series('slowest host', 200, 200, 200, 200, 200, 200));
+    expect(compare(before, slower).map(({ ratio, verdict }) => [ratio, verdict])).toEqual([[2, 'worse']]);
+  });
+
   test('are compared in what both have measured', () => {
     expect(compare(run(series('a', 1)), run(series('b', 1), series('a')))).toEqual([]);
   });
