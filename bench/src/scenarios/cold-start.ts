@@ -11,7 +11,7 @@ import {
   untilComplete,
   untilRearranged,
 } from '../fleet/seeded.ts';
-import { LAZY_BACKENDS } from '../runner/backends.ts';
+import { LAZY_BACKENDS, type LazyBackend } from '../runner/backends.ts';
 import { dropCaches, programFiles } from '../runner/caches.ts';
 import { ctrRun } from '../runner/containerd.ts';
 import { firstOutput } from '../runner/first-output.ts';
@@ -97,20 +97,21 @@ const METHOD = [
 /** From nothing to the first output of a container, over links of given rates, against containerd. */
 export const coldStart: Scenario = async ({ rounds, isQuick, onSample }) => {
   const results: Result[] = [];
+  const backends = isQuick ? LAZY_BACKENDS.slice(0, 1) : LAZY_BACKENDS;
   for (const link of isQuick ? LINKS.slice(0, 1) : LINKS) {
     await using seeded = await startSeededFleet({
       rate: link.rate,
       ...(link.queueMs === undefined ? {} : { queueMs: link.queueMs }),
       namespaces: true,
       seed: { snapshots: { rearrangeDelayMs: 0 } },
-      clients: LAZY_BACKENDS.map(({ name }) => ({ native: { backend: name } })),
+      clients: backends.map(({ name }) => ({ native: { backend: name } })),
     });
     await using containerd = await startContainerd({ within: placeOf(seeded.clients[0]).within });
     const subjects = isQuick ? QUICK_SUBJECTS : SUBJECTS.slice(0, link.subjects);
     for (const [index, subject] of subjects.entries()) {
       const image = await pushDebian(seeded.fleet.registry, subject.packages, subject.command);
       const { rawSizeBytes, blobSizeBytes } = await seedSnapshot(seeded, image.reference);
-      const contenders = await contendersOf(seeded, containerd, subject, image);
+      const contenders = await contendersOf(seeded, backends, containerd, subject, image);
       if (index === 0 && !isQuick) await warmUp(contenders);
       const series = await takeSamples(contenders, Math.min(rounds, link.maxRounds), onSample);
       results.push({
@@ -126,9 +127,7 @@ export const coldStart: Scenario = async ({ rounds, isQuick, onSample }) => {
           queueMs: link.queueMs,
           command: subject.command,
         },
-        claims: LAZY_BACKENDS.flatMap(({ name }) =>
-          claimsOf(`drakkar, ${name}`, link, subject, image, series),
-        ),
+        claims: backends.flatMap(({ name }) => claimsOf(`drakkar, ${name}`, link, subject, image, series)),
       });
     }
   }
@@ -137,6 +136,7 @@ export const coldStart: Scenario = async ({ rounds, isQuick, onSample }) => {
 
 async function contendersOf(
   seeded: SeededFleet,
+  backends: readonly LazyBackend[],
   containerd: Containerd,
   { name, packages, command }: Subject,
   image: BenchImage,
@@ -156,7 +156,7 @@ async function contendersOf(
     return reference;
   };
   return [
-    ...LAZY_BACKENDS.flatMap((backend, index) => {
+    ...backends.flatMap((backend, index) => {
       const host = clients[index];
       return host === undefined
         ? []
