@@ -53,7 +53,7 @@ const HEAD = [
 const QUICK_HEAD = [
   '# Results of a quick run',
   '',
-  'They show that every benchmark works: inputs are small and nothing is repeated. **They say nothing of speed.**',
+  'They show that every benchmark works: inputs are small, nothing warms up and nothing is repeated, whatever the method of a full run says. **They say nothing of speed.**',
 ];
 
 /** README.md of a directory of results: the targets, every claim of every result with its plots, and where it was measured. */
