@@ -17,6 +17,7 @@ import { mirror } from './scenarios/mirror.ts';
 import { mirrorCrowd } from './scenarios/mirror-crowd.ts';
 import { mixed } from './scenarios/mixed.ts';
 import { read } from './scenarios/read.ts';
+import { simulated } from './scenarios/simulate.ts';
 import { snapshots } from './scenarios/snapshots.ts';
 import { soak } from './scenarios/soak.ts';
 import { start } from './scenarios/start.ts';
@@ -72,5 +73,6 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'update-wave': { about: 'a new version of an image to a whole fleet', run: updateWave },
   autonomy: { about: 'hosts that have nobody but each other', run: autonomy },
   'supernode-loss': { about: 'a distribution during which the only supernode is lost', run: supernodeLoss },
+  simulate: { about: 'swarms of up to 10,000 hosts, simulated; what the defaults do', run: simulated },
   soak: { about: 'half an hour of mixed load with churn: nothing may grow', run: soak },
 };
