@@ -35,10 +35,11 @@ import type { Config } from './config/index.ts';
 import { type Content, createContent } from './content/index.ts';
 import { FileMemory, Files } from './files/index.ts';
 import { Completion, Filler } from './fill/index.ts';
+import { Measurements, removeMeasured } from './measurements/index.ts';
 import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
-import { pullImage } from './pull.ts';
+import { type PullOptions, pullImage } from './pull.ts';
 import {
   Acquirer,
   Announcer,
@@ -102,6 +103,7 @@ export async function startDaemon(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );
   for (const holder of store.holders()) if (holder.startsWith(STAGING_HOLDER_PREFIX)) store.unpin(holder);
+  removeMeasured(store);
   const upstream = await upstreamOptions(config);
   const client = stack.use(createRegistryClient(upstream));
   const fileClient = stack.use(createFileClient(upstream, config.files));
@@ -208,8 +210,11 @@ export async function startDaemon(
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: (record, call) => flatten(record, store, call.signal),
   });
-  const pull = (request: PullRequest, work: Work) =>
-    pullImage(request, { client, content, store, images }, work);
+  const pull = (request: PullRequest, work: Work, options?: PullOptions) =>
+    pullImage(request, { client, content, store, images }, work, options);
+  const measurements = stack.use(
+    new Measurements(config.measurements, { store, images, snapshots, pull, log }),
+  );
   if (swarm !== undefined) {
     swarm.figures.upstreamBytes = () => content.traffic.upstreamBytes;
     const modules = {
@@ -223,7 +228,9 @@ export async function startDaemon(
     };
     const tasks = stack.use(
       new HostTasks({
-        work: (task, work) => doTask(task, modules, work),
+        work: (task, work, id) =>
+          doTask(task, { ...modules, measure: (request) => measurements.measure(id, request, work) }, work),
+        release: (id) => measurements.release(id),
         report: (report) => swarm.tasks.report(report),
         entrust: (image, credential) => client.entrust(image, credential),
         ...{ log, tracing },

@@ -1,6 +1,6 @@
-import type { ImagePart, PullRequest, PullResult } from '@drakkar/client';
+import type { ImagePart, ImageParts, PullRequest, PullResult } from '@drakkar/client';
 import { type Descriptor, digestOf, isDigest, OCI_LIMITS, parseManifestDocument } from '@drakkar/protocol';
-import type { Content } from './content/index.ts';
+import type { Content, Pass } from './content/index.ts';
 import type { Images, Work } from './snapshots/index.ts';
 import type { Store } from './store/index.ts';
 import { storedManifest } from './stored-manifest.ts';
@@ -16,6 +16,13 @@ export interface PullModules {
   readonly images: Images;
 }
 
+export interface PullOptions {
+  /** Called before its layers come; what it throws ends the pull. */
+  onParts?(parts: ImageParts): void;
+  /** As of {@link OpenOptions}, for layers. */
+  readonly pass?: Pass;
+}
+
 /**
  * Downloads an image into the store: manifests, config and, where they are wanted, layers, each verified. What is here already is not asked for again, so
  * that an image that is whole needs its registry for the meaning of its tag alone.
@@ -24,6 +31,7 @@ export async function pullImage(
   request: PullRequest,
   { client, content, store, images }: PullModules,
   work: Work,
+  { onParts, pass }: PullOptions = {},
 ): Promise<PullResult> {
   const startedMs = performance.now();
   const { reference, name, platform, rootDigest, tagAgeMs } = await images.resolve(
@@ -44,6 +52,12 @@ export async function pullImage(
   const image = await findImage(fetch, { ...reference, digest: rootDigest }, platform);
   const { manifest, manifestDigest } = image;
   const { config } = manifest;
+  const parts = {
+    documents: image.documents.map(documentPart),
+    config: partOf(config),
+    layers: manifest.layers.map(partOf),
+  };
+  onParts?.(parts);
   if (store.has(config.digest)) store.touch(config.digest);
   else {
     const bytes = await client.fetchBlob(reference, config.digest, OCI_LIMITS.configBytes, work);
@@ -61,7 +75,11 @@ export async function pullImage(
   const pending = ((request.layers ?? true) ? manifest.layers : []).values();
   const download = async () => {
     for (const { digest, size } of pending) {
-      await content.fetch({ image: reference, digest, sizeBytes: size }, work.receipt, { signal, onBytes });
+      await content.fetch({ image: reference, digest, sizeBytes: size }, work.receipt, {
+        signal,
+        onBytes,
+        pass,
+      });
     }
   };
   try {
@@ -75,11 +93,7 @@ export async function pullImage(
     tagAgeMs,
     layers: manifest.layers.length,
     sizeBytes,
-    parts: {
-      documents: image.documents.map(documentPart),
-      config: partOf(config),
-      layers: manifest.layers.map(partOf),
-    },
+    parts,
     receipt: work.receipt.summary(),
     elapsedMs: performance.now() - startedMs,
   };

@@ -45,6 +45,7 @@ export function jobLine(job: JobDocument): string {
   if (hosts.total === 0) return state;
   const failed = hosts.failed > 0 ? `, ${hosts.failed} failed` : '';
   const at = hosts.running > 0 ? `, ${hosts.running} at it` : '';
+  if (spec.kind === 'measure') return `${hosts.succeeded} of ${hosts.total} hosts are measured${at}${failed}`;
   if (spec.kind === 'evict')
     return `${hosts.succeeded} of ${hosts.total} hosts gave it up${at}${failed}; ${formatBytes(bytes.size)} freed`;
   return `${hosts.succeeded} of ${hosts.total} hosts have it, ${hosts.running} are at it${failed}; ${formatBytes(bytes.peer)} from hosts, ${formatBytes(upstreamOf(job))} from registries`;

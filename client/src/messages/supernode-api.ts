@@ -835,6 +835,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**
@@ -896,6 +898,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**
@@ -958,6 +962,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**
@@ -1020,6 +1026,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**
@@ -1089,6 +1097,25 @@ export interface components {
                 hint?: string;
                 message: string;
             } | null;
+            /**
+             * @description Of what was measured alone.
+             * @default null
+             */
+            measured: {
+                /** @description That came and were of no use. */
+                discardedBytes: number;
+                elapsedMs: number;
+                /** @description `null` where no byte had to come. */
+                firstByteMs: number | null;
+                /** @description Of what was wanted, before it began. */
+                hereBytes: number;
+                /** @description That came for somebody else of the same host, who knows from where. */
+                joinedBytes: number;
+                /** @description Until the root file system could be used; `null` of a pull. */
+                mountedMs: number | null;
+                /** @description That were read from the store. */
+                storeBytes: number;
+            } | null;
             name: string;
             nextAttemptAtMs: number | null;
             peer: string;
@@ -1119,6 +1146,25 @@ export interface components {
                 code: "invalid_argument" | "invalid_content" | "limit_exceeded" | "not_found" | "no_platform" | "unauthorized" | "forbidden" | "unavailable" | "timeout" | "no_space" | "busy" | "already_exists" | "unsupported" | "cancelled" | "internal";
                 hint?: string;
                 message: string;
+            } | null;
+            /**
+             * @description Of what was measured alone.
+             * @default null
+             */
+            measured?: {
+                /** @description That came and were of no use. */
+                discardedBytes: number;
+                elapsedMs: number;
+                /** @description `null` where no byte had to come. */
+                firstByteMs: number | null;
+                /** @description Of what was wanted, before it began. */
+                hereBytes: number;
+                /** @description That came for somebody else of the same host, who knows from where. */
+                joinedBytes: number;
+                /** @description Until the root file system could be used; `null` of a pull. */
+                mountedMs: number | null;
+                /** @description That were read from the store. */
+                storeBytes: number;
             } | null;
             name: string;
             nextAttemptAtMs: number | null;
@@ -1275,8 +1321,187 @@ export interface components {
             requestId?: string;
             spec: components["schemas"]["JobSpecInput"];
         };
-        JobSpec: components["schemas"]["BuildSpec"] | components["schemas"]["PreheatSpec"] | components["schemas"]["GetSpec"] | components["schemas"]["EvictSpec"];
-        JobSpecInput: components["schemas"]["BuildSpecInput"] | components["schemas"]["PreheatSpecInput"] | components["schemas"]["GetSpecInput"] | components["schemas"]["EvictSpecInput"];
+        JobSpec: components["schemas"]["BuildSpec"] | components["schemas"]["PreheatSpec"] | components["schemas"]["GetSpec"] | components["schemas"]["EvictSpec"] | {
+            /**
+             * @description What went wrong is part of what is measured.
+             * @default 1
+             * @constant
+             */
+            attempts: 1;
+            /**
+             * @description Of each host’s pull; `null` is no limit but its own.
+             * @default null
+             */
+            bytesPerSecond: number | null;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
+            /** @description An image by its reference. */
+            image: string;
+            /**
+             * @default false
+             * @constant
+             */
+            keep: false;
+            /** @constant */
+            kind: "measure";
+            /**
+             * @description That may come to each host; `null` is as much as it allows. One that allows less refuses it.
+             * @default null
+             */
+            mostBytes: number | null;
+            /**
+             * @description Hosts at the same time: a number, or a percentage of all that it is for.
+             * @default 100
+             */
+            parallelism: number | string;
+            /** @description `OS/ARCH[/VARIANT]`; each host’s own where absent. */
+            platform?: string;
+            /**
+             * @description Between the beginnings of two hosts.
+             * @default 0
+             */
+            staggerMs: number;
+            /**
+             * @description A host that makes no progress for so long has failed, however long it has been at it before.
+             * @default 120000
+             */
+            stallMs: number;
+            /**
+             * @description So many hosts that failed end it on the others, too; `null` goes on.
+             * @default null
+             */
+            stopAfterFailures: number | null;
+            /** @description Which hosts; all where nothing is said. */
+            target: {
+                /** @description Until so many of them have it. */
+                hosts?: number;
+                /** @description Hosts with all of these labels alone. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
+                /** @description So much of them, chosen by lot. */
+                percentage?: number;
+                /**
+                 * @description Hosts with this role alone.
+                 * @enum {string}
+                 */
+                role?: "seed" | "builder";
+            };
+            /**
+             * @description How long it is remembered once it has ended.
+             * @default 604800000
+             */
+            ttlMs: number;
+            /**
+             * @description Also on hosts that have it already.
+             * @default false
+             */
+            warm: boolean;
+            /**
+             * @description `pull`: its layers come into the store. `start`: its snapshot, which must be there, is mounted, and what starts are known to read is waited for.
+             * @enum {string}
+             */
+            what: "pull" | "start";
+            /**
+             * @description How long it may take on each host; `null` is as long as it allows. One that allows less refuses it.
+             * @default null
+             */
+            withinMs: number | null;
+        };
+        JobSpecInput: components["schemas"]["BuildSpecInput"] | components["schemas"]["PreheatSpecInput"] | components["schemas"]["GetSpecInput"] | components["schemas"]["EvictSpecInput"] | {
+            /**
+             * @description What went wrong is part of what is measured.
+             * @default 1
+             * @constant
+             */
+            attempts?: 1;
+            /**
+             * @description Of each host’s pull; `null` is no limit but its own.
+             * @default null
+             */
+            bytesPerSecond?: number | null;
+            /** @description With `keep`: how often each host is asked whether it still has it, beside when it has been away; half an hour where nothing is said. */
+            checkMs?: number;
+            /** @description An image by its reference. */
+            image: string;
+            /**
+             * @default false
+             * @constant
+             */
+            keep?: false;
+            /** @constant */
+            kind: "measure";
+            /**
+             * @description That may come to each host; `null` is as much as it allows. One that allows less refuses it.
+             * @default null
+             */
+            mostBytes?: number | null;
+            /**
+             * @description Hosts at the same time: a number, or a percentage of all that it is for.
+             * @default 100
+             */
+            parallelism?: number | string;
+            /** @description `OS/ARCH[/VARIANT]`; each host’s own where absent. */
+            platform?: string;
+            /**
+             * @description Between the beginnings of two hosts.
+             * @default 0
+             */
+            staggerMs?: number;
+            /**
+             * @description A host that makes no progress for so long has failed, however long it has been at it before.
+             * @default 120000
+             */
+            stallMs?: number;
+            /**
+             * @description So many hosts that failed end it on the others, too; `null` goes on.
+             * @default null
+             */
+            stopAfterFailures?: number | null;
+            /**
+             * @description Which hosts; all where nothing is said.
+             * @default {}
+             */
+            target?: {
+                /** @description Until so many of them have it. */
+                hosts?: number;
+                /** @description Hosts with all of these labels alone. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
+                /** @description So much of them, chosen by lot. */
+                percentage?: number;
+                /**
+                 * @description Hosts with this role alone.
+                 * @enum {string}
+                 */
+                role?: "seed" | "builder";
+            };
+            /**
+             * @description How long it is remembered once it has ended.
+             * @default 604800000
+             */
+            ttlMs?: number;
+            /**
+             * @description Also on hosts that have it already.
+             * @default false
+             */
+            warm?: boolean;
+            /**
+             * @description `pull`: its layers come into the store. `start`: its snapshot, which must be there, is mounted, and what starts are known to read is waited for.
+             * @enum {string}
+             */
+            what: "pull" | "start";
+            /**
+             * @description How long it may take on each host; `null` is as long as it allows. One that allows less refuses it.
+             * @default null
+             */
+            withinMs?: number | null;
+        };
         JoinToken: {
             /** @description `swarm.joinToken` of a daemon. */
             joinToken: string;
@@ -1484,6 +1709,8 @@ export interface components {
                     labels?: {
                         [key: string]: string;
                     };
+                    /** @description Hosts that are called so alone. */
+                    names?: string[];
                     /** @description So much of them, chosen by lot. */
                     percentage?: number;
                     /**
@@ -1567,6 +1794,8 @@ export interface components {
                     labels?: {
                         [key: string]: string;
                     };
+                    /** @description Hosts that are called so alone. */
+                    names?: string[];
                     /** @description So much of them, chosen by lot. */
                     percentage?: number;
                     /**
@@ -1661,6 +1890,8 @@ export interface components {
                     labels?: {
                         [key: string]: string;
                     };
+                    /** @description Hosts that are called so alone. */
+                    names?: string[];
                     /** @description So much of them, chosen by lot. */
                     percentage?: number;
                     /**
@@ -1740,6 +1971,8 @@ export interface components {
                     labels?: {
                         [key: string]: string;
                     };
+                    /** @description Hosts that are called so alone. */
+                    names?: string[];
                     /** @description So much of them, chosen by lot. */
                     percentage?: number;
                     /**
@@ -1835,6 +2068,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**
@@ -1900,6 +2135,8 @@ export interface components {
                 labels?: {
                     [key: string]: string;
                 };
+                /** @description Hosts that are called so alone. */
+                names?: string[];
                 /** @description So much of them, chosen by lot. */
                 percentage?: number;
                 /**

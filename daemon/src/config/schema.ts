@@ -22,6 +22,7 @@ import {
 } from '@drakkar/service';
 import { DEFAULT_BUILD_LIMITS, DEFAULT_STALL_TIMEOUT_MS } from '@drakkar/snapshotter';
 import { z } from 'zod';
+import { MEASUREMENT_DEFAULTS } from '../measurements/options.ts';
 import { MIRROR_DEFAULTS } from '../mirror/index.ts';
 import { STORE_DEFAULTS } from '../store/index.ts';
 import { SWARM_PEER_DEFAULTS } from '../swarm/options.ts';
@@ -374,6 +375,26 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Volumes that are mounted before all of them is here.'),
+  measurements: z
+    .strictObject({
+      allowed: z
+        .boolean()
+        .default(MEASUREMENT_DEFAULTS.allowed)
+        .describe(
+          'Whether operators may have this host pull and start images to see what that takes: `drakkar bench`.',
+        ),
+      mostBytes: storage
+        .prefault(MEASUREMENT_DEFAULTS.mostBytes)
+        .describe('That one measurement may bring, at most.'),
+      withinMs: z
+        .int()
+        .min(1_000)
+        .max(86_400_000)
+        .default(MEASUREMENT_DEFAULTS.withinMs)
+        .describe('How long one may take, at most; and what it brought may stay for other hosts to have.'),
+    })
+    .prefault({})
+    .describe('What others may measure of this host. Nothing of it stays.'),
   native: z
     .strictObject({
       socket: absolutePath

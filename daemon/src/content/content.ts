@@ -258,7 +258,7 @@ class SharedContent implements Content {
   async #find(
     request: BlobRequest,
     receipt: ReceiptCounter,
-    { signal, authorize }: OpenOptions,
+    { signal, authorize, pass }: OpenOptions,
     turn: Turn,
   ): Promise<ContentReader | Download> {
     for (;;) {
@@ -294,7 +294,7 @@ class SharedContent implements Content {
       const provesItself = this.#modules.store.stat(request.digest) === undefined;
       if (!provesItself) await authorize?.();
       if (this.#downloads.has(request.digest) || this.#pieces.find(request.digest) !== undefined) continue;
-      return await this.#start(request, receipt, authorize !== undefined, signal);
+      return await this.#start(request, receipt, authorize !== undefined, { signal, pass });
     }
   }
 
@@ -343,7 +343,7 @@ class SharedContent implements Content {
     request: BlobRequest,
     receipt: ReceiptCounter,
     isForMirror: boolean,
-    signal: AbortSignal | undefined,
+    { signal, pass }: OpenOptions,
   ): Promise<Download> {
     if (this.#closed) throw new DrakkarError('unavailable', 'the daemon stops');
     if (this.#downloads.size >= this.#options.maxDownloads) {
@@ -354,7 +354,7 @@ class SharedContent implements Content {
     const { digest } = request;
     const suspect = this.#suspectOf(digest);
     const download = new Download(
-      { request, receipt, isForMirror, graceMs: this.#options.graceMs },
+      { request, receipt, isForMirror, graceMs: this.#options.graceMs, pass },
       suspect === undefined ? this.#modules : { ...this.#modules, swarm: undefined },
     );
     this.#downloads.set(digest, download);

@@ -49,7 +49,12 @@ export interface OpenOptions {
    * the store has it, or somebody else's download is joined.
    */
   readonly authorize?: (() => Promise<void>) | undefined;
+  /** Returns when so many bytes may come, of a download that this begins. */
+  readonly pass?: Pass | undefined;
 }
+
+/** @throws when nobody waits for the bytes any more */
+export type Pass = (bytes: number, signal: AbortSignal) => Promise<void>;
 
 export interface ReceivedOptions extends OpenOptions {
   /** Counts what a download brings that this begins. */

@@ -10,7 +10,7 @@ import { Progress } from '../progress.ts';
 import type { ContentReader, ContentWriter, Store } from '../store/index.ts';
 import type { SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway, type RegistryClient } from '../upstream/index.ts';
-import type { BlobRequest, BlobSource, SourceBlobRequest, Traffic } from './contract.ts';
+import type { BlobRequest, BlobSource, Pass, SourceBlobRequest, Traffic } from './contract.ts';
 import { GatheringWriter } from './gather.ts';
 import { newReceipt, type ReceiptCounter } from './receipt.ts';
 import { sourceOf } from './source.ts';
@@ -32,6 +32,7 @@ export interface DownloadOptions {
   readonly isForMirror: boolean;
   /** How long it goes on when nobody reads it any more. */
   readonly graceMs: number;
+  readonly pass?: Pass | undefined;
 }
 
 /** Of the quota that a blob may claim whose size only the registry says: the claim alone may drive out what others use. */
@@ -62,6 +63,7 @@ export class Download {
   readonly #modules: DownloadModules;
   readonly #graceMs: number;
   readonly #receipt: ReceiptCounter;
+  readonly #pass: Pass | undefined;
   readonly #ending = new AbortController();
   readonly #progress = new Progress();
   #progressAtMs = performance.now();
@@ -80,13 +82,14 @@ export class Download {
   #blocked = 0;
   #grace: NodeJS.Timeout | undefined;
 
-  constructor({ request, receipt, isForMirror, graceMs }: DownloadOptions, modules: DownloadModules) {
+  constructor({ request, receipt, isForMirror, graceMs, pass }: DownloadOptions, modules: DownloadModules) {
     this.request = request;
     this.#digest = request.digest;
     this.source = sourceOf(request, modules.client);
     this.isForMirror = isForMirror;
     this.#receipt = receipt;
     this.#graceMs = graceMs;
+    this.#pass = pass;
     this.#modules = modules;
     const begun = this.#begin();
     this.started = begun.then(
@@ -352,6 +355,7 @@ export class Download {
         writer,
         swarm,
         receipt,
+        pass: this.#pass,
         signal: this.#ending.signal,
         traffic: this.#modules.traffic,
         openUpstream: (range, signal) => this.#openUpstreamOfSize(range, signal),
@@ -500,6 +504,7 @@ export class Download {
         this.#receipt.fromUpstream(chunk.length);
         this.#modules.traffic.upstreamBytes += chunk.length;
         await gathering.push(chunk);
+        await this.#pass?.(chunk.length, this.#ending.signal);
       }
     } finally {
       await gathering.end();

@@ -20,6 +20,7 @@ export type {
   FetchOptions,
   OpenedBlob,
   OpenOptions,
+  Pass,
   PieceBlob,
   PieceBlobRequest,
   ReadOptions,

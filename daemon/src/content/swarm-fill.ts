@@ -3,7 +3,7 @@ import { DrakkarError, lengthOf, type PeerId } from '@drakkar/protocol';
 import type { ContentWriter } from '../store/index.ts';
 import type { SwarmDownload, SwarmPeer } from '../swarm/index.ts';
 import { type BlobStream, isAway } from '../upstream/index.ts';
-import type { BlobRequest, Traffic } from './contract.ts';
+import type { BlobRequest, Pass, Traffic } from './contract.ts';
 import { PieceCutter } from './cutter.ts';
 import type { ReceiptCounter } from './receipt.ts';
 import { originOf } from './source.ts';
@@ -13,6 +13,7 @@ export interface SwarmFillOptions {
   readonly writer: ContentWriter;
   readonly swarm: SwarmPeer;
   readonly receipt: ReceiptCounter;
+  readonly pass?: Pass | undefined;
   /** Of all downloads. */
   readonly traffic: Traffic;
   readonly signal: AbortSignal;
@@ -48,7 +49,7 @@ export class SwarmFill {
   /** @param present sha256 of the pieces that are here already */
   constructor(options: SwarmFillOptions, present: ReadonlyMap<number, Uint8Array>) {
     this.#options = options;
-    const { writer, swarm, request, receipt } = options;
+    const { writer, swarm, request, receipt, pass } = options;
     for (const [piece, sha256] of present) this.#hashes.set(piece, Buffer.from(sha256));
     this.#signal = AbortSignal.any([options.signal, this.#ending.signal]);
     const { cut } = writer;
@@ -72,6 +73,7 @@ export class SwarmFill {
           if (this.#reading?.piece === piece) this.#reading.stop.abort();
           return true;
         },
+        pass: async (bytes, signal) => await pass?.(bytes, signal),
         stalled: () => receipt.stalled(),
         discarded: (bytes) => receipt.discarded(bytes),
         failed: (error) => this.#ending.abort(error),
@@ -116,7 +118,7 @@ export class SwarmFill {
 
   /** One stream from upstream, as long as what comes next is wanted from there. */
   async #readFrom(first: number): Promise<void> {
-    const { receipt, traffic, writer } = this.#options;
+    const { receipt, traffic, writer, pass } = this.#options;
     const { cut } = writer;
     const reading = { piece: first, stop: new AbortController() };
     this.#reading = reading;
@@ -130,6 +132,7 @@ export class SwarmFill {
       for await (const chunk of chunks) {
         unused += chunk.length;
         traffic.upstreamBytes += chunk.length;
+        await pass?.(chunk.length, signal);
         for (const { piece, buffers, sha256 } of cutter.take(chunk)) {
           if (await this.#write(piece, buffers, sha256)) {
             const length = lengthOf(cut, piece);

@@ -94,12 +94,12 @@ export class Filler implements AsyncDisposable {
 
   /**
    * Brings what starts are known to read, before they ask. What can't be had now is left to readers, who are told.
-   * @returns when everything is here or can't be had
+   * @returns when everything is here or can't be had: whether it is here
    */
-  async prefetch(config: SnapshotConfig, list: Iterable<SlotRange>, signal?: AbortSignal): Promise<void> {
+  async prefetch(config: SnapshotConfig, list: Iterable<SlotRange>, signal?: AbortSignal): Promise<boolean> {
     const ending = this.#ending.signal;
     const until = signal === undefined ? ending : AbortSignal.any([signal, ending]);
-    await this.#ofEachDevice(config, list, (device, blocks) => device.bring(blocks, 'soon', until));
+    return await this.#ofEachDevice(config, list, (device, blocks) => device.bring(blocks, 'soon', until));
   }
 
   /**
@@ -254,20 +254,23 @@ export class Filler implements AsyncDisposable {
     { devices, blockBytes }: SnapshotConfig,
     list: Iterable<SlotRange>,
     bring: (device: DeviceFill, blocks: readonly number[]) => Promise<void>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const counts = devices.map(({ rawSizeBytes }) => Math.ceil(rawSizeBytes / blockBytes));
-    await Promise.all(
+    const isThere = await Promise.all(
       blocksToPrefetch(list, counts, blockBytes).map(async (blocks, slot) => {
         const file = devices[slot];
-        if (file === undefined || blocks.length === 0) return;
+        if (file === undefined || blocks.length === 0) return true;
         try {
           await bring(await this.device(file.rawDigest), blocks);
+          return true;
         } catch (error) {
           const { log } = this.#modules;
           log.debug({ device: file.rawDigest, error }, 'not all of the prefetch list can be had');
+          return false;
         }
       }),
     );
+    return isThere.every(Boolean);
   }
 }
 

@@ -10,6 +10,7 @@ export { type Image, Images } from './images.ts';
 export { LearnedStarts } from './learned.ts';
 export type * from './modules.ts';
 export type { Log } from './modules.ts';
+export { allDigests, filesOf } from './modules.ts';
 export { Rearranger } from './rearranger.ts';
 export { snapshotFigures } from './residency.ts';
 export { type Acquired, SnapshotService } from './service.ts';

@@ -27,6 +27,7 @@ import type { FileRange, FlatStream } from '@drakkar/snapshotter';
 import { addReceipts, type ReceiptCounter, receivedSince } from '../content/index.ts';
 import type { Filler } from '../fill/index.ts';
 import type { VolumeStatus } from '../native.ts';
+import { removeUnlessUsed } from '../store/index.ts';
 import type { AcquireOptions, Acquirer, Acquisition } from './acquire.ts';
 import type { Catalogue, SnapshotRecord } from './catalogue.ts';
 import type { Images } from './images.ts';
@@ -49,6 +50,13 @@ export interface StartChoice extends ImageChoice, StartCommand {
   readonly ownerPid?: number | undefined;
 }
 
+export interface StartOptions {
+  /** Make a snapshot where there is none; else that is an error. True unless said otherwise. */
+  readonly mayBuild?: boolean;
+  /** Called when a snapshot is being fetched. */
+  onFound?(config: SnapshotConfig): void;
+}
+
 /** A snapshot that has been come by. */
 export interface Acquired extends BuildResult {
   /** Digest of its raw meta. */
@@ -69,7 +77,7 @@ export interface ServiceModules {
   readonly catalogue: Catalogue;
   readonly volumes: Volumes;
   readonly store: Store;
-  readonly filler: Pick<Filler, 'received' | 'fetchAhead'>;
+  readonly filler: Pick<Filler, 'received' | 'fetchAhead' | 'prefetch'>;
   /** Reads every byte of a snapshot's files and checks it. */
   verify(record: SnapshotRecord, work: Work): Promise<number>;
   readonly learned: LearnedStarts;
@@ -131,6 +139,20 @@ export class SnapshotService {
     return ahead === undefined ? acquired : { ...acquired, receipt: addReceipts(acquired.receipt, ahead) };
   }
 
+  /** Returns when all is here that starts of a snapshot are known to read. @throws `unavailable` where some of it can't be had */
+  async untilForeseen(name: string, work: Work): Promise<void> {
+    const { learned, filler, store } = this.#modules;
+    const { config } = this.find(name);
+    const list = await learned.find(config, startKeyOf(), work.signal);
+    const isFilling = config.devices.map(({ rawDigest }) => !store.has(rawDigest, 'volume'));
+    const missing = list.filter(({ device }) => isFilling[device] === true);
+    if (missing.length === 0 || (await filler.prefetch(config, missing, work.signal))) return;
+    work.signal.throwIfAborted();
+    throw new DrakkarError('unavailable', 'not all can be had that starts are known to read', {
+      hint: 'the daemon’s log says why, at its level debug',
+    });
+  }
+
   /** What starts are known to read. What can't be had now is wanted again by whoever reads it. */
   async #fetchStart({ image, record }: Acquisition, startKey: Digest, work: Work): Promise<Receipt> {
     const { learned, filler, volumes } = this.#modules;
@@ -159,20 +181,26 @@ export class SnapshotService {
   }
 
   /** Prepares a writable root file system for a container of the image. */
-  async start(choice: StartChoice, work: Work): Promise<StartResult> {
+  async start(
+    choice: StartChoice,
+    work: Work,
+    { mayBuild = true, onFound: told }: StartOptions = {},
+  ): Promise<StartResult> {
     const extent = await this.#modules.volumes.extent(work);
     const { filler, tracer, volumes } = this.#modules;
     const startKey = startKeyOf(choice);
     let foreseen: { readonly config: SnapshotConfig; readonly before: Receipt } | undefined;
     const onFound = (mountable: Mountable) => {
+      told?.(mountable.config);
+      // What is fetched whole needs no other order.
+      if (extent === 'whole') return;
       foreseen = { config: mountable.config, before: filler.received(mountable.config).summary() };
       tracer.foresee(mountable, startKey, work);
     };
-    // What is fetched whole needs no other order.
-    const ahead = extent === 'meta' ? { onFound } : {};
-    const wanted = { rebuild: false, extent, startKey, ...ahead };
+    const wanted = { rebuild: false, extent, startKey, mayBuild, onFound };
     try {
       const acquired = await this.#acquire(choice, wanted, work);
+      work.signal.throwIfAborted();
       const { record, found, image } = acquired;
       const before = foreseen?.before ?? filler.received(record.config).summary();
       const again = this.#onceThen(acquired, () => this.#acquire(choice, wanted, work));
@@ -444,15 +472,6 @@ export class SnapshotService {
 /** Names have a character for each byte. */
 function pathsOf(files: readonly FileRange[]): string[] {
   return [...new Set(files.map(({ path }) => Buffer.from(path, 'latin1').toString('utf8')))];
-}
-
-/** What somebody reads or builds with at this moment stays, and goes when the space is needed. */
-function removeUnlessUsed(store: Store, digest: Digest): void {
-  try {
-    store.remove(digest);
-  } catch (error) {
-    if (!isDrakkarError(error, 'busy')) throw error;
-  }
 }
 
 function canonical(name: string): string | undefined {

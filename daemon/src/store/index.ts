@@ -26,5 +26,6 @@ export type { TagRow } from './index-file.ts';
 export type { ContentKind } from './layout.ts';
 export { STORE_DEFAULTS, type StoreOptions } from './options.ts';
 export type { Reservation } from './quota.ts';
+export { removeUnlessUsed } from './remove.ts';
 export { openStore } from './store.ts';
 export type { ContentWriter } from './writer.ts';

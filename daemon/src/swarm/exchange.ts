@@ -42,6 +42,8 @@ export interface PieceSink {
    * @returns false where the piece was here already
    */
   deliver(piece: number, bytes: Buffer, sha256: Buffer, peer: PeerId): Promise<boolean>;
+  /** Returns when so many bytes may be asked for. */
+  pass?(bytes: number, signal: AbortSignal): Promise<void>;
   /** A peer was asked for pieces and has not given them in time or at all. */
   stalled(): void;
   /** Bytes came from a peer that are of no use. */
@@ -211,7 +213,10 @@ export class Exchange implements HaveEvents {
       span: () => this.#span,
       authorization: () => authorizationOf(this.#grant, standing.membership),
       pool: poolOf(this.blob.cut.longestPieceBytes),
-      pass: (bytes, signal) => downloadRate.pass(bytes, signal),
+      pass: async (bytes, signal) => {
+        await sink.pass?.(bytes, signal);
+        await downloadRate.pass(bytes, signal);
+      },
       deliver: async (piece, bytes, sha256, peer) => {
         this.#modules.pieceReceived(peer, bytes.length);
         if (!(await sink.deliver(piece, bytes, sha256, peer))) return;

@@ -14,7 +14,9 @@ import type { TaskOutcome, TaskWork } from './work.ts';
 
 export interface HostTasksModules {
   /** Does one task. */
-  work(task: TaskWork, work: Work): Promise<TaskOutcome>;
+  work(task: TaskWork, work: Work, id: string): Promise<TaskOutcome>;
+  /** What a task has left for others to have is not needed any more. Never rejects. */
+  release(id: string): Promise<void>;
   /** An image is to be read with this. */
   entrust(image: ImageReference, credential: RegistryCredential): void;
   report(report: TaskReportInit): void;
@@ -86,6 +88,7 @@ export class HostTasks implements AsyncDisposable {
 
   cancel(id: string): void {
     this.#running.get(id)?.ending.abort(new DrakkarError('cancelled', 'it is wanted no longer'));
+    void this.#modules.release(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -116,14 +119,18 @@ export class HostTasks implements AsyncDisposable {
         signal,
         onProgress: ({ phase, doneBytes, totalBytes }) => onProgress(phase, doneBytes, totalBytes),
       });
+      // It ends by its own bound, however slow it is to be.
+      const isBound = task.case === 'measure';
+      const measuring = isBound ? setInterval(() => report({ id, phase: 'waiting' }), ALIVE_MS) : undefined;
       try {
-        this.#end(id, { result: await this.#modules.work(task, work) });
+        this.#end(id, { result: await this.#modules.work(task, work, id) });
         const { upstreamBytes, peerBytes, storeBytes } = work.receipt;
         log.info(
           { task: id, kind: task.case, upstreamBytes, peerBytes, storeBytes },
           'a task of the cluster is done',
         );
       } finally {
+        clearInterval(measuring);
         this.#busy -= 1;
         this.#waiting.shift()?.begin();
       }

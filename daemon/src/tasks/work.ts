@@ -10,6 +10,7 @@ import {
   type TaskMessage,
   type TaskResultMessageSchema,
 } from '@drakkar/protocol';
+import type { Measured, MeasurementRequest } from '../measurements/index.ts';
 import type { Acquired, Images, SnapshotService, Work } from '../snapshots/index.ts';
 
 /** One of the things that a supernode may have a host do. */
@@ -24,6 +25,7 @@ export interface TaskModules {
   readonly snapshots: Pick<SnapshotService, 'build' | 'fetch'>;
   pull(request: PullRequest, work: Work): Promise<PullResult>;
   get(request: GetRequest, work: Work): Promise<GetResult>;
+  measure(request: MeasurementRequest, work: Work): Promise<Measured>;
   evictImage(image: string, platform: string | undefined, work: Work): Promise<number>;
   /** @returns bytes that were given back */
   evict(digest: Digest): number;
@@ -53,6 +55,18 @@ export async function doTask(task: TaskWork, modules: TaskModules, work: Work): 
         work,
       );
       return { ...bytesOf(sizeBytes, receipt), ...(digest === null ? {} : { digest: rawOf(digest) }) };
+    }
+    case 'measure': {
+      const { start, warm, rate, mostBytes, withinMs } = task.value;
+      const request = {
+        ...choiceOf(task.value.image),
+        what: start ? 'start' : 'pull',
+        warm,
+        bytesPerSecond: rate === 0n ? null : Number(rate),
+        mostBytes: mostBytes === 0n ? null : Number(mostBytes),
+        withinMs: withinMs === 0n ? null : Number(withinMs),
+      } as const;
+      return measured(await modules.measure(request, work));
     }
     case 'evict': {
       const { image, digest } = task.value;
@@ -94,7 +108,31 @@ function built(result: Acquired): TaskOutcome {
   };
 }
 
-function bytesOf(sizeBytes: number, { upstreamBytes, peerBytes, storeBytes }: Receipt): TaskOutcome {
+function measured({
+  sizeBytes,
+  hereBytes,
+  elapsedMs,
+  mountedMs,
+  manifestDigest,
+  receipt,
+}: Measured): TaskOutcome {
+  const { firstByteMs, discardedBytes, storeBytes, joinedBytes } = receipt;
+  return {
+    ...bytesOf(sizeBytes, receipt),
+    manifest: rawOf(manifestDigest),
+    measured: {
+      elapsedMs,
+      firstByteMs: firstByteMs ?? 0,
+      mountedMs: mountedMs ?? 0,
+      hereBytes: BigInt(hereBytes),
+      storeBytes: BigInt(storeBytes),
+      joinedBytes: BigInt(joinedBytes),
+      discardedBytes: BigInt(discardedBytes),
+    },
+  };
+}
+
+function bytesOf(sizeBytes: number, { upstreamBytes, peerBytes, storeBytes }: Receipt) {
   return {
     sizeBytes: BigInt(sizeBytes),
     upstreamBytes: BigInt(upstreamBytes),

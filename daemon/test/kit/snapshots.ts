@@ -136,7 +136,7 @@ export async function startSnapshotHost(options: SnapshotHostOptions = {}): Prom
     started: () => {},
     tracer: { foresee: () => {}, begin: () => {}, ended: async () => {} },
     filesIn: (record, ranges, call) => tracedFiles(record, ranges, store, call),
-    filler: { received: () => newReceipt(), fetchAhead: async () => {} },
+    filler: { received: () => newReceipt(), fetchAhead: async () => {}, prefetch: async () => true },
     verify: (record, work) => verifySnapshot(record, store, work),
     flatten: () => Promise.reject(new Error('nobody exports here')),
   });

@@ -12,7 +12,7 @@ import {
 } from '@drakkar/protocol';
 import { formatTraceparent } from '@drakkar/service';
 import type { FromSupernodeInit } from '../control/messages.ts';
-import type { Job, ResolvedImage } from './schema.ts';
+import type { Job, MeasuredWork, ResolvedImage } from './schema.ts';
 import type { Step, TaskNews, TaskOutcome } from './tasks.ts';
 
 type TaskInit = Extract<NonNullable<FromSupernodeInit['message']>, { case: 'task' }>['value'];
@@ -52,6 +52,12 @@ function workOf(step: Step, job: Job): NonNullable<TaskInit['work']> {
     reference: pinned(spec.image, job.resolved),
     platform: job.resolved?.platform ?? spec.platform ?? '',
   };
+  if (spec.kind === 'measure') {
+    const { what, warm, bytesPerSecond } = spec;
+    const bounds = { mostBytes: BigInt(spec.mostBytes ?? 0), withinMs: BigInt(spec.withinMs ?? 0) };
+    const rate = BigInt(bytesPerSecond ?? 0);
+    return { case: 'measure', value: { image, start: what === 'start', warm, rate, ...bounds } };
+  }
   if (step === 'build') {
     const { push = false, rebuild = false } = spec.kind === 'build' ? spec : {};
     return { case: 'build', value: { image, push, rebuild } };
@@ -126,8 +132,27 @@ function outcomeOf(step: Step, result: TaskResultMessage): TaskOutcome {
     const snapshot = { layout: digestFromRaw(layout), sizeBytes: moved.sizeBytes, found: found.slice(0, 20) };
     return { ...moved, snapshot };
   }
-  return moved;
+  const { measured } = result;
+  return measured === undefined ? moved : { ...moved, measured: measuredOf(measured) };
 }
+
+function measuredOf(measured: NonNullable<TaskResultMessage['measured']>): MeasuredWork {
+  const { elapsedMs, firstByteMs, mountedMs } = measured;
+  return {
+    elapsedMs: milliseconds(elapsedMs),
+    firstByteMs: firstByteMs === 0 ? null : milliseconds(firstByteMs),
+    mountedMs: mountedMs === 0 ? null : milliseconds(mountedMs),
+    hereBytes: bytes(measured.hereBytes),
+    storeBytes: bytes(measured.storeBytes),
+    joinedBytes: bytes(measured.joinedBytes),
+    discardedBytes: bytes(measured.discardedBytes),
+  };
+}
+
+/** Nothing takes longer. */
+const MOST_MS = 7 * 24 * 60 * 60_000;
+
+const milliseconds = (number: number): number => (number >= 0 ? Math.min(number, MOST_MS) : MOST_MS);
 
 /** More than anybody has: sums of what thousands of hosts say stay exact. */
 const MOST_BYTES = 2n ** 39n;

@@ -50,6 +50,9 @@ export class JobRun {
   /** Of a job that keeps. */
   readonly #checks: Checks | undefined;
   #announcedByMs: number | undefined;
+  #firstBegunAtMs: number | undefined;
+  /** Hosts that were given their part. */
+  #begun = 0;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** The others may not have the image. */
   #mustBeNear = false;
@@ -200,6 +203,7 @@ export class JobRun {
     if (spec.kind === 'get' || spec.kind === 'evict') return 'deliver';
     if (resolved === null) return 'resolve';
     if (spec.kind === 'preheat' && spec.content === 'layers') return 'deliver';
+    if (spec.kind === 'measure' && spec.what === 'pull') return 'deliver';
     if (snapshot === null) return 'build';
     if (spec.kind === 'build') return 'nothing more';
     return this.#isAnnounceDue() ? 'announcement' : 'deliver';
@@ -263,7 +267,9 @@ export class JobRun {
       this.advance();
       return;
     }
-    if (this.#events.mayBuild(job)) this.#single('build');
+    // What is measured leaves nothing behind.
+    if (spec.kind === 'measure') this.#end('failed', NO_SNAPSHOT);
+    else if (this.#events.mayBuild(job)) this.#single('build');
     else this.#say('another job builds the same snapshot');
   }
 
@@ -285,6 +291,7 @@ export class JobRun {
     let begun = 0;
     for (const peer of this.#waiting) {
       if (job.hosts.running >= limit) break;
+      if (!this.#isNext()) break;
       if (begun >= room) {
         this.#events.more();
         return;
@@ -294,10 +301,19 @@ export class JobRun {
       if (this.#events.host(peer)?.doesTasks === true) {
         this.#begin('deliver', row);
         begun += 1;
+        this.#begun += 1;
       } else if (this.#isMissing(peer)) this.#giveUp(row, AWAY);
     }
     this.#check();
     this.#endIfDone();
+  }
+
+  /** Whether one more host may begin, of those that do so one after the other. */
+  #isNext(): boolean {
+    const { spec } = this.job;
+    if (spec.kind !== 'measure' || spec.staggerMs === 0) return true;
+    this.#firstBegunAtMs ??= this.#clock.evenMs();
+    return this.#clock.evenMs() - this.#firstBegunAtMs >= this.#begun * spec.staggerMs;
   }
 
   /** Asks hosts that have it whether they still do: it is the same task as before, of which nothing is left to do where they have. */
@@ -355,7 +371,9 @@ export class JobRun {
     const { spec } = job;
     if (spec.kind === 'build') return;
     const able = [...this.#events.hosts()].filter(({ doesTasks }) => doesTasks);
-    const hosts = select(job.id, spec.target, [...able, ...this.#events.awayHosts()]);
+    // Whoever comes later would be measured alone.
+    const away = spec.kind === 'measure' ? [] : this.#events.awayHosts();
+    const hosts = select(job.id, spec.target, [...able, ...away]);
     for (const host of spec.target.hosts === undefined ? hosts : hosts.slice(0, spec.target.hosts))
       this.#add(host);
     job.isSelected = true;
@@ -411,7 +429,8 @@ export class JobRun {
     const { job } = this;
     const { sizeBytes, upstreamBytes, peerBytes } = result;
     if (step === 'deliver') this.#count(work, -1);
-    Object.assign(work, { sizeBytes, upstreamBytes, peerBytes, error: null, phase: null });
+    const { measured = null } = result;
+    Object.assign(work, { sizeBytes, upstreamBytes, peerBytes, measured, error: null, phase: null });
     work.endedAtMs = this.#clock.wallMs();
     if (step === 'deliver') this.#count(work, 1);
     this.#move(step, work, 'succeeded');
@@ -571,6 +590,11 @@ export class JobRun {
       work.endedAtMs = this.#clock.wallMs();
       this.#move(step, work, 'cancelled');
     }
+    // What they have brought hosts keep for each other until then.
+    if (job.spec.kind === 'measure')
+      for (const row of this.rows.values())
+        if (row.state === 'succeeded')
+          this.#events.cancel(row.peer as PeerId, taskOf(job, 'deliver', row.task));
     job.error = error;
     job.endedAtMs = this.#clock.wallMs();
     // With it all its hosts are written, too, and after it.
@@ -622,6 +646,11 @@ export class JobRun {
 }
 
 const AWAY: JobError = { code: 'unavailable', message: 'the host is not connected' };
+const NO_SNAPSHOT: JobError = {
+  code: 'not_found',
+  message: 'the cluster has no snapshot of it',
+  hint: 'have one built: `drakkar jobs build`',
+};
 const NOTHING: JobError = { code: 'internal', message: 'the host says that it has nothing of it' };
 const NOWHERE: JobError = { code: 'not_found', message: 'no host had anything of it' };
 const NOBODY: JobError = { code: 'not_found', message: 'no host is what this is for' };

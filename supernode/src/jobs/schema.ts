@@ -35,6 +35,12 @@ export const targetSchema = z
       .describe('Hosts with all of these labels alone.'),
     percentage: z.int().min(1).max(100).optional().describe('So much of them, chosen by lot.'),
     hosts: z.int().min(1).max(100_000).optional().describe('Until so many of them have it.'),
+    names: z
+      .array(z.string().min(1).max(255))
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe('Hosts that are called so alone.'),
   })
   .refine(({ percentage, hosts }) => percentage === undefined || hosts === undefined, {
     error: 'a percentage and a number of hosts exclude each other',
@@ -147,11 +153,59 @@ export const evictSpecSchema = z
     path: ['image'],
   });
 
+export const measureSpecSchema = z
+  .strictObject({
+    kind: z.literal('measure'),
+    image: imageSchema,
+    platform: platformSchema.optional(),
+    what: z
+      .enum(['pull', 'start'])
+      .describe(
+        '`pull`: its layers come into the store. `start`: its snapshot, which must be there, is mounted, and what starts are known to read is waited for.',
+      ),
+    warm: z.boolean().default(false).describe('Also on hosts that have it already.'),
+    bytesPerSecond: z
+      .int()
+      .min(1024)
+      .max(2 ** 40)
+      .nullable()
+      .default(null)
+      .describe('Of each host’s pull; `null` is no limit but its own.'),
+    mostBytes: z
+      .int()
+      .min(1)
+      .max(2 ** 50)
+      .nullable()
+      .default(null)
+      .describe(
+        'That may come to each host; `null` is as much as it allows. One that allows less refuses it.',
+      ),
+    withinMs: z
+      .int()
+      .min(1_000)
+      .max(DAY_MS)
+      .nullable()
+      .default(null)
+      .describe(
+        'How long it may take on each host; `null` is as long as it allows. One that allows less refuses it.',
+      ),
+    staggerMs: z.int().min(0).max(DAY_MS).default(0).describe('Between the beginnings of two hosts.'),
+    ...rollout,
+    keep: z.literal(false).default(false),
+    ...common,
+    attempts: z.literal(1).default(1).describe('What went wrong is part of what is measured.'),
+  })
+  .refine(({ what, bytesPerSecond }) => what === 'pull' || bytesPerSecond === null, {
+    error: 'is for pulls alone: what a start brings others may wait for, too',
+    path: ['bytesPerSecond'],
+  });
+
 export const jobSpecSchema = z.discriminatedUnion('kind', [
   buildSpecSchema,
   preheatSpecSchema,
   getSpecSchema,
   evictSpecSchema,
+  measureSpecSchema,
 ]);
 export type JobSpec = z.output<typeof jobSpecSchema>;
 /** What a person may write. */
@@ -169,6 +223,22 @@ const count = z.int().min(0);
 /** As large as a sum of what hosts say may be. */
 const sum = z.number().min(0);
 
+/** What a measured pull or start took on one host. */
+export const measuredSchema = z.object({
+  elapsedMs: z.number().min(0),
+  firstByteMs: z.number().min(0).nullable().describe('`null` where no byte had to come.'),
+  mountedMs: z
+    .number()
+    .min(0)
+    .nullable()
+    .describe('Until the root file system could be used; `null` of a pull.'),
+  hereBytes: count.describe('Of what was wanted, before it began.'),
+  storeBytes: count.describe('That were read from the store.'),
+  joinedBytes: count.describe('That came for somebody else of the same host, who knows from where.'),
+  discardedBytes: count.describe('That came and were of no use.'),
+});
+export type MeasuredWork = z.output<typeof measuredSchema>;
+
 /** How far one host is with its part. */
 export const hostWorkSchema = z.object({
   peer: z.string(),
@@ -183,6 +253,7 @@ export const hostWorkSchema = z.object({
   sizeBytes: count.describe('Of what it has now.'),
   upstreamBytes: count.describe('That came from registries and web servers.'),
   peerBytes: count.describe('That came from other hosts.'),
+  measured: measuredSchema.nullable().default(null).describe('Of what was measured alone.'),
   error: errorSchema.nullable().describe('Why the last attempt failed.'),
   startedAtMs: z.number().nullable(),
   endedAtMs: z.number().nullable(),
@@ -294,6 +365,7 @@ export function newWork({ peer, name }: { readonly peer: string; readonly name: 
     sizeBytes: 0,
     upstreamBytes: 0,
     peerBytes: 0,
+    measured: null,
     error: null,
     startedAtMs: null,
     endedAtMs: null,

@@ -11,8 +11,9 @@ export interface JobHost {
   readonly doesTasks: boolean;
 }
 
-export function matches({ role, labels = {} }: JobTarget, host: JobHost): boolean {
+export function matches({ role, labels = {}, names }: JobTarget, host: JobHost): boolean {
   return (
+    (names === undefined || names.includes(host.name)) &&
     (role === undefined || host.roles.includes(role)) &&
     Object.entries(labels).every(([name, value]) => host.labels[name] === value)
   );

@@ -1,5 +1,5 @@
 import { DrakkarError } from '@drakkar/protocol';
-import type { Job, JobError, ResolvedImage } from './schema.ts';
+import type { Job, JobError, MeasuredWork, ResolvedImage } from './schema.ts';
 
 /** What a host is at for a job: two that one host does for all, and one that each does. */
 export type Step = 'resolve' | 'build' | 'deliver';
@@ -21,6 +21,7 @@ export interface TaskOutcome {
   readonly peerBytes: number;
   /** Of the step `resolve`. */
   readonly resolved?: ResolvedImage;
+  readonly measured?: MeasuredWork;
   /** Of the step `build`. */
   readonly snapshot?: NonNullable<Job['snapshot']>;
 }

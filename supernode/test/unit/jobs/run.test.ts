@@ -588,3 +588,85 @@ describe('a job', () => {
     );
   });
 });
+
+describe('a measurement', () => {
+  const measure = (more: object = {}): RawJobSpec => ({
+    kind: 'measure',
+    what: 'pull',
+    image: IMAGE,
+    ...more,
+  });
+  const measured = {
+    elapsedMs: 5,
+    firstByteMs: 1,
+    mountedMs: null,
+    hereBytes: 0,
+    storeBytes: 0,
+    joinedBytes: 0,
+    discardedBytes: 0,
+  };
+  const done = (world: World) => {
+    for (const task of world.tasksNow) world.say(task, { kind: 'done', result: { ...MOVED, measured } });
+  };
+
+  test('has hosts keep what they have brought until all have ended', () => {
+    const world = new World(measure(), HOSTS.slice(0, 2));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    const [one, other] = world.tasksNow as [Sent, Sent];
+    world.say(one, { kind: 'done', result: { ...MOVED, measured } });
+    expect(world.cancelled).toEqual([]);
+    world.say(other, { kind: 'done', result: { ...MOVED, measured } });
+    expect(world.run.job.state).toBe('succeeded');
+    expect(world.cancelled).toHaveLength(2);
+    expect([...world.run.rows.values()].map((row) => row.measured)).toEqual([measured, measured]);
+  });
+
+  test('is tried once on each host, and keeps what others have measured', () => {
+    const world = new World(measure(), HOSTS.slice(0, 2));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    world.fail(world.tasksNow[0] as Sent);
+    done(world);
+    expect(world.run.job).toMatchObject({ state: 'failed', hosts: { succeeded: 1, failed: 1 } });
+  });
+
+  test('builds no snapshot', () => {
+    const world = new World(measure({ what: 'start' }), HOSTS.slice(0, 2));
+    world.finish();
+    expect(world.run.job).toMatchObject({ state: 'failed', build: null, error: { code: 'not_found' } });
+  });
+
+  test('is of those hosts that are named, and of none that is away', () => {
+    const world = new World(measure({ target: { names: ['host of peer-1', 'gone'] } }), HOSTS.slice(0, 3));
+    const [host] = HOSTS;
+    world.away.push({ ...host, peer: 'p' as PeerId, name: 'gone', labels: {}, roles: [], doesTasks: true });
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toEqual(['peer-1']);
+  });
+
+  test('begins on one host after the other', () => {
+    const world = new World(measure({ staggerMs: 1_000 }), HOSTS.slice(0, 3));
+    world.advance();
+    world.succeed(world.tasksNow[0] as Sent);
+    expect(world.at('deliver')).toHaveLength(1);
+    world.advance(999);
+    expect(world.at('deliver')).toHaveLength(1);
+    world.advance(1);
+    expect(world.at('deliver')).toHaveLength(2);
+    world.advance(1_000);
+    expect(world.at('deliver')).toHaveLength(3);
+  });
+
+  test.each([
+    { what: 'start', bytesPerSecond: 1_000_000 },
+    { keep: true },
+    { attempts: 2 },
+    { mostBytes: 0 },
+    { withinMs: 0 },
+    { target: { names: [] } },
+  ])('is not of %o', (more) => {
+    expect(jobSpecSchema.safeParse(measure(more)).success).toBe(false);
+  });
+});
