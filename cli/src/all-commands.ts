@@ -10,6 +10,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<{ readonly commands
     hosts: () => import('./commands/hosts.ts'),
     preheat: () => import('./commands/preheat.ts'),
     jobs: () => import('./commands/jobs.ts'),
+    bench: () => import('./commands/bench.ts'),
     policy: () => import('./commands/policy.ts'),
     webhook: () => import('./commands/webhook.ts'),
     token: () => import('./commands/token.ts'),
