@@ -35,7 +35,7 @@ import type { Config } from './config/index.ts';
 import { type Content, createContent } from './content/index.ts';
 import { FileMemory, Files } from './files/index.ts';
 import { Completion, Filler } from './fill/index.ts';
-import { Measurements, removeMeasured } from './measurements/index.ts';
+import { Measurements } from './measurements/index.ts';
 import { createDaemonMetrics, type DaemonFigures } from './metrics.ts';
 import { serveMirror } from './mirror/index.ts';
 import { type NativeHelper, nativeHelper } from './native.ts';
@@ -103,7 +103,6 @@ export async function startDaemon(
     await openStore({ directory: config.stateDirectory, quotaBytes: config.store.quotaBytes }),
   );
   for (const holder of store.holders()) if (holder.startsWith(STAGING_HOLDER_PREFIX)) store.unpin(holder);
-  removeMeasured(store);
   const upstream = await upstreamOptions(config);
   const client = stack.use(createRegistryClient(upstream));
   const fileClient = stack.use(createFileClient(upstream, config.files));
@@ -268,6 +267,7 @@ export async function startDaemon(
   });
   // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
   await takeOver(volumes, native, log, options.signal);
+  await measurements.takeOver();
   filler.start();
   const { snapshotterSocket: socket, buildSnapshots, buildDelayMs: delayMs } = config.containerd;
   if (socket !== null) {

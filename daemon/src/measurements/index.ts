@@ -4,6 +4,5 @@ export {
   type MeasurementRequest,
   Measurements,
   type MeasurementsModules,
-  removeMeasured,
 } from './measurements.ts';
 export { MEASUREMENT_DEFAULTS, type MeasurementOptions } from './options.ts';

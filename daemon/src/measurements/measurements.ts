@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PullRequest, PullResult, Receipt } from '@drakkar/client';
+import type { PullRequest, PullResult, Receipt, SnapshotDetail } from '@drakkar/client';
 import { type Digest, DrakkarError, type SnapshotConfig } from '@drakkar/protocol';
 import type { PullOptions } from '../pull.ts';
 import { RateLimit } from '../rate-limit.ts';
@@ -43,11 +43,11 @@ export interface Measured extends Presence {
 }
 
 export interface MeasurementsModules {
-  readonly store: Pick<Store, 'list' | 'usage' | 'pin' | 'unpin' | 'remove'>;
+  readonly store: Pick<Store, 'list' | 'usage' | 'pin' | 'unpin' | 'holders' | 'remove'>;
   readonly images: Pick<Images, 'resolve'>;
   readonly snapshots: Pick<
     SnapshotService,
-    'start' | 'endStart' | 'startStatus' | 'untilForeseen' | 'umount' | 'remove'
+    'start' | 'endStart' | 'startStatus' | 'untilForeseen' | 'list' | 'inspect' | 'umount' | 'remove'
   >;
   pull(request: PullRequest, work: Work, options: PullOptions): Promise<PullResult>;
   readonly log: Log;
@@ -77,6 +77,7 @@ export class Measurements implements AsyncDisposable {
   readonly #options: MeasurementOptions;
   readonly #modules: MeasurementsModules;
   readonly #brought = new Map<string, Brought>();
+  readonly #releasing = new Set<Promise<void>>();
   #isBusy = false;
 
   constructor(options: MeasurementOptions, modules: MeasurementsModules) {
@@ -96,6 +97,7 @@ export class Measurements implements AsyncDisposable {
     }
     this.#isBusy = true;
     try {
+      await Promise.all(this.#releasing);
       return await this.#measure(id, request, bounds, work);
     } finally {
       this.#isBusy = false;
@@ -108,17 +110,23 @@ export class Measurements implements AsyncDisposable {
     if (brought === undefined) return;
     this.#brought.delete(id);
     clearTimeout(brought.timer);
-    const { snapshots, store, log } = this.#modules;
-    const { snapshot, digests } = brought;
-    store.unpin(HOLDER_PREFIX + id);
-    try {
-      if (snapshot !== undefined) {
-        await snapshots.umount(snapshot);
-        await snapshots.remove(snapshot);
-      }
-      await this.#remove(digests);
-    } catch (error) {
-      log.info({ measurement: id, error }, 'what a measurement has brought stays');
+    const releasing = this.#remove(HOLDER_PREFIX + id, brought);
+    this.#releasing.add(releasing);
+    await releasing;
+    this.#releasing.delete(releasing);
+  }
+
+  /** Takes away what measurements of an earlier daemon have left. Never rejects. */
+  async takeOver(): Promise<void> {
+    const { snapshots, store } = this.#modules;
+    for (const holder of store.holders().filter((each) => each.startsWith(HOLDER_PREFIX))) {
+      const kept = store.list().filter(({ holders }) => holders.includes(holder));
+      const digests = kept.map(({ digest }) => digest);
+      const isOf = ({ config }: SnapshotDetail) => digests.includes(config.meta.rawDigest);
+      const all = await Promise.all(
+        (await snapshots.list()).map(({ manifestDigest }) => snapshots.inspect(manifestDigest)),
+      );
+      await this.#remove(holder, { digests, snapshot: all.find(isOf)?.manifestDigest });
     }
   }
 
@@ -151,17 +159,27 @@ export class Measurements implements AsyncDisposable {
       clearTimeout(timer);
       const stays = setTimeout(() => void this.release(id), this.#options.withinMs);
       this.#brought.set(id, { digests: came.digests, snapshot: came.snapshot, timer: stays });
-      if (!isDone) await this.release(id);
+      // The next one waits for that.
+      if (!isDone) void this.release(id);
     }
   }
 
-  /** A download that nobody waits for any more goes on for a moment. */
-  async #remove(digests: readonly Digest[]): Promise<void> {
-    const { store } = this.#modules;
-    let left = digests;
-    for (let tries = 0; left.length > 0 && tries < TRIES; tries += 1) {
-      if (tries > 0) await sleep(TRY_AGAIN_MS);
-      left = left.filter((digest) => !removeUnlessUsed(store, digest));
+  async #remove(holder: string, { snapshot, digests }: Omit<Brought, 'timer'>): Promise<void> {
+    const { snapshots, store, log } = this.#modules;
+    store.unpin(holder);
+    try {
+      if (snapshot !== undefined) {
+        await snapshots.umount(snapshot);
+        await snapshots.remove(snapshot);
+      }
+      // A download that nobody waits for any more goes on for a moment.
+      let left = digests;
+      for (let tries = 0; left.length > 0 && tries < TRIES; tries += 1) {
+        if (tries > 0) await sleep(TRY_AGAIN_MS);
+        left = left.filter((digest) => !removeUnlessUsed(store, digest));
+      }
+    } catch (error) {
+      log.info({ holder, error }, 'what a measurement has brought stays');
     }
   }
 
@@ -193,9 +211,9 @@ export class Measurements implements AsyncDisposable {
     end: (error: unknown) => void,
   ): Promise<Measured> {
     const { snapshots, images } = this.#modules;
-    const { warm, platform } = request;
+    const { warm, image, platform } = request;
     const startedMs = performance.now();
-    const { record } = await images.resolve(request.image, platform, work);
+    const { record } = await images.resolve(image, platform, work);
     if (record !== undefined && !warm) throw nothingToMeasure('its snapshot is here already');
     let presence: Presence | undefined;
     const expect = (config: SnapshotConfig) => {
@@ -213,11 +231,14 @@ export class Measurements implements AsyncDisposable {
       }
     };
     if (record !== undefined) expect(record.config);
-    const choice = { image: request.image, platform, ownerPid: process.pid };
-    const start = await snapshots.start(choice, work, { mayBuild: false, onFound });
+    const choice = { image, platform, ownerPid: process.pid };
+    const starting = snapshots.start(choice, work, { mayBuild: false, onFound });
+    const { id, manifestDigest } = await starting.finally(async () => {
+      // It may have been come by, and not mounted.
+      if (record === undefined)
+        came.snapshot = (await images.resolve(image, platform, work)).record?.manifestDigest;
+    });
     const mountedMs = performance.now() - startedMs;
-    const { id, manifestDigest } = start;
-    if (record === undefined) came.snapshot = manifestDigest;
     const look = async () => {
       const { receipt } = await snapshots.startStatus(id, work);
       came.requireFew(receipt.upstreamBytes + receipt.peerBytes + receipt.discardedBytes);
@@ -273,15 +294,6 @@ class Came {
   /** @throws `limit_exceeded` where more has come than is allowed */
   requireFew(bytes: number): void {
     if (bytes > this.#mostBytes) throw tooMuch(bytes, this.#mostBytes);
-  }
-}
-
-/** What measurements of an earlier daemon have left. */
-export function removeMeasured(store: Pick<Store, 'list' | 'holders' | 'unpin' | 'remove'>): void {
-  for (const holder of store.holders().filter((each) => each.startsWith(HOLDER_PREFIX))) {
-    const digests = store.list().filter(({ holders }) => holders.includes(holder));
-    store.unpin(holder);
-    for (const { digest } of digests) removeUnlessUsed(store, digest);
   }
 }
 
