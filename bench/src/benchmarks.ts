@@ -6,6 +6,7 @@ import { coldStart } from './scenarios/cold-start.ts';
 import { compare } from './scenarios/compare.ts';
 import { consoleFrames } from './scenarios/console.ts';
 import { control } from './scenarios/control.ts';
+import { cost } from './scenarios/cost.ts';
 import { cri } from './scenarios/cri.ts';
 import { distribute } from './scenarios/distribute.ts';
 import { fill } from './scenarios/fill.ts';
@@ -46,6 +47,7 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   },
   wire: { about: 'a blob from daemon to daemon, against node:https alone', run: wire },
   control: { about: 'a supernode with 10,000 connections: decisions, memory, restart', run: control },
+  cost: { about: 'CPU and bytes for each gigabyte that comes to a host, by part', run: cost },
   jobs: { about: 'a job over 10,000 hosts: whether it is exact, the API meanwhile', run: jobs },
   supernode: {
     about: 'two supernodes of which one is lost during a distribution; from a push to its build',

@@ -97,15 +97,17 @@ export const fill: Scenario = async ({ rounds, isQuick, onSample }) => {
   return results;
 };
 
-interface FileImages {
+export interface FileImages {
   readonly packages: readonly string[];
+  /** Of the file, in the root. */
+  readonly file: string;
   /** Of the file. */
   readonly sizeBytes: number;
   /** Has the seed make a snapshot of an image with the file of which nobody knows what starts read, so that nothing is fetched before it is asked for. */
   makeImage(): Promise<string>;
 }
 
-async function imagesOf(seeded: SeededFleet, isQuick: boolean): Promise<FileImages> {
+export async function imagesOf(seeded: SeededFleet, isQuick: boolean): Promise<FileImages> {
   const { registry } = seeded.fleet;
   const packages = isQuick ? QUICK_PACKAGES : PACKAGES;
   const { layers } = await debianImage({ packages });
@@ -117,6 +119,7 @@ async function imagesOf(seeded: SeededFleet, isQuick: boolean): Promise<FileImag
   let images = 0;
   return {
     packages,
+    file: FILE,
     sizeBytes: data.length,
     async makeImage() {
       images += 1;
@@ -132,26 +135,26 @@ async function imagesOf(seeded: SeededFleet, isQuick: boolean): Promise<FileImag
   };
 }
 
-async function inRootfs<Value>(
+export async function inRootfs<Value>(
   host: FleetHost,
   image: string,
-  task: (rootfs: string) => Promise<Value>,
+  task: (rootfs: string, start: string) => Promise<Value>,
 ): Promise<Value> {
   const { id, rootfs } = await host.client.start({ image });
   try {
     await expectGiven(host);
-    return await task(rootfs);
+    return await task(rootfs, id);
   } finally {
     await host.client.endStart(id);
   }
 }
 
 /** So that what making an image has written is not written while something is measured. */
-async function flushDisks(): Promise<void> {
+export async function flushDisks(): Promise<void> {
   await promisify(execFile)('sync');
 }
 
-async function readAll(path: string): Promise<number> {
+export async function readAll(path: string): Promise<number> {
   const startedMs = performance.now();
   await promisify(execFile)('dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none']);
   return performance.now() - startedMs;

@@ -165,6 +165,7 @@ async function runBuilder(
 }
 
 function startProcess(heapMebibytes: number): ChildProcess {
+  const { NODE_OPTIONS } = process.env;
   return forkOwn(ENTRY, {
     execArgv: [
       `--max-old-space-size=${heapMebibytes}`,
@@ -176,8 +177,12 @@ function startProcess(heapMebibytes: number): ChildProcess {
       '--no-incremental-marking',
     ],
     stdio: ['pipe', 'ignore', 'pipe', 'ipc'],
-    // Threads of their own arenas would each keep freed memory.
-    env: { MALLOC_ARENA_MAX: '2' },
+    env: {
+      // Threads of their own arenas would each keep freed memory.
+      MALLOC_ARENA_MAX: '2',
+      // Who profiles a daemon means this, too.
+      ...(NODE_OPTIONS === undefined ? {} : { NODE_OPTIONS }),
+    },
   });
 }
 
