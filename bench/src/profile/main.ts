@@ -22,6 +22,8 @@ import {
 const RESULTS = join(import.meta.dirname, '../../results');
 const SAMPLER = new URL('./sampler.ts', import.meta.url);
 const SHOWN = 12;
+/** Of all that ran; who took less is not kept. */
+const LEAST_SHARE = 1 / 10_000;
 /** Of a load. */
 const MOST_HOSTS = 2;
 
@@ -37,7 +39,9 @@ if (names.some((name) => !Object.hasOwn(LOADS, name)) || !(seconds > 0)) {
 }
 for (const name of names) {
   const stacks = await profile(LOADS[name as keyof typeof LOADS], seconds);
-  const lines = [...stacks].map(([stack, us]) => `${stack} ${Math.round(us)}\n`).sort();
+  const leastUs = totalUs(stacks) * LEAST_SHARE;
+  const seen = [...stacks].filter(([, us]) => us >= leastUs);
+  const lines = seen.map(([stack, us]) => `${stack} ${Math.round(us)}\n`).sort();
   await writeFile(join(RESULTS, `flame-${name}.folded`), lines.join(''));
   await writeFile(join(RESULTS, `flame-${name}.svg`), drawFlameGraph(`What runs: ${name}`, stacks));
   console.log(`${name}: ${(totalUs(stacks) / 1e6).toFixed(2)} s; itself, without what it calls:`);

@@ -135,11 +135,10 @@ function placeOf(url: string): string {
   return path.startsWith(root) ? path.slice(root.length) : path;
 }
 
-const nativeFrame = (name: string, where: string): string =>
-  plain(
-    name === '[unknown]'
-      ? `[${where.slice(where.lastIndexOf('/') + 1) || 'unknown'}]`
-      : name.replace(/::h[0-9a-f]{16}$/, ''),
-  );
+function nativeFrame(name: string, where: string): string {
+  if (name !== '[unknown]') return plain(name.replace(/::h[0-9a-f]{16}$/, ''));
+  const program = where.slice(where.lastIndexOf('/') + 1);
+  return plain(program.startsWith('[') ? program : `[${program}]`);
+}
 
 const plain = (frame: string): string => frame.replaceAll(';', ',');
