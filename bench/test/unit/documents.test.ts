@@ -130,12 +130,35 @@ test.each(documents)('what %s shows of results is there, plots with their raw da
   const links = linksIn(document, readFileSync(join(ROOT, document), 'utf8'));
   expect(links.filter((path) => !existsSync(path))).toEqual([]);
   const names = readdirSync(join(ROOT, 'bench/results')).flatMap(
-    (name) => /^(.*)\.json$/.exec(name)?.[1] ?? [],
+    (name) => /^(.*)\.(?:json|folded)$/.exec(name)?.[1] ?? [],
   );
   const plots = links.filter((path) => path.endsWith('.svg')).map((path) => basename(path, '.svg'));
   expect(plots.filter((plot) => !names.some((name) => plot === name || plot.startsWith(`${name}-`)))).toEqual(
     [],
   );
+});
+
+const costSchema = z.object({
+  series: z.array(
+    z.object({
+      samples: z.array(z.object({ cpuSecondsPerGigabyte: z.record(z.string(), z.number()) })),
+    }),
+  ),
+});
+
+test('what a gigabyte costs is what its raw data comes to', () => {
+  const { series } = costSchema.parse(JSON.parse(readFileSync(pathOf('cost'), 'utf8')));
+  const wanted = series.map(({ samples }) => {
+    const parts = Object.keys(samples[0]?.cpuSecondsPerGigabyte ?? {});
+    return parts.map((part) =>
+      median(samples.map(({ cpuSecondsPerGigabyte }) => cpuSecondsPerGigabyte[part] ?? Number.NaN)).toFixed(
+        2,
+      ),
+    );
+  });
+  const [, table = ''] = readFileSync(join(ROOT, 'docs/benchmarks.md'), 'utf8').split('| CPU-seconds for ');
+  const [, , ...rows] = table.split('\n\n')[0]?.split('\n') ?? [];
+  expect(rows.map((row) => row.match(/\b\d+\.\d\d\b/g))).toEqual(wanted);
 });
 
 test('every target is shown by raw data that are there, or says that nobody has measured it', () => {
