@@ -92,12 +92,13 @@ export class Measurements implements AsyncDisposable {
    */
   async measure(id: string, request: MeasurementRequest, work: Work): Promise<Measured> {
     const bounds = boundsOf(request, this.#options);
+    await Promise.all(this.#releasing);
+    work.signal.throwIfAborted();
     if (this.#isBusy || this.#brought.has(id)) {
       throw new DrakkarError('busy', 'this host is being measured already', { hint: 'wait for its end' });
     }
     this.#isBusy = true;
     try {
-      await Promise.all(this.#releasing);
       return await this.#measure(id, request, bounds, work);
     } finally {
       this.#isBusy = false;
