@@ -214,6 +214,8 @@ export async function startDaemon(
   const measurements = stack.use(
     new Measurements(config.measurements, { store, images, snapshots, pull, log }),
   );
+  // Before the supernode can have one of them done again.
+  await measurements.takeOver();
   if (swarm !== undefined) {
     swarm.figures.upstreamBytes = () => content.traffic.upstreamBytes;
     const modules = {
@@ -267,7 +269,6 @@ export async function startDaemon(
   });
   // Before anybody can ask for a start, which would look like one that an earlier daemon has left.
   await takeOver(volumes, native, log, options.signal);
-  await measurements.takeOver();
   filler.start();
   const { snapshotterSocket: socket, buildSnapshots, buildDelayMs: delayMs } = config.containerd;
   if (socket !== null) {

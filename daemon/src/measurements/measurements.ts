@@ -58,7 +58,7 @@ const HOLDER_PREFIX = 'measurement:';
 /** As often it is looked whether too much has come. */
 const LOOK_MS = 100;
 /** Longer than a download goes on that nobody waits for. */
-const TRIES = 6;
+const TRIES = 20;
 const TRY_AGAIN_MS = 500;
 
 /** What a measurement has brought, which others may have from here until all have ended theirs. */
