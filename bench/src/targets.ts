@@ -103,12 +103,12 @@ export const TARGETS = {
   simulatedHerd: {
     what: 'simulated: 1 GiB to 10,000 hosts at once over 1 Gbit/s, p99, against size ÷ rate',
     ...{ bound: 'at most', figure: 1.3, unit: '×' },
-    shownBy: each(['simulate-growth'], /^10000 hosts at once: p99, against size ÷ rate$/),
+    shownBy: [],
   },
   simulatedOrigin: {
     what: 'the same: bytes of the origin, against the size, for each region',
     ...{ bound: 'at most', figure: 1.02, unit: '×' },
-    shownBy: each(['simulate-growth'], /^bytes of the origin, against the size$/),
+    shownBy: [],
   },
   simulatedZones: {
     what: 'the same: bytes between zones, against the size, for each zone',

@@ -3,8 +3,7 @@ import type { BuildResult, BuildSnapshotRequest, SnapshotSummary } from '@drakka
 import { type Fleet, type FleetHost, type FleetOptions, startFleet } from './fleet.ts';
 import { holdsWithin, untilJoined } from './until.ts';
 
-export interface SeededOptions
-  extends Pick<FleetOptions, 'rate' | 'queueMs' | 'namespaces' | 'environment'> {
+export interface SeededOptions extends Pick<FleetOptions, 'rate' | 'queueMs' | 'namespaces' | 'environment'> {
   /** Settings of the seed's daemon's configuration. */
   readonly seed?: Readonly<Record<string, object>>;
   /** One for each client: settings of its daemon's configuration. */
