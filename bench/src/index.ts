@@ -4,6 +4,10 @@
  * - `scenarios/` what is measured, each contender in turn
  * - `runner/`    samples, processes, results and their plots
  * - `comparisons/` what others use instead, and how to add more of it
+ * - `fleet/`     hosts, registries and links of a benchmark, in network namespaces
+ * - `simulator/` swarms without hosts, sockets and clocks
+ * - `profile/`   flame graphs of hot paths
+ * - `chaos/`     kills everything while others read
  *
  * @packageDocumentation
  */
