@@ -3,8 +3,8 @@ import { PieceSet } from './piece-set.ts';
 /** What is gained close together is said together. */
 const ANNOUNCE_MS = 5;
 /**
- * Who knows of so many pieces that it lacks, from all whom it talks to, can wait for news of more: a message costs as much as a tenth of a
- * piece.
+ * Who knows of so many pieces that it lacks, from all whom it talks to, can wait for news of more, until there are many: a message costs as much
+ * as a tenth of a piece.
  */
 const ENOUGH = 48;
 const ENOUGH_OF_ONE = 2;
@@ -61,7 +61,9 @@ export class Announcements {
     if (this.#isFirst) return 0;
     const enough = Math.max(ENOUGH_OF_ONE, Math.ceil(ENOUGH / conversations));
     const isHungry = this.#lacking < enough && this.#wanted > 0;
-    return isHungry ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * conversations);
+    // As many as there are others to tell: each piece that is gained costs about one message.
+    const isMany = this.#wanted >= conversations;
+    return isHungry || isMany ? ANNOUNCE_MS : Math.min(MOST_LAZY_MS, LAZY_MS * conversations);
   }
 
   /** What is said now. */

@@ -2,6 +2,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Announcements } from '../../../src/swarm/announcements.ts';
 
+/** With so many each can wait that knows of two pieces. */
+const OTHERS = 24;
+
 const upTo = (count: number) => Array.from({ length: count }, (_, piece) => piece);
 
 test('the first pieces are said at once, each once', () => {
@@ -26,6 +29,16 @@ test('who knows of enough that it lacks hears of more later, the more others the
   expect(laterMs).toBeGreaterThan(10 * soonMs);
   announcements.heard([0, 1]);
   expect(announcements.delayMs(48)).toBe(soonMs);
+});
+
+test('of pieces of which many come at a time it hears when there are as many as there are others to tell', () => {
+  const announcements = new Announcements(100);
+  announcements.add(upTo(50));
+  announcements.take();
+  announcements.add([50, 51, 52]);
+  const laterMs = announcements.delayMs(4) ?? Number.NaN;
+  announcements.add([53]);
+  expect(announcements.delayMs(4)).toBeLessThan(laterMs / 10);
 });
 
 test('what it has already is no reason to hurry', () => {
@@ -55,11 +68,12 @@ test('whatever is added and heard in whatever order, every piece is said once, a
         }
         const waiting = [...added].filter((each) => !said.includes(each));
         const lacked = said.filter((each) => !theirs.has(each));
-        const delayMs = announcements.delayMs(24);
+        const delayMs = announcements.delayMs(OTHERS);
         expect(delayMs === undefined).toBe(waiting.length === 0);
         if (delayMs === undefined || said.length === 0) continue;
-        const isHungry = lacked.length < 2 && waiting.some((each) => !theirs.has(each));
-        expect(delayMs < 10).toBe(isHungry || delayMs === 0);
+        const wanted = waiting.filter((each) => !theirs.has(each)).length;
+        const isHungry = lacked.length < 2 && wanted > 0;
+        expect(delayMs < 10).toBe(isHungry || wanted >= OTHERS || delayMs === 0);
       }
       said.push(...announcements.take());
       expect(said.toSorted((a, b) => a - b)).toEqual(upTo(12).filter((piece) => added.has(piece)));
