@@ -30,9 +30,8 @@ export const lengthOf = (cut: Cut, piece: number): number => cut.end(piece) - cu
 
 export const isCutByTable = (cut: Cut): boolean => cut.sha256(0) !== undefined;
 
-/** As every blob is cut of which only the size is known: the last piece is shorter. */
-export function fixedCut(sizeBytes: number): Cut {
-  const length = fixedPieceLength(sizeBytes);
+/** As every blob is cut of which only the size is known: the last piece is shorter. @param length another than hosts agree on */
+export function fixedCut(sizeBytes: number, length = fixedPieceLength(sizeBytes)): Cut {
   return {
     sizeBytes,
     pieceCount: Math.ceil(sizeBytes / length),

@@ -20,7 +20,7 @@ export { createSupernodeMetrics } from './metrics.ts';
 export type { Supernode } from './supernode.ts';
 export { Choice, type Surroundings } from './swarm/choose.ts';
 export { type NameAnswer, type NameMeaning, Names } from './swarm/names.ts';
-export { SWARM_DEFAULTS, type SwarmOptions } from './swarm/options.ts';
+export { SWARM_DEFAULTS, type SwarmOptions, TURNS } from './swarm/options.ts';
 export type { BlobSwarm, Host, Origin, Part } from './swarm/state.ts';
 export { type Advice, type BlobSize, Swarm } from './swarm/swarm.ts';
 

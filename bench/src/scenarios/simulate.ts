@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { atMost, RESULTS, type Result } from '../runner/results.ts';
-import { median } from '../runner/samples.ts';
+import { median, quantile } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 import { type PlainScene, runScene } from '../simulator/run.ts';
 import type { Outcome } from '../simulator/simulate.ts';
@@ -51,10 +51,8 @@ interface Figures {
 async function figuresOf(scene: PlainScene): Promise<{ figures: Figures; outcome: Outcome }> {
   const startedMs = performance.now();
   const outcome = await runScene(scene);
-  const finished = outcome.finishedMs.flatMap((ms) => ms ?? []).sort((a, b) => a - b);
-  const share = (of: number) =>
-    (finished[Math.min(finished.length - 1, Math.floor(of * finished.length))] ?? Number.NaN) /
-    idealMs(scene);
+  const finished = outcome.finishedMs.flatMap((ms) => ms ?? []);
+  const share = (of: number) => quantile(finished, of) / idealMs(scene);
   const { messages, simulatedMs } = outcome;
   const figures = {
     p50: share(0.5),

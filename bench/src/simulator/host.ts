@@ -8,7 +8,7 @@ import {
   Slots,
   SuperSeed,
 } from '@drakkar/daemon';
-import { type Cut, distance, type Labels, LOCALITY_LABELS, type PeerId } from '@drakkar/protocol';
+import { type Cut, type Labels, lengthOf, type PeerId } from '@drakkar/protocol';
 import type { Events } from './events.ts';
 import { Flow, Link } from './links.ts';
 
@@ -16,6 +16,8 @@ import { Flow, Link } from './links.ts';
 export interface World {
   readonly events: Events;
   readonly cut: Cut;
+  /** How many places they do not share. */
+  distance(one: SimulatedHost, other: SimulatedHost): number;
   /** One way. */
   latencyMs(one: SimulatedHost, other: SimulatedHost): number;
   /** All that bytes pass on their way, the links of both hosts as well. */
@@ -28,7 +30,7 @@ export interface World {
   tell(host: SimulatedHost, said: Said): void;
   /** Bytes have come from one host to another. */
   moved(from: SimulatedHost, to: SimulatedHost, bytes: number): void;
-  finished(host: SimulatedHost): void;
+  finished(): void;
 }
 
 export type Said =
@@ -176,7 +178,6 @@ export class SimulatedHost {
         this.#world.tell(this, { kind: 'useless', peer: other.peer });
         return;
       }
-      if (this.have + other.have === 0 && !other.isWanting) return;
       other.#enter(this);
       this.#enter(other);
     });
@@ -189,7 +190,7 @@ export class SimulatedHost {
     const announcements = new Announcements(cut.pieceCount);
     const session = { other, announcements, dueAtMs: Number.POSITIVE_INFINITY };
     this.#sessions.set(other.peer, session);
-    const away = distance(this.nature.labels, other.nature.labels);
+    const away = this.#world.distance(this, other);
     this.#seed?.stir(events.nowMs);
     this.#seed?.enter(other.peer, away);
     this.#picker.enter(other.peer, away);
@@ -287,7 +288,7 @@ export class SimulatedHost {
     if (this.#seed === undefined) {
       this.#seed = new SuperSeed(cut.pieceCount, shownAhead, events.nowMs);
       for (const { other, announcements } of this.#sessions.values()) {
-        this.#seed.enter(other.peer, distance(this.nature.labels, other.nature.labels));
+        this.#seed.enter(other.peer, this.#world.distance(this, other));
         this.#seed.seenAt(other.peer, announcements.theirs);
       }
     }
@@ -326,7 +327,7 @@ export class SimulatedHost {
     if (!this.#mayReadUpstream && this.#idleMs < progressPatienceMs) return;
     const piece = this.#picker.claim(UPSTREAM);
     if (piece === undefined) return;
-    const bytes = cut.end(piece) - cut.start(piece);
+    const bytes = lengthOf(cut, piece);
     this.#reading = new Flow(events, [registry, this.down], bytes, () => {
       this.#reading = undefined;
       this.#upstreamBytes += bytes;
@@ -351,7 +352,7 @@ export class SimulatedHost {
     if (this.#picker.missing === 0) {
       this.finishedMs = events.nowMs - this.arrivedMs;
       this.#world.tell(this, { kind: 'have', pieces: this.have });
-      this.#world.finished(this);
+      this.#world.finished();
     } else if (events.nowMs - this.#haveToldAtMs >= haveIntervalMs) {
       this.#haveToldAtMs = events.nowMs;
       this.#world.tell(this, { kind: 'have', pieces: this.have });
@@ -453,7 +454,7 @@ export class SimulatedHost {
     const { host } = request.parent;
     const piece = request.pieces[request.next];
     if (piece === undefined || request.isOver || host.isDead) return;
-    const bytes = cut.end(piece) - cut.start(piece);
+    const bytes = lengthOf(cut, piece);
     request.flow = new Flow(events, this.#world.path(host, this), bytes, () => {
       request.flow = undefined;
       request.next += 1;
@@ -517,7 +518,3 @@ function giveBack(request: Request): void {
   request.isQueued = false;
   request.parent.host.slots.give(request.slot);
 }
-
-/** Whether two hosts share no place. */
-export const isFar = (one: SimulatedHost, other: SimulatedHost): boolean =>
-  distance(one.nature.labels, other.nature.labels) === LOCALITY_LABELS.length;

@@ -5,11 +5,12 @@ import {
   type Cut,
   digestOf,
   distance,
+  fixedCut,
   type Labels,
   type PeerId,
   peerIdFromRaw,
 } from '@drakkar/protocol';
-import { type BlobSize, SWARM_DEFAULTS, Swarm, type SwarmOptions } from '@drakkar/supernode';
+import { type BlobSize, SWARM_DEFAULTS, Swarm, type SwarmOptions, TURNS } from '@drakkar/supernode';
 import { Events } from './events.ts';
 import { type Nature, type Said, SimulatedHost, type World } from './host.ts';
 import { Link } from './links.ts';
@@ -54,10 +55,6 @@ export interface Outcome {
   readonly events: number;
 }
 
-/** As the supernode's own, but for the grouping of advice. */
-const ADVICE_MS = 10;
-const EXPIRY_MS = 1_000;
-
 /** Runs the supernode's and the daemons' pure cores against each other. The same scene gives the same outcome. */
 export function simulate(scene: Scene): Outcome {
   return new Simulation(scene).run();
@@ -93,7 +90,7 @@ class Simulation implements World {
     this.#left = scene.hosts;
     this.#random = scene.seed ?? 1;
     this.registry = new Link(scene.registryBytesPerSecond ?? scene.linkBytesPerSecond);
-    this.cut = evenCut(scene);
+    this.cut = fixedCut(scene.pieces * scene.pieceBytes, scene.pieceBytes);
     this.#blob = {
       name: { digest: digestOf('blob'), origin: 'simulated' },
       sizeBytes: this.cut.sizeBytes,
@@ -106,7 +103,7 @@ class Simulation implements World {
     for (let index = 0; index < hosts; index += 1) {
       this.events.after(arrivesAtMs(index), () => this.#arrive(index));
     }
-    this.events.every(EXPIRY_MS, () => this.#ask(() => void this.#swarm.expire(this.events.nowMs)));
+    this.events.every(TURNS.expiryMs, () => this.#ask(() => void this.#swarm.expire(this.events.nowMs)));
     this.events.run(() => this.#left === 0, untilMs);
     return {
       finishedMs: this.#all.map(({ finishedMs }) => finishedMs),
@@ -121,12 +118,15 @@ class Simulation implements World {
     };
   }
 
+  distance(one: SimulatedHost, other: SimulatedHost): number {
+    return distance(one.nature.labels, other.nature.labels, this.#places);
+  }
+
   latencyMs(one: SimulatedHost, other: SimulatedHost): number {
-    return this.#scene.latencyMs(this.#distance(one, other));
+    return this.#scene.latencyMs(this.distance(one, other));
   }
 
   path(from: SimulatedHost, to: SimulatedHost): readonly Link[] {
-    this.#mostUploads = Math.max(this.#mostUploads, from.slots.taken);
     const { trunks } = this.#scene;
     if (trunks === undefined) return [from.up, to.down];
     const placeOf = ({ nature }: SimulatedHost) => nature.labels[trunks.label] ?? '';
@@ -154,7 +154,8 @@ class Simulation implements World {
   }
 
   moved(from: SimulatedHost, to: SimulatedHost, bytes: number): void {
-    const away = this.#distance(from, to);
+    this.#mostUploads = Math.max(this.#mostUploads, from.slots.taken);
+    const away = this.distance(from, to);
     this.#bytesByDistance[away] = (this.#bytesByDistance[away] ?? 0) + bytes;
     for (const label of this.#places.slice(0, away)) {
       const value = to.nature.labels[label];
@@ -170,10 +171,6 @@ class Simulation implements World {
 
   get #toSupernodeMs(): number {
     return this.#scene.latencyMs(this.#places.length);
-  }
-
-  #distance(one: SimulatedHost, other: SimulatedHost): number {
-    return distance(one.nature.labels, other.nature.labels, this.#places);
   }
 
   #trunkOf(place: string): { readonly up: Link; readonly down: Link } {
@@ -265,7 +262,7 @@ class Simulation implements World {
   #adviseSoon(): void {
     if (this.#isAdvising) return;
     this.#isAdvising = true;
-    this.events.after(ADVICE_MS, () => {
+    this.events.after(TURNS.adviceMs, () => {
       this.#isAdvising = false;
       const advices = this.#ask(() => this.#swarm.advise(this.events.nowMs));
       this.#fromSupernode += advices.length;
@@ -284,17 +281,4 @@ class Simulation implements World {
     this.#supernodeMs += performance.now() - startedMs;
     return answer;
   }
-}
-
-function evenCut({ pieces, pieceBytes }: Scene): Cut {
-  const sizeBytes = pieces * pieceBytes;
-  return {
-    sizeBytes,
-    pieceCount: pieces,
-    longestPieceBytes: pieceBytes,
-    start: (piece) => Math.min(piece * pieceBytes, sizeBytes),
-    end: (piece) => Math.min((piece + 1) * pieceBytes, sizeBytes),
-    pieceAt: (offset) => Math.floor(offset / pieceBytes),
-    sha256: () => undefined,
-  };
 }

@@ -1,4 +1,4 @@
-import { type Cut, MAX_PIECE_BYTES, type PeerId } from '@drakkar/protocol';
+import { type Cut, lengthOf, MAX_PIECE_BYTES, type PeerId } from '@drakkar/protocol';
 import type { PiecePicker } from './picker.ts';
 import { Throughput } from './rate.ts';
 
@@ -74,6 +74,9 @@ const FAILURE_REST_MS = 400;
 /** Who could ask for nothing for so long asks for what peers that are nearer were to bring. */
 const PATIENCE_MS = 3_000;
 
+/** Asks a parent for pieces, no more than one answer holds. @returns false where there is no room for what can wait */
+type Ask<Parent> = (parent: Parent, pieces: number[], canWait: boolean) => boolean;
+
 /**
  * Whom to ask for what at the moment, and how much at a time. Pure state.
  *
@@ -124,15 +127,11 @@ export class Asking<Parent extends AskedParent> {
   }
 
   bytesOf(pieces: readonly number[]): number {
-    return pieces.reduce((sum, piece) => sum + this.#cut.end(piece) - this.#cut.start(piece), 0);
+    return pieces.reduce((sum, piece) => sum + lengthOf(this.#cut, piece), 0);
   }
 
-  /**
-   * Asks whom it may for what it can.
-   * @param ask for these pieces, whose number does not pass what one answer holds; not what can wait, where it returns false
-   * @returns whether more could be asked for after a while
-   */
-  schedule(nowMs: number, ask: (parent: Parent, pieces: number[], canWait: boolean) => boolean): boolean {
+  /** Asks whom it may for what it can. @returns whether more could be asked for after a while */
+  schedule(nowMs: number, ask: Ask<Parent>): boolean {
     if (this.#picker.missing === 0) return false;
     this.#askUrgent(nowMs, ask);
     const isPatient = this.#idleSinceMs === undefined || nowMs - this.#idleSinceMs < PATIENCE_MS;
@@ -141,11 +140,7 @@ export class Asking<Parent extends AskedParent> {
     return isWaiting || this.#idleSinceMs !== undefined;
   }
 
-  #askInTurn(
-    nowMs: number,
-    isPatient: boolean,
-    ask: (parent: Parent, pieces: number[], canWait: boolean) => boolean,
-  ): boolean {
+  #askInTurn(nowMs: number, isPatient: boolean, ask: Ask<Parent>): boolean {
     let isWaiting = false;
     for (let asked = true; asked; ) {
       asked = false;
@@ -170,7 +165,7 @@ export class Asking<Parent extends AskedParent> {
   }
 
   /** What a reader waits for, at once, of the parent that is likely to have it here first. */
-  #askUrgent(nowMs: number, ask: (parent: Parent, pieces: number[], canWait: boolean) => boolean): void {
+  #askUrgent(nowMs: number, ask: Ask<Parent>): void {
     for (const piece of this.#picker.unaskedUrgent) {
       if (this.#requests >= REQUESTS + URGENT_REQUESTS) return;
       const parent = this.#quickestFor(piece, nowMs);

@@ -41,7 +41,6 @@ const MESSAGE_BYTES = 256 * 1024;
 const PIECES_OF_ONE_MESSAGE = 4096;
 const OPENING_MS = 2_000;
 const SHA256_BYTES = 32;
-const NO_HASH = new Uint8Array(SHA256_BYTES);
 
 /** About the pieces of one blob. */
 interface Talk {
@@ -141,8 +140,7 @@ export class HaveSession {
 
   /** Listens until the end, once it has begun. @throws `invalid_content` for what no peer says; `unavailable` */
   async run(): Promise<void> {
-    const talk = this.#talk;
-    if (talk === undefined) throw new DrakkarError('internal', 'the session has not begun');
+    const talk = this.#begun;
     const { pieceCount, events } = talk;
     for (;;) {
       const received = await this.#channel.receive();
@@ -173,10 +171,10 @@ export class HaveSession {
 
   /** Tells of pieces that have not been told of: of the first ones at once. Once it has begun. */
   announce(pieces: readonly KnownPiece[]): void {
-    if (this.#talk === undefined) return;
+    const talk = this.#begun;
     for (const { piece, sha256 } of pieces) this.#hashes.set(piece, sha256);
-    this.#talk.announcements.add(pieces.map(({ piece }) => piece));
-    this.#schedule(this.#talk);
+    talk.announcements.add(pieces.map(({ piece }) => piece));
+    this.#schedule(talk);
   }
 
   choke(choked: boolean): void {
@@ -191,6 +189,11 @@ export class HaveSession {
   abort(cause: unknown): void {
     clearTimeout(this.#timer);
     this.#channel.abort(toDrakkarError(cause, 'unavailable'));
+  }
+
+  get #begun(): Talk {
+    if (this.#talk === undefined) throw new DrakkarError('internal', 'the session has not begun');
+    return this.#talk;
   }
 
   #schedule({ announcements, events }: Talk): void {
@@ -212,9 +215,15 @@ export class HaveSession {
     this.#timer = undefined;
     const said = announcements.take();
     for (let at = 0; at < said.length; at += PIECES_OF_ONE_MESSAGE) {
-      const part = said.slice(at, at + PIECES_OF_ONE_MESSAGE);
-      const sha256 = Buffer.concat(part.map((piece) => this.#hashes.get(piece) ?? NO_HASH));
-      this.#channel.send({ message: { case: 'pieces', value: { index: part, sha256 } } });
+      const part = said.slice(at, at + PIECES_OF_ONE_MESSAGE).flatMap((piece) => {
+        const sha256 = this.#hashes.get(piece);
+        return sha256 === undefined ? [] : [{ piece, sha256 }];
+      });
+      const value = {
+        index: part.map(({ piece }) => piece),
+        sha256: Buffer.concat(part.map(({ sha256 }) => sha256)),
+      };
+      this.#channel.send({ message: { case: 'pieces', value } });
     }
     this.#hashes.clear();
   }

@@ -17,6 +17,7 @@ import type { Members } from '../members/members.ts';
 import type { SupernodeMetrics } from '../metrics.ts';
 import { Snapshots, type SnapshotsModules } from '../snapshots/snapshots.ts';
 import { type NameAnswer, Names } from '../swarm/names.ts';
+import { TURNS } from '../swarm/options.ts';
 import type { Host } from '../swarm/state.ts';
 import { type BlobSize, Swarm, type ToldBefore } from '../swarm/swarm.ts';
 import { encodeCandidates, type FromSupernodeInit, namedMessage, supernodesMessage } from './messages.ts';
@@ -57,14 +58,12 @@ export const NOBODY: HostEvents = {
   firstPull: () => {},
 };
 
-/** What happens close together is answered together. */
-const ADVICE_MS = 10;
+const { adviceMs: ADVICE_MS, expiryMs: EXPIRY_MS } = TURNS;
 /** What waits for others to come is looked at this often. */
 const POSTPONED_MS = 50;
 /** What a host that comes back costs: a handshake, and what it says, of which other hosts are to have their part. */
 const RETURN_MS = 12;
 const MOST_SPREAD_MS = 5 * 60_000;
-const EXPIRY_MS = 1_000;
 const ADVICES_OF_ONE_TURN = 200;
 const RENEWAL_MS = 60 * 60_000;
 

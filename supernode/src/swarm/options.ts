@@ -35,6 +35,13 @@ export interface SwarmOptions {
   readonly maxBlobsPerHost: number;
 }
 
+/** When the supernode turns to what has happened. */
+export const TURNS = {
+  /** What happens close together is answered together. */
+  adviceMs: 10,
+  expiryMs: 1_000,
+};
+
 export const SWARM_DEFAULTS: SwarmOptions = {
   candidates: 8,
   origins: 1,
