@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
-import { createReadStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Authority, startRegistry } from '@drakkar/lab';
-import { Digester } from '@drakkar/protocol';
+import { digestOfFile } from '../runner/file-digest.ts';
 import type { Contender } from './contender.ts';
 
 const run = promisify(execFile);
@@ -33,9 +32,8 @@ export const https: Contender = {
         const options = ['--silent', '--show-error', '--fail', '--parallel', '--cacert', authority.path];
         await run(...place.within('curl', [...options, ...each]));
         for (const { digest, path } of files) {
-          const digester = new Digester();
-          for await (const part of createReadStream(path)) digester.update(part as Buffer);
-          if (digester.digest() !== digest) throw new Error(`${path} is not what was asked for`);
+          if ((await digestOfFile(path)).digest !== digest)
+            throw new Error(`${path} is not what was asked for`);
         }
       },
       [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),

@@ -35,6 +35,9 @@ export interface Place {
   part(other: Place, isParted: boolean): Promise<void>;
 }
 
+/** How long so many bytes take over a link of so many bits per second, at the least. */
+export const linkMs = (sizeBytes: number, rate: number): number => (sizeBytes * 8 * 1000) / rate;
+
 /** Hosts on one machine: namespaces on bridges, with links of their own rates. */
 export interface Network extends AsyncDisposable {
   add(options?: PlaceOptions): Promise<Place>;

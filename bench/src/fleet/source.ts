@@ -6,16 +6,15 @@ import {
   type Containerd,
   type DebianLayer,
   debianImage,
-  imageOf,
   layerOf,
   layerOfFile,
-  pushImage,
   startContainerd,
   transferImage,
   writePlainHosts,
 } from '@drakkar/lab';
 import type { Digest } from '@drakkar/protocol';
 import { freshLayers } from '../runner/fresh-layers.ts';
+import { pushLayers } from '../runner/images.ts';
 import type { Fleet, FleetHost } from './fleet.ts';
 
 /** What a fleet is given, fresh each time, and how a host gets it. */
@@ -36,9 +35,8 @@ export function blobSource({ registry }: Fleet, sizeBytes: number): Source {
     async push(round) {
       const repository = `bench/blob-${round}`;
       const layer = layerOf(randomBytes(sizeBytes), { compression: 'none' });
-      await pushImage(registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
-      const layers = [layer.digest];
-      return { image: `${registry.host}/${repository}:latest`, layers, sizeBytes };
+      const { reference } = await pushLayers(registry, [layer], { repository, tag: 'latest' });
+      return { image: reference, layers: [layer.digest], sizeBytes };
     },
     async fetch(host, image) {
       await host.client.pull({ image });
@@ -73,15 +71,9 @@ export async function imageSource({ registry, hosts }: Fleet): Promise<Source> {
     async push(round) {
       const fresh = await freshLayers(layers, directory);
       const repository = `bench/image-${round}`;
-      await pushImage(registry.url, imageOf({ layers: fresh.map(layerOfFile) }), {
-        repository,
-        tag: 'latest',
-      });
-      return {
-        image: `${registry.host}/${repository}:latest`,
-        layers: fresh.map(({ digest }) => digest),
-        sizeBytes: fresh.reduce((sum, layer) => sum + layer.sizeBytes, 0),
-      };
+      const pushed = await pushLayers(registry, fresh.map(layerOfFile), { repository, tag: 'latest' });
+      const { reference, sizeBytes } = pushed;
+      return { image: reference, layers: fresh.map(({ digest }) => digest), sizeBytes };
     },
     async fetch(host, image) {
       const { containerd, hostsDirectory } = containerds.get(host) ?? {};

@@ -44,11 +44,12 @@ export async function watchVitals(
   return watched.map(({ patient: { name }, readings }) => ({ name, readings }));
 }
 
-/** What files take, without their holes. Those that go meanwhile are left out. */
+/** What files take, without their holes. Those that go meanwhile are left out. @throws where there is nothing to look at */
 async function diskBytes(directory: string): Promise<number> {
   const args = ['--summarize', '--one-file-system', '--block-size=1', directory];
-  const { stdout } = await promisify(execFile)('du', args).catch(
-    (error: { readonly stdout: string }) => error,
-  );
+  const { stdout } = await promisify(execFile)('du', args).catch((error: { readonly stdout: string }) => {
+    if (error.stdout === '') throw error;
+    return error;
+  });
   return Number(stdout.split('\t')[0]);
 }

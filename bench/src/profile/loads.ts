@@ -2,11 +2,11 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { helperProcesses, imageOf, layerOf, pushImage } from '@drakkar/lab';
+import { helperProcesses, layerOf } from '@drakkar/lab';
 import { type FleetHost, startFleet } from '../fleet/fleet.ts';
 import { emptyHost, startSeededFleet } from '../fleet/seeded.ts';
 import { blobSource } from '../fleet/source.ts';
-import { pushDebian } from '../runner/images.ts';
+import { pushDebian, pushLayers } from '../runner/images.ts';
 import { flushDisks, imagesOf, inRootfs, readAll } from '../scenarios/fill.ts';
 
 /** A hot path under load, again and again. */
@@ -33,11 +33,11 @@ async function mirror(environment: Parameters<StartLoad>[0]): Promise<Load> {
   const fleet = await startFleet({ hosts: 1, volumes: true, environment });
   const [host] = fleet.hosts as [FleetHost];
   const layer = layerOf(randomBytes(BLOB_BYTES), { compression: 'none' });
-  await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), {
+  const { reference } = await pushLayers(fleet.registry, [layer], {
     repository: 'bench/blob',
     tag: 'latest',
   });
-  await host.client.pull({ image: `${fleet.registry.host}/bench/blob:latest` });
+  await host.client.pull({ image: reference });
   const { mirrorUrl } = await host.client.status();
   const url = `${mirrorUrl}/v2/bench/blob/blobs/${layer.digest}?ns=${fleet.registry.host}`;
   const curl = ['--silent', '--fail', '--noproxy', '*', '--output', '/dev/null', url];

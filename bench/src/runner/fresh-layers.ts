@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { appendFile, copyFile } from 'node:fs/promises';
+import { appendFile, copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DebianLayer, type ImageLayer, layerOf, shellFiles, tarArchive } from '@drakkar/lab';
-import { Digester } from '@drakkar/protocol';
+import { digestOfFile } from './file-digest.ts';
 
 /** What a container of {@link smallImage} may run. */
 export const SMALL_COMMAND = ['/bin/sh', '-c', 'echo ready'];
@@ -23,9 +22,8 @@ async function freshLayer(layer: DebianLayer, path: string): Promise<DebianLayer
   const head = Buffer.from([0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3, number.length, 0]);
   const emptyAndSums = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
   await appendFile(path, Buffer.concat([head, number, emptyAndSums]));
-  const digester = new Digester();
-  for await (const part of createReadStream(path)) digester.update(part as Buffer);
-  return { ...layer, path, digest: digester.digest(), sizeBytes: digester.sizeBytes };
+  const { digest, sizeBytes } = await digestOfFile(path);
+  return { ...layer, path, digest, sizeBytes };
 }
 
 /** Layers of an image that nobody has seen, and that runs. */
@@ -33,6 +31,12 @@ export interface SmallImage {
   readonly layers: readonly ImageLayer[];
   /** What it has beside a shell: random bytes, by their names. */
   readonly files: ReadonlyMap<string, Buffer>;
+}
+
+/** The first file of an image that is not there as its layers have it; `undefined` where all are. @throws where one is missing */
+export async function wrongFileIn(rootfs: string, files: SmallImage['files']): Promise<string | undefined> {
+  for (const [name, data] of files) if (!data.equals(await readFile(join(rootfs, name)))) return name;
+  return undefined;
 }
 
 /** A shell, and some layers of one file each. */

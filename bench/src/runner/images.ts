@@ -38,14 +38,15 @@ export async function pushDebian(
   return { ...(await pushLayers(registry, all, { repository, tag: 'latest', command })), packages };
 }
 
-/** Pushes an image of layers of Debian. */
+/** Pushes an image of some layers. @param options `command`: what a container of it runs; none does, when absent */
 export async function pushLayers(
   registry: Registry,
   layers: readonly ImageLayer[],
-  options: { readonly repository: string; readonly tag: string; readonly command: readonly string[] },
+  options: { readonly repository: string; readonly tag: string; readonly command?: readonly string[] },
 ): Promise<Omit<BenchImage, 'packages'>> {
   const { repository, tag, command } = options;
-  const image = imageOf({ layers, config: { config: { Cmd: command, Env: [IMAGE_PATH] } } });
+  const config = command === undefined ? {} : { config: { config: { Cmd: command, Env: [IMAGE_PATH] } } };
+  const image = imageOf({ layers, ...config });
   await pushImage(registry.url, image, { repository, tag });
   return {
     reference: `${registry.host}/${repository}:${tag}`,

@@ -7,7 +7,8 @@ import { drawPlots } from './draw.ts';
 import { CHAOS, type Plot } from './results.ts';
 import { median } from './samples.ts';
 
-const documentSchema = z.object({
+/** Raw data of one result, as far as pages show it. */
+export const documentSchema = z.object({
   name: z.string(),
   title: z.string(),
   method: z.string().optional(),

@@ -1,13 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { FleetHost } from '../fleet/fleet.ts';
 import { requireAllRight } from '../fleet/right.ts';
 import { type SeededFleet, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
 import { untilJoined } from '../fleet/until.ts';
-import { SMALL_COMMAND, type SmallImage, smallImage } from '../runner/fresh-layers.ts';
+import { SMALL_COMMAND, smallImage, wrongFileIn } from '../runner/fresh-layers.ts';
 import { pushLayers } from '../runner/images.ts';
 import { atMost } from '../runner/results.ts';
-import { medianOf, type Sample, type Series } from '../runner/samples.ts';
+import { medianOf, type Sample, type Series, timed } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
 const RATE = 100e6;
@@ -57,7 +55,8 @@ export const autonomy: Scenario = async ({ rounds, isQuick, onSample }) => {
       );
       const starts = await atOnce(clients, async ({ client }) => {
         const { id, rootfs } = await client.start({ image: started.reference });
-        await readAll(rootfs, started.files);
+        const wrong = await wrongFileIn(rootfs, started.files);
+        if (wrong !== undefined) throw new Error(`${wrong} is something else`);
         await client.endStart(id);
       });
       note(`drakkar, pull, ${circumstance}`, round, pulls);
@@ -111,12 +110,6 @@ async function prepare(seeded: SeededFleet, { layers: count, layerBytes }: typeo
   return { pulled, started };
 }
 
-/** @throws where a file is not what its layer has */
-async function readAll(rootfs: string, files: SmallImage['files']): Promise<void> {
-  for (const [name, data] of files)
-    if (!data.equals(await readFile(join(rootfs, name)))) throw new Error(`${name} is something else`);
-}
-
 async function leaveAlone({ fleet }: SeededFleet, isAlone: boolean): Promise<void> {
   await fleet.registryPlace?.plug(!isAlone);
   if (isAlone) return await fleet.supernode.kill('SIGKILL');
@@ -125,11 +118,5 @@ async function leaveAlone({ fleet }: SeededFleet, isAlone: boolean): Promise<voi
 }
 
 function atOnce(hosts: readonly FleetHost[], task: (host: FleetHost) => Promise<void>): Promise<number[]> {
-  return Promise.all(
-    hosts.map(async (host) => {
-      const startedMs = performance.now();
-      await task(host);
-      return performance.now() - startedMs;
-    }),
-  );
+  return Promise.all(hosts.map((host) => timed(() => task(host))));
 }

@@ -15,7 +15,7 @@ import { type Ground, startGround } from '../fleet/ground.ts';
 import { freshLayers, SMALL_COMMAND, smallImage } from '../runner/fresh-layers.ts';
 import { pushLayers } from '../runner/images.ts';
 import { atMost, type Claim, type Result } from '../runner/results.ts';
-import { medianOf, type Series } from '../runner/samples.ts';
+import { medianOf, type Series, timed } from '../runner/samples.ts';
 import { warmMemory } from '../runner/warm-memory.ts';
 import type { Scenario, ScenarioOptions } from '../scenario.ts';
 
@@ -90,11 +90,7 @@ async function takeTurn(
     const elapsedMs = await Promise.all(site.hosts.map((host) => task(host, image)));
     return { elapsedMs, fromRegistry: ((await site.sentBytes()) - before) / image.sizeBytes };
   };
-  const fetched = await herd(async (host, image) => {
-    const startedMs = performance.now();
-    await prepared.fetch(host, image);
-    return performance.now() - startedMs;
-  });
+  const fetched = await herd((host, image) => timed(() => prepared.fetch(host, image)));
   const turn = {
     contender: contender.name,
     fetchedMs: fetched.elapsedMs,

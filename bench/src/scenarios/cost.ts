@@ -1,20 +1,20 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Receipt } from '@drakkar/client';
 import {
   type Containerd,
   helperProcesses,
-  imageOf,
   layerOf,
-  pushImage,
   startContainerd,
   tarArchive,
+  writePlainHosts,
 } from '@drakkar/lab';
 import type { FleetHost } from '../fleet/fleet.ts';
 import { type SeededFleet, seedSnapshot, startSeededFleet } from '../fleet/seeded.ts';
+import { pushLayers } from '../runner/images.ts';
 import { cpuMsOf } from '../runner/process.ts';
 import { atMost, type Result } from '../runner/results.ts';
 import { median, type Sample } from '../runner/samples.ts';
@@ -102,12 +102,7 @@ async function benchOf(
   const { fleet, seed } = seeded;
   const [host] = seeded.clients as [FleetHost];
   const hosts = await mkdtemp('/var/tmp/drakkar-bench-hosts-');
-  const { mirrorUrl } = await host.client.status();
-  await mkdir(join(hosts, fleet.registry.host));
-  await writeFile(
-    join(hosts, fleet.registry.host, 'hosts.toml'),
-    `server = "${fleet.registry.url}"\n[host."${mirrorUrl}"]\n  capabilities = ["pull", "resolve"]\n`,
-  );
+  await writePlainHosts(hosts, fleet.registry.host, (await host.client.status()).mirrorUrl);
   const supernode = [fleet.supernode.pid];
   const deliveries: Delivery[] = [
     {
@@ -155,8 +150,7 @@ async function benchOf(
 async function push({ fleet }: SeededFleet, sizeBytes: number, round: number): Promise<string> {
   const layer = layerOf(tarArchive([{ name: FILE, data: randomBytes(sizeBytes) }]), { compression: 'none' });
   const repository = `bench/cost-${round}`;
-  await pushImage(fleet.registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
-  return `${fleet.registry.host}/${repository}:latest`;
+  return (await pushLayers(fleet.registry, [layer], { repository, tag: 'latest' })).reference;
 }
 
 async function measure(

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
 import { upstreamBytesOf } from '../fleet/moved.ts';
+import { linkMs } from '../fleet/network.ts';
 import { blobSource, imageSource, type Source } from '../fleet/source.ts';
 import { atMost, type Result } from '../runner/results.ts';
-import { median } from '../runner/samples.ts';
+import { median, timed } from '../runner/samples.ts';
 import { warmMemory } from '../runner/warm-memory.ts';
 import type { Scenario } from '../scenario.ts';
 import { TARGETS } from '../targets.ts';
@@ -214,14 +215,12 @@ async function measure(
     baseline: IDEAL,
     series: [
       { name: 'slowest host', samples: runs.map(({ elapsedMs }) => ({ wallMs: Math.max(...elapsedMs) })) },
-      { name: IDEAL, samples: [{ wallMs: idealMs(sizeBytes, rate) }] },
+      { name: IDEAL, samples: [{ wallMs: linkMs(sizeBytes, rate) }] },
     ],
     input: { sizeBytes, hosts, rate, thinRate, staggerMs: herd.staggerMs ?? 0, runs },
     claims: herd.targets.map(({ what, of, target }) => atMost(what, median(runs.map(of)), '×', target)),
   };
 }
-
-const idealMs = (sizeBytes: number, rate: number) => (sizeBytes * 8 * 1000) / rate;
 
 async function distributeOnce(fleet: Fleet, herd: Herd, source: Source, round: number): Promise<Run> {
   const { image, sizeBytes } = await source.push(round);
@@ -231,16 +230,14 @@ async function distributeOnce(fleet: Fleet, herd: Herd, source: Source, round: n
   const elapsedMs = await Promise.all(
     fleet.hosts.map(async (host, index) => {
       await sleep(index * (herd.staggerMs ?? 0));
-      const startedMs = performance.now();
-      await source.fetch(host, image);
-      return performance.now() - startedMs;
+      return await timed(() => source.fetch(host, image));
     }),
   );
   const after = await countersOf(fleet);
   return {
     elapsedMs,
     sizeBytes,
-    slowest: Math.max(...elapsedMs) / idealMs(sizeBytes, herd.fleet.rate),
+    slowest: Math.max(...elapsedMs) / linkMs(sizeBytes, herd.fleet.rate),
     upstream: (after.upstream - before.upstream) / sizeBytes,
     registryWire: (after.registryWire - before.registryWire) / sizeBytes,
     thin: (after.thin - before.thin) / sizeBytes,

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -14,6 +14,7 @@ import {
   tarHeader,
 } from '@drakkar/lab';
 import { Digester } from '@drakkar/protocol';
+import { digestOfFile } from '../runner/file-digest.ts';
 import { startBenchMachine } from '../runner/machine.ts';
 import { cpuMsOf, peakRssWhile } from '../runner/process.ts';
 import { atMost, type Result } from '../runner/results.ts';
@@ -79,10 +80,7 @@ async function pushLayer(registry: Registry, sizeBytes: number): Promise<string>
       }
     }
     await pipeline(observed, createGzip({ level: 1 }), createWriteStream(path));
-    const compressed = new Digester();
-    for await (const part of createReadStream(path)) compressed.update(part as Buffer);
-    const { size } = await stat(path);
-    const layer = layerOfFile({ path, digest: compressed.digest(), diffId: diff.digest(), sizeBytes: size });
+    const layer = layerOfFile({ path, ...(await digestOfFile(path)), diffId: diff.digest() });
     const repository = `bench/layer-${sizeBytes / MEBIBYTE}`;
     await pushImage(registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
     return `${registry.host}/${repository}:latest`;

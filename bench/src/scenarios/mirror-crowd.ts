@@ -2,16 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   buildContainerd2,
-  imageOf,
   layerOf,
   noise,
-  pushImage,
   startContainerd,
   startRegistry,
   transferImage,
   writePlainHosts,
 } from '@drakkar/lab';
 import type { Digest } from '@drakkar/protocol';
+import { pushLayers } from '../runner/images.ts';
 import { startBenchMachine } from '../runner/machine.ts';
 import { eachOf } from '../runner/parallel.ts';
 import { cpuMsOf, peakRssWhile } from '../runner/process.ts';
@@ -63,8 +62,7 @@ export const mirrorCrowd: Scenario = async ({ rounds, isQuick, onSample }) => {
           layerOf(noise(input.layerBytes, `crowd ${batches} ${index} ${layer}`), { compression: 'none' }),
         );
         const repository = `bench/crowd-${batches}-${index}`;
-        await pushImage(registry.url, imageOf({ layers }), { repository, tag: 'latest' });
-        images.push({ reference: `${registry.host}/${repository}:latest`, layers });
+        images.push({ ...(await pushLayers(registry, layers, { repository, tag: 'latest' })), layers });
       },
     );
     return images;

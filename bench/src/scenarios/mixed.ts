@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { imageOf, layerOf, pushImage } from '@drakkar/lab';
+import { layerOf } from '@drakkar/lab';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { upstreamBytesOf } from '../fleet/moved.ts';
+import { linkMs } from '../fleet/network.ts';
 import { requireAllRight } from '../fleet/right.ts';
 import { untilJoined } from '../fleet/until.ts';
 import { chance, pick, zipf } from '../runner/chance.ts';
+import { pushLayers } from '../runner/images.ts';
 import { atMost } from '../runner/results.ts';
-import { quantile, type Sample } from '../runner/samples.ts';
+import { quantile, type Sample, timed } from '../runner/samples.ts';
 import type { Scenario } from '../scenario.ts';
 
 const MEBIBYTE = 1024 ** 2;
@@ -89,10 +91,8 @@ async function runOnce(fleet: Fleet, input: typeof FULL, round: number) {
         await sleep(Math.max(0, beganMs + atMs - performance.now()));
         const wanted = images[image];
         if (wanted === undefined) throw new RangeError(`there is no image ${image}`);
-        const startedMs = performance.now();
-        await host.client.pull({ image: wanted.reference });
-        const wallMs = performance.now() - startedMs;
-        if (!here.has(image)) measured.push({ wallMs, idealMs: (wanted.sizeBytes * 8_000) / input.rate });
+        const wallMs = await timed(() => host.client.pull({ image: wanted.reference }));
+        if (!here.has(image)) measured.push({ wallMs, idealMs: linkMs(wanted.sizeBytes, input.rate) });
         here.add(image);
       }
       await requireAllRight(
@@ -113,9 +113,8 @@ async function pushAll({ registry }: Fleet, input: typeof FULL, random: () => nu
     const content = randomBytes(Math.round(input.imageBytes * (0.5 + random())));
     const layer = layerOf(content, { compression: 'none' });
     const repository = `bench/mixed-${round}-${index}`;
-    await pushImage(registry.url, imageOf({ layers: [layer] }), { repository, tag: 'latest' });
-    const reference = `${registry.host}/${repository}:latest`;
-    images.push({ reference, digest: layer.digest, sizeBytes: layer.sizeBytes });
+    const pushed = await pushLayers(registry, [layer], { repository, tag: 'latest' });
+    images.push({ ...pushed, digest: layer.digest });
   }
   return images;
 }

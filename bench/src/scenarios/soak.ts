@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '@drakkar/protocol';
 import { type Fleet, type FleetHost, startFleet } from '../fleet/fleet.ts';
@@ -7,7 +5,7 @@ import { isRight } from '../fleet/right.ts';
 import { untilJoined } from '../fleet/until.ts';
 import { type Patient, type Vital, type Vitals, watchVitals } from '../fleet/vitals.ts';
 import { chance, pick, zipf } from '../runner/chance.ts';
-import { SMALL_COMMAND, type SmallImage, smallImage } from '../runner/fresh-layers.ts';
+import { SMALL_COMMAND, type SmallImage, smallImage, wrongFileIn } from '../runner/fresh-layers.ts';
 import { pushLayers } from '../runner/images.ts';
 import { atMost, type Claim } from '../runner/results.ts';
 import type { Sample } from '../runner/samples.ts';
@@ -85,6 +83,8 @@ export const soak: Scenario = async ({ isQuick, onSample }) => {
   for (let index = 0; index < input.images; index += 1) images.push(await pushImage(fleet, input, index));
   const ending = new AbortController();
   const watching = watchVitals(patientsOf(fleet), input.everyMs, ending.signal);
+  // What it throws is looked at in the end.
+  watching.catch(() => {});
   const samples: Record<Deed, Sample[]> = { pull: [], start: [], remove: [], restart: [] };
   const failures: Failure[] = [];
   const endMs = performance.now() + input.forMs;
@@ -106,6 +106,8 @@ export const soak: Scenario = async ({ isQuick, onSample }) => {
           message: error instanceof Error ? error.message : String(error),
           words: host.output().slice(-LAST_WORDS),
         });
+        // Not as often as it can: what is away may be back by then.
+        await sleep(PAUSE_MS);
         continue;
       }
       const sample = { wallMs: performance.now() - startedMs };
@@ -202,9 +204,8 @@ const DEEDS: Readonly<
   async start({ client }, { reference, files }) {
     const { id, rootfs } = await client.start({ image: reference });
     try {
-      for (const [name, data] of files)
-        if (!data.equals(await readFile(join(rootfs, name))))
-          throw new WrongBytes(`${name} is something else`);
+      const wrong = await wrongFileIn(rootfs, files);
+      if (wrong !== undefined) throw new WrongBytes(`${wrong} is something else`);
     } finally {
       await client.endStart(id);
     }

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { upstreamBytesOf } from '../fleet/moved.ts';
+import { linkMs } from '../fleet/network.ts';
 import { requireAllRight } from '../fleet/right.ts';
 import { blobSource, type Source } from '../fleet/source.ts';
 import { untilJoined } from '../fleet/until.ts';
 import { atMost } from '../runner/results.ts';
-import { median } from '../runner/samples.ts';
+import { median, timed } from '../runner/samples.ts';
 import { warmMemory } from '../runner/warm-memory.ts';
 import type { Scenario } from '../scenario.ts';
 
@@ -28,7 +29,7 @@ interface Run {
 /** A cold herd that loses the only supernode on the way. */
 export const supernodeLoss: Scenario = async ({ rounds, isQuick, onSample }) => {
   const { hosts, sizeBytes } = isQuick ? QUICK : FULL;
-  const idealMs = (sizeBytes * 8 * 1000) / RATE;
+  const idealMs = linkMs(sizeBytes, RATE);
   await using fleet = await startFleet({ hosts, rate: RATE, namespaces: true });
   await using source = blobSource(fleet, sizeBytes);
   await untilJoined(fleet);
@@ -88,13 +89,7 @@ async function distributeOnce(
   await warmMemory(sizeBytes * (fleet.hosts.length + 1));
   const before = await upstreamBytesOf(fleet);
   const [elapsedMs] = await Promise.all([
-    Promise.all(
-      fleet.hosts.map(async (host) => {
-        const startedMs = performance.now();
-        await source.fetch(host, image);
-        return performance.now() - startedMs;
-      }),
-    ),
+    Promise.all(fleet.hosts.map((host) => timed(() => source.fetch(host, image)))),
     killing && sleep(killing.afterMs).then(() => fleet.supernode.kill('SIGKILL')),
   ]);
   const upstream = ((await upstreamBytesOf(fleet)) - before) / sizeBytes;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, ownerOf, parseSupernodeAddress } from '@drakkar/protocol';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { upstreamBytesOf } from '../fleet/moved.ts';
+import { linkMs } from '../fleet/network.ts';
 import { blobSource, type Source } from '../fleet/source.ts';
 import type { FleetSupernode } from '../fleet/supernodes.ts';
 import { atMost, type Result } from '../runner/results.ts';
@@ -29,7 +30,7 @@ interface Size {
   readonly sizeBytes: number;
 }
 
-const idealMsOf = ({ sizeBytes }: Size) => (sizeBytes * 8 * 1000) / RATE;
+const idealMsOf = ({ sizeBytes }: Size) => linkMs(sizeBytes, RATE);
 
 interface Run {
   readonly elapsedMs: readonly number[];
